@@ -1,0 +1,91 @@
+"""Sign with software keys, as securesystemslib `Signer`s; parse and render their encrypted PKCS#8 form.
+
+A software key can ask for access and can sign trust metadata; it approves in `profile: demo` only
+(`grants.verify_grant`, step 4). No private key is ever in a repr, a log or an exception.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from keyturn.crypto.keys import PublicKey, Scheme
+from keyturn.errors import Malformed, Refused
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
+__all__ = ["SoftwareKey"]
+
+
+class SoftwareKey:
+    """A private key in memory. `signer()` gives it to whatever signs; `render` gives PKCS#8 PEM for a file."""
+
+    __slots__ = ("_private", "public")
+
+    def __init__(self, private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> None:
+        self._private = private
+        der = private.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.public = PublicKey.from_spki(der)
+
+    @classmethod
+    def generate(cls, scheme: Scheme = "ed25519") -> SoftwareKey:
+        """Make a new key, from the operating system's randomness (through OpenSSL)."""
+        if scheme == "ed25519":
+            return cls(ed25519.Ed25519PrivateKey.generate())
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+    @classmethod
+    def parse(cls, pem: bytes, *, passphrase: bytes | None) -> SoftwareKey:
+        """Parse PKCS#8 PEM; `Refused` when the passphrase is missing or wrong, `Malformed` for anything else."""
+        try:
+            private = serialization.load_pem_private_key(pem, password=passphrase)
+        except TypeError as err:
+            raise Refused(
+                "key-passphrase", "private key: it is encrypted, and no passphrase was given (or the other way round)"
+            ) from err
+        except (ValueError, UnsupportedAlgorithm) as err:
+            if passphrase is not None:
+                raise Refused("key-passphrase", "private key: wrong passphrase, or not a PKCS#8 PEM") from None
+            raise Malformed("key-invalid", "private key: expected a PKCS#8 PEM") from err
+        if isinstance(private, ec.EllipticCurvePrivateKey) and not isinstance(private.curve, ec.SECP256R1):
+            raise Malformed("key-algorithm", f"private key: expected Ed25519 or ECDSA P-256, got {private.curve.name}")
+        if not isinstance(private, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
+            raise Malformed(
+                "key-algorithm", f"private key: expected Ed25519 or ECDSA P-256, got {type(private).__name__}"
+            )
+        return cls(private)
+
+    def render(self, *, passphrase: bytes | None) -> bytes:
+        """Render PKCS#8 PEM, encrypted when a passphrase is given; `None` is for files of mode 0600."""
+        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        if passphrase is not None:
+            encryption = serialization.BestAvailableEncryption(passphrase)
+        return self._private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign raw bytes: for signed notes. Records are signed with `crypto.dsse_signing.sign`."""
+        if isinstance(self._private, ed25519.Ed25519PrivateKey):
+            return self._private.sign(message)
+        from cryptography.hazmat.primitives import hashes
+
+        return self._private.sign(message, ec.ECDSA(hashes.SHA256()))
+
+    def signer(self) -> Signer:
+        """Give the key as a securesystemslib `Signer`, under Keyturn's key id."""
+        from securesystemslib.signer import CryptoSigner  # 100 ms to import
+
+        return CryptoSigner(self._private, self.public.to_tuf())
+
+    def __repr__(self) -> str:
+        return f"SoftwareKey({self.public.keyid[:16]})"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a private key is not pickled")

@@ -1,0 +1,90 @@
+"""Say what went wrong, as one tree of errors with a kind for each thing the caller can do about it.
+
+Every error has a stable `code` (kebab-case, listed in docs/errors.md), a public `message` (lower case, no full
+stop, input in backticks, expected then got), a `hint` (what to type or do next) and an internal `detail` that
+is logged by whoever runs the process and never shown to a remote caller.
+
+This is NOT a place for decisions: a policy's "no" is a value (`policy.decide.Deny`), and becomes `Refused`
+only at the border that acts on it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "Conflict",
+    "KeyturnError",
+    "Malformed",
+    "Refused",
+    "Tampered",
+    "Unavailable",
+    "Usage",
+]
+
+
+class KeyturnError(Exception):
+    """Base of every error that Keyturn raises on purpose.
+
+    `exit_status` is what the command line exits with: 1 verified and refused, 2 usage, 3 could not find out.
+    """
+
+    exit_status: ClassVar[int] = 3
+
+    def __init__(self, code: str, message: str, *, hint: str = "", detail: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.code}]"
+
+
+class Malformed(KeyturnError):
+    """The bytes are not what they claim to be: nothing was read from them, nothing was changed."""
+
+    exit_status = 1
+
+
+class Refused(KeyturnError):
+    """Everything was read and checked, and a rule says no. `reasons` are (code, sentence), never empty."""
+
+    exit_status = 1
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        reasons: tuple[tuple[str, str], ...] = (),
+        hint: str = "",
+        detail: str = "",
+    ) -> None:
+        super().__init__(code, message, hint=hint, detail=detail)
+        self.reasons = reasons or ((code, message),)
+
+
+class Tampered(KeyturnError):
+    """Evidence that something was altered, forked or rolled back: stop, keep the evidence, tell a human."""
+
+    exit_status = 1
+
+
+class Usage(KeyturnError):
+    """The person typed or configured something that cannot be: correct it and try again."""
+
+    exit_status = 2
+
+
+class Unavailable(KeyturnError):
+    """Could not find out: a file, process or network that was needed did not answer. Never read as a yes."""
+
+    exit_status = 3
+
+
+class Conflict(KeyturnError):
+    """Somebody else changed the same thing first, and nothing was changed here: read it again and retry."""
+
+    exit_status = 3

@@ -1,0 +1,133 @@
+"""Predicates of giving: access request, human authorization, access use, and the gate's check-in.
+
+Predicate types `https://keyturn.dev/<name>/v1`; normative page docs/formats/records.md. Every record carries the lab
+and a nonce, and names its signer and key; the signature must be by that key. A record's id is its kind and the first
+32 hex digits of the SHA-256 of its payload: `req-...`, `apr-...`, `den-...`, `use-...`, `chk-...`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.formats.text import (
+    HexDigest,
+    KeyId,
+    LabName,
+    MemberId,
+    Name,
+    Nonce,
+    PosixTime,
+    Size,
+    check_free_text,
+)
+from keyturn.formats.uri import Uri
+
+__all__ = [
+    "ACCESS_REQUEST",
+    "ACCESS_USE",
+    "GATE_CHECKIN",
+    "HUMAN_AUTHORIZATION",
+    "AccessRequest",
+    "AccessUse",
+    "GateCheckin",
+    "HumanAuthorization",
+]
+
+ACCESS_REQUEST = "https://keyturn.dev/access-request/v1"
+HUMAN_AUTHORIZATION = "https://keyturn.dev/human-authorization/v1"
+ACCESS_USE = "https://keyturn.dev/access-use/v1"
+GATE_CHECKIN = "https://keyturn.dev/gate-checkin/v1"
+
+Action = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,30}:[a-z][a-z0-9-]{0,30}\Z")]
+"""`<resource type>:<verb>`, as `host:shell`, `weights:read`, `model:release`."""
+
+
+class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Ask for one action on one resource at one gate, by one permit of the policy, for a stated reason.
+
+    `session_key` is the base64 SPKI DER of the key that the session will prove (absent for one-shots); times are
+    POSIX seconds; `follows` is the digest of the request that this one renews or counters.
+    """
+
+    lab: LabName
+    nonce: Nonce
+    requester: MemberId
+    key: KeyId
+    beneficiary: MemberId
+    action: Action
+    resource: str
+    permit: Name
+    gate: str
+    justification: str
+    ticket: str = ""
+    not_before: PosixTime
+    start_by: PosixTime
+    not_after: PosixTime
+    duration_s: Annotated[int, Meta(ge=1, le=30 * 86400)]
+    trust_version: Annotated[int, Meta(ge=1, le=2**31)]
+    session_key: Annotated[str, Meta(max_length=400)] | None = None
+    bytes_max: Size | None = None
+    follows: HexDigest | None = None
+
+    def __post_init__(self) -> None:
+        Uri.parse(self.resource)
+        Uri.parse(self.gate)
+        check_free_text(self.justification, what="justification")
+        check_free_text(self.ticket, what="ticket", size_bytes_max=200)
+        if not self.justification.strip():
+            raise ValueError("expected a justification, got an empty one")
+        if not self.not_before <= self.start_by <= self.not_after:
+            raise ValueError("expected not_before <= start_by <= not_after")
+
+
+class HumanAuthorization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Approve or deny one request, as one human. A denial stands until `expires_at`, and one ends the request."""
+
+    lab: LabName
+    nonce: Nonce
+    approver: MemberId
+    key: KeyId
+    request: HexDigest
+    trust_version: Annotated[int, Meta(ge=1, le=2**31)]
+    decision: Literal["approve", "deny"]
+    reason: str = ""
+    signed_at: PosixTime
+    expires_at: PosixTime
+
+    def __post_init__(self) -> None:
+        check_free_text(self.reason, what="reason")
+        if self.decision == "deny" and not self.reason.strip():
+            raise ValueError("expected a reason for the denial, got none")
+        if self.expires_at <= self.signed_at:
+            raise ValueError("expected expires_at after signed_at")
+
+
+class AccessUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Say, as a gate, that a grant was used: the request and exactly the approvals that opened the gate."""
+
+    lab: LabName
+    nonce: Nonce
+    gate: str
+    key: KeyId
+    request: HexDigest
+    approvals: tuple[HexDigest, ...]
+    used_at: PosixTime
+
+    def __post_init__(self) -> None:
+        Uri.parse(self.gate)
+
+
+class GateCheckin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Put a gate's fresh nonce into the log: a view without it is older than the gate, and is not believed."""
+
+    lab: LabName
+    nonce: Nonce
+    gate: str
+    key: KeyId
+    signed_at: PosixTime
+
+    def __post_init__(self) -> None:
+        Uri.parse(self.gate)

@@ -1,0 +1,133 @@
+"""Parse and render DSSE 1.0 envelopes with one or more signatures.
+
+Follows secure-systems-lab/dsse (protocol.md, envelope.md). `pae` is what is signed; `keyid` is a hint that never
+decides who signed. `parse_own` is for Keyturn's own records: the whole envelope must be canonical JSON, so that one
+record has one text. `parse_foreign` is for what others made: strict about structure, and the bytes are kept as they came.
+
+This is NOT verification: that a signature is there says nothing. See `crypto.keys` and `grants.verify_grant`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import msgspec
+
+from keyturn.errors import Malformed
+from keyturn.formats import canonical_json
+from keyturn.formats.digest import Sha256, sha256
+
+__all__ = ["IN_TOTO", "Envelope", "Signature", "pae", "parse_foreign", "parse_own", "render"]
+
+IN_TOTO = "application/vnd.in-toto+json"
+
+SIGNATURES_MAX = 16
+PAYLOAD_BYTES_MAX = 512 * 1024
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """One signature over `pae(payload_type, payload)`, by the key that `keyid` hints at."""
+
+    keyid: str
+    sig: bytes
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """A payload with its signatures. `record_digest` names the record: SHA-256 of the payload bytes."""
+
+    payload_type: str
+    payload: bytes
+    signatures: tuple[Signature, ...]
+
+    @property
+    def record_digest(self) -> Sha256:
+        return sha256(self.payload)
+
+
+class _WireSignature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    keyid: str = ""
+    sig: str
+
+
+class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    payload: str
+    payload_type: str
+    signatures: tuple[_WireSignature, ...]
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Give the DSSE pre-authentication encoding; lengths count bytes.
+
+    >>> pae("http://example.com/HelloWorld", b"hello world")
+    b'DSSEv1 29 http://example.com/HelloWorld 11 hello world'
+    """
+    kind = payload_type.encode("utf-8")
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def parse_own(raw: bytes) -> Envelope:
+    """Parse one of Keyturn's own envelopes: canonical JSON, canonical base64, in-toto payload type."""
+    wire = canonical_json.decode(raw, _Wire, what="envelope")
+    envelope = _envelope(wire)
+    if envelope.payload_type != IN_TOTO:
+        raise Malformed(
+            "dsse-payload-type", f"envelope: expected payloadType `{IN_TOTO}`, got `{wire.payload_type[:80]}`"
+        )
+    if render(envelope) != raw:
+        raise Malformed("dsse-not-canonical", "envelope: expected its one canonical text, got another one")
+    return envelope
+
+
+def parse_foreign(raw: bytes, *, size_bytes_max: int = 16 << 20) -> Envelope:
+    """Parse an envelope that another tool made; unknown fields and other encodings of JSON are its maker's affair."""
+    if len(raw) > size_bytes_max:
+        raise Malformed("dsse-too-large", f"envelope: expected at most {size_bytes_max} bytes, got {len(raw)}")
+    try:
+        wire = msgspec.json.decode(raw, type=_ForeignWire)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
+        raise Malformed("dsse-invalid", f"envelope: {err}") from err
+    return _envelope(wire)
+
+
+class _ForeignWire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    payload: str
+    payload_type: str
+    signatures: tuple[_WireSignature, ...]
+
+
+def render(envelope: Envelope) -> bytes:
+    """Render the canonical JSON text of `envelope`."""
+    return canonical_json.encode(
+        _Wire(
+            payload=base64.b64encode(envelope.payload).decode("ascii"),
+            payload_type=envelope.payload_type,
+            signatures=tuple(
+                _WireSignature(keyid=s.keyid, sig=base64.b64encode(s.sig).decode("ascii")) for s in envelope.signatures
+            ),
+        )
+    )
+
+
+def _envelope(wire: _Wire | _ForeignWire) -> Envelope:
+    if not 1 <= len(wire.signatures) <= SIGNATURES_MAX:
+        raise Malformed(
+            "dsse-signature-count", f"envelope: expected 1 to {SIGNATURES_MAX} signatures, got {len(wire.signatures)}"
+        )
+    return Envelope(
+        payload_type=wire.payload_type,
+        payload=_base64(wire.payload, "payload"),
+        signatures=tuple(Signature(keyid=s.keyid, sig=_base64(s.sig, "sig")) for s in wire.signatures),
+    )
+
+
+def _base64(text: str, what: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as err:
+        raise Malformed("dsse-base64", f"envelope: `{what}` is not base64: {err}") from err
+    if not raw:
+        raise Malformed("dsse-base64", f"envelope: `{what}` is empty")
+    if len(raw) > PAYLOAD_BYTES_MAX:
+        raise Malformed("dsse-too-large", f"envelope: `{what}` has {len(raw)} bytes, expected at most {PAYLOAD_BYTES_MAX}")
+    return raw

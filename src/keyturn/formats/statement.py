@@ -1,0 +1,102 @@
+"""Parse and render in-toto Statement v1, the payload of every record.
+
+Follows in-toto/attestation spec/v1 (statement.md, digest_set.md). `Statement[P]` is the strict form for records that
+are ours: known predicate, canonical JSON, digest sets of `sha256` or `dirHash` only. `peek` reads just the predicate
+type, to choose the type to parse with. Subjects are matched by digest only; names are for people.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from keyturn.errors import Malformed
+from keyturn.formats import canonical_json
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.text import HexDigest
+
+__all__ = ["STATEMENT_V1", "DigestSet", "Statement", "Subject", "make", "parse", "peek"]
+
+STATEMENT_V1 = "https://in-toto.io/Statement/v1"
+SUBJECTS_MAX = 4096
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+class DigestSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Exactly one digest of an artifact."""
+
+    sha256: HexDigest | None = None
+    dirHash: HexDigest | None = None  # noqa: N815  # in-toto's own name
+
+    def __post_init__(self) -> None:
+        if (self.sha256 is None) == (self.dirHash is None):
+            raise ValueError("expected exactly one of `sha256` and `dirHash` in a digest set")
+
+    @classmethod
+    def of(cls, digest: ArtifactDigest) -> DigestSet:
+        return cls(sha256=digest.hex) if digest.algorithm == "sha256" else cls(dirHash=digest.hex)
+
+    @property
+    def artifact(self) -> ArtifactDigest:
+        if self.dirHash is not None:
+            return ArtifactDigest("dirHash", Sha256(self.dirHash))
+        assert self.sha256 is not None  # the constructor saw to it
+        return ArtifactDigest("sha256", Sha256(self.sha256))
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a statement is about: matched by `digest`, `name` is a label."""
+
+    digest: DigestSet
+    name: str = ""
+
+
+class Statement(
+    msgspec.Struct, Generic[P], frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+):
+    """An in-toto Statement v1 with a predicate of a known type."""
+
+    type_: str = msgspec.field(name="_type")
+    subject: tuple[Subject, ...]
+    predicate_type: str
+    predicate: P
+
+
+class _Peek(msgspec.Struct, frozen=True, rename="camel"):
+    predicate_type: str
+
+
+def peek(payload: bytes) -> str:
+    """Read the predicate type of a payload without believing anything else in it."""
+    if len(payload) > canonical_json.SIZE_BYTES_MAX:
+        raise Malformed("json-too-large", f"statement: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
+    try:
+        return msgspec.json.decode(payload, type=_Peek).predicate_type
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
+        raise Malformed("statement-invalid", f"statement: {err}") from err
+
+
+def parse(payload: bytes, kind: type[P], predicate_type: str) -> Statement[P]:
+    """Parse one of Keyturn's own payloads as a statement with predicate `kind`, or raise `Malformed`."""
+    statement: Statement[P] = canonical_json.decode(payload, Statement[kind], what="statement")  # type: ignore[valid-type]
+    if statement.type_ != STATEMENT_V1:
+        raise Malformed("statement-type", f"statement: expected `_type` `{STATEMENT_V1}`, got `{statement.type_[:80]}`")
+    if statement.predicate_type != predicate_type:
+        raise Malformed(
+            "statement-predicate-type",
+            f"statement: expected predicateType `{predicate_type}`, got `{statement.predicate_type[:120]}`",
+        )
+    if not 1 <= len(statement.subject) <= SUBJECTS_MAX:
+        raise Malformed(
+            "statement-subject-count", f"statement: expected 1 to {SUBJECTS_MAX} subjects, got {len(statement.subject)}"
+        )
+    return statement
+
+
+def make(predicate: P, predicate_type: str, subject: tuple[Subject, ...]) -> bytes:
+    """Render the canonical payload of a statement; the same bytes that `parse` accepts."""
+    return canonical_json.encode(
+        Statement(type_=STATEMENT_V1, subject=subject, predicate_type=predicate_type, predicate=predicate)
+    )

@@ -1,0 +1,64 @@
+"""Name resources: `keyturn://<lab>/<type>/<name>`, one text per resource.
+
+The digest of a resource that is not content is the SHA-256 of its URI (docs/formats/uri.md).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+from keyturn.errors import Malformed
+from keyturn.formats.digest import Sha256, sha256
+
+__all__ = ["ResourceType", "Uri"]
+
+ResourceType = Literal[
+    "host", "hosts", "model", "dataset", "repo", "db", "cluster", "bucket", "gate", "report", "release", "trust"
+]
+
+_LAB = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(\.[a-z0-9][a-z0-9-]{0,62}){0,7}\Z")
+_SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
+_SEGMENTS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Uri:
+    """A resource of a lab. `str()` gives its one text.
+
+    >>> str(Uri.parse("keyturn://acme.example/model/aurora"))
+    'keyturn://acme.example/model/aurora'
+    """
+
+    lab: str
+    type: ResourceType
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse `text`, or raise `Malformed`; no other text of the same resource is accepted."""
+        expected = "expected `keyturn://<lab>/<type>/<name>`"
+        if len(text) > 1024 or not text.startswith("keyturn://"):
+            raise Malformed("uri-invalid", f"{expected}, got `{text[:120]}`")
+        lab, _, rest = text.removeprefix("keyturn://").partition("/")
+        kind, _, name = rest.partition("/")
+        if not _LAB.match(lab):
+            raise Malformed("uri-lab", f"{expected}, got the lab `{lab[:120]}`")
+        if kind not in get_args(ResourceType):
+            raise Malformed(
+                "uri-type", f"expected a type among {', '.join(get_args(ResourceType))}, got `{kind[:40]}`"
+            )
+        segments = name.split("/")
+        if len(segments) > _SEGMENTS_MAX or not all(_SEGMENT.match(segment) for segment in segments):
+            raise Malformed(
+                "uri-name", f"expected up to {_SEGMENTS_MAX} segments of [a-z0-9._-], got `{name[:120]}`"
+            )
+        return cls(lab, kind, name)  # type: ignore[arg-type]  # membership was just checked
+
+    def __str__(self) -> str:
+        return f"keyturn://{self.lab}/{self.type}/{self.name}"
+
+    @property
+    def digest(self) -> Sha256:
+        return sha256(str(self).encode("ascii"))
