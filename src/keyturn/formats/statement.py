@@ -16,7 +16,7 @@ from keyturn.formats import canonical_json
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.text import HexDigest
 
-__all__ = ["STATEMENT_V1", "DigestSet", "Statement", "Subject", "make", "parse", "peek"]
+__all__ = ["STATEMENT_V1", "DigestSet", "Statement", "Subject", "make", "parse", "peek", "subject_digests"]
 
 STATEMENT_V1 = "https://in-toto.io/Statement/v1"
 SUBJECTS_MAX = 4096
@@ -76,6 +76,28 @@ def peek(payload: bytes) -> str:
         return msgspec.json.decode(payload, type=_Peek).predicate_type
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("statement-invalid", f"statement: {err}") from err
+
+
+class _ForeignSubject(msgspec.Struct, frozen=True):
+    digest: dict[str, str]
+
+
+class _Subjects(msgspec.Struct, frozen=True):
+    subject: tuple[_ForeignSubject, ...]
+
+
+def subject_digests(payload: bytes) -> tuple[ArtifactDigest, ...]:
+    """Read the `sha256` and `dirHash` digests of a foreign statement's subjects; other algorithms identify nothing here."""
+    try:
+        subjects = msgspec.json.decode(payload, type=_Subjects).subject
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
+        raise Malformed("statement-invalid", f"statement: {err}") from err
+    if not 1 <= len(subjects) <= SUBJECTS_MAX:
+        raise Malformed(
+            "statement-subject-count", f"statement: expected 1 to {SUBJECTS_MAX} subjects, got {len(subjects)}"
+        )
+    texts = (f"{name}:{value}" for s in subjects for name, value in s.digest.items() if name in ("sha256", "dirHash"))
+    return tuple(ArtifactDigest.parse(text) for text in texts)
 
 
 def parse(payload: bytes, kind: type[P], predicate_type: str) -> Statement[P]:

@@ -1,0 +1,56 @@
+"""Parse and render a log leaf: small canonical metadata, and a function of the record that it stands for.
+
+    {"about":["gate:...","member:ada"],"envelope":"<sha256>","kind":"req","record":"<sha256>","until":1790000000}
+
+`record` is the SHA-256 of the payload, `envelope` of the whole envelope as stored, `about` the sorted tags of whatever is
+concerned (docs/formats/leaf.md has the table by kind), `until` when a record stops mattering to a gate. Verifiers
+compute the leaf again from the record (`formats.records.leaf_of`) and prove that one, so a leaf cannot lie about its record.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.formats import canonical_json
+from keyturn.formats.text import HexDigest, PosixTime
+
+__all__ = ["KINDS", "LEAF_BYTES_MAX", "NEGATIVES", "Kind", "Leaf", "parse", "render"]
+
+Kind = Literal[
+    "apr", "chk", "crt", "den", "lft", "prv", "rel", "req", "rev", "rot", "stp", "sus", "tgt", "tst", "use", "vsa"
+]
+KINDS: frozenset[str] = frozenset(Kind.__args__)  # type: ignore[attr-defined]  # typing's own list of a Literal's values
+NEGATIVES: frozenset[Kind] = frozenset({"den", "rev", "sus"})
+"""Kinds that take access away: a gate that cannot read one of these treats its target as unknown, so as refused."""
+
+LEAF_BYTES_MAX = 16 * 1024
+"""A leaf's length fits the uint16 of a C2SP entry bundle with room to spare."""
+
+Tag = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9]{1,16}:[!-~]{1,1100}\Z")]
+
+
+class Leaf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the log says of one record. `about` is sorted, each tag once."""
+
+    kind: Kind
+    record: HexDigest
+    envelope: HexDigest
+    about: Annotated[tuple[Tag, ...], Meta(max_length=128)] = ()
+    until: PosixTime | None = None
+
+    def __post_init__(self) -> None:
+        if any(a >= b for a, b in zip(self.about, self.about[1:], strict=False)):
+            raise ValueError("expected the tags in `about` sorted and each once")
+
+
+def parse(raw: bytes) -> Leaf:
+    """Parse the leaf `raw`, or raise `Malformed`."""
+    return canonical_json.decode(raw, Leaf, what="leaf", size_bytes_max=LEAF_BYTES_MAX)
+
+
+def render(leaf: Leaf) -> bytes:
+    """Render `leaf`; the bytes whose hash is in the tree."""
+    return canonical_json.encode(leaf)

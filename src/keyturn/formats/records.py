@@ -1,0 +1,131 @@
+"""Read any record that the log may hold, and compute the leaf that stands for it.
+
+One table says, for each predicate type, the leaf kind, the strict type to parse with, and what the leaf is `about`.
+SLSA, in-toto and other foreign statements are kept byte for byte: of them only the predicate type and the subjects'
+digests are read here. Trust versions (TUF metadata with its target files) are no DSSE envelopes: see `formats.trust_version`.
+
+This is NOT verification: no signature is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from keyturn.errors import Malformed
+from keyturn.formats import access, canonical_json, dsse, negatives, statement, trust_version
+from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.leaf import Kind, Leaf
+from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.statement import Statement
+
+__all__ = ["PROVENANCE", "RELEASE", "TEST_RESULT", "VSA", "Record", "leaf_of", "parse", "record_id"]
+
+PROVENANCE = "https://slsa.dev/provenance/v1"
+VSA = "https://slsa.dev/verification_summary/v1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+RELEASE = "https://in-toto.io/attestation/release/v0.2"
+
+_FOREIGN: dict[str, Kind] = {PROVENANCE: "prv", VSA: "vsa", TEST_RESULT: "tst", RELEASE: "rel"}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A parsed record of ours: its kind, digest (SHA-256 of the payload), envelope and statement."""
+
+    kind: Kind
+    digest: Sha256
+    envelope: Envelope
+    statement: Statement[Any]
+
+    @property
+    def id(self) -> str:
+        return record_id(self.kind, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    type: type[msgspec.Struct]
+    kind: Callable[[Any], Kind]
+    about: Callable[[Any], tuple[str, ...]]
+    until: Callable[[Any], int | None]
+
+
+def record_id(kind: str, digest: str) -> str:
+    """The name by which people and the command line know a record: `req-<32 hex>`."""
+    return f"{kind}-{digest[:32]}"
+
+
+def parse(raw: bytes) -> Record:
+    """Parse the envelope `raw` of one of Keyturn's own record types; `Malformed` for anything else."""
+    envelope = dsse.parse_own(raw)
+    predicate_type = statement.peek(envelope.payload)
+    rule = _OWN.get(predicate_type)
+    if rule is None:
+        raise Malformed("record-unknown", f"record: expected a predicate type of Keyturn's, got `{predicate_type[:120]}`")
+    parsed: Statement[Any] = statement.parse(envelope.payload, rule.type, predicate_type)
+    return Record(rule.kind(parsed.predicate), envelope.record_digest, envelope, parsed)
+
+
+def leaf_of(raw: bytes) -> Leaf:
+    """Compute the leaf of any record that the log accepts, from its bytes alone; or raise `Malformed`."""
+    if not raw.startswith(b'{"payload":'):
+        version = trust_version.parse(raw)
+        kind: Kind = "rot" if version.role == "root" else "tgt"
+        return Leaf(
+            kind=kind, record=sha256(version.metadata), envelope=sha256(raw), about=(f"version:{version.version}",)
+        )
+    envelope = dsse.parse_foreign(raw, size_bytes_max=canonical_json.SIZE_BYTES_MAX)
+    predicate_type = statement.peek(envelope.payload)
+    foreign = _FOREIGN.get(predicate_type)
+    if foreign is not None:
+        digests = statement.subject_digests(envelope.payload)
+        return _leaf(foreign, raw, envelope, tuple(str(digest) for digest in digests), None)
+    record = parse(raw)
+    rule = _OWN[predicate_type]
+    tags = rule.about(record.statement.predicate)
+    if record.kind in ("req", "crt", "stp"):
+        tags += tuple(str(subject.digest.artifact) for subject in record.statement.subject)
+    return _leaf(record.kind, raw, envelope, tags, rule.until(record.statement.predicate))
+
+
+def _leaf(kind: Kind, raw: bytes, envelope: Envelope, tags: tuple[str, ...], until: int | None) -> Leaf:
+    return Leaf(
+        kind=kind,
+        record=envelope.record_digest,
+        envelope=sha256(raw),
+        about=tuple(sorted(set(tags))),
+        until=until,
+    )
+
+
+def _request_about(p: AccessRequest) -> tuple[str, ...]:
+    return (f"gate:{p.gate}", f"member:{p.requester}", f"member:{p.beneficiary}")
+
+
+def _suspension_about(p: Suspension) -> tuple[str, ...]:
+    targets = (("member", p.target_member), ("key", p.target_key), ("gate", p.target_gate))
+    return tuple(f"{tag}:{target}" for tag, target in targets if target is not None)
+
+
+_OWN: dict[str, _Rule] = {
+    access.ACCESS_REQUEST: _Rule(AccessRequest, lambda p: "req", _request_about, lambda p: p.not_after),
+    access.HUMAN_AUTHORIZATION: _Rule(
+        HumanAuthorization,
+        lambda p: "apr" if p.decision == "approve" else "den",
+        lambda p: (f"request:{p.request}",),
+        lambda p: p.expires_at,
+    ),
+    access.ACCESS_USE: _Rule(
+        AccessUse, lambda p: "use", lambda p: (f"gate:{p.gate}", f"request:{p.request}"), lambda p: None
+    ),
+    access.GATE_CHECKIN: _Rule(GateCheckin, lambda p: "chk", lambda p: (f"gate:{p.gate}",), lambda p: None),
+    negatives.REVOCATION: _Rule(Revocation, lambda p: "rev", lambda p: (f"request:{p.request}",), lambda p: p.until),
+    negatives.SUSPENSION: _Rule(Suspension, lambda p: "sus", _suspension_about, lambda p: p.until),
+    negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),
+}

@@ -1,0 +1,73 @@
+"""Carry one version of the lab's trust metadata through the log: the signed TUF bytes, and the target files they name.
+
+    {"files":{"policy/release.cedar":"<base64>","roster.toml":"<base64>"},"metadata":"<base64>","role":"targets","version":3}
+
+Canonical JSON; `metadata` is byte for byte what was signed. A root version has no files. The record's digest is the
+SHA-256 of `metadata`. This is NOT verification: `trust.history` verifies, and only what it verified is read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.errors import Malformed
+from keyturn.formats import canonical_json
+from keyturn.formats.digest import check_path
+
+__all__ = ["TrustVersion", "parse", "render"]
+
+
+class TrustVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """`files` is (target path, content), in order of path."""
+
+    role: Literal["root", "targets"]
+    version: int
+    metadata: bytes
+    files: tuple[tuple[str, bytes], ...] = ()
+
+
+class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    role: Literal["root", "targets"]
+    version: Annotated[int, Meta(ge=1, le=2**31)]
+    metadata: str
+    files: Annotated[dict[str, str], Meta(max_length=256)] = {}
+
+
+def parse(raw: bytes) -> TrustVersion:
+    """Parse `raw`, or raise `Malformed`."""
+    wire = canonical_json.decode(raw, _Wire, what="trust version")
+    value = TrustVersion(
+        role=wire.role,
+        version=wire.version,
+        metadata=_base64(wire.metadata),
+        files=tuple((check_path(path), _base64(content)) for path, content in sorted(wire.files.items())),
+    )
+    if value.role == "root" and value.files:
+        raise Malformed("trust-version-files", "trust version: a root version carries no target files")
+    if render(value) != raw:
+        raise Malformed("json-not-canonical", "trust version: expected its one canonical text, got another one")
+    return value
+
+
+def render(value: TrustVersion) -> bytes:
+    """Render the canonical text of `value`."""
+    return canonical_json.encode(
+        _Wire(
+            role=value.role,
+            version=value.version,
+            metadata=base64.b64encode(value.metadata).decode("ascii"),
+            files={path: base64.b64encode(content).decode("ascii") for path, content in value.files},
+        )
+    )
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as err:
+        raise Malformed("trust-version-base64", f"trust version: not base64: {err}") from err
