@@ -1,0 +1,44 @@
+"""Options that every command has, each said once.
+
+A command takes them as `lab: Lab = None, json: Json = False`. `--json` is also remembered for `main`, so that an error is
+JSON too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+__all__ = ["Invocation", "Json", "Lab", "Yes"]
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What `main` must know of a command when it failed. The one mutable value of the command line."""
+
+    json: bool = False
+
+
+def _remember_json(ctx: typer.Context, value: bool) -> bool:
+    invocation = ctx.find_root().obj
+    if value and isinstance(invocation, Invocation):
+        invocation.json = True
+    return value
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", callback=_remember_json)]
+
+Lab = Annotated[
+    str | None,
+    typer.Option(
+        "--lab",
+        help="The lab's directory or the URL of its log service. Default: the nearest keyturn.toml.",
+        envvar="KEYTURN_LAB",
+        show_default=False,
+    ),
+]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Sign what is shown without asking.")]
+"""For whatever signs: it is shown whole either way, and without a terminal it is never assumed."""

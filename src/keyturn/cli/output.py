@@ -1,0 +1,103 @@
+"""Show results: JSON for scripts on standard output, text for people; errors on standard error with code and hint.
+
+Text that came from elsewhere (justifications, names, a step's output) goes through `plain`, so no terminal escape
+ever reaches a terminal, and rich never reads markup in it.
+"""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+
+from keyturn.errors import KeyturnError, Refused
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["confirm", "console", "emit", "plain", "progress", "show_error", "warn"]
+
+
+def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None:
+    """Print `value` as JSON (one indented document), or let `human` draw it on a console."""
+    if json:
+        text = msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2)
+        sys.stdout.buffer.write(text + b"\n")
+        sys.stdout.flush()
+        return
+    human(console())
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Make a rich console without markup, emoji or highlighting: text is shown as it is."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Replace control and formatting characters (terminal escapes, direction overrides) by visible escapes.
+
+    >>> plain("a\\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return "".join(
+        c if c == "\n" or unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def warn(text: str) -> None:
+    """Say something on standard error that is no part of the result."""
+    sys.stderr.write(plain(text) + "\n")
+
+
+def show_error(err: KeyturnError, *, json: bool) -> None:
+    """Print `err` on standard error: what was expected and found, every reason, and what to type next."""
+    reasons = err.reasons if isinstance(err, Refused) else ((err.code, err.message),)
+    if json:
+        body = {
+            "error": {
+                "code": err.code,
+                "message": err.message,
+                "hint": err.hint,
+                "reasons": [{"code": code, "message": message} for code, message in reasons],
+            }
+        }
+        sys.stderr.write(msgspec.json.encode(body).decode() + "\n")
+        return
+    lines = [f"error: {err.message} [{err.code}]"]
+    if len(reasons) > 1 or reasons[0] != (err.code, err.message):
+        lines += [f"  - {message} [{code}]" for code, message in reasons]
+    if err.hint:
+        lines.append(f"  try: {err.hint}")
+    warn("\n".join(lines))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before signing; without a terminal and without `--yes` the answer is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("not a terminal: say --yes to sign what was shown")
+    typer.confirm(question, abort=True, err=True)
+
+
+@contextmanager
+def progress(what: str, total: int, *, unit: str = "items") -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error while a long task runs; the task calls the yielded function with increments.
+
+    `unit` is `items` or `bytes`. Nothing is drawn when standard error is no terminal.
+    """
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    out = console(stderr=True)
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task(what, total=total or None)
+        yield lambda done: bar.advance(task, done)
