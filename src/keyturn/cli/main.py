@@ -6,19 +6,21 @@ the command runs (or its help is shown). Exit status: 0 done, 1 verified and ref
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 import keyturn
 from keyturn.cli.options import Invocation
 from keyturn.cli.output import show_error
 from keyturn.errors import KeyturnError
 
-__all__ = ["COMMANDS", "app", "main"]
+__all__ = ["COMMANDS", "build", "main"]
 
 COMMANDS: dict[str, str] = {
     "init": "keyturn.cli.init:init",
@@ -42,43 +44,32 @@ COMMANDS: dict[str, str] = {
 """Name -> `module:name` of a function (a bare verb) or of a `typer.Typer` (a noun with verbs)."""
 
 
-class _Commands(TyperGroup):
-    """Finds a command by importing its module only when it is asked for."""
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: typer.Context, cmd_name: str):  # type: ignore[no-untyped-def]  # its type is private to typer
-        place = COMMANDS.get(cmd_name)
-        if place is None:
-            return None
-        module, _, name = place.partition(":")
-        found = getattr(import_module(module), name)
-        if not isinstance(found, typer.Typer):
-            verb, found = found, typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-            found.command(cmd_name)(verb)
-        command = typer.main.get_command(found)
-        command.name = cmd_name
-        return command
-
-
-app = typer.Typer(
-    name="keyturn",
-    cls=_Commands,
-    help="Two-party control and chain of custody for AI labs.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-
 def _show_version(value: bool) -> None:
     if value:
         typer.echo(f"keyturn {keyturn.__version__}")
         raise typer.Exit
 
 
-@app.callback()
+def build(names: Iterable[str]) -> typer.Typer:
+    """Make the command line with the commands `names`, importing their modules alone."""
+    app = typer.Typer(
+        name="keyturn",
+        help="Two-party control and chain of custody for AI labs.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
 def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
@@ -90,14 +81,17 @@ def _root(
 def main() -> NoReturn:
     """Run the command line, and exit with its status."""
     invocation = Invocation()
+    named = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    # One module is imported for one command; help, completion and misspelt names need all of them.
+    names = (named,) if named in COMMANDS and "_KEYTURN_COMPLETE" not in os.environ else tuple(COMMANDS)
     try:
-        app(obj=invocation, prog_name="keyturn")
+        build(names)(obj=invocation, prog_name="keyturn")
     except KeyturnError as err:
         show_error(err, json=invocation.json)
         sys.exit(err.exit_status)
     except BrokenPipeError:
         sys.exit(3)
-    except Exception as err:  # the last border: a defect must not read as "refused" (1) or "usage" (2)
+    except Exception as err:  # noqa: BLE001  # the last border: a defect must not read as "refused" (1) or "usage" (2)
         defect = KeyturnError(
             "internal-error",
             f"this is a defect in Keyturn: {type(err).__name__}: {err}",
@@ -110,8 +104,5 @@ def main() -> NoReturn:
 
 
 def _show_traceback_if_asked() -> None:
-    import os
-    import traceback
-
     if os.environ.get("KEYTURN_TRACEBACK"):
         traceback.print_exc()

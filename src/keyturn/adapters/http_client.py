@@ -1,0 +1,74 @@
+"""Speak HTTP to a lab's processes: bounded answers, timeouts, and a server's error as one of ours.
+
+An answer is never believed: the caller verifies what it gets. A server's words are shown to people only after `cli.output.plain`.
+"""
+
+from __future__ import annotations
+
+import json
+
+import urllib3
+
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
+
+__all__ = ["HttpClient"]
+
+_ANSWER_BYTES_MAX = 64 << 20
+
+
+class HttpClient:
+    """A client of one server. Thread-safe; connections are kept."""
+
+    def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        self._pool = urllib3.PoolManager(
+            num_pools=2, maxsize=8, retries=False, timeout=urllib3.Timeout(connect=5.0, read=timeout_s)
+        )
+
+    def get(self, path: str, *, size_bytes_max: int = _ANSWER_BYTES_MAX) -> bytes:
+        """GET `path`; `Unavailable` when there is no answer, the server's own error otherwise."""
+        return self._send("GET", path, None, size_bytes_max)
+
+    def post(self, path: str, body: bytes, *, size_bytes_max: int = _ANSWER_BYTES_MAX) -> bytes:
+        """POST `body` to `path`; nothing is tried twice."""
+        return self._send("POST", path, body, size_bytes_max)
+
+    def _send(self, method: str, path: str, body: bytes | None, size_bytes_max: int) -> bytes:
+        headers = {"Content-Type": "application/octet-stream"} if body is not None else {}
+        try:
+            answer = self._pool.request(
+                method, self.url + path, body=body, headers=headers, redirect=False, preload_content=False
+            )
+            content: bytes = answer.read(size_bytes_max + 1)
+            answer.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError) as err:
+            raise Unavailable(
+                "no-answer", f"no answer from `{self.url}{path}`", hint="keyturn up", detail=str(err)
+            ) from err
+        if len(content) > size_bytes_max:
+            raise Malformed("answer-too-large", f"`{path}`: expected at most {size_bytes_max} bytes")
+        if 200 <= answer.status < 300:
+            return content
+        raise _error(answer.status, path, content)
+
+
+def _error(status: int, path: str, content: bytes) -> KeyturnError:
+    code, message, hint = "http-error", f"`{path}` answered HTTP {status}", ""
+    reasons: tuple[tuple[str, str], ...] = ()
+    try:
+        said = json.loads(content)["error"]
+        code, message, hint = str(said["code"])[:80], str(said["message"])[:2000], str(said["hint"])[:500]
+        reasons = tuple((str(r["code"])[:80], str(r["message"])[:2000]) for r in said["reasons"][:64])
+    except (ValueError, KeyError, TypeError):
+        pass  # not one of ours: the status says enough
+    match status:
+        case 403:
+            return Refused(code, message, reasons=reasons, hint=hint)
+        case 409:
+            return Conflict(code, message, hint=hint) if code != "tampered" else Tampered(code, message, hint=hint)
+        case 400 | 413:
+            return Malformed(code, message, hint=hint)
+        case 404:
+            return Unavailable("not-found", f"`{path}` is not there", hint=hint)
+        case _:
+            return Unavailable(code, message, hint=hint)

@@ -1,0 +1,113 @@
+"""What every server process shares: bounded requests, errors as JSON, and the address it can be found at.
+
+A server binds a free port of 127.0.0.1 (or the one it is told) and says where in `run/<name>.json`. Nothing rests on that
+file: whatever a server answers is verified by who asked. Bodies are bounded and must arrive within `BODY_TIMEOUT_S`, so
+a slow client holds nothing for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from litestar import Litestar, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
+
+from keyturn.adapters import run_files
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from litestar import Request
+
+__all__ = ["BODY_BYTES_MAX", "BODY_TIMEOUT_S", "build", "serve"]
+
+BODY_BYTES_MAX = 4 << 20
+BODY_TIMEOUT_S = 20.0
+
+_STATUS: tuple[tuple[type[KeyturnError], int], ...] = (
+    (Malformed, 400),
+    (Usage, 400),
+    (Refused, 403),
+    (Tampered, 409),
+    (Conflict, 409),
+    (Unavailable, 503),
+)
+
+
+def build(handlers: Sequence[Any], **more: Any) -> Litestar:
+    """Make a Litestar application of `handlers` with Keyturn's limits and error answers."""
+    return Litestar(
+        route_handlers=list(handlers),
+        exception_handlers={KeyturnError: _error, HTTPException: _http_error},
+        middleware=[_timed_body],
+        request_max_body_size=BODY_BYTES_MAX,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+        **more,
+    )
+
+
+def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
+    """Serve `app` on 127.0.0.1 until it is told to stop; its address is in `run_dir/<name>.json` while it does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port))
+        bound.listen(128)
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, limit_concurrency=256, timeout_keep_alive=15, lifespan="on"
+        )
+        with run_files.published(run_dir, name, url):
+            uvicorn.Server(config).run(sockets=[bound])
+
+
+def _answer(status: int, code: str, message: str, hint: str, reasons: Sequence[tuple[str, str]]) -> Response[bytes]:
+    body = {
+        "error": {
+            "code": code,
+            "message": message,
+            "hint": hint,
+            "reasons": [{"code": c, "message": m} for c, m in reasons],
+        }
+    }
+    return Response(json.dumps(body).encode(), status_code=status, media_type="application/json")
+
+
+def _error(_request: Request[Any, Any, Any], err: KeyturnError) -> Response[bytes]:
+    status = next((status for kind, status in _STATUS if isinstance(err, kind)), 500)
+    reasons = err.reasons if isinstance(err, Refused) else ((err.code, err.message),)
+    return _answer(status, err.code, err.message, err.hint, reasons)
+
+
+def _http_error(_request: Request[Any, Any, Any], err: HTTPException) -> Response[bytes]:
+    return _answer(err.status_code, "http-error", f"HTTP {err.status_code}: {err.detail}"[:300], "", ())
+
+
+def _timed_body(app: ASGIApp) -> ASGIApp:
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
+        whole = False
+
+        async def receive_in_time() -> ReceiveMessage:
+            nonlocal whole
+            if whole:
+                return await receive()
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                message = await asyncio.wait_for(receive(), timeout=max(left, 0))
+            except TimeoutError:
+                raise Malformed("body-too-slow", f"expected the whole body within {BODY_TIMEOUT_S:.0f} s") from None
+            whole = not message.get("more_body", False)
+            return message
+
+        await app(scope, receive_in_time, send)
+
+    return middleware
