@@ -1,0 +1,51 @@
+"""`keyturn up`: run a lab's processes on this machine, until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, Lab
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keyturn.adapters.supervisor import Running
+
+__all__ = ["up"]
+
+
+def up(lab: Lab = None, json: Json = False) -> None:
+    """Run the lab's witnesses, log service, builder and gates here; Ctrl-C stops them.
+
+    One machine is form, not separation: in production each of these runs under its own operator.
+    """
+    from keyturn.adapters import supervisor
+    from keyturn.errors import Unavailable
+    from keyturn.wiring.processes import processes_of
+
+    place, processes = processes_of(lab)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with supervisor.started(processes, run_dir=place / "run") as running:
+        output.emit(
+            {"processes": [{"name": p.name, "url": p.url, "pid": p.child.pid} for p in running]},
+            json=json,
+            human=lambda screen: _show(screen, running),
+        )
+        ended = supervisor.await_end(running, stop)
+        if ended is not None:
+            raise Unavailable("process-ended", f"`{ended}` ended; the others were stopped", hint=f"see run/{ended}.out")
+
+
+def _show(screen: Console, running: tuple[Running, ...]) -> None:
+    from rich.table import Table
+
+    table = Table("process", "address", "pid", box=None)
+    for process in running:
+        table.add_row(process.name, process.url, str(process.child.pid))
+    screen.print(table)
+    screen.print("ready; Ctrl-C stops all of them")
