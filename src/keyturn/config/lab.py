@@ -1,0 +1,63 @@
+"""Read and write `keyturn.toml`: the addresses of a lab, and nothing that trust rests on.
+
+    version = 1
+    lab = "acme.example"
+    log = "https://log.acme.example"          # absent: the log on this disk
+    [witnesses]
+    north = "https://north.example"
+
+The file is unsigned. Keys, quorums and operators come from the signed targets only (`trust.targets`); an address that
+lies costs an answer, never a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta
+
+from keyturn.config import toml
+from keyturn.formats.text import LabName, Name
+
+__all__ = ["LabConfig", "parse", "render"]
+
+Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
+
+
+@dataclass(frozen=True, slots=True)
+class LabConfig:
+    """Addresses of a lab: `log` is a base URL or absent, `witnesses` are base URLs by witness name."""
+
+    lab: str
+    log: str | None
+    witnesses: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "witnesses", MappingProxyType(dict(self.witnesses)))
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: Literal[1]
+    lab: LabName
+    log: Url | None = None
+    witnesses: Annotated[dict[Name, Url], Meta(max_length=64)] = {}
+
+
+def parse(raw: bytes, *, where: str = "keyturn.toml") -> LabConfig:
+    """Parse `raw`, or raise `Usage`."""
+    file = toml.parse(raw, _File, where=where)
+    return LabConfig(lab=file.lab, log=file.log, witnesses=file.witnesses)
+
+
+def render(value: LabConfig) -> bytes:
+    """Render `value`; `parse(render(x)) == x`."""
+    table: dict[str, object] = {"version": 1, "lab": value.lab}
+    if value.log is not None:
+        table["log"] = value.log
+    table["witnesses"] = dict(sorted(value.witnesses.items()))
+    return tomli_w.dumps(table).encode("utf-8")
