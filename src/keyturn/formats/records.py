@@ -16,13 +16,14 @@ from typing import Any
 import msgspec
 
 from keyturn.errors import Malformed
-from keyturn.formats import access, canonical_json, dsse, negatives, statement, trust_version
+from keyturn.formats import access, canonical_json, dsse, negatives, statement, steps, trust_version
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.statement import Statement
+from keyturn.formats.steps import EvaluationCriteria, StepRequest
 
 __all__ = ["PROVENANCE", "RELEASE", "TEST_RESULT", "VSA", "Record", "leaf_of", "parse", "record_id"]
 
@@ -108,6 +109,10 @@ def _request_about(p: AccessRequest) -> tuple[str, ...]:
     return (f"gate:{p.gate}", f"member:{p.requester}", f"member:{p.beneficiary}")
 
 
+def _step_about(p: StepRequest) -> tuple[str, ...]:
+    return (f"build:{p.build}", f"member:{p.member}") + (() if p.criteria is None else (f"criteria:{p.criteria}",))
+
+
 def _suspension_about(p: Suspension) -> tuple[str, ...]:
     targets = (("member", p.target_member), ("key", p.target_key), ("gate", p.target_gate))
     return tuple(f"{tag}:{target}" for tag, target in targets if target is not None)
@@ -127,5 +132,7 @@ _OWN: dict[str, _Rule] = {
     access.GATE_CHECKIN: _Rule(GateCheckin, lambda p: "chk", lambda p: (f"gate:{p.gate}",), lambda p: None),
     negatives.REVOCATION: _Rule(Revocation, lambda p: "rev", lambda p: (f"request:{p.request}",), lambda p: p.until),
     negatives.SUSPENSION: _Rule(Suspension, lambda p: "sus", _suspension_about, lambda p: p.until),
+    steps.STEP_REQUEST: _Rule(StepRequest, lambda p: "stp", _step_about, lambda p: None),
+    steps.EVALUATION_CRITERIA: _Rule(EvaluationCriteria, lambda p: "crt", lambda p: (f"model:{p.model}",), lambda p: None),
     negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),
 }

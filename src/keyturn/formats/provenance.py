@@ -1,0 +1,312 @@
+"""Make and read SLSA provenance v1 with Keyturn's build types: what a step made, from what, by whom.
+
+Follows https://slsa.dev/spec/v1.2/build-provenance (predicate type `https://slsa.dev/provenance/v1`) in an in-toto
+Statement v1. The build types `https://keyturn.dev/build/<kind>/v1` are ours, so what stands in externalParameters and
+internalParameters is ours too, and `read` accepts exactly one text per value (docs/formats/provenance.md). Provenance of
+other build types is somebody else's format: it is kept byte for byte in the log, and no chain of ours rests on it.
+
+This is NOT verification: who signed, and whether he may, is for `custody.verify`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.errors import Malformed
+from keyturn.formats import canonical_json, statement
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.statement import DigestSet, Statement, Subject
+from keyturn.formats.steps import BuildKind, Check
+from keyturn.formats.text import HexDigest, LabName, Name
+
+__all__ = [
+    "BUILD_TYPE",
+    "PROVENANCE",
+    "BuilderId",
+    "Dependency",
+    "DependencyRole",
+    "Level",
+    "Output",
+    "Provenance",
+    "Sandbox",
+    "build_type",
+    "make",
+    "read",
+]
+
+PROVENANCE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "https://keyturn.dev/build/{kind}/v1"
+
+Level = Literal[1, 2, 3]
+"""SLSA build level that the signer claims; verifiers believe at most what targets allow this builder."""
+
+Sandbox = Literal["bubblewrap", "none"]
+DependencyRole = Literal["input", "code", "parameters", "runtime"]
+
+_BUILDER = re.compile(
+    r"keyturn://(?P<lab>[a-z0-9][a-z0-9.-]{0,252})/(?P<kind>builder|member)/(?P<name>[a-z0-9][a-z0-9._+-]{0,126})\Z"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BuilderId:
+    """Who signs provenance: a builder of the lab, or a member who ran the step without one. One text each."""
+
+    lab: str
+    kind: Literal["builder", "member"]
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> BuilderId:
+        """Parse `keyturn://<lab>/builder/<name>` or `keyturn://<lab>/member/<id>`, or raise `Malformed`."""
+        found = _BUILDER.match(text)
+        if found is None:
+            raise Malformed(
+                "builder-id",
+                f"expected `keyturn://<lab>/builder/<name>` or `keyturn://<lab>/member/<id>`, got `{text[:120]}`",
+            )
+        return cls(found["lab"], "builder" if found["kind"] == "builder" else "member", found["name"])
+
+    def __str__(self) -> str:
+        return f"keyturn://{self.lab}/{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """What went into a step. `uri` says for people where it was; `check` is absent for the runtime."""
+
+    name: str
+    role: DependencyRole
+    digest: ArtifactDigest
+    uri: str = ""
+    check: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What came out of a step."""
+
+    name: str
+    digest: ArtifactDigest
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """One run of one step. `request` is the digest of the step request that was logged before; times are POSIX seconds."""
+
+    lab: str
+    build: BuildKind
+    step: str
+    request: Sha256
+    command: tuple[str, ...]
+    dependencies: tuple[Dependency, ...]
+    outputs: tuple[Output, ...]
+    builder: BuilderId
+    level: Level
+    sandbox: Sandbox
+    started_at: int
+    finished_at: int
+    byproducts: tuple[Output, ...] = ()
+    """What the step left that is no output: its standard output and error, by digest."""
+
+
+def build_type(kind: BuildKind) -> str:
+    """Name the build type of `kind`: the address of its page in docs/build-types."""
+    return BUILD_TYPE.format(kind=kind)
+
+
+# --- the wire -----------------------------------------------------------------------------------------------------
+
+
+class _Strict(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+):
+    pass
+
+
+class _Annotations(_Strict, frozen=True, kw_only=True):
+    role: DependencyRole
+    check: Check | None = None
+
+
+_Uri = Annotated[str, Meta(max_length=4096, pattern=r"\A[!-~]+\Z")]
+_ItemName = Annotated[str, Meta(max_length=4096, pattern=r"\A[!-~]+\Z")]
+
+
+class _Dependency(_Strict, frozen=True, kw_only=True):
+    name: _ItemName
+    digest: DigestSet
+    annotations: _Annotations
+    uri: _Uri | None = None
+
+
+class _Byproduct(_Strict, frozen=True, kw_only=True):
+    name: Name
+    digest: DigestSet
+
+
+class _ExternalParameters(_Strict, frozen=True, kw_only=True):
+    lab: LabName
+    step: Name
+    command: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(min_length=1, max_length=256)]
+
+
+class _InternalParameters(_Strict, frozen=True, kw_only=True):
+    level: Level
+    sandbox: Sandbox
+
+
+class _BuildDefinition(_Strict, frozen=True, kw_only=True):
+    build_type: Annotated[str, Meta(max_length=200)]
+    external_parameters: _ExternalParameters
+    internal_parameters: _InternalParameters
+    resolved_dependencies: Annotated[tuple[_Dependency, ...], Meta(min_length=1, max_length=1024)]
+
+
+class _Builder(_Strict, frozen=True, kw_only=True):
+    id: Annotated[str, Meta(max_length=400)]
+
+
+class _Metadata(_Strict, frozen=True, kw_only=True):
+    invocation_id: HexDigest
+    started_on: Annotated[str, Meta(max_length=20)]
+    finished_on: Annotated[str, Meta(max_length=20)]
+
+
+class _RunDetails(_Strict, frozen=True, kw_only=True):
+    builder: _Builder
+    metadata: _Metadata
+    byproducts: Annotated[tuple[_Byproduct, ...], Meta(max_length=64)] = ()
+
+
+class _Predicate(_Strict, frozen=True, kw_only=True):
+    build_definition: _BuildDefinition
+    run_details: _RunDetails
+
+
+class _PeekDefinition(msgspec.Struct, frozen=True, rename="camel"):
+    build_type: str
+
+
+class _PeekPredicate(msgspec.Struct, frozen=True, rename="camel"):
+    build_definition: _PeekDefinition
+
+
+class _Peek(msgspec.Struct, frozen=True):
+    predicate: _PeekPredicate
+
+
+def make(value: Provenance) -> bytes:
+    """Render the payload that a builder signs; refuses what `read` would refuse."""
+    payload = statement.make(
+        _Predicate(
+            build_definition=_BuildDefinition(
+                build_type=build_type(value.build),
+                external_parameters=_ExternalParameters(lab=value.lab, step=value.step, command=value.command),
+                internal_parameters=_InternalParameters(level=value.level, sandbox=value.sandbox),
+                resolved_dependencies=tuple(
+                    _Dependency(
+                        name=d.name,
+                        digest=DigestSet.of(d.digest),
+                        annotations=_Annotations(role=d.role, check=d.check),
+                        uri=d.uri or None,
+                    )
+                    for d in value.dependencies
+                ),
+            ),
+            run_details=_RunDetails(
+                builder=_Builder(id=str(value.builder)),
+                metadata=_Metadata(
+                    invocation_id=value.request,
+                    started_on=_rfc3339(value.started_at),
+                    finished_on=_rfc3339(value.finished_at),
+                ),
+                byproducts=tuple(_Byproduct(name=b.name, digest=DigestSet.of(b.digest)) for b in value.byproducts),
+            ),
+        ),
+        PROVENANCE,
+        tuple(Subject(digest=DigestSet.of(output.digest), name=output.name) for output in value.outputs),
+    )
+    read(payload)
+    return payload
+
+
+def read(payload: bytes) -> Provenance:
+    """Parse provenance of one of Keyturn's build types, or raise `Malformed` (`provenance-build-type` for others)."""
+    kind = _build_kind(payload)
+    parsed: Statement[_Predicate] = statement.parse(payload, _Predicate, PROVENANCE)
+    definition, run = parsed.predicate.build_definition, parsed.predicate.run_details
+    value = Provenance(
+        lab=definition.external_parameters.lab,
+        build=kind,
+        step=definition.external_parameters.step,
+        request=Sha256(run.metadata.invocation_id),
+        command=definition.external_parameters.command,
+        dependencies=tuple(
+            Dependency(d.name, d.annotations.role, d.digest.artifact, d.uri or "", d.annotations.check)
+            for d in definition.resolved_dependencies
+        ),
+        outputs=tuple(Output(s.name, s.digest.artifact) for s in parsed.subject),
+        builder=BuilderId.parse(run.builder.id),
+        level=definition.internal_parameters.level,
+        sandbox=definition.internal_parameters.sandbox,
+        started_at=_posix(run.metadata.started_on),
+        finished_at=_posix(run.metadata.finished_on),
+        byproducts=tuple(Output(b.name, b.digest.artifact) for b in run.byproducts),
+    )
+    _refuse_nonsense(value)
+    return value
+
+
+def _build_kind(payload: bytes) -> BuildKind:
+    if len(payload) > canonical_json.SIZE_BYTES_MAX:
+        raise Malformed("json-too-large", f"provenance: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
+    try:
+        found = msgspec.json.decode(payload, type=_Peek).predicate.build_definition.build_type
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
+        raise Malformed("provenance-invalid", f"provenance: {err}") from err
+    for kind in get_args(BuildKind):
+        if found == build_type(kind):
+            known: BuildKind = kind
+            return known
+    raise Malformed(
+        "provenance-build-type", f"provenance: expected `https://keyturn.dev/build/<kind>/v1`, got `{found[:120]}`"
+    )
+
+
+def _refuse_nonsense(value: Provenance) -> None:
+    if value.finished_at < value.started_at:
+        raise Malformed("provenance-times", "provenance: expected finishedOn at or after startedOn")
+    if value.builder.lab != value.lab:
+        raise Malformed(
+            "provenance-lab", f"provenance: lab `{value.lab}` has no builder of the lab `{value.builder.lab}`"
+        )
+    for what, names in (
+        ("resolvedDependencies", [(d.role == "runtime", d.name) for d in value.dependencies]),
+        ("subject", [(False, o.name) for o in value.outputs]),
+        ("byproducts", [(False, b.name) for b in value.byproducts]),
+    ):
+        if len(set(names)) != len(names):
+            raise Malformed("provenance-name-twice", f"provenance: expected each name in `{what}` once")
+    if any((d.role == "runtime") != (d.check is None) for d in value.dependencies):
+        raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")
+
+
+def _rfc3339(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _posix(text: str) -> int:
+    try:
+        at = int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+    except ValueError as err:
+        raise Malformed("time-invalid", f"expected a time as `2026-01-31T12:00:00Z`, got `{text}`") from err
+    if at < 0 or _rfc3339(at) != text:
+        raise Malformed("time-invalid", f"expected a time as `2026-01-31T12:00:00Z`, got `{text}`")
+    return at
