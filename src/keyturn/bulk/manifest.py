@@ -1,0 +1,279 @@
+"""Hash a directory or a file into a manifest: SHA-256 and BLAKE3 of every file, in one pass, on all cores.
+
+What is hashed is what was there, or nothing is returned: symlinks, special files, names that are not UTF-8 or fold to one,
+and anything that changes while it is read are refused. Every open goes through directory descriptors without following
+links, so that a path cannot be swapped for a link between looking and reading.
+
+1. walk: list every file with its status (device, inode, size, times);
+2. read: each file once, both digests from the same bytes, status before and after equal to the listing;
+3. walk again: the same listing, or the artifact changed while it was read.
+
+This is NOT where a manifest is judged: callers compare `manifest.identity` with what they expected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
+from keyturn.formats.manifest import FILES_MAX, Manifest, ManifestFile, check_names
+
+__all__ = ["Found", "Progress", "make", "walk"]
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes hashed, bytes in all), from any thread, often."""
+
+_CHUNK_BYTES = 512 << 10
+_SPLIT_BYTES_MIN = 64 << 20
+_DEPTH_MAX = 64
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_DIRECTORY = _OPEN | os.O_DIRECTORY
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A regular file as the walk saw it. `status` changes whenever its content does."""
+
+    path: str
+    size: int
+    status: tuple[int, int, int, int, int, int]
+
+
+def make(root: Path, *, threads: int | None = None, progress: Progress | None = None) -> Manifest:
+    """Hash the directory or regular file `root`.
+
+    Raises `Refused` for what has no place in an artifact, `Malformed` for names, `Unavailable` when it cannot be read.
+    """
+    try:
+        status = os.lstat(root)
+    except OSError as err:
+        raise Unavailable("artifact-missing", f"`{root}` cannot be read: {err.strerror}") from err
+    if stat.S_ISDIR(status.st_mode):
+        kind, base, found = "directory", root, walk(root)  # (1)
+    elif stat.S_ISREG(status.st_mode):
+        kind, base, found = "file", root.parent, (Found(_decoded(root.name), status.st_size, _status(status)),)
+        check_names([root.name])
+    else:
+        raise Refused("file-special", f"expected a directory or a regular file, `{root}` is neither")
+    files = _hash_all(base, found, threads or _cores(), progress)  # (2)
+    again = walk(root) if kind == "directory" else (Found(root.name, status.st_size, _status(os.lstat(root))),)  # (3)
+    if again != found:
+        raise _changed(str(root))
+    return Manifest(kind="directory" if kind == "directory" else "file", files=files)
+
+
+def walk(root: Path) -> tuple[Found, ...]:
+    """List every regular file below the directory `root`, in order of the paths' bytes; refuse everything else."""
+    found: list[Found] = []
+    with _opened(os.fspath(root), _OPEN_DIRECTORY, None) as descriptor:
+        _walk_into(found, descriptor, "", 0)
+    found.sort(key=lambda file: file.path.encode("utf-8"))
+    check_names(file.path for file in found)
+    if not found:
+        raise Malformed("directory-empty", f"expected at least one file in `{root}`, got none")
+    return tuple(found)
+
+
+def _walk_into(found: list[Found], directory: int, prefix: str, depth: int) -> None:
+    if depth > _DEPTH_MAX:
+        raise Refused("directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories, `{prefix}` has more")
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            path = prefix + _decoded(entry.name)
+            try:
+                status = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError as err:
+                raise _changed(path) from err
+            if stat.S_ISREG(status.st_mode):
+                found.append(Found(path, status.st_size, _status(status)))
+                if len(found) > FILES_MAX:
+                    raise Refused("files-too-many", f"expected at most {FILES_MAX} files, got more")
+            elif stat.S_ISDIR(status.st_mode):
+                with _opened(entry.name, _OPEN_DIRECTORY, directory) as inner:
+                    _walk_into(found, inner, f"{path}/", depth + 1)
+            elif stat.S_ISLNK(status.st_mode):
+                raise Refused("file-symlink", f"{path!r} is a symbolic link: an artifact holds files only")
+            else:
+                raise Refused("file-special", f"{path!r} is a device, pipe or socket: an artifact holds files only")
+
+
+def _hash_all(
+    base: Path, found: tuple[Found, ...], threads: int, progress: Progress | None
+) -> tuple[ManifestFile, ...]:
+    """Largest first, so that no thread is left with a big file at the end; the queue is the only thing shared."""
+    total = sum(file.size for file in found)
+    queue = deque(sorted(range(len(found)), key=lambda i: -found[i].size))
+    # A file that is more than its share of the work gets a second thread for its BLAKE3.
+    split_above = max(_SPLIT_BYTES_MIN, total // threads)
+    tally = _Tally(total, progress)
+    done: list[ManifestFile | None] = [None] * len(found)
+    stop = threading.Event()
+
+    def work() -> None:
+        reader = _Reader(base, tally)
+        try:
+            while not stop.is_set():
+                try:
+                    index = queue.popleft()
+                except IndexError:
+                    return
+                done[index] = reader.read(found[index], split=threads > 1 and found[index].size > split_above)
+        except KeyturnError:
+            stop.set()
+            raise
+        except OSError as err:
+            stop.set()
+            raise Unavailable("file-unreadable", f"a file below `{base}` cannot be read: {err.strerror}") from err
+        finally:
+            reader.close()
+
+    with ThreadPoolExecutor(min(threads, len(found)), thread_name_prefix="keyturn-manifest") as pool:
+        for future in [pool.submit(work) for _ in range(min(threads, len(found)))]:
+            future.result()
+    return tuple(file for file in done if file is not None)
+
+
+class _Tally:
+    """Bytes hashed so far, over all threads."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._lock = threading.Lock()
+        self._done = 0
+        self._total = total
+        self._progress = progress
+
+    def add(self, size: int) -> None:
+        if self._progress is not None:
+            with self._lock:
+                self._done += size
+                self._progress(self._done, self._total)
+
+
+class _Reader:
+    """Reads files one after the other into two buffers that it reuses; one per thread."""
+
+    def __init__(self, base: Path, tally: _Tally) -> None:
+        self._base = os.open(base, _OPEN_DIRECTORY)
+        self._directory = ("", self._base)
+        self._tally = tally
+        self._memory = mmap.mmap(-1, 2 * _CHUNK_BYTES)
+        view = memoryview(self._memory)
+        self._buffers = (view[:_CHUNK_BYTES], view[_CHUNK_BYTES:])
+        self._companion: ThreadPoolExecutor | None = None
+
+    def close(self) -> None:
+        self._leave_directory()
+        os.close(self._base)
+        if self._companion is not None:
+            self._companion.shutdown()
+
+    def read(self, file: Found, *, split: bool) -> ManifestFile:
+        parent, _, name = file.path.rpartition("/")
+        with _opened(name, _OPEN | os.O_NONBLOCK, self._enter_directory(parent)) as descriptor:
+            if _status(os.fstat(descriptor)) != file.status:
+                raise _changed(file.path)
+            sha, blake, size = (self._split if split else self._straight)(descriptor)
+            if _status(os.fstat(descriptor)) != file.status or size != file.size:
+                raise _changed(file.path)
+        return ManifestFile(path=file.path, size=size, sha256=sha, blake3=blake)
+
+    def _straight(self, descriptor: int) -> tuple[str, str, int]:
+        sha, blake, size, buffer = hashlib.sha256(), blake3(), 0, self._buffers[0]
+        while count := os.readv(descriptor, [buffer]):
+            chunk = buffer[:count]
+            sha.update(chunk)
+            blake.update(chunk)
+            size += count
+            self._tally.add(count)
+        return sha.hexdigest(), blake.hexdigest(), size
+
+    def _split(self, descriptor: int) -> tuple[str, str, int]:
+        # The companion takes the BLAKE3 of a chunk and reads the next one, while this thread takes the SHA-256.
+        if self._companion is None:
+            self._companion = ThreadPoolExecutor(1, thread_name_prefix="keyturn-blake3")
+        sha, blake, size, turn = hashlib.sha256(), blake3(), 0, 0
+        count = os.readv(descriptor, [self._buffers[0]])
+
+        def ahead(chunk: memoryview, spare: memoryview) -> int:
+            blake.update(chunk)
+            return os.readv(descriptor, [spare])
+
+        while count:
+            chunk = self._buffers[turn][:count]
+            turn = 1 - turn
+            following = self._companion.submit(ahead, chunk, self._buffers[turn])
+            sha.update(chunk)
+            size += count
+            self._tally.add(count)
+            count = following.result()
+        return sha.hexdigest(), blake.hexdigest(), size
+
+    def _enter_directory(self, path: str) -> int:
+        """Open `path` below the base, segment by segment and never through a link; the last one stays open."""
+        if path != self._directory[0]:
+            self._leave_directory()
+            descriptor = self._base
+            for segment in path.split("/") if path else ():
+                try:
+                    inner = os.open(segment, _OPEN_DIRECTORY, dir_fd=descriptor)
+                except OSError as err:
+                    raise _changed(path) from err
+                finally:
+                    if descriptor != self._base:
+                        os.close(descriptor)
+                descriptor = inner
+            self._directory = (path, descriptor)
+        return self._directory[1]
+
+    def _leave_directory(self) -> None:
+        if self._directory[1] != self._base:
+            os.close(self._directory[1])
+        self._directory = ("", self._base)
+
+
+@contextmanager
+def _opened(name: str, flags: int, directory: int | None) -> Iterator[int]:
+    try:
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise _changed(name) from err
+    except OSError as err:
+        raise Unavailable("file-unreadable", f"{name!r} cannot be read: {err.strerror}") from err
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _status(status: os.stat_result) -> tuple[int, int, int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _decoded(name: str) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as err:
+        raise Malformed("path-invalid", f"file name {name!r} is not UTF-8") from err
+    return name
+
+
+def _changed(path: str) -> Refused:
+    return Refused(
+        "file-changed", f"{path!r} changed while it was read", hint="stop whatever writes there, then try again"
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
