@@ -1,0 +1,110 @@
+"""Find the lab that a command is about, and the person who runs it.
+
+A lab is found by `--lab` (or KEYTURN_LAB), else the person's config.toml, else the nearest keyturn.toml above the working
+directory. A person is a home directory: `KEYTURN_HOME`, else `~/.config/keyturn`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters import run_files
+from keyturn.config import lab as lab_config
+from keyturn.config import person as person_config
+from keyturn.config.lab import LabConfig
+from keyturn.config.person import Home, PersonConfig
+from keyturn.errors import Unavailable, Usage
+
+__all__ = ["LabPlace", "Person", "find_lab", "find_person"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabPlace:
+    """A lab: its directory on this machine, or only the URL of its log service."""
+
+    path: Path | None
+    url: str | None
+    config: LabConfig | None
+
+    @property
+    def directory(self) -> Path:
+        """The lab's directory; `Usage` when it is elsewhere."""
+        if self.path is None:
+            raise Usage("lab-remote", f"`{self.url}` is a lab's address; this command needs the lab's directory")
+        return self.path
+
+    @property
+    def log_url(self) -> str | None:
+        """The URL of the log service: the one given, the one that runs here, or the one keyturn.toml names."""
+        if self.url is not None:
+            return self.url
+        running = run_files.find(self.directory / "run", "log")
+        return running or (self.config.log if self.config else None)
+
+    def process_url(self, name: str) -> str:
+        """The URL of the lab's process `name` on this machine, or `Unavailable`."""
+        url = run_files.find(self.directory / "run", name)
+        if url is None:
+            raise Unavailable("process-not-running", f"`{name}` of this lab does not run here", hint="keyturn up")
+        return url
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The member who runs a command."""
+
+    home: Home
+    config: PersonConfig
+
+
+def find_person() -> Person:
+    """Read who runs this command, or raise `Usage` saying how to become a member."""
+    home = person_config.home_of(os.environ)
+    try:
+        raw = home.config.read_bytes()
+    except FileNotFoundError as err:
+        raise Usage(
+            "person-unknown",
+            f"expected `{home.config}`, which says who you are; found none",
+            hint="keyturn init, or keyturn trust accept with an invitation",
+        ) from err
+    except OSError as err:
+        raise Unavailable("person-unreadable", f"cannot read `{home.config}`: {err.strerror}") from err
+    return Person(home, person_config.parse(raw, where=str(home.config)))
+
+
+def find_lab(named: str | None) -> LabPlace:
+    """Find the lab that `named` (a path or URL), the person's config or the working directory says."""
+    if named is None:
+        named = _from_person() or _from_working_directory()
+    if named.startswith(("http://", "https://")):
+        return LabPlace(path=None, url=named, config=None)
+    path = Path(named).absolute()
+    try:
+        raw = (path / "keyturn.toml").read_bytes()
+    except OSError as err:
+        raise Usage(
+            "lab-unknown",
+            f"expected a lab at `{path}`, found no keyturn.toml there",
+            hint="keyturn init, or name one with --lab PATH",
+        ) from err
+    return LabPlace(path=path, url=None, config=lab_config.parse(raw, where=str(path / "keyturn.toml")))
+
+
+def _from_person() -> str | None:
+    home = person_config.home_of(os.environ)
+    return find_person().config.lab if home.config.exists() else None
+
+
+def _from_working_directory() -> str:
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / "keyturn.toml").is_file():
+            return str(directory)
+    raise Usage(
+        "lab-unknown",
+        "expected a keyturn.toml here or in a directory above, found none",
+        hint="keyturn init, or name the lab with --lab PATH",
+    )
