@@ -48,7 +48,7 @@ def decode(raw: bytes, kind: type[T], *, what: str, size_bytes_max: int = SIZE_B
     if len(raw) > size_bytes_max:
         raise Malformed("json-too-large", f"{what}: expected at most {size_bytes_max} bytes, got {len(raw)}")
     _refuse_depth(raw, what)
-    decoder = _decoders.get(kind)
+    decoder: msgspec.json.Decoder[T] | None = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     try:
