@@ -1,0 +1,84 @@
+"""Render target files: the texts that `trust.targets` reads, in one stable form that diffs well.
+
+People edit these files by hand too; nothing requires that they stay in this form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tomli_w
+
+from keyturn.trust.roster import Builder, Gate, Limits, Log, Resources, Roster
+from keyturn.trust.targets import Contents
+
+__all__ = ["render_contents"]
+
+
+def render_contents(contents: Contents) -> dict[str, bytes]:
+    """Render every target file; `parse_contents(render_contents(x)) == x`."""
+    files = {
+        "roster.toml": _roster(contents.roster),
+        "resources.toml": _resources(contents.resources),
+        "gates.toml": _gates(tuple(contents.gates.values())),
+        "builders.toml": _builders(tuple(contents.builders.values())),
+        "log.toml": _log(contents.log, contents.log_operator),
+        "limits.toml": _limits(contents.limits),
+    }
+    rendered = {name: tomli_w.dumps({"version": 1} | table).encode("utf-8") for name, table in files.items()}
+    return rendered | {name: text.encode("utf-8") for name, text in contents.policy}
+
+
+def _roster(roster: Roster) -> dict[str, Any]:
+    return {
+        "members": [
+            {"id": m.id, "kind": m.kind, "name": m.name}
+            | ({"responsible": sorted(m.responsible)} if m.responsible else {})
+            | {"keys": [{"kind": held.kind, "public": held.key.text} for held in m.keys]}
+            for m in roster.members.values()
+        ],
+        "groups": [
+            {"name": g.name, "members": sorted(g.members)} | ({"groups": sorted(g.groups)} if g.groups else {})
+            for g in roster.groups.values()
+        ],
+    }
+
+
+def _resources(resources: Resources) -> dict[str, Any]:
+    return {
+        "resources": [
+            {"uri": str(r.uri)} | ({"parents": [str(parent) for parent in r.parents]} if r.parents else {})
+            for r in resources.by_uri.values()
+        ]
+    }
+
+
+def _gates(gates: tuple[Gate, ...]) -> dict[str, Any]:
+    return {"gates": [{"uri": str(g.uri), "kind": g.kind, "public": g.key.text, "operator": g.operator} for g in gates]}
+
+
+def _builders(builders: tuple[Builder, ...]) -> dict[str, Any]:
+    return {
+        "builders": [
+            {"id": b.id, "public": b.key.text, "level_max": b.level_max, "operator": b.operator} for b in builders
+        ]
+    }
+
+
+def _log(log: Log, operator: str) -> dict[str, Any]:
+    return {
+        "origin": log.origin,
+        "public": log.key.text,
+        "operator": operator,
+        "lying_max": log.lying_max,
+        "witnesses": [{"name": w.name, "public": w.key.text, "operator": w.operator} for w in log.witnesses],
+    }
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    return {
+        "log_age_max_s": limits.log_age_max_s,
+        "clock_skew_max_s": limits.clock_skew_max_s,
+        "negative_lifetime_max_s": limits.negative_lifetime_max_s,
+        "suspension_max_s": limits.suspension_max_s,
+    }

@@ -1,0 +1,393 @@
+"""Read the target files of one targets version as a `TrustState`, and render them.
+
+Six TOML 1.0 files and any number of Cedar policies: `roster.toml`, `resources.toml`, `gates.toml`, `builders.toml`,
+`log.toml`, `limits.toml`, `policy/<name>.cedar` (docs/formats/trust.md is normative). Unknown keys, unknown files and
+missing files are refused; every key of the lab is listed once, for one owner.
+
+This is NOT verification: `trust.history` verifies the signatures and the digests, and only then calls `parse_targets`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Malformed, Refused
+from keyturn.formats.text import MemberId, Name, check_free_text
+from keyturn.formats.uri import Uri
+from keyturn.trust.metadata import RootMetadata
+from keyturn.trust.roster import (
+    Builder,
+    Gate,
+    Group,
+    KeyKind,
+    Limits,
+    Log,
+    Member,
+    MemberKey,
+    MemberKind,
+    Resource,
+    Resources,
+    Roster,
+    TrustState,
+    Witness,
+)
+
+__all__ = ["FILES", "FILE_BYTES_MAX", "Contents", "check_trust_keys", "parse_targets"]
+
+FILE_BYTES_MAX = 256 * 1024
+FILES = ("builders.toml", "gates.toml", "limits.toml", "log.toml", "resources.toml", "roster.toml")
+_POLICY = re.compile(r"policy/[a-z0-9][a-z0-9_-]{0,62}\.cedar\Z")
+
+T = TypeVar("T")
+Text = Annotated[str, Meta(max_length=400)]
+Seconds = Annotated[int, Meta(ge=1, le=366 * 86400)]
+Origin = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9./-]{0,200}\Z")]
+"""A C2SP checkpoint origin: a URL without scheme."""
+
+
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Key(_Struct, frozen=True):
+    kind: KeyKind
+    public: Text
+
+
+class _Member(_Struct, frozen=True):
+    id: MemberId
+    kind: MemberKind
+    name: Text
+    keys: Annotated[tuple[_Key, ...], Meta(max_length=16)] = ()
+    responsible: Annotated[tuple[MemberId, ...], Meta(max_length=16)] = ()
+
+
+class _Group(_Struct, frozen=True):
+    name: Name
+    members: tuple[MemberId, ...] = ()
+    groups: tuple[Name, ...] = ()
+
+
+class _Roster(_Struct, frozen=True):
+    version: Literal[1]
+    members: tuple[_Member, ...] = ()
+    groups: tuple[_Group, ...] = ()
+
+
+class _Resource(_Struct, frozen=True):
+    uri: Text
+    parents: Annotated[tuple[Text, ...], Meta(max_length=16)] = ()
+
+
+class _Resources(_Struct, frozen=True):
+    version: Literal[1]
+    resources: tuple[_Resource, ...] = ()
+
+
+class _Gate(_Struct, frozen=True):
+    uri: Text
+    kind: Name
+    public: Text
+    operator: Name
+
+
+class _Gates(_Struct, frozen=True):
+    version: Literal[1]
+    gates: tuple[_Gate, ...] = ()
+
+
+class _Builder(_Struct, frozen=True):
+    id: Text
+    public: Text
+    level_max: Literal[1, 2, 3]
+    operator: Name
+
+
+class _Builders(_Struct, frozen=True):
+    version: Literal[1]
+    builders: tuple[_Builder, ...] = ()
+
+
+class _Witness(_Struct, frozen=True):
+    name: Origin
+    public: Text
+    operator: Name
+
+
+class _Log(_Struct, frozen=True):
+    version: Literal[1]
+    origin: Origin
+    public: Text
+    operator: Name
+    lying_max: Annotated[int, Meta(ge=0, le=64)]
+    witnesses: Annotated[tuple[_Witness, ...], Meta(max_length=64)] = ()
+
+
+class _Limits(_Struct, frozen=True):
+    version: Literal[1]
+    log_age_max_s: Seconds
+    clock_skew_max_s: Annotated[int, Meta(ge=1, le=60)]
+    negative_lifetime_max_s: Seconds
+    suspension_max_s: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the files say, before it is joined with the metadata around it. `log_operator` runs the service."""
+
+    roster: Roster
+    resources: Resources
+    policy: tuple[tuple[str, str], ...]
+    gates: Mapping[str, Gate]
+    builders: Mapping[str, Builder]
+    log: Log
+    log_operator: str
+    limits: Limits
+
+
+def parse_targets(
+    files: Mapping[str, bytes], *, root: RootMetadata, targets_version: int, targets_expires_at: int
+) -> TrustState:
+    """Parse `files` under the (verified) `root`, or raise `Malformed` or `Refused` by name.
+
+    (1) exactly the known files; (2) each parsed strictly; (3) each key once, for one owner; (4) in production, witnesses
+    under several operators, none of them the service's; (5) trust keys belong to humans and serve nothing else.
+    """
+    contents = parse_contents(files, lab=root.lab)  # (1) (2) (3)
+    if root.profile == "production":
+        _check_witness_operators(contents)  # (4)
+    state = TrustState(
+        lab=root.lab,
+        profile=root.profile,
+        root_version=root.version,
+        targets_version=targets_version,
+        root_expires_at=root.expires_at,
+        targets_expires_at=targets_expires_at,
+        publishers=root.publishers,
+        roster=contents.roster,
+        resources=contents.resources,
+        policy=contents.policy,
+        gates=contents.gates,
+        builders=contents.builders,
+        log=contents.log,
+        limits=contents.limits,
+    )
+    check_trust_keys(state, root)  # (5)
+    return state
+
+
+def parse_contents(files: Mapping[str, bytes], *, lab: str) -> Contents:
+    """Parse the files alone: for drafts, which no root stands above yet."""
+    _check_names(files)
+    log = _toml(files, "log.toml", _Log)
+    contents = Contents(
+        roster=_roster(_toml(files, "roster.toml", _Roster), lab),
+        resources=_resources(_toml(files, "resources.toml", _Resources), lab),
+        policy=tuple((name, _text(files[name], name)) for name in sorted(files) if name not in FILES),
+        gates=_gates(_toml(files, "gates.toml", _Gates), lab),
+        builders=_builders(_toml(files, "builders.toml", _Builders)),
+        log=_log(log),
+        log_operator=log.operator,
+        limits=_limits(_toml(files, "limits.toml", _Limits)),
+    )
+    _check_keys(contents)
+    return contents
+
+
+def check_trust_keys(state: TrustState, root: RootMetadata) -> None:
+    """Check that trust keys and online keys serve nothing else, and that whoever holds one is no agent or workload."""
+    used = dict(_owners(state.roster, state.gates.values(), state.builders.values(), state.log))
+    for key in (*(holder.key for holder in root.holders), *root.online):
+        if key in used:
+            raise Refused("key-purpose", f"a key of the root is used again by {used[key]}: `{key.keyid[:16]}`")
+    for holder in root.holders:
+        member = state.roster.members.get(holder.human)
+        if member is not None and member.kind != "human":
+            raise Refused("trust-holder-not-human", f"`{holder.human}` holds a trust key and is a {member.kind}")
+
+
+def _check_names(files: Mapping[str, bytes]) -> None:
+    for name in FILES:
+        if name not in files:
+            raise Malformed("targets-file-missing", f"expected the target file `{name}`, got none")
+    for name in files:
+        if name not in FILES and not _POLICY.match(name):
+            raise Malformed(
+                "targets-file-unknown", f"expected {', '.join(FILES)} or policy/<name>.cedar, got `{name[:80]}`"
+            )
+
+
+def _text(raw: bytes, name: str) -> str:
+    if len(raw) > FILE_BYTES_MAX:
+        raise Malformed("targets-file-too-large", f"`{name}`: expected at most {FILE_BYTES_MAX} bytes, got {len(raw)}")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as err:
+        raise Malformed("targets-file-invalid", f"`{name}`: expected UTF-8") from err
+    # Signers read these files in a terminal: what would deceive them there is refused at the parser.
+    check_free_text(text.replace("\t", " "), what=name, size_bytes_max=FILE_BYTES_MAX)
+    return text
+
+
+def _toml(files: Mapping[str, bytes], name: str, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(tomllib.loads(_text(files[name], name)), kind)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as err:
+        text = str(err)[:300]
+        raise Malformed("targets-file-invalid", f"`{name}`: {text[:1].lower()}{text[1:]}") from err
+
+
+def _once(values: Iterable[str], *, what: str) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise Malformed("targets-duplicate", f"{what} `{value[:120]}` is listed {count} times")
+
+
+def _roster(file: _Roster, lab: str) -> Roster:
+    _once((member.id for member in file.members), what="member")
+    _once((group.name for group in file.groups), what="group")
+    for member in file.members:
+        check_free_text(member.name, what="member name", size_bytes_max=200)
+        owner, plus, _ = member.id.partition("+")
+        if plus and (member.kind != "agent" or owner not in member.responsible):
+            raise Malformed("member-id", f"`{member.id}`: expected an agent for whom `{owner}` is responsible")
+    for group in file.groups:
+        _once(group.members, what=f"in group `{group.name}`, member")
+        _once(group.groups, what=f"in group `{group.name}`, group")
+    members = {
+        m.id: Member(
+            id=m.id,
+            kind=m.kind,
+            name=m.name,
+            keys=tuple(MemberKey(key=PublicKey.from_text(k.public), kind=k.kind) for k in m.keys),
+            responsible=frozenset(m.responsible),
+        )
+        for m in file.members
+    }
+    groups = {g.name: Group(name=g.name, members=frozenset(g.members), groups=frozenset(g.groups)) for g in file.groups}
+    return Roster(lab=lab, members=members, groups=groups)
+
+
+def _uri(text: str, lab: str, *, type_: str | None = None) -> Uri:
+    uri = Uri.parse(text)
+    if uri.lab != lab or (type_ is not None and uri.type != type_):
+        raise Malformed("uri-foreign", f"expected `keyturn://{lab}/{type_ or '<type>'}/<name>`, got `{text}`")
+    return uri
+
+
+def _resources(file: _Resources, lab: str) -> Resources:
+    _once((resource.uri for resource in file.resources), what="resource")
+    found = {
+        r.uri: Resource(uri=_uri(r.uri, lab), parents=tuple(_uri(parent, lab) for parent in r.parents))
+        for r in file.resources
+    }
+    for resource in found.values():
+        for parent in resource.parents:
+            if str(parent) not in found:
+                raise Malformed("resource-parent", f"parent `{parent}` of `{resource.uri}` is not listed itself")
+        if resource.uri in _ancestors(resource, found):
+            raise Malformed("resource-parent", f"`{resource.uri}` is an ancestor of itself")
+    return Resources(by_uri=found)
+
+
+def _ancestors(resource: Resource, found: Mapping[str, Resource]) -> frozenset[Uri]:
+    seen: set[Uri] = set()
+    todo = list(resource.parents)
+    while todo:
+        uri = todo.pop()
+        if uri not in seen:
+            seen.add(uri)
+            known = found.get(str(uri))
+            todo.extend(known.parents if known is not None else ())
+    return frozenset(seen)
+
+
+def _gates(file: _Gates, lab: str) -> dict[str, Gate]:
+    _once((gate.uri for gate in file.gates), what="gate")
+    return {
+        g.uri: Gate(
+            uri=_uri(g.uri, lab, type_="gate"), kind=g.kind, key=PublicKey.from_text(g.public), operator=g.operator
+        )
+        for g in file.gates
+    }
+
+
+def _builders(file: _Builders) -> dict[str, Builder]:
+    _once((builder.id for builder in file.builders), what="builder")
+    for builder in file.builders:
+        if not re.match(r"[!-~]{1,400}\Z", builder.id):
+            raise Malformed("builder-id", "expected a builder id of printable ASCII")
+    return {
+        b.id: Builder(id=b.id, key=PublicKey.from_text(b.public), level_max=b.level_max, operator=b.operator)
+        for b in file.builders
+    }
+
+
+def _log(file: _Log) -> Log:
+    return Log(
+        origin=file.origin,
+        key=_ed25519(file.public, "log"),
+        witnesses=tuple(
+            Witness(name=w.name, key=_ed25519(w.public, w.name), operator=w.operator) for w in file.witnesses
+        ),
+        lying_max=file.lying_max,
+    )
+
+
+def _ed25519(text: str, owner: str) -> PublicKey:
+    key = PublicKey.from_text(text)
+    if key.scheme != "ed25519":
+        raise Malformed("log-key-scheme", f"key of `{owner}`: expected Ed25519 (C2SP), got {key.scheme}")
+    return key
+
+
+def _limits(file: _Limits) -> Limits:
+    return Limits(
+        log_age_max_s=file.log_age_max_s,
+        clock_skew_max_s=file.clock_skew_max_s,
+        negative_lifetime_max_s=file.negative_lifetime_max_s,
+        suspension_max_s=file.suspension_max_s,
+    )
+
+
+def _owners(
+    roster: Roster, gates: Iterable[Gate], builders: Iterable[Builder], log: Log
+) -> Iterable[tuple[PublicKey, str]]:
+    for member in roster.members.values():
+        yield from ((held.key, f"member `{member.id}`") for held in member.keys)
+    yield from ((gate.key, f"gate `{gate.uri}`") for gate in gates)
+    yield from ((builder.key, f"builder `{builder.id}`") for builder in builders)
+    yield log.key, "the log"
+    yield from ((witness.key, f"witness `{witness.name}`") for witness in log.witnesses)
+
+
+def _check_keys(contents: Contents) -> None:
+    first: dict[PublicKey, str] = {}
+    for key, owner in _owners(contents.roster, contents.gates.values(), contents.builders.values(), contents.log):
+        other = first.setdefault(key, owner)
+        if other != owner:
+            raise Malformed("key-purpose", f"key `{key.keyid[:16]}` is used by {other} and again by {owner}")
+
+
+def _check_witness_operators(contents: Contents) -> None:
+    seats = Counter(witness.operator for witness in contents.log.witnesses)
+    if contents.log_operator in seats:
+        raise Refused(
+            "production-witness-operator",
+            f"`{contents.log_operator}` runs the log, and a witness of it: expected another",
+        )
+    operator, held = seats.most_common(1)[0]
+    if len(seats) < 2 or held >= contents.log.quorum:
+        raise Refused(
+            "production-witness-operators",
+            f"operator `{operator}` alone makes {held} of the {contents.log.quorum} cosignatures that a checkpoint needs",
+        )
