@@ -1,1 +1,4 @@
-"""(docstring to be written by the room)"""
+"""Requests, approvals and what takes them away: the lifecycle, the gate's view of the log, and `verify_grant`, the kernel.
+
+Every "yes" of Keyturn is a `VerifiedGrant`, and only `verify_grant` makes one. No clock, no files, no network.
+"""

@@ -1,0 +1,65 @@
+# Everything goes into .venv/. `make demo` and `make test` set up what they need, and need only git and make beforehand.
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+# Rooms whose branch coverage must be, and is, 100 %.
+COVERED :=
+WORKERS ?= 2
+# Keeps a hung test from holding CI; single tests have their own limit in pyproject.toml.
+PYTEST := $(PYTHON) -m pytest -q
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+covered_files = $(subst $(space),$(comma),$(foreach room,$(COVERED),src/keyturn/$(room)/*))
+covered_tests = $(wildcard $(foreach room,$(COVERED),tests/$(room)))
+
+.PHONY: help demo test check lint core bench bench-long fuzz format bootstrap clean
+
+help:
+	@echo "make demo         show the main job on real input, into demo-out/ (3 minutes)"
+	@echo "make test         set up, then lint and the whole suite"
+	@echo "make check        lint, types, import contracts, and the core rooms' tests with their coverage"
+	@echo "make bench        measure against the goals, into bench-out/ and docs/benchmarks.md (bench-long: the large sizes too)"
+	@echo "make fuzz         feed every parser for FUZZ_SECONDS=60 each"
+	@echo "make format       let ruff format and fix what it can"
+
+bootstrap:
+	@./bootstrap
+
+demo: bootstrap
+	@$(PYTHON) -m demo
+
+test: bootstrap lint
+	@rm -f .coverage .coverage.*
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not long" --cov=keyturn --cov-report=
+	$(PYTEST) -m "alone and not long" --cov=keyturn --cov-append --cov-report=
+	$(if $(COVERED),$(BIN)/coverage report --include='$(covered_files)' --fail-under=100)
+
+check: bootstrap lint core
+
+lint:
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+core:
+	$(if $(covered_tests),$(PYTEST) -n $(WORKERS) $(covered_tests) $(foreach room,$(COVERED),--cov=keyturn.$(room)) --cov-report=term-missing --cov-fail-under=100)
+
+bench: bootstrap
+	@$(PYTHON) -m bench
+
+bench-long: bootstrap
+	@$(PYTHON) -m bench --long
+
+FUZZ_SECONDS ?= 60
+fuzz: bootstrap
+	KEYTURN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) -n $(WORKERS) tests/fuzz -m long --timeout=0
+
+format: bootstrap
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv demo-out bench-out .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
