@@ -14,7 +14,7 @@ space := $(empty) $(empty)
 covered_files = $(subst $(space),$(comma),$(foreach room,$(COVERED),src/keyturn/$(room)/*))
 covered_tests = $(wildcard $(foreach room,$(COVERED),tests/$(room)))
 
-.PHONY: help demo test check lint core bench bench-long fuzz format bootstrap clean
+.PHONY: help demo test check lint core docs bench bench-long fuzz format bootstrap clean
 
 help:
 	@echo "make demo         show the main job on real input, into demo-out/ (3 minutes)"
@@ -22,6 +22,7 @@ help:
 	@echo "make check        lint, types, import contracts, and the core rooms' tests with their coverage"
 	@echo "make bench        measure against the goals, into bench-out/ and docs/benchmarks.md (bench-long: the large sizes too)"
 	@echo "make fuzz         feed every parser for FUZZ_SECONDS=60 each"
+	@echo "make docs         write docs/errors.md and docs/cli.md from the source"
 	@echo "make format       let ruff format and fix what it can"
 
 bootstrap:
@@ -56,6 +57,10 @@ bench-long: bootstrap
 FUZZ_SECONDS ?= 60
 fuzz: bootstrap
 	KEYTURN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) -n $(WORKERS) tests/fuzz -m long --timeout=0
+
+docs: bootstrap
+	@$(PYTHON) -m tools.error_codes
+	@$(PYTHON) -m tools.cli_reference
 
 format: bootstrap
 	$(BIN)/ruff check --fix

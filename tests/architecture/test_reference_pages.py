@@ -1,0 +1,54 @@
+"""The reference pages under docs/ name everything that is there: error codes, commands, and nothing that is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import cli_reference, error_codes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Files that pass on a code which they were given, and how often. Everything else says its codes as literals.
+PASS_ON = {"adapters/http_client.py": 5}
+
+
+def test_every_error_code_of_the_source_is_in_docs_errors() -> None:
+    said = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    missing = [code for code in error_codes.codes() if f"| `{code}` |" not in said]
+    assert missing == [], "type: make docs"
+
+
+def test_docs_errors_lists_no_code_that_nothing_raises() -> None:
+    said = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    listed = [line.split("`")[1] for line in said.splitlines() if line.startswith("| `")]
+    assert [code for code in listed if code not in error_codes.codes()] == [], "type: make docs"
+
+
+def test_every_code_is_kebab_case_ascii() -> None:
+    assert [code for code in error_codes.codes() if not code.replace("-", "").isalnum() or code != code.lower()] == []
+
+
+def test_a_code_that_is_no_literal_is_found(tmp_path: Path) -> None:
+    (tmp_path / "keyturn").mkdir()
+    (tmp_path / "keyturn" / "x.py").write_text('raise Refused(code, "m")\nraise errors.Malformed("a-b", f"x {y} z")\n')
+    assert error_codes.computed_codes(tmp_path) == {"x.py": 1}
+    assert error_codes.codes(tmp_path)["a-b"].texts == {"x … z"}
+
+
+def test_codes_are_literals() -> None:
+    computed = error_codes.computed_codes()
+    assert {place: count for place, count in computed.items() if count > PASS_ON.get(place, 2)} == {}
+
+
+@pytest.mark.parametrize("name", [name for name, _ in cli_reference.commands()])
+def test_every_command_is_in_docs_cli(name: str) -> None:
+    said = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert f"## {name}\n" in said, "type: make docs"
+
+
+@pytest.mark.parametrize(("name", "command"), list(cli_reference.commands()), ids=str)
+def test_every_command_says_what_it_does(name: str, command: object) -> None:
+    said = getattr(command, "help", "") or ""
+    assert said.strip().endswith((".", ":", "?", ")", "`")) or "." in said, f"`{name}` has no help"

@@ -1,0 +1,1 @@
+"""Programs for whoever works on Keyturn: they write the reference pages under docs/ from the source."""
