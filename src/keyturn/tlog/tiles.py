@@ -40,7 +40,8 @@ def hash_reader(size: int, read_tile: TileReader) -> HashReader:
             raise Malformed("tile-range", f"tile: no subtrees {start} to {end} at level {level} among {size} leaves")
         tile_level, inside = divmod(level, 8)
         found: list[bytes] = []
-        index, hashes = -1, ()  # type: tuple[int, tuple[bytes, ...]]
+        index = -1
+        hashes: tuple[bytes, ...] = ()
         for number in range(start, end):
             first = number << inside
             if first // TILE_WIDTH != index:
