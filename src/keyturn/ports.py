@@ -6,23 +6,30 @@ in tests/contracts/. Nothing here has a body, and the core below never imports t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.leaf import Kind
 from keyturn.formats.steps import Check
+from keyturn.tlog.frontier import Frontier
 
 __all__ = [
     "Clock",
     "Entropy",
+    "IndexedRecord",
+    "LogKeeper",
     "LogReader",
     "LogWriter",
+    "RecordIndex",
     "Sandbox",
     "SandboxJob",
     "SandboxRun",
     "StepFiles",
     "StepMount",
+    "TrustStore",
 ]
 
 
@@ -65,6 +72,51 @@ class LogWriter(Protocol):
         Returns after the batch with the record is on disk: acknowledged is durable. In force is another thing:
         see `app.await_witnessed`.
         """
+
+
+class LogKeeper(LogReader, LogWriter, Protocol):
+    """Keep the log of this lab: for whoever publishes its checkpoints."""
+
+    def settle(self) -> Frontier:
+        """Derive tiles and index up to what is durable now, and give the tree there: what may be signed next."""
+
+    def confirm(self, size: int, root: bytes) -> None:
+        """Compare with the newest tree that a quorum of witnesses knows (root of `size` leaves).
+
+        Until this succeeds a log that was ever published takes no appends. `Refused` when the log is behind, `Tampered`
+        when it is another tree; then it never takes an append again in this process.
+        """
+
+    def note(self, which: Literal["checkpoint", "signed"]) -> bytes | None:
+        """The checkpoint that readers get, or the newest that the log signed; `None` before the first."""
+
+    def swap(self, which: Literal["checkpoint", "signed"], old: bytes | None, new: bytes) -> None:
+        """Replace the note `old` by `new` durably, or raise `Conflict` and change nothing; `Tampered` to go back or fork."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedRecord:
+    """Where a record is in the log. From the index, which is not evidence: verify what you act on."""
+
+    index: int
+    kind: Kind
+    record: Sha256
+    envelope: Sha256
+    until: int | None
+
+
+class RecordIndex(Protocol):
+    """Look records up. Derived from the log, and rebuilt from it at any time; at most 1000 records per answer."""
+
+    def by_record(self, prefix: str, kind: Kind | None = None) -> Sequence[IndexedRecord]:
+        """Records whose digest begins with `prefix` (hex), of one kind or any, in log order."""
+
+    def about(self, tag: str) -> Sequence[IndexedRecord]:
+        """Records whose leaf carries `tag` (as `request:<digest>`, `sha256:<hex>`, `member:ada`), in log order."""
+
+    def of_kinds(self, kinds: Iterable[Kind], *, start: int = 0) -> Sequence[IndexedRecord]:
+        """Records of `kinds` from log index `start` on, in log order."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +187,47 @@ class StepFiles(Protocol):
 
     def publish(self, outputs: Sequence[str], more: Mapping[str, bytes]) -> None:
         """Move the outputs and the files `more` to where they were asked for: all at once, or `Conflict` and none."""
+
+
+class KeyStore(Protocol):
+    """Software keys by name (`member`, `trust`, `log`, `online`, `north`), each kept where its owner alone reads."""
+
+    def create(self, name: str) -> SoftwareKey:
+        """Make a key and keep it durably; `Refused` `key-exists` when there is one: a key is never overwritten."""
+
+    def read(self, name: str) -> SoftwareKey:
+        """The key `name`; `Unavailable` when there is none, `Refused` when others could have read it."""
+
+
+class TrustStore(Protocol):
+    """A lab's trust: what is published, what is staged for signing, and the draft. Nothing it returns is believed."""
+
+    def versions(self) -> Sequence[bytes]:
+        """Every published trust version (`formats.trust_version`), oldest first."""
+
+    def add_version(self, number: int, container: bytes) -> None:
+        """Publish the `number`-th version (from 1) durably; `Conflict` when another one is there. The same again is done."""
+
+    def read_file(self, path: str) -> bytes | None:
+        """One file that TUF clients read, or `None`."""
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Put one file that TUF clients read (`metadata/1.root.json`, `targets/<sha256>.<name>`), atomically."""
+
+    def staged(self) -> Sequence[bytes]:
+        """The versions that await signatures, in order; empty when there are none."""
+
+    def swap_staged(self, old: Sequence[bytes], new: Sequence[bytes]) -> None:
+        """Replace the staged versions `old` by `new` atomically, or raise `Conflict` and change nothing."""
+
+    def draft(self) -> Mapping[str, bytes]:
+        """The files of the draft by name; empty when there is none."""
+
+    def write_draft(self, files: Mapping[str, bytes]) -> None:
+        """Make the draft say exactly `files`; each file is replaced atomically."""
+
+    def invitation(self, digest: Sha256) -> bytes:
+        """The invitation with that SHA-256, or `Refused` `invitation-unknown`."""
+
+    def add_invitation(self, raw: bytes) -> None:
+        """Remember an invitation durably."""
