@@ -1,0 +1,242 @@
+"""The index: an SQLite file derived from the log, to find records by id, by what they are about, and by envelope.
+
+It is not truth. `rebuild` makes it again from the packs, always to the same bytes: one transaction, rows in the order of
+the log, indexes last. A running log adds to it in batches, without syncing: what a crash loses is added again.
+
+    entry(idx, kind, record, envelope, until, pack, place, length)     one row per leaf; where its envelope lies
+    about(tag, idx)                                                    the leaf's tags
+    position(size, pack, place, frontier)                              one row: how much of the log is in here
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from keyturn.adapters.log_on_disk.batch import Batch
+from keyturn.adapters.log_on_disk.pack import START, Tail
+from keyturn.errors import Tampered, Unavailable
+from keyturn.formats import canonical_json
+from keyturn.formats.digest import Sha256
+from keyturn.formats.leaf import Kind
+from keyturn.ports import IndexedRecord
+from keyturn.tlog.frontier import Frontier
+
+__all__ = ["IndexSqlite", "rebuild"]
+
+ROWS_MAX = 1000
+"""Rows that a look-up returns at most; more is for whoever reads the log itself."""
+
+_TABLES = """
+CREATE TABLE entry(idx INTEGER PRIMARY KEY, kind TEXT NOT NULL, record TEXT NOT NULL, envelope TEXT NOT NULL,
+  until INTEGER, pack INTEGER NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL) STRICT;
+CREATE TABLE about(tag TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY(tag, idx)) STRICT, WITHOUT ROWID;
+CREATE TABLE position(size INTEGER NOT NULL, pack INTEGER NOT NULL, place INTEGER NOT NULL, frontier TEXT NOT NULL) STRICT;
+INSERT INTO position VALUES (0, 0, 0, '');
+"""
+_INDEXES = """
+CREATE UNIQUE INDEX entry_envelope ON entry(envelope);
+CREATE INDEX entry_record ON entry(record, kind);
+CREATE INDEX entry_kind ON entry(kind, idx);
+"""
+# One statement per table and batch: SQLite reads the leaves itself, outside the interpreter's lock.
+_ADD_ENTRIES = """
+INSERT INTO entry SELECT json_extract(value, '$[0]'), json_extract(value, '$[4].kind'), json_extract(value, '$[4].record'),
+  json_extract(value, '$[4].envelope'), json_extract(value, '$[4].until'), json_extract(value, '$[1]'),
+  json_extract(value, '$[2]'), json_extract(value, '$[3]') FROM json_each(?)
+"""
+_ADD_ABOUT = """
+INSERT INTO about SELECT tag.value, json_extract(row.value, '$[0]')
+  FROM json_each(?) AS row, json_each(row.value, '$[4].about') AS tag
+"""
+_COLUMNS = "SELECT idx, kind, record, envelope, until FROM entry"
+
+
+class IndexSqlite:
+    """Look up and add. Safe for threads; several processes may hold one file (SQLite's write-ahead log)."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._reading = _Handle(path)
+        self._adding = _Handle(path)  # of its own, so that look-ups never wait for an addition
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reading.close()
+        self._adding.close()
+
+    @property
+    def tail(self) -> Tail:
+        """How much of the log is in here."""
+        with self._reading.open() as db:
+            size, pack, place, nodes = db.execute("SELECT size, pack, place, frontier FROM position").fetchone()
+        hashes = bytes.fromhex(nodes)
+        return Tail(Frontier(size, tuple(hashes[i : i + 32] for i in range(0, len(hashes), 32))), pack, place)
+
+    def add(self, batches: Sequence[tuple[Batch, Tail]]) -> None:
+        """Add consecutive batches, each with the tail behind it, in one transaction; those that are here are skipped."""
+        with self._adding.open() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                (size,) = db.execute("SELECT size FROM position").fetchone()
+                _add(db, [(found, tail) for found, tail in batches if found.first >= size], size)
+                db.execute("COMMIT")
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+
+    def indexes_of(self, envelopes: Sequence[str]) -> dict[str, int]:
+        """Log indexes of those `envelopes` (SHA-256 in hex) that are here."""
+        with self._reading.open() as db:
+            marks = ",".join("?" * len(envelopes))
+            return dict(db.execute(f"SELECT envelope, idx FROM entry WHERE envelope IN ({marks})", envelopes))  # noqa: S608
+
+    def place_of(self, envelope: Sha256) -> tuple[int, int, int] | None:
+        """Pack, offset and length of an envelope."""
+        with self._reading.open() as db:
+            found = db.execute("SELECT pack, place, length FROM entry WHERE envelope = ?", (envelope,)).fetchone()
+        return None if found is None else (found[0], found[1], found[2])
+
+    def by_record(self, prefix: str, kind: Kind | None = None) -> tuple[IndexedRecord, ...]:
+        """Records whose digest begins with `prefix` (hex), of one kind or of any, in log order."""
+        last = prefix.ljust(64, "f")
+        with self._reading.open() as db:
+            rows = db.execute(
+                f"{_COLUMNS} WHERE record BETWEEN ? AND ? AND (?3 IS NULL OR kind = ?3) ORDER BY idx LIMIT {ROWS_MAX}",
+                (prefix, last, kind),
+            )
+            return _records(rows)
+
+    def about(self, tag: str) -> tuple[IndexedRecord, ...]:
+        """Records whose leaf carries `tag`, in log order."""
+        with self._reading.open() as db:
+            rows = db.execute(
+                f"{_COLUMNS} WHERE idx IN (SELECT idx FROM about WHERE tag = ?) ORDER BY idx LIMIT {ROWS_MAX}", (tag,)
+            )
+            return _records(rows)
+
+    def of_kinds(self, kinds: Iterable[Kind], *, start: int = 0) -> tuple[IndexedRecord, ...]:
+        """Records of `kinds` from index `start` on, in log order."""
+        with self._reading.open() as db:
+            rows = db.execute(
+                f"{_COLUMNS} WHERE kind IN (SELECT value FROM json_each(?)) AND idx >= ? ORDER BY idx LIMIT {ROWS_MAX}",
+                (canonical_json.encode(sorted(kinds)).decode(), start),
+            )
+            return _records(rows)
+
+
+class _Handle:
+    """One connection, used by one thread at a time; opened again when another process has rebuilt the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with self._errors():
+            self._connect()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def open(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors():
+            try:
+                inode = os.stat(self._path).st_ino
+            except FileNotFoundError:
+                inode = -1
+            if inode != self._inode:
+                self._connection.close()
+                self._connect()
+            yield self._connection
+
+    def _connect(self) -> None:
+        db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -16384"):
+            db.execute(f"PRAGMA {pragma}")
+        db.execute("BEGIN IMMEDIATE")
+        if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
+            for statement in _statements(_TABLES + _INDEXES):
+                db.execute(statement)
+        db.execute("COMMIT")
+        self._connection, self._inode = db, os.stat(self._path).st_ino
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as err:
+            raise Unavailable(
+                "index-unreadable", f"index `{self._path.name}`: {err}", hint="keyturn log reindex"
+            ) from err
+
+
+def rebuild(path: Path, batches: Iterable[tuple[Batch, Tail]]) -> Tail:
+    """Make the index again from all batches of the log, and put it in the place of the old one. Same log, same bytes."""
+    fresh = path.with_name(f".{path.name}.rebuilt")
+    fresh.unlink(missing_ok=True)
+    tail = START
+    db = sqlite3.connect(fresh, isolation_level=None)
+    try:
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", "page_size = 4096"):
+            db.execute(f"PRAGMA {pragma}")
+        db.execute("BEGIN")
+        for statement in _statements(_TABLES):
+            db.execute(statement)
+        for found, after in batches:
+            _add(db, [(found, after)], tail.size)
+            tail = after
+        for statement in _statements(_INDEXES):
+            db.execute(statement)
+        db.execute("COMMIT")
+    except sqlite3.Error as err:
+        raise Tampered("index-rebuild", f"the log's leaves cannot be indexed: {err}") from err
+    finally:
+        db.close()
+    fd = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    for suffix in ("-wal", "-shm"):  # before the new file is there: they belong to the old one
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    fresh.replace(path)
+    return tail
+
+
+def _add(db: sqlite3.Connection, batches: Sequence[tuple[Batch, Tail]], size: int) -> None:
+    rows: list[bytes] = []
+    for found, after in batches:
+        if found.first != size:
+            raise Tampered("log-batch-order", f"index: expected a batch at entry {size}, got one at {found.first}")
+        start = after.offset - found.size_bytes
+        rows += [
+            b"[%d,%d,%d,%d,%s]" % (found.first + i, after.pack, start + place, length, leaf)
+            for i, ((place, length), leaf) in enumerate(zip(found.places, found.leaves, strict=True))
+        ]
+        size = found.end
+    if not rows:
+        return
+    document = (b"[" + b",".join(rows) + b"]").decode("utf-8")
+    db.execute(_ADD_ENTRIES, (document,))
+    db.execute(_ADD_ABOUT, (document,))
+    last = batches[-1][1]
+    db.execute(
+        "UPDATE position SET size = ?, pack = ?, place = ?, frontier = ?",
+        (last.size, last.pack, last.offset, b"".join(last.frontier.nodes).hex()),
+    )
+
+
+def _statements(script: str) -> list[str]:
+    return [statement for statement in script.split(";\n") if statement.strip()]
+
+
+def _records(rows: Iterable[tuple[int, Kind, str, str, int | None]]) -> tuple[IndexedRecord, ...]:
+    return tuple(
+        IndexedRecord(index=idx, kind=kind, record=Sha256(record), envelope=Sha256(envelope), until=until)
+        for idx, kind, record, envelope, until in rows
+    )

@@ -1,0 +1,65 @@
+"""The log's two checkpoints on disk, each replaced by compare-and-swap and never by an older one.
+
+`checkpoint` is what readers get: the newest that the quorum of witnesses cosigned. `signed` is the newest that the log's
+key signed at all; it is on disk before it leaves this machine, so that the log never signs two trees of one size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from keyturn.adapters.log_on_disk.disk import Disk
+from keyturn.adapters.log_on_disk.writer_lock import WriterLock
+from keyturn.errors import Conflict, Tampered
+from keyturn.formats import checkpoint as checkpoints
+from keyturn.formats import note as notes
+from keyturn.formats.checkpoint import Checkpoint
+
+__all__ = ["CheckpointFiles", "Which"]
+
+Which = Literal["checkpoint", "signed"]
+
+
+class CheckpointFiles:
+    """Read and swap the checkpoints in `directory`."""
+
+    def __init__(self, disk: Disk, directory: Path) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._lock = WriterLock(directory / "checkpoint.lock")
+
+    def read(self, which: Which) -> bytes | None:
+        """The note, or `None` when there has never been one."""
+        try:
+            return (self._directory / which).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def read_body(self, which: Which) -> Checkpoint | None:
+        """What the note says; no signature is checked."""
+        raw = self.read(which)
+        return None if raw is None else checkpoints.parse_body(notes.parse(raw).text)
+
+    def swap(self, which: Which, old: bytes | None, new: bytes) -> None:
+        """Replace `old` by `new` durably, or raise `Conflict` and change nothing.
+
+        Raises `Tampered` when `new` is smaller than `old`, or another tree of the same size, or another log's.
+        """
+        with self._lock:
+            if self.read(which) != old:
+                raise Conflict("checkpoint-changed", f"the log's `{which}` was replaced by another process")
+            after = checkpoints.parse_body(notes.parse(new).text)
+            if old is not None:
+                before = checkpoints.parse_body(notes.parse(old).text)
+                if after.origin != before.origin:
+                    raise Tampered("checkpoint-origin", f"expected the log `{before.origin}`, got `{after.origin}`")
+                if after.size < before.size:
+                    raise Tampered("checkpoint-goes-back", f"expected {before.size} entries or more, got {after.size}")
+                if after.size == before.size and after.root != before.root:
+                    raise Tampered("checkpoint-fork", f"two trees of {after.size} entries: the log was forked")
+            self._disk.replace(self._directory / which, new, durable=True)
+
+    def close(self) -> None:
+        """Let go of the lock file."""
+        self._lock.close()

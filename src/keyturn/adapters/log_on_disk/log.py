@@ -1,0 +1,304 @@
+"""The lab's log, opened for writing: `ports.LogKeeper` on a disk.
+
+Several processes may have it open; each takes the writer's lock for a batch at a time, and first reads what the others
+appended. Recovery after a crash is the same reading: whoever comes next finds the end of the log, and cuts what a crash
+left there (`pack.recover`). A write that failed is cut off again; a sync that failed ends this process's writing, since the
+kernel may have dropped the data and called it clean.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_on_disk import batch as batch_format
+from keyturn.adapters.log_on_disk.batch import Batch
+from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
+from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
+from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
+from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, pack_path, recover
+from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
+from keyturn.adapters.log_on_disk.tile_files import read_mark
+from keyturn.adapters.log_on_disk.tile_writer import TileWriter
+from keyturn.adapters.log_on_disk.writer_lock import WriterLock
+from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
+from keyturn.formats import leaf as leaf_format
+from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.leaf import LEAF_BYTES_MAX, Leaf
+from keyturn.formats.records import leaf_of
+from keyturn.tlog import merkle
+from keyturn.tlog.frontier import Frontier
+
+__all__ = ["ENVELOPE_BYTES_MAX", "LogOnDisk"]
+
+ENVELOPE_BYTES_MAX = 1 << 20
+PACK_BYTES_MAX = 256 << 20
+_GROUP_BYTES_MAX = 4 << 20
+_SETTLE_COUNT = 8192
+_SETTLE_EVERY_S = 1.0
+_INDEX_COUNT = 2048
+
+
+class LogOnDisk:
+    """Append with `append` from any number of threads; `close` when done, or use as a context manager."""
+
+    def __init__(
+        self, directory: Path, index: IndexSqlite, *, disk: Disk | None = None, pack_bytes_max: int = PACK_BYTES_MAX
+    ) -> None:
+        """Recover and check the log in `directory`; `Tampered` when it is not what its own checkpoints say."""
+        self._directory = directory
+        self._index = index
+        self._disk = disk or PosixDisk()
+        self._pack_bytes_max = pack_bytes_max
+        self._reader = LogOnDiskReader(directory, index)
+        self._lock = WriterLock(directory / "lock")
+        self._settling = WriterLock(directory / "settle.lock")
+        self._notes = CheckpointFiles(self._disk, directory)
+        self._tiles = TileWriter(self._disk, directory)
+        self._recent: dict[str, int] = {}
+        """Envelopes that are durable and not yet in the index, with their log indexes."""
+        self._fd = -1
+        self._tail = START
+        self._broken: KeyturnError | None = None
+        self._open()
+        self._refusal: KeyturnError | None = None
+        if self._notes.read("checkpoint") is not None:
+            self._refusal = Unavailable(
+                "log-unconfirmed",
+                "the log was published, and its witnesses were not asked yet whether it is behind",
+                hint="start the witnesses: keyturn up",
+            )
+        self._wake = threading.Event()
+        self._closing = False
+        self._follower = threading.Thread(target=self._follow, name="log-settle", daemon=True)
+        self._follower.start()
+        self._group = GroupCommit(self._commit, count_max=batch_format.COUNT_MAX, bytes_max=_GROUP_BYTES_MAX)
+
+    def __enter__(self) -> LogOnDisk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Commit what is waiting, settle, and let go of the files (the index stays open: it is the caller's)."""
+        self._group.close()
+        self._closing = True
+        self._wake.set()
+        self._follower.join()
+        try:
+            if self._broken is None:
+                self.settle()
+        finally:
+            if self._fd >= 0:
+                os.close(self._fd)
+            for lock in (self._lock, self._settling, self._notes):
+                lock.close()
+
+    @property
+    def size(self) -> int:
+        """Entries that are durable, as far as this process knows."""
+        return self._tail.size
+
+    def append(self, envelope: bytes) -> int:
+        """`LogWriter.append`: durable when it returns. The record's leaf is computed here, and nothing is verified."""
+        return self.append_leaf(envelope, leaf_of(envelope))
+
+    def append_leaf(self, envelope: bytes, leaf: Leaf) -> int:
+        """Append an envelope whose `leaf` the caller computed with `leaf_of`."""
+        raw = leaf_format.render(leaf)
+        if len(envelope) > ENVELOPE_BYTES_MAX or len(raw) > LEAF_BYTES_MAX:
+            raise Malformed("record-too-large", f"expected at most {ENVELOPE_BYTES_MAX} bytes, got {len(envelope)}")
+        return self._group.submit(Waiting(envelope, leaf.envelope, raw))
+
+    def checkpoint(self) -> bytes:
+        return self._reader.checkpoint()
+
+    def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        return self._reader.leaves(start, end)
+
+    def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
+        return self._reader.hashes(level, start, end)
+
+    def envelope(self, digest: Sha256) -> bytes:
+        return self._reader.envelope(digest)
+
+    def note(self, which: Literal["checkpoint", "signed"]) -> bytes | None:
+        return self._notes.read(which)
+
+    def swap(self, which: Literal["checkpoint", "signed"], old: bytes | None, new: bytes) -> None:
+        self._notes.swap(which, old, new)
+
+    def confirm(self, size: int, root: bytes) -> None:
+        derived = self.settle()
+        if size > derived.size:
+            self._refusal = Refused(
+                "log-behind-witnesses",
+                f"the log has {derived.size} entries, and its witnesses have seen {size}: it was restored from a backup or cut",
+                hint="restore the newest packs; writing on would fork the log",
+            )
+            raise self._refusal
+        if merkle.root_at(size, self.hashes) != root:
+            self._refusal = Tampered(
+                "log-fork", f"the witnesses have seen another tree of {size} entries than this log's"
+            )
+            raise self._refusal
+        self._refusal = None
+
+    def settle(self) -> Frontier:
+        with self._settling:
+            until = self._tail
+            if read_mark(self._directory).size > self._tiles.tail.size:
+                self._tiles.load()  # another process went on
+            indexed, tiled = self._index.tail, self._tiles.tail
+            waiting: list[tuple[Batch, Tail]] = []
+            count = 0
+            for found, tail in self._batches(min(indexed, tiled, key=lambda place: place.size), until):
+                if found.first >= tiled.size:
+                    self._tiles.add(found.leaves, tail)
+                waiting.append((found, tail))
+                count += len(found.leaves)
+                if count >= _INDEX_COUNT:
+                    self._index.add(waiting)
+                    waiting, count = [], 0
+            if waiting:
+                self._index.add(waiting)
+            if self._tiles.tail.size > tiled.size:
+                self._tiles.settle()
+            self._forget_indexed()
+            return self._tiles.tail.frontier
+
+    def _batches(self, start: Tail, until: Tail) -> Iterator[tuple[Batch, Tail]]:
+        if start.size < until.size:
+            for found, tail in batches_from(self._directory, start):
+                yield found, tail
+                if tail.size >= until.size:
+                    return
+
+    def _open(self) -> None:
+        signed = [body for which in ("signed", "checkpoint") if (body := self._notes.read_body(which)) is not None]
+        signed_size = max((body.size for body in signed), default=0)
+        self._tiles.load()
+        tail, indexed = self._tiles.tail, self._index.tail
+        start = min(tail, indexed, key=lambda place: place.size)
+        with self._lock:
+            self._tail = recover(
+                self._disk, self._directory, start, signed_size=signed_size, seen=lambda found, after: None
+            )
+        if indexed.size > self._tail.size or tail.size > self._tail.size:
+            raise Tampered(
+                "log-goes-back", f"the log holds {self._tail.size} entries; {max(indexed.size, tail.size)} were derived"
+            )
+        self.settle()
+        for body in signed:
+            if merkle.root_at(body.size, self.hashes) != body.root:
+                raise Tampered(
+                    "checkpoint-fork", f"the log is another tree of {body.size} entries than the one it signed"
+                )
+
+    def _follow(self) -> None:
+        while not self._closing:
+            self._wake.wait(_SETTLE_EVERY_S)
+            self._wake.clear()
+            if not self._closing and self._tail.size > self._tiles.tail.size:
+                try:
+                    self.settle()
+                except (KeyturnError, OSError) as err:
+                    self._refusal = Unavailable("log-not-settled", f"tiles or index cannot be derived: {err}")
+                    return
+
+    def _forget_indexed(self) -> None:
+        with self._lock:
+            indexed = self._index.tail.size
+            self._recent = {envelope: index for envelope, index in self._recent.items() if index >= indexed}
+
+    def _commit(self, group: list[Waiting]) -> None:
+        try:
+            with self._lock:
+                self._catch_up()
+                if self._broken is not None or self._refusal is not None:
+                    raise self._broken or self._refusal or AssertionError
+                self._append(self._fresh(group))
+                count = len(self._recent)
+        except KeyturnError as err:
+            for waiting in group:
+                waiting.error = err
+        else:
+            if count > _SETTLE_COUNT:
+                self._wake.set()
+
+    def _catch_up(self) -> None:
+        """Read what other processes appended, or left behind when they died."""
+        tail = self._tail
+        if self._fd < 0:
+            if tail == START and not pack_path(self._directory, 0).exists():
+                return
+            self._fd = os.open(pack_path(self._directory, tail.pack), os.O_RDWR | os.O_CLOEXEC)
+        moved = os.fstat(self._fd).st_size != tail.offset
+        if not moved and (tail.size == tail.pack or not pack_path(self._directory, tail.size).exists()):
+            return
+        signed = self._notes.read_body("signed")
+        self._tail = recover(
+            self._disk, self._directory, tail, signed_size=0 if signed is None else signed.size, seen=self._remember
+        )
+        if self._tail.pack != tail.pack:
+            os.close(self._fd)
+            self._fd = os.open(pack_path(self._directory, self._tail.pack), os.O_RDWR | os.O_CLOEXEC)
+
+    def _remember(self, found: Batch, _after: Tail) -> None:
+        for i, envelope in enumerate(found.envelopes):
+            self._recent[sha256(envelope)] = found.first + i
+
+    def _fresh(self, group: list[Waiting]) -> list[Waiting]:
+        """Those of `group` that the log does not have; the others get their index."""
+        known = self._index.indexes_of([waiting.digest for waiting in group])
+        fresh: dict[str, Waiting] = {}
+        size = self._tail.size
+        for waiting in group:
+            index = self._recent.get(waiting.digest, known.get(waiting.digest))
+            if index is None:
+                index = size + len(fresh)
+                first = fresh.setdefault(waiting.digest, waiting)
+                index = first.index = index if first is waiting else first.index
+            waiting.index = index
+        return list(fresh.values())
+
+    def _append(self, fresh: list[Waiting]) -> None:
+        if not fresh:
+            return
+        tail = self._tail
+        leaves = [waiting.leaf for waiting in fresh]
+        frontier = tail.frontier.extend(leaves)
+        raw = batch_format.render(tail.size, [waiting.envelope for waiting in fresh], leaves, frontier.nodes)
+        pack, offset = tail.pack, tail.offset
+        try:
+            if offset >= self._pack_bytes_max or self._fd < 0:
+                pack, offset = tail.size, 0
+                self._disk.create(pack_path(self._directory, pack))
+                old, self._fd = self._fd, os.open(pack_path(self._directory, pack), os.O_RDWR | os.O_CLOEXEC)
+                if old >= 0:
+                    os.close(old)
+                self._tail = tail = Tail(tail.frontier, pack, offset)
+            self._disk.append(self._fd, raw, at=offset)
+        except OSError as err:
+            self._cut_back(tail.offset)
+            raise Unavailable("log-disk", f"not appended: {err.strerror}", hint="free space, then try again") from err
+        try:
+            self._disk.sync(self._fd)
+        except OSError as err:
+            self._broken = Unavailable("log-disk", f"the disk could not sync: {err.strerror}", hint="check the disk")
+            self._cut_back(offset)
+            raise self._broken from err
+        self._tail = Tail(frontier, pack, offset + len(raw))
+        for waiting in fresh:
+            self._recent[waiting.digest] = waiting.index
+
+    def _cut_back(self, offset: int) -> None:
+        try:
+            self._disk.cut(self._fd, at=offset)
+        except OSError:
+            self._broken = Unavailable("log-disk", "a failed write could not be undone", hint="start the log again")

@@ -1,0 +1,210 @@
+"""Packs: files of batches, in `envelopes/`, each named by the index of its first entry.
+
+A pack is only ever appended to, and a new one begins when the last is full. `batches_from` reads forward from a known
+place; `recover` does too, under the writer's lock, and is the only thing that ever cuts a pack.
+
+INVARIANT: at most one batch, the last, is not durable at any time, so a crash can break no other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters.log_on_disk import batch as batch_format
+from keyturn.adapters.log_on_disk.batch import HEADER_BYTES, Batch
+from keyturn.adapters.log_on_disk.disk import Disk
+from keyturn.errors import Tampered, Unavailable
+from keyturn.tlog.frontier import Frontier
+
+__all__ = ["START", "Tail", "Torn", "batches_from", "check_frontier", "envelope_at", "pack_path", "recover"]
+
+_SEARCH_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """An end of the log: the tree there, and where the next batch goes (pack, named by its first entry, and offset)."""
+
+    frontier: Frontier
+    pack: int
+    offset: int
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+
+START = Tail(Frontier.empty(), 0, 0)
+
+
+class Torn(Exception):  # noqa: N818  # no error yet: a reader stops here, a writer recovers
+    """What follows `tail` is no intact batch."""
+
+    def __init__(self, tail: Tail) -> None:
+        super().__init__(tail)
+        self.tail = tail
+
+
+def pack_path(directory: Path, first: int) -> Path:
+    """The pack whose first entry is `first`."""
+    return directory / "envelopes" / f"{first:016d}.pack"
+
+
+def batches_from(directory: Path, tail: Tail) -> Iterator[tuple[Batch, Tail]]:
+    """Read the intact batches after `tail`, each with the tail behind it; raise `Torn` at one that is not intact.
+
+    The tree of the yielded tail is what the batch says (`check_frontier` checks it).
+    """
+    while True:
+        try:
+            fd = os.open(pack_path(directory, tail.pack), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if tail == START:
+                return
+            raise Tampered(
+                "log-pack-missing", f"pack `{pack_path(directory, tail.pack).name}` is gone", hint="restore it"
+            ) from None
+        try:
+            length = os.fstat(fd).st_size
+            if length < tail.offset:
+                raise Tampered(
+                    "log-goes-back",
+                    f"pack `{pack_path(directory, tail.pack).name}`: expected {tail.offset} bytes or more, got {length}",
+                )
+            while True:
+                found = _read_batch(fd, tail.offset)
+                if found is None:
+                    break
+                if found.first != tail.size:
+                    raise Tampered(
+                        "log-batch-order", f"expected a batch at entry {tail.size}, got one at {found.first}"
+                    )
+                tail = Tail(Frontier(found.end, found.frontier), tail.pack, tail.offset + found.size_bytes)
+                yield found, tail
+            if os.fstat(fd).st_size != tail.offset:
+                raise Torn(tail)
+        finally:
+            os.close(fd)
+        if tail.size == tail.pack or not pack_path(directory, tail.size).exists():
+            return
+        tail = Tail(tail.frontier, tail.size, 0)
+
+
+def check_frontier(before: Tail, found: Batch) -> None:
+    """Check that `found` says the right tree for its leaves, or raise `Tampered`."""
+    if before.frontier.extend(found.leaves).nodes != found.frontier:
+        raise Tampered("log-batch-tree", f"batch at entry {found.first}: its leaves do not make the tree that it says")
+
+
+def envelope_at(directory: Path, pack: int, offset: int, length: int) -> bytes:
+    """Read `length` bytes of an envelope; `Unavailable` when the pack does not hold them."""
+    try:
+        fd = os.open(pack_path(directory, pack), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as err:
+        raise Unavailable("log-pack-missing", f"pack `{pack_path(directory, pack).name}` cannot be read") from err
+    try:
+        raw = os.pread(fd, length, offset)
+    finally:
+        os.close(fd)
+    if len(raw) != length:
+        raise Unavailable("log-pack-missing", f"pack `{pack_path(directory, pack).name}` ends before the envelope does")
+    return raw
+
+
+def recover(disk: Disk, directory: Path, known: Tail, *, signed_size: int, seen: Callable[[Batch, Tail], None]) -> Tail:
+    """Find the log's end after `known`, which no crash can have touched; the caller holds the writer's lock.
+
+    (1) Each intact batch is checked against the tree, and given to `seen` with its end.
+    (2) What follows the last intact batch is cut when a crash can have left it: it is above `signed_size`, the newest
+        checkpoint; nothing intact comes after it; and it is not longer than the batch that its header promises. Anything
+        else is `Tampered`, and nothing is changed.
+    (3) What is kept above `known` is written again and synced: a writer that died may not have synced it.
+    """
+    tail = known
+    try:
+        for found, after in batches_from(directory, known):  # (1)
+            check_frontier(tail, found)
+            seen(found, after)
+            tail = after
+    except Torn as torn:
+        tail = torn.tail
+        _refuse_behind(tail, signed_size)
+        path = pack_path(directory, tail.pack)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            _refuse_more_than_a_crash(fd, tail, directory)  # (2)
+            disk.cut(fd, at=tail.offset)
+        finally:
+            os.close(fd)
+    _refuse_behind(tail, signed_size)
+    if tail.size > known.size:
+        _settle(disk, directory, known, tail)  # (3)
+    return tail
+
+
+def _refuse_behind(tail: Tail, signed_size: int) -> None:
+    if tail.size < signed_size:
+        raise Tampered(
+            "log-behind-checkpoint",
+            f"the log holds {tail.size} intact entries, and signed a checkpoint of {signed_size}",
+            hint="restore the packs; a log that lost what it signed is never written again",
+        )
+
+
+def _read_batch(fd: int, offset: int) -> Batch | None:
+    header = batch_format.parse_header(os.pread(fd, HEADER_BYTES, offset))
+    if header is None:
+        return None
+    return batch_format.parse(os.pread(fd, header.size_bytes, offset))
+
+
+def _refuse_more_than_a_crash(fd: int, tail: Tail, directory: Path) -> None:
+    name = pack_path(directory, tail.pack).name
+    length = os.fstat(fd).st_size
+    later = [p.name for p in (directory / "envelopes").glob("*.pack") if p.name > name]
+    if later:
+        raise Tampered(
+            "log-batch-altered", f"pack `{name}` is broken at byte {tail.offset}, and `{min(later)}` follows"
+        )
+    header = batch_format.parse_header(os.pread(fd, HEADER_BYTES, tail.offset))
+    if header is not None and header.first != tail.size:
+        raise Tampered("log-batch-order", f"pack `{name}`: expected entry {tail.size}, got a batch at {header.first}")
+    if header is not None and tail.offset + header.size_bytes < length:
+        raise Tampered(
+            "log-batch-altered", f"pack `{name}`: the batch at byte {tail.offset} is broken, and is not the last"
+        )
+    at = _next_intact(fd, tail.offset, length)
+    if at is not None:
+        raise Tampered("log-batch-altered", f"pack `{name}` is broken at byte {tail.offset} and intact again at {at}")
+
+
+def _next_intact(fd: int, start: int, end: int) -> int | None:
+    at = start + 1
+    while at < end:
+        chunk = os.pread(fd, _SEARCH_BYTES + len(batch_format.MAGIC) - 1, at)
+        found = chunk.find(batch_format.MAGIC)
+        while found >= 0:
+            if _read_batch(fd, at + found) is not None:
+                return at + found
+            found = chunk.find(batch_format.MAGIC, found + 1)
+        at += _SEARCH_BYTES
+    return None
+
+
+def _settle(disk: Disk, directory: Path, known: Tail, tail: Tail) -> None:
+    for pack in sorted(int(path.stem) for path in (directory / "envelopes").glob("*.pack")):
+        if not known.pack <= pack <= tail.pack:
+            continue
+        fd = os.open(pack_path(directory, pack), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            at, end = known.offset if pack == known.pack else 0, os.fstat(fd).st_size
+            while at < end:
+                raw = os.pread(fd, min(_SEARCH_BYTES, end - at), at)
+                disk.append(fd, raw, at=at)
+                at += len(raw)
+            disk.sync(fd)
+        finally:
+            os.close(fd)
