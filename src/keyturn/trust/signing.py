@@ -19,7 +19,7 @@ from keyturn.formats.digest import sha256
 from keyturn.trust.metadata import X_KEYTURN, Holder, parse_root, parse_targets_metadata
 from keyturn.trust.roster import Profile
 
-__all__ = ["add_signature", "make_root", "make_snapshot", "make_targets", "make_timestamp"]
+__all__ = ["add_signature", "make_root", "make_snapshot", "make_targets", "make_timestamp", "next_snapshot_version"]
 
 SPEC_VERSION = "1.0.34"
 
@@ -92,6 +92,14 @@ def make_timestamp(snapshot_metadata: bytes, *, version: int, expires_at: int) -
     """Make an unsigned timestamp, for other TUF clients. Its version is the snapshot's."""
     meta = _meta_file(snapshot_metadata, version)
     return _bytes(Timestamp(version=version, spec_version=SPEC_VERSION, expires=_date(expires_at), snapshot_meta=meta))
+
+
+def next_snapshot_version(timestamp: bytes | None) -> int:
+    """The version after that of the `timestamp` in force; 1 when there is none."""
+    if timestamp is None:
+        return 1
+    metadata: Metadata[Timestamp] = Metadata.from_bytes(timestamp)
+    return metadata.signed.version + 1
 
 
 def add_signature(raw: bytes, signer: Signer) -> bytes:

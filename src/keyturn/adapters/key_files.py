@@ -1,0 +1,86 @@
+"""Keep software keys in files: PKCS#8 PEM, mode 0600, encrypted when there is a passphrase, never overwritten.
+
+A key that others could have read is refused: by mode, by owner, or since the file is a symbolic link. The file appears
+whole or not at all, and is durable before anybody learns its public key.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from keyturn.crypto.keys import Scheme
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Refused, Unavailable
+
+__all__ = ["KeyFiles", "read_key", "write_key"]
+
+_BYTES_MAX = 16 * 1024
+
+
+class KeyFiles:
+    """`ports.KeyStore` in files. `path_of` says where the key of a name lies; `passphrase` is for all of them."""
+
+    def __init__(self, path_of: Callable[[str], Path], *, passphrase: bytes | None, scheme: Scheme = "ed25519") -> None:
+        self._path_of = path_of
+        self._passphrase = passphrase
+        self._scheme = scheme
+
+    def create(self, name: str) -> SoftwareKey:
+        key = SoftwareKey.generate(self._scheme)
+        write_key(self._path_of(name), key, passphrase=self._passphrase)
+        return key
+
+    def read(self, name: str) -> SoftwareKey:
+        return read_key(self._path_of(name), passphrase=self._passphrase)
+
+
+def write_key(path: Path, key: SoftwareKey, *, passphrase: bytes | None) -> None:
+    """Write `key` to the new file `path`, durably; `Refused` `key-exists` when there is anything already."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(key.render(passphrase=passphrase))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(fresh, path)  # unlike a rename, a link never replaces
+        except FileExistsError as err:
+            raise Refused("key-exists", f"`{path}` is there already, and keys are never overwritten") from err
+        finally:
+            fresh.unlink()
+        _sync_directory(path.parent)
+    except OSError as err:
+        raise Unavailable("key-unwritable", f"cannot write `{path}`: {err.strerror}") from err
+
+
+def read_key(path: Path, *, passphrase: bytes | None) -> SoftwareKey:
+    """Read the key at `path`, or raise `Unavailable`, or `Refused` `key-readable-by-others` or `key-passphrase`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as err:
+        raise Unavailable("key-unreadable", f"cannot read the key `{path}`: {err.strerror}") from err
+    with os.fdopen(fd, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise Refused("key-no-file", f"expected a file at `{path}`, got something else")
+        if about.st_mode & 0o077 or about.st_uid != os.geteuid():
+            raise Refused(
+                "key-readable-by-others",
+                f"`{path}`: expected mode 0600 and you as its owner, got {stat.S_IMODE(about.st_mode):04o}",
+                hint=f"chmod 600 {path}; if others could have read it, replace the key",
+            )
+        pem = file.read(_BYTES_MAX)
+    return SoftwareKey.parse(pem, passphrase=passphrase)
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

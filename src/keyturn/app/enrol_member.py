@@ -1,0 +1,39 @@
+"""Add an accepted invitation to the draft, after checking that it answers an invitation of this lab."""
+
+from __future__ import annotations
+
+from keyturn.crypto.dsse_signing import verify_all
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Refused
+from keyturn.formats import dsse
+from keyturn.formats.digest import parse_sha256
+from keyturn.formats.enrolment import Acceptance, parse_acceptance, parse_invitation
+from keyturn.ports import Clock, TrustStore
+from keyturn.trust.draft import Draft, enrol
+
+__all__ = ["enrol_member"]
+
+
+def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock) -> Acceptance:
+    """Check the acceptance `raw` and write its keys into the draft.
+
+    (1) it is signed by every key that it enrols; (2) it answers an invitation that this lab made, in time; (3) for that
+    very member, with exactly the keys that were asked for; (4) the draft has nobody else under that id.
+    """
+    envelope = dsse.parse_own(raw)
+    acceptance = parse_acceptance(envelope.payload)
+    texts = tuple(text for text in (acceptance.member_key, acceptance.trust_key) if text is not None)
+    verify_all(envelope, tuple(PublicKey.from_text(text) for text in texts))  # (1)
+    invitation = parse_invitation(store.invitation(parse_sha256(acceptance.invitation)))  # (2)
+    if clock.now() >= invitation.until:
+        raise Refused("invitation-expired", f"the invitation for `{invitation.member}` is over", hint="make a new one")
+    if (acceptance.lab, acceptance.member) != (invitation.lab, invitation.member):  # (3)
+        raise Refused(
+            "acceptance-other", f"expected an acceptance by `{invitation.member}`, got one by `{acceptance.member}`"
+        )
+    asked = (invitation.kind != "custodian", invitation.signs_trust)
+    if (acceptance.member_key is not None, acceptance.trust_key is not None) != asked:
+        raise Refused("acceptance-keys", f"`{acceptance.member}` accepted with other kinds of keys than were asked for")
+    draft = enrol(Draft.parse(store.draft()), invitation, acceptance)  # (4)
+    store.write_draft(draft.render())
+    return acceptance

@@ -1,0 +1,120 @@
+"""Found a lab: make the founder's keys, the lab's own keys, and a draft that says so far who founds it.
+
+Nothing is granted by this: the lab is `founding` until as many humans as its root names have signed version 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyturn.errors import Refused, Usage
+from keyturn.formats.uri import Uri
+from keyturn.ports import KeyStore, TrustStore
+from keyturn.trust.draft import Draft, RootDraft
+from keyturn.trust.metadata import Holder
+from keyturn.trust.roster import (
+    Builder,
+    Gate,
+    Limits,
+    Log,
+    Member,
+    MemberKey,
+    Profile,
+    Resources,
+    Roster,
+    Witness,
+)
+from keyturn.trust.targets import Contents
+
+__all__ = ["Founding", "found_lab"]
+
+LOCAL_OPERATOR = "local"
+"""Who runs the processes of a demo lab: the one machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What the founder chooses. `witnesses`, `gates` and `builders` are the local ones whose keys are made here.
+
+    A builder's id is its URI at the lab; a release gate is `gates=("release",)`.
+    """
+
+    lab: str
+    profile: Profile
+    founder: str
+    founder_name: str
+    witnesses: tuple[str, ...]
+    gates: tuple[str, ...]
+    builders: tuple[str, ...]
+
+
+def found_lab(
+    founding: Founding,
+    *,
+    store: TrustStore,
+    person: KeyStore,
+    lab_keys: KeyStore,
+) -> Draft:
+    """Make every key and the draft; `Refused` `lab-exists` when there is a draft or a published version already.
+
+    In production the service's own machine makes the keys of the log and the online roles only: witnesses, gates and
+    builders are other operators', who make their keys and give the public ones for the draft.
+    """
+    if store.draft() or store.versions():
+        raise Refused("lab-exists", "a lab is founded here already", hint="`keyturn trust show`")
+    if not founding.witnesses:
+        raise Usage("witness-none", "expected at least one witness, got none", hint="--witness NAME")
+    if founding.profile == "production" and (founding.gates or founding.builders):
+        raise Usage(
+            "production-local-keys",
+            "in production the keys of gates and builders are made by their operators, not here",
+            hint="add their public keys to trust/draft",
+        )
+    member, trust = person.create("member"), person.create("trust")
+    operator = LOCAL_OPERATOR if founding.profile == "demo" else "service"
+    # A production witness has an operator of its own, who replaces this key: until then `propose` refuses by name.
+    witnesses = tuple(
+        Witness(name=name, key=lab_keys.create(f"witness/{name}").public, operator=operator)
+        for name in founding.witnesses
+    )
+    gates = (
+        Gate(Uri(founding.lab, "gate", name), name, lab_keys.create(f"gate/{name}").public, operator)
+        for name in founding.gates
+    )
+    builders = (
+        Builder(f"https://{founding.lab}/builder/{name}", lab_keys.create(f"builder/{name}").public, 1, operator)
+        for name in founding.builders
+    )
+    draft = Draft(
+        root=RootDraft(
+            lab=founding.lab,
+            profile=founding.profile,
+            threshold=2,
+            targets_threshold=2,
+            holders=(Holder(founding.founder, trust.public, root=True, targets=True, recovery=False),),
+            online=lab_keys.create("online").public,
+        ),
+        contents=Contents(
+            roster=Roster(
+                lab=founding.lab,
+                members={
+                    founding.founder: Member(
+                        id=founding.founder,
+                        kind="human",
+                        name=founding.founder_name,
+                        keys=(MemberKey(key=member.public, kind="software"),),
+                    )
+                },
+                groups={},
+            ),
+            resources=Resources(by_uri={}),
+            policy=(),
+            gates={str(gate.uri): gate for gate in gates},
+            builders={builder.id: builder for builder in builders},
+            log=Log(origin=f"{founding.lab}/log", key=lab_keys.create("log").public, witnesses=witnesses, lying_max=0),
+            log_operator=operator,
+            limits=Limits(),
+        ),
+    )
+    store.write_draft(draft.render())
+    return draft

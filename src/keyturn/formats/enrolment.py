@@ -1,0 +1,101 @@
+"""Invite someone into a lab, and accept: how public keys get from a new member's machine into a proposal.
+
+An invitation is canonical JSON, unsigned, kept by the lab that made it. An acceptance is a DSSE envelope over an in-toto
+statement (`https://keyturn.dev/acceptance/v1`) whose subject is the invitation's SHA-256, signed by every key that it
+enrols, so that nobody enrols a key that he does not hold. Neither goes to the log: what counts is that the humans of the
+lab sign the roster that lists the keys (docs/formats/trust.md).
+
+This is NOT an authority: an acceptance says what someone asks to be, and becomes true when a threshold signs it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.formats import canonical_json, statement
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.text import HexDigest, LabName, MemberId, Name, Nonce, PosixTime, check_free_text
+
+__all__ = [
+    "ACCEPTANCE",
+    "Acceptance",
+    "Invitation",
+    "InviteeKind",
+    "acceptance_payload",
+    "parse_acceptance",
+    "parse_invitation",
+    "render_invitation",
+]
+
+ACCEPTANCE = "https://keyturn.dev/acceptance/v1"
+_BYTES_MAX = 16 * 1024
+
+InviteeKind = Literal["human", "agent", "workload", "custodian"]
+"""A custodian is a human, perhaps outside the lab, whose one key signs root only, for recovery."""
+
+PublicKeyText = Annotated[str, Meta(max_length=400)]
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Offer someone a place: the id and kind, the groups, and whether a trust key is asked for."""
+
+    lab: LabName
+    nonce: Nonce
+    member: MemberId
+    kind: InviteeKind
+    responsible: Annotated[tuple[MemberId, ...], Meta(max_length=16)] = ()
+    groups: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
+    signs_trust: bool = False
+    until: PosixTime
+
+    def __post_init__(self) -> None:
+        machine = self.kind in ("agent", "workload")
+        if machine != bool(self.responsible):
+            raise ValueError("expected responsible humans for an agent or workload, and for nobody else")
+        if machine and self.signs_trust:
+            raise ValueError("expected a human to sign trust, got a machine")
+        if self.kind == "custodian" and (self.groups or not self.signs_trust):
+            raise ValueError("expected a custodian in no group, who signs trust")
+
+
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Accept an invitation with one's keys, each in base64 of its SubjectPublicKeyInfo DER."""
+
+    lab: LabName
+    nonce: Nonce
+    invitation: HexDigest
+    member: MemberId
+    name: str
+    member_key: PublicKeyText | None = None
+    trust_key: PublicKeyText | None = None
+    signed_at: PosixTime
+
+    def __post_init__(self) -> None:
+        check_free_text(self.name, what="name", size_bytes_max=200)
+        if self.member_key is None and self.trust_key is None:
+            raise ValueError("expected at least one key")
+
+
+def parse_invitation(raw: bytes) -> Invitation:
+    """Parse `raw`, or raise `Malformed`."""
+    return canonical_json.decode(raw, Invitation, what="invitation", size_bytes_max=_BYTES_MAX)
+
+
+def render_invitation(invitation: Invitation) -> bytes:
+    """Render the canonical text of `invitation`."""
+    return canonical_json.encode(invitation)
+
+
+def acceptance_payload(acceptance: Acceptance) -> bytes:
+    """Render the statement that is signed."""
+    digest = ArtifactDigest("sha256", Sha256(acceptance.invitation))
+    return statement.make(acceptance, ACCEPTANCE, (Subject(digest=DigestSet.of(digest)),))
+
+
+def parse_acceptance(payload: bytes) -> Acceptance:
+    """Parse the payload of an acceptance, or raise `Malformed`; signatures are the caller's affair."""
+    return statement.parse(payload, Acceptance, ACCEPTANCE).predicate
