@@ -1,5 +1,5 @@
-"""The chain of custody: which steps made an artifact, whether every link is proven, and the facts that policy may ask about.
+"""Judge the chain of custody behind an artifact, from signed statements and their places in the log alone.
 
-Pure functions over statements that were already fetched. This is NOT where steps run (`app.run_step`) or models are released
-(`gates.release`).
+`timeline` says which trust was in force where, `evidence` reads and verifies statements, `lineage` links them by
+digest, `verify` names every failure, `facts` tells policy what holds, `pack_index` names what a chain consists of.
 """

@@ -1,0 +1,153 @@
+"""Judge the evaluations of a model: criteria first, then the request, then the run, then what its values say.
+
+What counts as the model: the released artifact, and what went into it through `package` steps only (packing adds a
+card and results, and keeps the weights). A FAILED result about any of these is a failure, whoever would rather not
+show it, and so is an evaluation that was requested and never gave a result.
+
+This is NOT a choice of criteria: people log those, and policy can ask how many were met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keyturn.custody.evidence import Evidence, Failure, Logged
+from keyturn.custody.lineage import Lineage
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.steps import EvaluationCriteria, StepRequest
+from keyturn.formats.test_result import TestResult
+from keyturn.formats.uri import Uri
+
+__all__ = ["Evaluation", "judge", "packed_from", "unfinished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One test result about the model, with whatever is wrong about it. `model` is the resource its criteria speak of."""
+
+    index: int
+    subject: ArtifactDigest
+    criteria: Sha256
+    model: str | None
+    passed: bool
+    values: tuple[tuple[str, str], ...]
+    failures: tuple[Failure, ...]
+
+    def counts_for(self, resource: Uri) -> bool:
+        """Whether criteria for `resource` were met, beyond doubt."""
+        return self.passed and not self.failures and self.model == str(resource)
+
+
+def packed_from(model: ArtifactDigest, lineage: Lineage) -> frozenset[ArtifactDigest]:
+    """The model, and what went into it through `package` steps only."""
+    found = {model}
+    todo = [model]
+    while todo:
+        for step in lineage.makers.get(todo.pop(), ()):
+            if step.value.build == "package":
+                fresh = [d.digest for d in step.value.dependencies if d.role == "input" and d.digest not in found]
+                found.update(fresh)
+                todo.extend(fresh)
+    return frozenset(found)
+
+
+def judge(model: ArtifactDigest, lineage: Lineage, evidence: Evidence) -> tuple[Evaluation, ...]:
+    """Judge every test result about the model."""
+    same = packed_from(model, lineage)
+    requests = {one.digest: one for one in evidence.requests}
+    criteria = {one.digest: one for one in evidence.criteria}
+    measured = {
+        one.value.request: frozenset(output.digest for output in one.value.outputs) for one in evidence.provenance
+    }
+    found = []
+    for result in evidence.results:
+        if result.value.subject not in same:
+            continue
+        rule = criteria.get(result.value.criteria)
+        wrong = [
+            *_order(result, requests.get(result.value.request), rule),
+            *_run(result, requests.get(result.value.request), rule, measured.get(result.value.request)),
+            *_values(result, rule),
+        ]
+        found.append(
+            Evaluation(
+                index=result.index,
+                subject=result.value.subject,
+                criteria=result.value.criteria,
+                model=None if rule is None else rule.value.model,
+                passed=result.value.passed,
+                values=result.value.values,
+                failures=tuple(Failure(result.index, code, f"evaluation: {message}") for code, message in wrong),
+            )
+        )
+    return tuple(found)
+
+
+def unfinished(evidence: Evidence) -> Iterator[Failure]:
+    """Name every requested evaluation that gave no result, unless its criteria gave one later."""
+    for request in evidence.requests:
+        if request.value.build != "evaluate":
+            continue
+        results = (r for r in evidence.results if r.value.criteria == request.value.criteria)
+        if not any(r.value.request == request.digest or r.index > request.index for r in results):
+            yield Failure(
+                request.index,
+                "evaluation-unfinished",
+                f"evaluation `{request.value.step}` was requested and has no result: run it again by the same criteria",
+            )
+
+
+_Wrong = Iterator[tuple[str, str]]
+
+
+def _order(
+    result: Logged[TestResult], request: Logged[StepRequest] | None, criteria: Logged[EvaluationCriteria] | None
+) -> _Wrong:
+    if request is None:
+        yield "evaluation-request-missing", "its step request is not in the log"
+    elif request.index > result.index:
+        yield "evaluation-request-late", f"its step request was logged after it, at index {request.index}"
+    if criteria is None:
+        yield "criteria-missing", "its criteria are not in the log"
+    elif criteria.index > (result.index if request is None else request.index):
+        yield "criteria-late", f"its criteria were logged at index {criteria.index}, after it was requested"
+
+
+def _run(
+    result: Logged[TestResult],
+    request: Logged[StepRequest] | None,
+    criteria: Logged[EvaluationCriteria] | None,
+    measured: frozenset[ArtifactDigest] | None,
+) -> _Wrong:
+    value = result.value
+    if measured is None:
+        yield "evaluation-step-missing", "the provenance of its step is not in the log"
+    elif value.measurement not in measured:
+        yield "evaluation-measurement", "its measurement is no output of its step"
+    if request is None:
+        return
+    asked = request.value
+    if asked.criteria != value.criteria:
+        yield "evaluation-criteria", "its step was requested for other criteria, or is no evaluation"
+    signer = ("member", asked.member) if asked.builder is None else ("builder", asked.builder)
+    if (value.builder.kind, value.builder.name) != signer:
+        yield "evaluation-builder", f"expected a result of {signer[0]} `{signer[1]}`, got one of `{value.builder}`"
+    inputs = {declared.artifact for declared in asked.inputs}
+    if value.subject not in inputs:
+        yield "evaluation-subject", "what it judges did not go into its step"
+    if criteria is not None and not inputs.issuperset(criteria.artifacts):
+        yield "evaluation-inputs", "its step did not take what its criteria ask for"
+
+
+def _values(result: Logged[TestResult], criteria: Logged[EvaluationCriteria] | None) -> _Wrong:
+    value = result.value
+    if not value.passed:
+        yield "evaluation-failed", f"`{value.metric}` FAILED: {dict(value.values)}"
+    if criteria is None:
+        return
+    met = criteria.value.met_by(dict(value.values))
+    if value.metric != criteria.value.metric or met is None:
+        yield "evaluation-values", f"it lacks the values that its criteria compare, for `{criteria.value.metric}`"
+    elif met != value.passed:
+        yield "evaluation-result-false", "its values say the opposite of its result"

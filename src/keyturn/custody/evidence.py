@@ -1,0 +1,197 @@
+"""Read the statements of a chain and verify each signature, under the trust that was in force where it was logged.
+
+What comes out of `read` was signed by the key that the statement names, of a member or builder that trust listed then.
+Everything that fails is a `Failure` with a code of its own: a chain is judged whole, and every failure is named.
+
+This is NOT where statements are compared with each other: `custody.verify` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+from keyturn.crypto.dsse_signing import verify_one
+from keyturn.crypto.keys import PublicKey
+from keyturn.custody.timeline import TrustTimeline
+from keyturn.errors import KeyturnError, Refused
+from keyturn.formats import dsse, provenance, statement, steps, test_result
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.provenance import BuilderId, Provenance
+from keyturn.formats.steps import EvaluationCriteria, StepRequest
+from keyturn.formats.test_result import TestResult
+from keyturn.trust.roster import TrustState
+
+__all__ = ["Entry", "Evidence", "Failure", "Logged", "Map", "in_turn", "read"]
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Map(Protocol):
+    """Apply a pure function to every item, in any order or on many threads, and give the results in the items' order."""
+
+    def __call__(self, function: Callable[[A], B], items: Sequence[A], /) -> Iterable[B]: ...
+
+
+def in_turn(function: Callable[[A], B], items: Sequence[A], /) -> Iterable[B]:
+    """The simplest `Map`: one after the other. `bulk.threads.on_all_cores` is the fast one."""
+    return map(function, items)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record's envelope and its place in the log, which the caller has proved."""
+
+    index: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Failure:
+    """One thing that is wrong with a chain, at one place in the log (`None`: with the chain as a whole)."""
+
+    index: int | None
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logged(Generic[T]):
+    """A statement that verified: its place in the log, its record digest, and the key that signed it."""
+
+    index: int
+    digest: Sha256
+    value: T
+    keyid: str
+    artifacts: tuple[ArtifactDigest, ...] = ()
+    """The subjects of evaluation criteria: what an evaluation by them must take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Every statement of a chain that verified, in log order, and every failure on the way."""
+
+    provenance: tuple[Logged[Provenance], ...]
+    requests: tuple[Logged[StepRequest], ...]
+    criteria: tuple[Logged[EvaluationCriteria], ...]
+    results: tuple[Logged[TestResult], ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """What one batch of entries gave; batches are read on different cores and put together in order."""
+
+    provenance: list[Logged[Provenance]]
+    requests: list[Logged[StepRequest]]
+    criteria: list[Logged[EvaluationCriteria]]
+    results: list[Logged[TestResult]]
+    failures: list[Failure]
+
+
+_BATCH = 256
+
+
+def read(entries: Sequence[Entry], *, lab: str, timeline: TrustTimeline, each: Map = in_turn) -> Evidence:
+    """Read and verify `entries` (provenance, step requests, criteria and test results), with `each` on many cores."""
+    ordered = sorted(entries, key=lambda entry: entry.index)
+    batches = [ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH)]
+    found = list(each(partial(_read_batch, lab, timeline), batches))
+    return Evidence(
+        tuple(one for part in found for one in part.provenance),
+        tuple(one for part in found for one in part.requests),
+        tuple(one for part in found for one in part.criteria),
+        tuple(one for part in found for one in part.results),
+        tuple(one for part in found for one in part.failures),
+    )
+
+
+def _read_batch(lab: str, timeline: TrustTimeline, batch: Sequence[Entry]) -> _Sorted:
+    into = _Sorted([], [], [], [], [])
+    for entry in batch:
+        try:
+            _read_one(entry, lab, timeline, into)
+        except KeyturnError as err:
+            into.failures.append(Failure(entry.index, err.code, err.message))
+    return into
+
+
+def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) -> None:
+    # (1) What kind of statement it is: by its own predicate type, whatever an index called it.
+    envelope = dsse.parse_foreign(entry.raw)
+    predicate_type = statement.peek(envelope.payload)
+    # (2) The trust of then.
+    trust = timeline.before(entry.index)
+    if trust is None:
+        raise Refused("chain-before-trust", "the statement was logged before any trust was in force")
+    digest = envelope.record_digest
+    # (3) The statement, strictly; (4) its lab; (5) its signature, by the key of whom it names.
+    match predicate_type:
+        case provenance.PROVENANCE:
+            made = provenance.read(envelope.payload)
+            key = _builder_key(made.builder, envelope, trust, lab)
+            into.provenance.append(Logged(entry.index, digest, made, key.keyid))
+        case test_result.TEST_RESULT:
+            result = test_result.read(envelope.payload)
+            key = _builder_key(result.builder, envelope, trust, lab)
+            into.results.append(Logged(entry.index, digest, result, key.keyid))
+        case steps.STEP_REQUEST:
+            request = statement.parse(envelope.payload, StepRequest, predicate_type)
+            _verify_member(request.predicate.member, request.predicate.key, envelope, trust)
+            _require_lab(request.predicate.lab, lab)
+            if request.subject != request.predicate.subjects:
+                raise Refused("step-subjects", "the subjects of the step request are not its inputs")
+            into.requests.append(Logged(entry.index, digest, request.predicate, request.predicate.key))
+        case steps.EVALUATION_CRITERIA:
+            criteria = statement.parse(envelope.payload, EvaluationCriteria, predicate_type)
+            _verify_member(criteria.predicate.member, criteria.predicate.key, envelope, trust)
+            _require_lab(criteria.predicate.lab, lab)
+            needed = tuple(subject.digest.artifact for subject in criteria.subject)
+            into.criteria.append(Logged(entry.index, digest, criteria.predicate, criteria.predicate.key, needed))
+        case _:
+            raise Refused("chain-foreign-statement", f"`{predicate_type[:120]}` is no part of a chain of custody")
+
+
+def _require_lab(found: str, lab: str) -> None:
+    if found != lab:
+        raise Refused("chain-other-lab", f"expected a statement of the lab `{lab}`, got `{found}`")
+
+
+def _verify_member(member: str, keyid: str, envelope: Envelope, trust: TrustState) -> None:
+    held = trust.roster.key_of(member, keyid)
+    if held is None:
+        raise Refused(
+            "chain-signer-unknown",
+            f"trust version {trust.targets_version}, in force then, lists no key `{keyid[:16]}` for `{member}`",
+        )
+    verify_one(envelope, held.key)
+
+
+def _builder_key(builder: BuilderId, envelope: Envelope, trust: TrustState, lab: str) -> PublicKey:
+    """Find the key that must have signed as `builder`, and check that it did."""
+    _require_lab(builder.lab, lab)
+    keyids = [signature.keyid for signature in envelope.signatures]
+    if builder.kind == "builder":
+        known = trust.builders.get(builder.name)
+        if known is None:
+            raise Refused(
+                "builder-not-allowed",
+                f"trust version {trust.targets_version}, in force then, lists no builder `{builder.name}`",
+            )
+        if keyids != [known.key.keyid]:
+            raise Refused("builder-key", f"the statement of builder `{builder.name}` is signed by another key")
+        verify_one(envelope, known.key)
+        return known.key
+    held = trust.roster.key_of(builder.name, keyids[0])
+    if held is None:
+        raise Refused(
+            "chain-signer-unknown",
+            f"the statement that `{builder.name}` ran without a builder is not signed by a key of that member",
+        )
+    verify_one(envelope, held.key)
+    return held.key

@@ -1,0 +1,108 @@
+"""Link verified steps by the digests of what went in and came out, and walk the graph both ways.
+
+An artifact is its digest: names link nothing. What no step made is a source; behind an artifact are the steps that made
+it and, on and on, what they took; ahead of it the steps that took it. Walks keep their own stack, so that a chain of any
+length is followed.
+
+This is NOT a verdict: `custody.verify` says which links must be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from keyturn.custody.evidence import Logged
+from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.provenance import Provenance
+
+__all__ = ["Lineage", "Step", "inputs_of", "link", "outputs_of"]
+
+Step = Logged[Provenance]
+_Onward = Callable[[Step], tuple[ArtifactDigest, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Which steps made and which took each artifact, in log order. Made by `link`."""
+
+    makers: Mapping[ArtifactDigest, tuple[Step, ...]]
+    takers: Mapping[ArtifactDigest, tuple[Step, ...]]
+
+    def behind(self, artifact: ArtifactDigest) -> tuple[Step, ...]:
+        """Every step behind `artifact`, in log order."""
+        return self._closure(artifact, self.makers, inputs_of)
+
+    def ahead(self, artifact: ArtifactDigest) -> tuple[Step, ...]:
+        """Every step that took `artifact` or something that was made from it, in log order."""
+        return self._closure(artifact, self.takers, outputs_of)
+
+    def sources(self, artifact: ArtifactDigest) -> tuple[ArtifactDigest, ...]:
+        """What no step made among everything that went in behind `artifact`, sorted: where custody begins."""
+        taken = {digest for step in self.behind(artifact) for digest in inputs_of(step)}
+        return tuple(sorted(digest for digest in taken if digest not in self.makers))
+
+    def cycle(self) -> tuple[ArtifactDigest, ...]:
+        """Artifacts of one cycle (an artifact that went into its own making), or nothing."""
+        state: dict[ArtifactDigest, bool] = {}  # True while on the path that is being walked
+        for start in sorted(self.makers):
+            path: list[ArtifactDigest] = []
+            stack: list[tuple[ArtifactDigest, bool]] = [(start, False)]
+            while stack:
+                artifact, leaving = stack.pop()
+                if leaving:
+                    state[artifact] = False
+                    path.pop()
+                    continue
+                if artifact in state:
+                    if state[artifact]:
+                        return tuple(path[path.index(artifact) :])
+                    continue
+                state[artifact] = True
+                path.append(artifact)
+                stack.append((artifact, True))
+                stack.extend((digest, False) for step in self.makers.get(artifact, ()) for digest in inputs_of(step))
+        return ()
+
+    @staticmethod
+    def _closure(
+        start: ArtifactDigest, links: Mapping[ArtifactDigest, tuple[Step, ...]], onward: _Onward
+    ) -> tuple[Step, ...]:
+        found: dict[int, Step] = {}
+        seen = {start}
+        todo = [start]
+        while todo:
+            for step in links.get(todo.pop(), ()):
+                if step.index in found:
+                    continue
+                found[step.index] = step
+                fresh = [digest for digest in onward(step) if digest not in seen]
+                seen.update(fresh)
+                todo.extend(fresh)
+        return tuple(found[index] for index in sorted(found))
+
+
+def inputs_of(step: Step) -> tuple[ArtifactDigest, ...]:
+    """What went into `step` as artifacts of the chain: not its code, parameters or runtime."""
+    return tuple(d.digest for d in step.value.dependencies if d.role == "input")
+
+
+def outputs_of(step: Step) -> tuple[ArtifactDigest, ...]:
+    """What came out of `step`."""
+    return tuple(output.digest for output in step.value.outputs)
+
+
+def link(steps: Iterable[Step]) -> Lineage:
+    """Link `steps` by digest."""
+    makers: dict[ArtifactDigest, list[Step]] = {}
+    takers: dict[ArtifactDigest, list[Step]] = {}
+    for step in steps:
+        for digest in outputs_of(step):
+            makers.setdefault(digest, []).append(step)
+        for digest in inputs_of(step):
+            takers.setdefault(digest, []).append(step)
+    return Lineage(
+        MappingProxyType({digest: tuple(found) for digest, found in makers.items()}),
+        MappingProxyType({digest: tuple(found) for digest, found in takers.items()}),
+    )

@@ -1,0 +1,247 @@
+"""Verify the whole chain of custody behind a model, closed-world, and name every failure.
+
+`examine` judges and never stops at the first failure; `verify_chain` raises `Refused` with all of them, and its
+`VerifiedChain` is the only thing that whoever releases accepts. Places in the log are the only clock: a step's request
+stands before its provenance, what it took before its request, criteria before the evaluation's request.
+
+1. Every statement verifies, under the trust of then (`evidence`), and no signer is suspended now.
+2. Every step ran as its request said, which was logged before: same build, command, builder, inputs, outputs, runtime.
+3. Every step's level is one that its signer may claim (`levels`).
+4. The model was made by a step; whatever went into a step other than `ingest` was made by a step before it was
+   requested; nothing went into its own making.
+5. Every evaluation of the model followed criteria that were logged before it was requested, says what its values
+   say, and passed; none was requested and left without a result (`evaluations`).
+
+This is NOT the decision to release: people and policy take it, over the facts that `facts` makes of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass
+from typing import NoReturn
+
+from keyturn.custody import evaluations
+from keyturn.custody.evaluations import Evaluation
+from keyturn.custody.evidence import Entry, Evidence, Failure, Logged, Map, in_turn, read
+from keyturn.custody.levels import believed_level
+from keyturn.custody.lineage import Lineage, Step, link
+from keyturn.custody.timeline import TrustTimeline
+from keyturn.errors import Refused
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.provenance import BuilderId
+from keyturn.formats.steps import StepRequest
+from keyturn.formats.uri import Uri
+
+__all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "verify_chain"]
+
+_VERIFIER = object()
+
+Requests = Mapping[Sha256, Logged[StepRequest]]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """Members and keys (by id) that are suspended now: nothing that they signed is relied on until that ends."""
+
+    members: frozenset[str]
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What was found about the chain behind `model`: its steps, evaluations, lowest level, and every failure."""
+
+    model: ArtifactDigest
+    resource: Uri
+    lineage: Lineage
+    steps: tuple[Step, ...]
+    evaluations: tuple[Evaluation, ...]
+    level_min: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def sources(self) -> tuple[ArtifactDigest, ...]:
+        """Where custody begins: what went into the chain and was made by no step of it."""
+        return self.lineage.sources(self.model)
+
+    @property
+    def criteria_met(self) -> frozenset[Sha256]:
+        """The criteria for this resource that an evaluation met, when nothing at all failed about that evaluation."""
+        return frozenset(one.criteria for one in self.evaluations if one.counts_for(self.resource))
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedChain:
+    """A chain without failures. Only `verify_chain` makes one."""
+
+    chain: Chain
+    made_by: InitVar[object]
+
+    def __post_init__(self, made_by: object) -> None:
+        if made_by is not _VERIFIER:
+            raise TypeError("a VerifiedChain is made by verify_chain only")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a VerifiedChain is not pickled: keep its statements, and verify them again")
+
+
+def verify_chain(chain: Chain) -> VerifiedChain:
+    """Accept `chain`, which `examine` made, if nothing failed; or raise `Refused` with every failure as a reason."""
+    if chain.failures:
+        raise Refused(
+            "chain-refused",
+            f"the chain of custody behind `{chain.model}` has {len(chain.failures)} failure(s)",
+            reasons=tuple((failure.code, located(failure)) for failure in chain.failures),
+            hint=f"keyturn lineage show {chain.model}",
+        )
+    return VerifiedChain(chain, made_by=_VERIFIER)
+
+
+def located(failure: Failure) -> str:
+    """The failure's message with its place in the log."""
+    return failure.message if failure.index is None else f"log index {failure.index}: {failure.message}"
+
+
+def examine(
+    model: ArtifactDigest,
+    entries: Sequence[Entry],
+    *,
+    lab: str,
+    resource: Uri,
+    timeline: TrustTimeline,
+    suspended: Suspended,
+    each: Map = in_turn,
+) -> Chain:
+    """Judge the chain behind `model` that `entries` (proved to be in the log at their indices) make up.
+
+    `entries` must be everything that the log has about the chain: `pack_index` says what that is, and a caller that
+    leaves something out lies to itself.
+    """
+    evidence = read(entries, lab=lab, timeline=timeline, each=each)
+    requests: Requests = {one.digest: one for one in evidence.requests}
+    lineage = link(evidence.provenance)
+    failures = [*evidence.failures, *_signers(evidence, suspended)]  # (1)
+    failures += _runs(evidence.provenance, requests)  # (2)
+    levels: list[int] = []
+    for step in evidence.provenance:  # (3)
+        trust = timeline.before(step.index)
+        level = believed_level(step, trust) if trust is not None else 0
+        if isinstance(level, Failure):
+            failures.append(level)
+            level = 0
+        levels.append(level)
+    failures += _links(model, lineage, evidence.provenance, requests)  # (4)
+    found = evaluations.judge(model, lineage, evidence)  # (5)
+    failures += (failure for one in found for failure in one.failures)
+    failures += evaluations.unfinished(evidence)
+    return Chain(
+        model=model,
+        resource=resource,
+        lineage=lineage,
+        steps=evidence.provenance,
+        evaluations=found,
+        level_min=min(levels, default=0),
+        failures=tuple(sorted(set(failures), key=lambda f: (f.index is not None, f.index or 0, f.code, f.message))),
+    )
+
+
+def _signers(evidence: Evidence, suspended: Suspended) -> Iterator[Failure]:
+    if not suspended.members and not suspended.keys:
+        return
+    signed: list[tuple[int, str, str]] = []
+    signed += [(one.index, one.keyid, one.value.member) for one in evidence.requests]
+    signed += [(one.index, one.keyid, one.value.member) for one in evidence.criteria]
+    signed += [(one.index, one.keyid, _member(one.value.builder)) for one in evidence.provenance]
+    signed += [(one.index, one.keyid, _member(one.value.builder)) for one in evidence.results]
+    for index, keyid, member in signed:
+        if member in suspended.members or keyid in suspended.keys:
+            yield Failure(index, "chain-signer-suspended", f"`{member or keyid[:16]}`, who signed this, is suspended")
+
+
+def _member(builder: BuilderId) -> str:
+    return builder.name if builder.kind == "member" else ""
+
+
+def _runs(steps: Sequence[Step], requests: Requests) -> Iterator[Failure]:
+    run: dict[Sha256, int] = {}
+    for step in steps:
+        name, request = step.value.step, requests.get(step.value.request)
+        if request is None:
+            yield Failure(step.index, "step-request-missing", f"step `{name}`: its request is not in the log")
+            continue
+        if request.index > step.index:
+            yield Failure(
+                step.index,
+                "step-request-late",
+                f"step `{name}`: its request was logged after it ran, at index {request.index}",
+            )
+        first = run.setdefault(step.value.request, step.index)
+        if first != step.index:
+            yield Failure(
+                step.index, "step-request-reused", f"step `{name}`: its request already ran, see log index {first}"
+            )
+        yield from _differences(step, request.value)
+
+
+def _differences(step: Step, request: StepRequest) -> Iterator[Failure]:
+    """Compare what ran with what was requested."""
+    made = step.value
+
+    def failure(code: str, message: str) -> Failure:
+        return Failure(step.index, code, f"step `{made.step}`: {message}")
+
+    if (made.step, made.build, made.command) != (request.step, request.build, request.command):
+        yield failure("step-differs", "name, build or command differ from its request")
+    asked = ("member", request.member) if request.builder is None else ("builder", request.builder)
+    if (made.builder.kind, made.builder.name) != asked:
+        yield failure("step-builder", f"the request asked {asked[0]} `{asked[1]}`, `{made.builder}` signed")
+    declared = {one.name: one for one in request.inputs}
+    taken = {one.name: one for one in made.dependencies if one.role != "runtime"}
+    for name in sorted(taken.keys() - declared.keys()):
+        yield failure("input-undeclared", f"it took `{name}`, which its request does not declare")
+    for name in sorted(declared.keys() - taken.keys()):
+        yield failure("input-not-taken", f"its request declares `{name}`, which its provenance lacks")
+    for name in sorted(taken.keys() & declared.keys()):
+        if taken[name].digest != declared[name].artifact:
+            yield failure(
+                "input-digest", f"`{name}` was declared as `{declared[name].digest}`, and was `{taken[name].digest}`"
+            )
+        if (taken[name].role, taken[name].check) != (declared[name].role, declared[name].check):
+            yield failure("input-differs", f"role or check of `{name}` differ from its request")
+    runtime = {one.name for one in made.dependencies if one.role == "runtime"}
+    if runtime != set(request.runtime):
+        yield failure("runtime-differs", f"expected the runtime {sorted(request.runtime)}, got {sorted(runtime)}")
+    outputs = {output.name for output in made.outputs}
+    if outputs != set(request.outputs):
+        yield failure("output-differs", f"expected the outputs {sorted(request.outputs)}, got {sorted(outputs)}")
+
+
+def _links(model: ArtifactDigest, lineage: Lineage, steps: Sequence[Step], requests: Requests) -> Iterator[Failure]:
+    if model not in lineage.makers:
+        yield Failure(None, "model-not-made", f"no step in the log made `{model}`")
+    for step in steps:
+        request = requests.get(step.value.request)
+        before = step.index if request is None else request.index
+        for dependency in step.value.dependencies:
+            if dependency.role != "input":
+                continue
+            makers = lineage.makers.get(dependency.digest)
+            if makers is None:
+                if step.value.build != "ingest":
+                    yield Failure(
+                        step.index,
+                        "link-missing",
+                        f"step `{step.value.step}`: no step in the log made its input `{dependency.name}` "
+                        f"(`{dependency.digest}`)",
+                    )
+            elif makers[0].index > before:
+                yield Failure(
+                    step.index,
+                    "link-late",
+                    f"step `{step.value.step}`: its input `{dependency.name}` was made at log index {makers[0].index}, "
+                    f"after the step was requested at {before}",
+                )
+    cycle = lineage.cycle()
+    if cycle:
+        yield Failure(None, "chain-cycle", "went into its own making: " + " <- ".join(str(one) for one in cycle))

@@ -1,0 +1,282 @@
+"""Build chains of custody in memory: a list of log records, signed by a lab's real keys.
+
+chain = MadeChain(make_lab())
+model = chain.build()                       # ingest, train, evaluate, package, as the demo does
+chain.entries(model), chain.timeline, chain.leaves, chain.fetch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from msgspec.structs import replace as changed
+
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.custody import pack_index, timeline
+from keyturn.custody.evidence import Entry
+from keyturn.custody.timeline import TrustTimeline
+from keyturn.formats import dsse, leaf, provenance, records, statement, steps, test_result
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.provenance import BuilderId, Dependency, Output, Provenance
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.steps import BuildKind, DeclaredInput, EvaluationCriteria, StepRequest
+from keyturn.formats.test_result import TestResult
+from keyturn.formats.uri import Uri
+from keyturn.tlog.frontier import Frontier
+from keyturn.trust.history import TrustHistory
+from tests.support.labs import NOW, Lab
+
+__all__ = ["AURORA", "MadeChain", "artifact", "changed", "signed"]
+
+AURORA = Uri("acme.example", "model", "aurora")
+RUNTIME = Dependency("/usr", "runtime", ArtifactDigest("dirHash", sha256(b"runtime")))
+
+
+def artifact(name: str) -> ArtifactDigest:
+    """The digest of an artifact that a test only needs to name."""
+    return ArtifactDigest("dirHash", sha256(name.encode()))
+
+
+def signed(payload: bytes, key: SoftwareKey) -> bytes:
+    return dsse.render(dsse_signing.sign(payload, key.signer()))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass
+class MadeChain:
+    """A log that is written record by record; begins with the lab's trust versions."""
+
+    lab: Lab
+    records: list[bytes] = field(default_factory=list)
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        for container in self.lab.containers:
+            self.append(container)
+
+    def append(self, raw: bytes) -> int:
+        self.records.append(raw)
+        return len(self.records) - 1
+
+    def nonce(self) -> str:
+        self.count += 1
+        return f"{self.count:032x}"
+
+    def request(
+        self,
+        build: BuildKind,
+        inputs: dict[str, ArtifactDigest],
+        *,
+        step: str | None = None,
+        member: str = "ada",
+        builder: str | None = "builder",
+        outputs: tuple[str, ...] = ("out",),
+        criteria: Sha256 | None = None,
+        key: SoftwareKey | None = None,
+        alter: Callable[[StepRequest], StepRequest] = _same,
+    ) -> tuple[int, StepRequest, Sha256]:
+        """Log a step request; `code` among the inputs has the role `code`."""
+        key = key or self.lab.member_keys[member]
+        made = alter(
+            StepRequest(
+                lab=self.lab.name,
+                nonce=self.nonce(),
+                member=member,
+                key=key.public.keyid,
+                step=step or build,
+                build=build,
+                builder=builder,
+                command=("python", "/in/code/main.py"),
+                inputs=tuple(
+                    DeclaredInput(name=name, digest=str(digest), role="code" if name == "code" else "input")
+                    for name, digest in inputs.items()
+                ),
+                outputs=outputs,
+                runtime=("/usr",),
+                timeout_s=60,
+                criteria=criteria,
+                trust_version=1,
+                signed_at=NOW,
+            )
+        )
+        payload = statement.make(made, steps.STEP_REQUEST, made.subjects)
+        return self.append(signed(payload, key)), made, sha256(payload)
+
+    def provenance(
+        self,
+        request: StepRequest,
+        digest: Sha256,
+        outputs: dict[str, ArtifactDigest],
+        *,
+        key: SoftwareKey | None = None,
+        alter: Callable[[Provenance], Provenance] = _same,
+    ) -> int:
+        """Log the provenance of the step that ran as `request` asked."""
+        by = ("member", request.member) if request.builder is None else ("builder", request.builder)
+        made = alter(
+            Provenance(
+                lab=self.lab.name,
+                build=request.build,
+                step=request.step,
+                request=digest,
+                command=request.command,
+                dependencies=(
+                    *(Dependency(i.name, i.role, i.artifact, "", i.check) for i in request.inputs),
+                    RUNTIME,
+                ),
+                outputs=tuple(Output(name, output) for name, output in outputs.items()),
+                builder=BuilderId(self.lab.name, by[0], by[1]),  # type: ignore[arg-type]  # one of the two, as above
+                level=1,
+                sandbox="none" if request.builder is None else "bubblewrap",
+                started_at=NOW,
+                finished_at=NOW + 1,
+            )
+        )
+        keys = self.lab.member_keys if request.builder is None else self.lab.builder_keys
+        return self.append(signed(provenance.make(made), key or keys[by[1]]))
+
+    def step(
+        self, build: BuildKind, inputs: dict[str, ArtifactDigest], outputs: dict[str, ArtifactDigest], **more: Any
+    ) -> tuple[int, int]:
+        """Log a request and its provenance; `alter_provenance` changes the latter."""
+        alter = more.pop("alter_provenance", _same)
+        key = more.pop("builder_key", None)
+        asked, request, digest = self.request(build, inputs, outputs=tuple(outputs), **more)
+        return asked, self.provenance(request, digest, outputs, key=key, alter=alter)
+
+    def criteria(
+        self, needs: tuple[ArtifactDigest, ...], *, threshold: str = "-0.5", model: Uri = AURORA, member: str = "ada"
+    ) -> tuple[int, Sha256]:
+        """Log criteria: bits per byte at most `threshold` above (so, below) the baseline's."""
+        key = self.lab.member_keys[member]
+        made = EvaluationCriteria(
+            lab=self.lab.name,
+            nonce=self.nonce(),
+            member=member,
+            key=key.public.keyid,
+            model=str(model),
+            metric="bits-per-byte",
+            comparison="at-most",
+            threshold=threshold,
+            against="baseline",
+            trust_version=1,
+            signed_at=NOW,
+        )
+        payload = statement.make(
+            made, steps.EVALUATION_CRITERIA, tuple(Subject(digest=DigestSet.of(one)) for one in needs)
+        )
+        return self.append(signed(payload, key)), sha256(payload)
+
+    def result(
+        self,
+        request: StepRequest,
+        digest: Sha256,
+        *,
+        subject: ArtifactDigest,
+        measurement: ArtifactDigest,
+        key: SoftwareKey | None = None,
+        alter: Callable[[TestResult], TestResult] = _same,
+    ) -> int:
+        by = ("member", request.member) if request.builder is None else ("builder", request.builder)
+        made = alter(
+            TestResult(
+                subject=subject,
+                subject_name="model",
+                passed=True,
+                metric="bits-per-byte",
+                criteria=Sha256(request.criteria or ""),
+                request=digest,
+                builder=BuilderId(self.lab.name, by[0], by[1]),  # type: ignore[arg-type]  # one of the two, as above
+                measurement=measurement,
+                values=(("baseline", "4.75"), ("bits-per-byte", "3.25")),
+            )
+        )
+        keys = self.lab.member_keys if request.builder is None else self.lab.builder_keys
+        return self.append(signed(test_result.make(made), key or keys[by[1]]))
+
+    def evaluate(
+        self, model: ArtifactDigest, criteria: Sha256, *, name: str = "results", **more: Any
+    ) -> tuple[int, int, int]:
+        """Log an evaluation of `model` on the held-out data: request, provenance, test result."""
+        alter_result = more.pop("alter_result", _same)
+        alter = more.pop("alter_provenance", _same)
+        inputs = more.pop("inputs", {"model": model, "held-out": artifact("held-out"), "code": artifact("code")})
+        asked, request, digest = self.request("evaluate", inputs, criteria=criteria, outputs=("results",), **more)
+        measured = artifact(name)
+        made = self.provenance(request, digest, {"results": measured}, alter=alter)
+        return asked, made, self.result(request, digest, subject=model, measurement=measured, alter=alter_result)
+
+    def ingest(self) -> None:
+        self.step(
+            "ingest",
+            {"raw": artifact("raw"), "code": artifact("code")},
+            {"data": artifact("data"), "held-out": artifact("held-out")},
+        )
+
+    def train(self, **more: Any) -> tuple[int, int]:
+        return self.step(
+            "train", {"data": artifact("data"), "code": artifact("code")}, {"model": artifact("weights")}, **more
+        )
+
+    def package(self, **more: Any) -> tuple[int, int]:
+        return self.step(
+            "package",
+            {"model": artifact("weights"), "results": artifact("results"), "code": artifact("code")},
+            {"model": artifact("model")},
+            **more,
+        )
+
+    def build(self) -> ArtifactDigest:
+        """Log the whole chain, and give the packaged model."""
+        self.ingest()
+        _, criteria = self.criteria((artifact("held-out"),))
+        self.train()
+        self.evaluate(artifact("weights"), criteria)
+        self.package()
+        return artifact("model")
+
+    # --- reading ----------------------------------------------------------------------------------------------
+
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        return tuple(leaf.render(records.leaf_of(raw)) for raw in self.records)
+
+    @property
+    def frontier(self) -> Frontier:
+        return Frontier.empty().extend(self.leaves)
+
+    def fetch(self, digest: Sha256) -> bytes:
+        return next(raw for raw in self.records if sha256(raw) == digest)
+
+    @property
+    def timeline(self) -> TrustTimeline:
+        versions = [(i, raw) for i, raw in enumerate(self.records) if not raw.startswith(b'{"payload":')]
+        start = TrustHistory.start(self.lab.root_json, pinned_sha256=self.lab.root_sha256)
+        return timeline.follow(start, versions)[1]
+
+    def index(self, model: ArtifactDigest, *, as_of: int = NOW) -> pack_index.PackIndex:
+        table = pack_index.LeafTable()
+        table.extend(self.leaves)
+        return pack_index.make(
+            table, lab=self.lab.name, model=model, root=self.frontier.root, as_of=as_of, fetch=self.fetch
+        )
+
+    def entries(self, model: ArtifactDigest) -> tuple[Entry, ...]:
+        """What the index says the chain consists of."""
+        return tuple(
+            Entry(one.index, self.records[one.index])
+            for one in self.index(model).statements
+            if one.kind in ("prv", "stp", "tst", "crt")
+        )
+
+    def publish(self, lab: Lab) -> None:
+        """Log the trust versions that `lab` has beyond those that are there."""
+        for container in lab.containers[len(self.lab.containers) :]:
+            self.append(container)
+        self.lab = replace(lab, member_keys=self.lab.member_keys, builder_keys=self.lab.builder_keys)
