@@ -24,13 +24,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from blake3 import blake3
 
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats.manifest import FILES_MAX, Manifest, ManifestFile, check_names
 
-__all__ = ["Found", "Progress", "make", "walk"]
+__all__ = ["Found", "Progress", "look", "make", "walk"]
 
 Progress = Callable[[int, int], None]
 """Called with (bytes hashed, bytes in all), from any thread, often."""
@@ -56,22 +57,27 @@ def make(root: Path, *, threads: int | None = None, progress: Progress | None = 
 
     Raises `Refused` for what has no place in an artifact, `Malformed` for names, `Unavailable` when it cannot be read.
     """
+    found = look(root)  # (1)
+    kind: Literal["directory", "file"] = "directory" if root.is_dir() else "file"
+    base = root if kind == "directory" else root.parent
+    files = _hash_all(base, found, threads or _cores(), progress)  # (2)
+    if look(root) != found:  # (3)
+        raise _changed(str(root))
+    return Manifest(kind=kind, files=files)
+
+
+def look(root: Path) -> tuple[Found, ...]:
+    """List the regular files of the directory `root`, or the one file that it is; the same listing means nothing changed."""
     try:
-        status = os.lstat(root)
+        status = root.lstat()
     except OSError as err:
         raise Unavailable("artifact-missing", f"`{root}` cannot be read: {err.strerror}") from err
     if stat.S_ISDIR(status.st_mode):
-        kind, base, found = "directory", root, walk(root)  # (1)
-    elif stat.S_ISREG(status.st_mode):
-        kind, base, found = "file", root.parent, (Found(_decoded(root.name), status.st_size, _status(status)),)
-        check_names([root.name])
-    else:
-        raise Refused("file-special", f"expected a directory or a regular file, `{root}` is neither")
-    files = _hash_all(base, found, threads or _cores(), progress)  # (2)
-    again = walk(root) if kind == "directory" else (Found(root.name, status.st_size, _status(os.lstat(root))),)  # (3)
-    if again != found:
-        raise _changed(str(root))
-    return Manifest(kind="directory" if kind == "directory" else "file", files=files)
+        return walk(root)
+    if stat.S_ISREG(status.st_mode):
+        check_names([_decoded(root.name)])
+        return (Found(root.name, status.st_size, _status(status)),)
+    raise Refused("file-special", f"expected a directory or a regular file, `{root}` is neither")
 
 
 def walk(root: Path) -> tuple[Found, ...]:
