@@ -28,9 +28,6 @@ from keyturn.tlog.frontier import Frontier
 
 __all__ = ["IndexSqlite", "rebuild"]
 
-ROWS_MAX = 1000
-"""Rows that a look-up returns at most; more is for whoever reads the log itself."""
-
 _TABLES = """
 CREATE TABLE entry(idx INTEGER PRIMARY KEY, kind TEXT NOT NULL, record TEXT NOT NULL, envelope TEXT NOT NULL,
   until INTEGER, pack INTEGER NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL) STRICT;
@@ -53,7 +50,12 @@ _ADD_ABOUT = """
 INSERT INTO about SELECT tag.value, json_extract(row.value, '$[0]')
   FROM json_each(?) AS row, json_each(row.value, '$[4].about') AS tag
 """
-_COLUMNS = "SELECT idx, kind, record, envelope, until FROM entry"
+_BY_RECORD = """SELECT idx, kind, record, envelope, until FROM entry
+  WHERE record BETWEEN ?1 AND ?2 AND (?3 IS NULL OR kind = ?3) ORDER BY idx LIMIT 1000"""
+_BY_TAG = """SELECT idx, kind, record, envelope, until FROM entry
+  WHERE idx IN (SELECT idx FROM about WHERE tag = ?) ORDER BY idx LIMIT 1000"""
+_BY_KIND = """SELECT idx, kind, record, envelope, until FROM entry
+  WHERE kind IN (SELECT value FROM json_each(?)) AND idx >= ? ORDER BY idx LIMIT 1000"""
 
 
 class IndexSqlite:
@@ -92,8 +94,11 @@ class IndexSqlite:
     def indexes_of(self, envelopes: Sequence[str]) -> dict[str, int]:
         """Log indexes of those `envelopes` (SHA-256 in hex) that are here."""
         with self._reading.open() as db:
-            marks = ",".join("?" * len(envelopes))
-            return dict(db.execute(f"SELECT envelope, idx FROM entry WHERE envelope IN ({marks})", envelopes))  # noqa: S608
+            rows = db.execute(
+                "SELECT envelope, idx FROM json_each(?) CROSS JOIN entry ON envelope = value",
+                ('["' + '","'.join(envelopes) + '"]',),  # hex digits
+            )
+            return dict(rows.fetchall())
 
     def place_of(self, envelope: Sha256) -> tuple[int, int, int] | None:
         """Pack, offset and length of an envelope."""
@@ -106,7 +111,7 @@ class IndexSqlite:
         last = prefix.ljust(64, "f")
         with self._reading.open() as db:
             rows = db.execute(
-                f"{_COLUMNS} WHERE record BETWEEN ? AND ? AND (?3 IS NULL OR kind = ?3) ORDER BY idx LIMIT {ROWS_MAX}",
+                _BY_RECORD,
                 (prefix, last, kind),
             )
             return _records(rows)
@@ -115,7 +120,7 @@ class IndexSqlite:
         """Records whose leaf carries `tag`, in log order."""
         with self._reading.open() as db:
             rows = db.execute(
-                f"{_COLUMNS} WHERE idx IN (SELECT idx FROM about WHERE tag = ?) ORDER BY idx LIMIT {ROWS_MAX}", (tag,)
+                _BY_TAG, (tag,)
             )
             return _records(rows)
 
@@ -123,7 +128,7 @@ class IndexSqlite:
         """Records of `kinds` from index `start` on, in log order."""
         with self._reading.open() as db:
             rows = db.execute(
-                f"{_COLUMNS} WHERE kind IN (SELECT value FROM json_each(?)) AND idx >= ? ORDER BY idx LIMIT {ROWS_MAX}",
+                _BY_KIND,
                 (canonical_json.encode(sorted(kinds)).decode(), start),
             )
             return _records(rows)
@@ -146,7 +151,7 @@ class _Handle:
     def open(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._errors():
             try:
-                inode = os.stat(self._path).st_ino
+                inode = self._path.stat().st_ino
             except FileNotFoundError:
                 inode = -1
             if inode != self._inode:
@@ -163,7 +168,7 @@ class _Handle:
             for statement in _statements(_TABLES + _INDEXES):
                 db.execute(statement)
         db.execute("COMMIT")
-        self._connection, self._inode = db, os.stat(self._path).st_ino
+        self._connection, self._inode = db, self._path.stat().st_ino
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

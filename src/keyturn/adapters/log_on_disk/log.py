@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk import batch as batch_format
@@ -78,7 +78,7 @@ class LogOnDisk:
         self._follower.start()
         self._group = GroupCommit(self._commit, count_max=batch_format.COUNT_MAX, bytes_max=_GROUP_BYTES_MAX)
 
-    def __enter__(self) -> LogOnDisk:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -201,15 +201,17 @@ class LogOnDisk:
                 )
 
     def _follow(self) -> None:
-        while not self._closing:
+        while True:
             self._wake.wait(_SETTLE_EVERY_S)
             self._wake.clear()
-            if not self._closing and self._tail.size > self._tiles.tail.size:
-                try:
+            if self._closing:
+                return
+            try:
+                if self._tail.size > self._tiles.tail.size:
                     self.settle()
-                except (KeyturnError, OSError) as err:
-                    self._refusal = Unavailable("log-not-settled", f"tiles or index cannot be derived: {err}")
-                    return
+            except (KeyturnError, OSError) as err:
+                self._broken = Unavailable("log-not-settled", f"tiles or index cannot be derived: {err}")
+                return
 
     def _forget_indexed(self) -> None:
         with self._lock:

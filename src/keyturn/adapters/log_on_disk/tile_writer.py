@@ -29,7 +29,12 @@ class TileWriter:
     def __init__(self, disk: Disk, directory: Path) -> None:
         self._disk = disk
         self._directory = directory
-        self._start(START)
+        self.tail = START
+        self._rows: list[list[bytes]] = [[]]
+        self._full = [0]
+        """Full tiles at each tile level; the partial one comes after them."""
+        self._leaves: list[bytes] = []
+        self._unsynced: list[Path] = []
 
     def load(self) -> None:
         """Continue from the mark; from nothing when the tiles there are damaged or not those of its tree."""
@@ -65,12 +70,7 @@ class TileWriter:
         write_mark(self._disk, self._directory, self.tail)
 
     def _start(self, tail: Tail) -> None:
-        self.tail = tail
-        self._rows: list[list[bytes]] = [[]]
-        self._full = [0]
-        """Full tiles at each tile level; the partial one comes after them."""
-        self._leaves: list[bytes] = []
-        self._unsynced: list[Path] = []
+        self.tail, self._rows, self._full, self._leaves, self._unsynced = tail, [[]], [0], [], []
 
     def _load(self, mark: Tail) -> None:
         self._start(mark)

@@ -1,0 +1,244 @@
+"""Cut the power at every operation on the disk, then look: nothing acknowledged is lost, nothing half done is visible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.log_records import make_records
+
+from keyturn.adapters.log_on_disk.pack import START, batches_from, pack_path
+from keyturn.errors import KeyturnError, Refused, Tampered, Unavailable
+from keyturn.formats import checkpoint as checkpoints
+from keyturn.formats import leaf as leaf_format
+from keyturn.formats.checkpoint import Checkpoint
+from keyturn.formats.digest import sha256
+from keyturn.formats.records import leaf_of
+from keyturn.tlog import merkle
+from keyturn.tlog.frontier import Frontier
+
+RECORDS = make_records(9)
+
+
+def note_of(frontier: Frontier) -> bytes:
+    body = checkpoints.render_body(Checkpoint("log.acme.example", frontier.size, frontier.root))
+    return body + b"\n" + "— log.acme.example AAAAAAAA\n".encode()
+
+
+def run(log: object, acknowledged: list[bytes], signed: list[int]) -> None:
+    """Append, settle and sign, noting what was acknowledged."""
+    notes: list[bytes | None] = [None]
+    for number, record in enumerate(RECORDS):
+        assert log.append(record) == number  # type: ignore[attr-defined]
+        acknowledged.append(record)
+        if number % 3 == 1:
+            note = note_of(log.settle())  # type: ignore[attr-defined]
+            log.swap("signed", notes[-1], note)  # type: ignore[attr-defined]
+            signed.append(number + 1)
+            notes.append(note)
+
+
+def check(log: object, acknowledged: list[bytes]) -> None:
+    frontier = log.settle()  # type: ignore[attr-defined]
+    assert frontier.size >= len(acknowledged)
+    leaves = log.leaves(0, frontier.size)  # type: ignore[attr-defined]
+    assert Frontier.empty().extend(leaves) == frontier
+    assert merkle.root_at(frontier.size, log.hashes) == frontier.root  # type: ignore[attr-defined]
+    for record, leaf in zip(acknowledged, leaves, strict=False):
+        assert leaf == leaf_format.render(leaf_of(record))
+        assert log.envelope(sha256(record)) == record  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("survives", ["all", "nothing", "zeros"])
+@pytest.mark.parametrize("part", [0.02, 0.999, 1.0])
+def test_whatever_was_acknowledged_survives_a_crash_at_any_operation(
+    open_log: Callable, failing_disk: Callable, tmp_path: Path, part: float, survives: str
+) -> None:
+    fail_at = 0
+    finished = False
+    while not finished:
+        fail_at += 1
+        for leftover in sorted(tmp_path.rglob("*"), reverse=True):
+            leftover.rmdir() if leftover.is_dir() else leftover.unlink()
+        acknowledged: list[bytes] = []
+        signed: list[int] = []
+        disk = failing_disk(fail_at=fail_at, part=part, survives=survives)
+        try:
+            with open_log(disk=disk, pack_bytes_max=3000) as log:
+                run(log, acknowledged, signed)
+            finished = True
+        except (KeyturnError, OSError):
+            assert disk.failed
+        with open_log(pack_bytes_max=3000) as log:
+            check(log, acknowledged)
+            for record in RECORDS:
+                log.append(record)
+            check(log, [*RECORDS])
+    assert fail_at > 40
+
+
+def test_a_write_cut_at_any_byte_is_cut_off_and_nothing_else_is(open_log: Callable, tmp_path: Path) -> None:
+    with open_log() as log:
+        for record in RECORDS[:3]:
+            log.append(record)
+        note = note_of(log.settle())
+        log.swap("signed", None, note)
+        log.append(RECORDS[3])
+    pack = pack_path(tmp_path / "log", 0)
+    whole = pack.read_bytes()
+    ends = [tail.offset for _, tail in batches_from(tmp_path / "log", START)]
+    for cut in range(ends[2], ends[3], 7):
+        for leftover in (tmp_path / "index.sqlite", tmp_path / "log" / "derived"):
+            leftover.unlink()
+        pack.write_bytes(whole[:cut])
+        with open_log() as log:
+            assert log.size == 3
+            assert log.append(RECORDS[4]) == 3
+        pack.write_bytes(whole)
+
+
+def test_a_batch_broken_below_the_newest_checkpoint_is_tampering_and_stays_as_it_is(
+    open_log: Callable, tmp_path: Path
+) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+        log.swap("signed", None, note_of(log.settle()))
+    for leftover in (tmp_path / "index.sqlite", tmp_path / "log" / "derived"):
+        leftover.unlink()
+    pack = pack_path(tmp_path / "log", 0)
+    torn = pack.read_bytes()[:-5]
+    pack.write_bytes(torn)
+    with pytest.raises(Tampered, match="log-behind-checkpoint"), open_log():
+        pass
+    assert pack.read_bytes() == torn
+
+
+def test_a_broken_batch_with_an_intact_one_after_it_is_tampering(open_log: Callable, tmp_path: Path) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+    for leftover in (tmp_path / "index.sqlite", tmp_path / "log" / "derived"):
+        leftover.unlink()
+    pack = pack_path(tmp_path / "log", 0)
+    whole = pack.read_bytes()
+    ends = [0, *(tail.offset for _, tail in batches_from(tmp_path / "log", START))]
+    for start in ends[:3]:
+        for flipped in (start, start + 9, start + 40, start + 300):
+            broken = bytearray(whole)
+            broken[flipped] ^= 1
+            pack.write_bytes(broken)
+            with pytest.raises(Tampered), open_log():
+                pass
+            assert pack.read_bytes() == bytes(broken)
+
+
+def test_a_batch_taken_out_of_the_middle_is_tampering(open_log: Callable, tmp_path: Path) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+    for leftover in (tmp_path / "index.sqlite", tmp_path / "log" / "derived"):
+        leftover.unlink()
+    pack = pack_path(tmp_path / "log", 0)
+    whole = pack.read_bytes()
+    ends = [tail.offset for _, tail in batches_from(tmp_path / "log", START)]
+    pack.write_bytes(whole[: ends[0]] + whole[ends[1] :])
+    with pytest.raises(Tampered, match="log-batch-order"), open_log():
+        pass
+
+
+def test_a_log_that_lost_its_last_batches_after_they_were_derived_is_tampering(
+    open_log: Callable, tmp_path: Path
+) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+        log.settle()
+    pack = pack_path(tmp_path / "log", 0)
+    ends = [tail.offset for _, tail in batches_from(tmp_path / "log", START)]
+    pack.write_bytes(pack.read_bytes()[: ends[1]])
+    with pytest.raises(Tampered, match="log-goes-back"), open_log():
+        pass
+
+
+def test_a_log_that_is_another_tree_than_the_one_it_signed_is_a_fork(open_log: Callable, tmp_path: Path) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+        log.swap("signed", None, note_of(Frontier.empty().extend([b"other"] * 3)))
+    with pytest.raises(Tampered, match="checkpoint-fork"), open_log():
+        pass
+
+
+def test_torn_tiles_are_derived_again(open_log: Callable, tmp_path: Path) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+        log.settle()
+    for torn in (tmp_path / "log" / "tile" / "0" / "000.p" / "4", tmp_path / "log" / "tile" / "entries" / "000.p" / "4"):
+        torn.write_bytes(torn.read_bytes()[:-7])
+        with open_log() as log:
+            check(log, list(RECORDS[:4]))
+
+
+def test_a_failed_write_is_undone_and_the_log_goes_on(open_log: Callable, failing_disk: Callable) -> None:
+    class FullOnce:
+        """A disk that is full at one append, and then has room again."""
+
+        def __init__(self) -> None:
+            self._disk = failing_disk(fail_at=10**9)
+            self.full = False
+
+        def append(self, fd: int, raw: bytes, *, at: int) -> None:
+            if self.full:
+                self.full = False
+                self._disk.append(fd, raw[:100], at=at)
+                raise OSError(28, "No space left on device")
+            self._disk.append(fd, raw, at=at)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._disk, name)
+
+    disk = FullOnce()
+    with open_log(disk=disk) as log:
+        log.append(RECORDS[0])
+        disk.full = True
+        with pytest.raises(Unavailable, match="log-disk"):
+            log.append(RECORDS[1])
+        assert log.append(RECORDS[2]) == 1
+        assert log.append(RECORDS[1]) == 2
+        check(log, [RECORDS[0], RECORDS[2], RECORDS[1]])
+
+
+def test_a_published_log_takes_no_append_before_its_witnesses_were_asked(open_log: Callable) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+        tree = log.settle()
+        log.swap("checkpoint", None, note_of(tree))
+    with open_log() as log:
+        with pytest.raises(Unavailable, match="log-unconfirmed"):
+            log.append(RECORDS[5])
+        log.confirm(tree.size, tree.root)
+        assert log.append(RECORDS[5]) == 4
+
+
+def test_a_log_behind_its_witnesses_refuses_to_write_for_good(open_log: Callable) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+        with pytest.raises(Refused, match="log-behind-witnesses"):
+            log.confirm(9, bytes(32))
+        with pytest.raises(Refused, match="log-behind-witnesses"):
+            log.append(RECORDS[5])
+
+
+def test_a_log_that_witnesses_know_as_another_tree_refuses_to_write(open_log: Callable) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+        with pytest.raises(Tampered, match="log-fork"):
+            log.confirm(3, bytes(32))
+        with pytest.raises(Tampered, match="log-fork"):
+            log.append(RECORDS[5])
