@@ -9,7 +9,7 @@ from keyturn.formats import dsse
 from keyturn.formats.digest import parse_sha256
 from keyturn.formats.enrolment import Acceptance, parse_acceptance, parse_invitation
 from keyturn.ports import Clock, TrustStore
-from keyturn.trust.draft import Draft, enrol
+from keyturn.trust.draft import ROOT_FILE, Draft, enrol
 
 __all__ = ["enrol_member"]
 
@@ -34,6 +34,8 @@ def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock) -> Acceptance:
     asked = (invitation.kind != "custodian", invitation.signs_trust)
     if (acceptance.member_key is not None, acceptance.trust_key is not None) != asked:
         raise Refused("acceptance-keys", f"`{acceptance.member}` accepted with other kinds of keys than were asked for")
-    draft = enrol(Draft.parse(store.draft()), invitation, acceptance)  # (4)
-    store.write_draft(draft.render())
+    files = store.draft()
+    rendered = enrol(Draft.parse(files), invitation, acceptance).render()  # (4)
+    # Only what this changes is written anew: people's comments in the other files stay.
+    store.write_draft({**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
     return acceptance

@@ -15,6 +15,7 @@ from keyturn.trust.metadata import Holder
 from keyturn.trust.roster import (
     Builder,
     Gate,
+    Group,
     Limits,
     Log,
     Member,
@@ -34,7 +35,7 @@ LOCAL_OPERATOR = "local"
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What the founder chooses. `witnesses`, `gates` and `builders` are the local ones whose keys are made here.
+    """What the founder chooses. `groups` begin with the founder alone; `witnesses`, `gates` and `builders` are the local ones whose keys are made here.
 
     A builder's id is its URI at the lab; a release gate is `gates=("release",)`.
     """
@@ -43,6 +44,7 @@ class Founding:
     profile: Profile
     founder: str
     founder_name: str
+    groups: tuple[str, ...]
     witnesses: tuple[str, ...]
     gates: tuple[str, ...]
     builders: tuple[str, ...]
@@ -105,7 +107,7 @@ def found_lab(
                         keys=(MemberKey(key=member.public, kind="software"),),
                     )
                 },
-                groups={},
+                groups={name: Group(name, frozenset({founding.founder})) for name in founding.groups},
             ),
             resources=Resources(by_uri={}),
             policy=(),

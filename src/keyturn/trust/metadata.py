@@ -172,7 +172,7 @@ def parse_root(raw: bytes) -> RootMetadata:
     (3) every key is held: root and targets keys by exactly one human each, one key per human, snapshot and timestamp by
     nobody; (4) thresholds of at least two humans that can be met; (5) what `production` asks for.
     """
-    wire, expires_at = _parse(raw, _Root, what="root")  # (1)
+    wire = _parse(raw, _Root, what="root")  # (1)
     if not wire.consistent_snapshot:
         raise Refused("trust-consistent-snapshot", "root: expected consistent_snapshot, got false")
     keys = _keys(wire)  # (2)
@@ -183,7 +183,7 @@ def parse_root(raw: bytes) -> RootMetadata:
         version=wire.version,
         lab=wire.keyturn.lab,
         profile=wire.keyturn.profile,
-        expires_at=expires_at,
+        expires_at=_expires_at(raw, what="root"),
         threshold=wire.roles.root.threshold,
         targets_threshold=wire.roles.targets.threshold,
         holders=holders,
@@ -197,9 +197,9 @@ def parse_root(raw: bytes) -> RootMetadata:
 
 def parse_targets_metadata(raw: bytes) -> TargetsMetadata:
     """Parse a targets version, or raise `Malformed`. Delegations, custom fields and other hashes are refused."""
-    wire, expires_at = _parse(raw, _Targets, what="targets")
+    wire = _parse(raw, _Targets, what="targets")
     files = {check_path(path): TargetFile(f.length, Sha256(f.hashes.sha256)) for path, f in wire.targets.items()}
-    return TargetsMetadata(raw=raw, version=wire.version, expires_at=expires_at, files=files)
+    return TargetsMetadata(raw=raw, version=wire.version, expires_at=_expires_at(raw, what="targets"), files=files)
 
 
 def signers(raw: bytes, *, by: RootMetadata, role: SigningRole) -> frozenset[str]:
@@ -230,7 +230,7 @@ def require_threshold(raw: bytes, *, by: RootMetadata, role: SigningRole, code: 
         )
 
 
-def _parse(raw: bytes, kind: type[T], *, what: str) -> tuple[T, int]:
+def _parse(raw: bytes, kind: type[T], *, what: str) -> T:
     if len(raw) > METADATA_BYTES_MAX:
         raise Malformed("trust-metadata-too-large", f"{what}: expected at most {METADATA_BYTES_MAX} bytes")
     try:
@@ -240,12 +240,18 @@ def _parse(raw: bytes, kind: type[T], *, what: str) -> tuple[T, int]:
         outer = msgspec.convert(document, _Document)
         if "delegations" in outer.signed:
             raise Refused("trust-delegations", f"{what}: expected no delegations, got some")
-        wire = msgspec.convert(outer.signed, kind)
-        # tuf reads the same bytes: what it would refuse later is refused now, and the date is read by it alone.
-        expires = Metadata[Any].from_bytes(raw).signed.expires
-    except (ValueError, RecursionError, msgspec.ValidationError, DeserializationError) as err:
+        return msgspec.convert(outer.signed, kind)
+    except (ValueError, RecursionError, msgspec.ValidationError) as err:
         raise Malformed("trust-metadata-invalid", f"{what}: {str(err)[:300]}") from err
-    return wire, int(expires.timestamp())
+
+
+def _expires_at(raw: bytes, *, what: str) -> int:
+    # tuf reads the same bytes: what it would refuse when signatures are checked is refused here, by name.
+    try:
+        metadata: Metadata[Any] = Metadata.from_bytes(raw)
+    except DeserializationError as err:
+        raise Malformed("trust-metadata-invalid", f"{what}: {str(err.__cause__ or err)[:300]}") from err
+    return int(metadata.signed.expires.timestamp())
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,6 +38,8 @@ def make_root(
     """Make an unsigned root version; `Malformed` or `Refused` if `parse_root` would refuse it."""
     held = tuple(holders)
     keys: dict[str, Key] = {key.keyid: key.to_tuf() for key in (*(holder.key for holder in held), online)}
+    if len(keys) != len(held) + 1:
+        raise Malformed("key-shared", "root: expected a key of their own for each human and for the online roles")
     root = Root(
         version=version,
         spec_version=SPEC_VERSION,
@@ -59,8 +61,6 @@ def make_root(
             }
         },
     )
-    if len(keys) != len(held) + 1:
-        raise Malformed("key-shared", "root: expected a key of their own for each human and for the online roles")
     raw = _bytes(root)
     parse_root(raw)
     return raw
