@@ -17,10 +17,9 @@ from keyturn.policy.schema import FACTS
 
 __all__ = ["NO_FACTS", "Fact", "Facts"]
 
-Fact = bool | int | str
+Fact = bool | int
 
-_TYPES: Mapping[str, type] = {"bool": bool, "int": int, "str": str}
-_TEXT_BYTES_MAX = 1024
+_TYPES: Mapping[str, type] = {"bool": bool, "int": int}
 
 
 class Facts(Mapping[str, Fact]):
@@ -37,8 +36,6 @@ class Facts(Mapping[str, Fact]):
                 raise Malformed("fact-type", f"fact `{name}`: expected {kind}, got {type(value).__name__}")
             if type(value) is int and abs(value) > INTEGER_MAX:
                 raise Malformed("fact-type", f"fact `{name}`: expected at most {INTEGER_MAX}, got a larger number")
-            if type(value) is str and len(value.encode("utf-8", "replace")) > _TEXT_BYTES_MAX:
-                raise Malformed("fact-type", f"fact `{name}`: expected at most {_TEXT_BYTES_MAX} bytes of text")
         self._values = MappingProxyType(dict(values))
 
     def __getitem__(self, name: str) -> Fact:

@@ -48,7 +48,7 @@ _SCHEMA = cedarpy.Schema.from_str(EVALUATION)
 class Permit:
     """A permit as coworkers read it. `asks` are the members whom its scope lets ask, every `when` taken as true.
 
-    `duration_max_s` is None for one-shots that name none.
+    `duration_max_s` is None for one-shots that name none. `terms` is one text of its scope and conditions, to compare.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Permit:
     duration_max_s: int | None
     pending_max_s: int
     asks: frozenset[str]
+    terms: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ def _permit(policy_id: str, parsed: dict[str, Any], known: _Known) -> Permit:
         one_shot=one_shot,
         duration_max_s=_seconds(policy_id, found["duration_max"]) if "duration_max" in found else None,
         pending_max_s=_seconds(policy_id, found["pending_max"]),
+        terms=json.dumps([parsed[part] for part in ("principal", "resource", "conditions")], sort_keys=True),
         asks=frozenset(m for m in known.roster.members if known.in_scope(m, parsed["principal"])),
     )
 

@@ -27,7 +27,7 @@ __all__ = [
     "render",
 ]
 
-FactType = Literal["bool", "int", "str"]
+FactType = Literal["bool", "int"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ ENTITY_OF_RESOURCE: Mapping[ResourceType, str] = MappingProxyType(
     }
 )
 
-_CEDAR_TYPE: Mapping[FactType, str] = MappingProxyType({"bool": "Bool", "int": "Long", "str": "String"})
+_CEDAR_TYPE: Mapping[FactType, str] = MappingProxyType({"bool": "Bool", "int": "Long"})
 
 
 def render(facts: Mapping[str, FactType], *, optional: bool) -> str:
