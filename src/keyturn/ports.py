@@ -11,18 +11,23 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from keyturn.crypto.signers import SoftwareKey
+from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.leaf import Kind
+from keyturn.formats.note import NoteSignature
 from keyturn.formats.steps import Check
 from keyturn.tlog.frontier import Frontier
 
 __all__ = [
     "Clock",
+    "CosignStore",
+    "Cosigner",
     "Entropy",
     "IndexedRecord",
     "LogKeeper",
     "LogReader",
     "LogWriter",
+    "Pause",
     "RecordIndex",
     "Sandbox",
     "SandboxJob",
@@ -45,6 +50,13 @@ class Entropy(Protocol):
 
     def nonce(self) -> str:
         """16 random bytes as 32 lower-case hex digits."""
+
+
+class Pause(Protocol):
+    """Wait a moment: a test's own does not."""
+
+    def __call__(self, seconds: float) -> None:
+        """Return after about `seconds`."""
 
 
 class LogReader(Protocol):
@@ -94,6 +106,32 @@ class LogKeeper(LogReader, LogWriter, Protocol):
         """Replace the note `old` by `new` durably, or raise `Conflict` and change nothing; `Tampered` to go back or fork."""
 
 
+class Cosigner(Protocol):
+    """A witness, as a log sees it. Its answers are verified by whoever uses them."""
+
+    def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
+        """Offer a checkpoint: the witness's signature lines, or the size that it has when `old_size` is another.
+
+        `Refused` when it says no, `Unavailable` when it does not answer.
+        """
+
+    def newest(self, origin: str) -> bytes | None:
+        """The newest checkpoint of log `origin` that it cosigned, with its cosignature; `None` when it never did."""
+
+
+class CosignStore(Protocol):
+    """What a witness must never forget: the newest checkpoint that it cosigned, for each log."""
+
+    def read(self, origin: str) -> bytes | None:
+        """The note, or `None` before the first."""
+
+    def swap(self, origin: str, old: bytes | None, new: bytes) -> None:
+        """Replace `old` by `new` durably, or raise `Conflict` and change nothing."""
+
+    def keep_evidence(self, origin: str, raw: bytes) -> None:
+        """Keep a request that may prove that the log misbehaved; bounded, and durable before it returns."""
+
+
 @dataclass(frozen=True, slots=True)
 class IndexedRecord:
     """Where a record is in the log. From the index, which is not evidence: verify what you act on."""
@@ -116,7 +154,6 @@ class RecordIndex(Protocol):
 
     def of_kinds(self, kinds: Iterable[Kind], *, start: int = 0) -> Sequence[IndexedRecord]:
         """Records of `kinds` from log index `start` on, in log order."""
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
 from keyturn.formats.checkpoint import Checkpoint
 
-__all__ = ["CheckpointFiles", "Which"]
+__all__ = ["CheckpointFiles", "Which", "check_follows"]
 
 Which = Literal["checkpoint", "signed"]
 
@@ -49,17 +49,23 @@ class CheckpointFiles:
         with self._lock:
             if self.read(which) != old:
                 raise Conflict("checkpoint-changed", f"the log's `{which}` was replaced by another process")
-            after = checkpoints.parse_body(notes.parse(new).text)
-            if old is not None:
-                before = checkpoints.parse_body(notes.parse(old).text)
-                if after.origin != before.origin:
-                    raise Tampered("checkpoint-origin", f"expected the log `{before.origin}`, got `{after.origin}`")
-                if after.size < before.size:
-                    raise Tampered("checkpoint-goes-back", f"expected {before.size} entries or more, got {after.size}")
-                if after.size == before.size and after.root != before.root:
-                    raise Tampered("checkpoint-fork", f"two trees of {after.size} entries: the log was forked")
+            check_follows(old, new)
             self._disk.replace(self._directory / which, new, durable=True)
 
     def close(self) -> None:
         """Let go of the lock file."""
         self._lock.close()
+
+
+def check_follows(old: bytes | None, new: bytes) -> None:
+    """Check that the note `new` may replace `old`: a checkpoint of the same log, of no fewer entries, and no other tree."""
+    after = checkpoints.parse_body(notes.parse(new).text)
+    if old is None:
+        return
+    before = checkpoints.parse_body(notes.parse(old).text)
+    if after.origin != before.origin:
+        raise Tampered("checkpoint-origin", f"expected the log `{before.origin}`, got `{after.origin}`")
+    if after.size < before.size:
+        raise Tampered("checkpoint-goes-back", f"expected {before.size} entries or more, got {after.size}")
+    if after.size == before.size and after.root != before.root:
+        raise Tampered("checkpoint-fork", f"two trees of {after.size} entries: the log was forked")
