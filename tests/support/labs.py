@@ -94,7 +94,7 @@ class Lab:
         """Publish `contents` as the next targets version, signed by `signers` (all humans unless said)."""
         files = render_contents(contents)
         version = self.history.targets_version + 1
-        raw = signing.make_targets(files, version=version, expires_at=now + lifetime_s)
+        raw = signing.make_targets(files, lab=self.name, version=version, expires_at=now + lifetime_s)
         for human in signers if signers is not None else tuple(self.trust_keys):
             raw = signing.add_signature(raw, self.trust_keys[human].signer())
         container = TrustVersion(role="targets", version=version, metadata=raw, files=tuple(sorted(files.items())))

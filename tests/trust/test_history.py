@@ -127,7 +127,7 @@ def test_two_signed_texts_of_one_version_are_a_fork(lab: Lab) -> None:
 def test_an_unsigned_fork_accuses_nobody(lab: Lab) -> None:
     fork = TrustVersion(role="root", version=1, metadata=lab.make_root(version=1, now=NOW + 1))
     assert _code(lab.history, fork) == "trust-threshold"
-    raw = signing.make_targets({}, version=1, expires_at=NOW + DAY_S)
+    raw = signing.make_targets({}, lab=lab.name, version=1, expires_at=NOW + DAY_S)
     assert _code(lab.history, TrustVersion(role="targets", version=1, metadata=raw)) == "trust-threshold"
 
 
@@ -208,6 +208,15 @@ def test_profile_and_lab_are_fixed_for_the_roots_life(production: Lab) -> None:
     )
 
 
+def test_targets_of_another_lab_are_refused_though_the_same_people_signed_them(lab: Lab) -> None:
+    files = render_contents(lab.contents)
+    raw = signing.make_targets(files, lab="other.example", version=2, expires_at=NOW + DAY_S)
+    for key in lab.trust_keys.values():
+        raw = signing.add_signature(raw, key.signer())
+    version = TrustVersion(role="targets", version=2, metadata=raw, files=tuple(sorted(files.items())))
+    assert _code(lab.history, version) == "trust-lab-changed"
+
+
 def test_a_root_that_removes_a_signer_closes_the_lab_until_targets_are_signed_again() -> None:
     lab = make_lab(humans=("ada", "bob", "cyd"))
     signed = lab.with_contents(lab.contents, signers=("bob", "cyd"))
@@ -276,7 +285,7 @@ def test_target_files_are_exactly_those_that_were_signed(lab: Lab) -> None:
 
 def test_signed_targets_that_do_not_parse_are_refused_whole(lab: Lab) -> None:
     files = render_contents(lab.contents) | {"roster.toml": b"version = 2\n"}
-    raw = signing.make_targets(files, version=2, expires_at=NOW + DAY_S)
+    raw = signing.make_targets(files, lab=lab.name, version=2, expires_at=NOW + DAY_S)
     for key in lab.trust_keys.values():
         raw = signing.add_signature(raw, key.signer())
     version = TrustVersion(role="targets", version=2, metadata=raw, files=tuple(sorted(files.items())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyturn.app.lab_policy import check_policy
 from keyturn.app.lab_trust import published_files, read_history
 from keyturn.errors import Refused
 from keyturn.formats import trust_version
@@ -28,5 +29,8 @@ def propose_trust(*, renew: bool, replace: bool, store: TrustStore, clock: Clock
             )
     versions = propose(store.draft(), history, now=clock.now(), renew=renew)
     shown = describe(versions, history, before)
+    for version in shown:
+        if version.state is not None:
+            check_policy(version.state)
     store.swap_staged(staged, tuple(trust_version.render(version) for version in versions))
     return shown

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keyturn.app.lab_policy import check_policy
 from keyturn.app.lab_trust import read_history
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused
@@ -43,7 +44,7 @@ def publish_trust(*, store: TrustStore, log: LogWriter, online: SoftwareKey, clo
     for raw in waiting:  # (1)
         history = _advance(history, trust_version.parse(raw), now=clock.now())
     assert history is not None  # staged is not empty, and published or waiting
-    history.current(now=clock.now())
+    check_policy(history.current(now=clock.now()))
     for raw in waiting:  # (2)
         store.add_version(len(published) + 1, raw)
         published.append(raw)

@@ -1,19 +1,34 @@
-"""Show what is staged: every change whole, who has signed, who is still needed."""
+"""Show what is staged: every change whole, who has signed, who is still needed, and who could then open what."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from keyturn.app.lab_policy import coalition_changes
 from keyturn.app.lab_trust import published_files, read_history
 from keyturn.errors import Refused
 from keyturn.formats import trust_version
 from keyturn.ports import TrustStore
 from keyturn.trust.proposal import ProposedVersion, describe
 
-__all__ = ["show_trust"]
+__all__ = ["Shown", "show_trust"]
 
 
-def show_trust(*, store: TrustStore) -> tuple[ProposedVersion, ...]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The staged versions, and what they change in who can get through which permit, in sentences."""
+
+    versions: tuple[ProposedVersion, ...]
+    coalitions: tuple[str, ...]
+
+
+def show_trust(*, store: TrustStore) -> Shown:
     """Describe the staged versions, from the bytes that would be signed; `Refused` when nothing is staged."""
     staged = tuple(trust_version.parse(raw) for raw in store.staged())
     if not staged:
         raise Refused("trust-nothing-staged", "nothing awaits signatures", hint="`keyturn trust propose`")
-    return describe(staged, read_history(store, pinned_sha256=None), published_files(store))
+    history = read_history(store, pinned_sha256=None)
+    versions = describe(staged, history, published_files(store))
+    before = history.at(history.targets_version) if history is not None else None
+    after = next((version.state for version in versions if version.state is not None), None)
+    return Shown(versions, coalition_changes(before, after))

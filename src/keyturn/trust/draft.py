@@ -163,7 +163,7 @@ def propose(
         versions.append(TrustVersion(role="root", version=root.version, metadata=root.raw))
     number = history.targets_version + 1 if history is not None else 1
     if versions or history is None or _changed(history, target_files):
-        raw = make_targets(target_files, version=number, expires_at=now + TARGETS_LIFETIME_S)
+        raw = make_targets(target_files, lab=draft.root.lab, version=number, expires_at=now + TARGETS_LIFETIME_S)
         # What could not be published is not put before people to sign.
         parse_targets(target_files, root=root, targets_version=number, targets_expires_at=now + TARGETS_LIFETIME_S)
         ordered = tuple(sorted(target_files.items()))

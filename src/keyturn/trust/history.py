@@ -180,7 +180,9 @@ class TrustHistory:
             _check_files(new, version.files)
             _refuse_expired_now("targets", new.version, new.expires_at, now)
             return self
-        _check_files(new, version.files)  # (5)
+        if new.lab != self.lab:  # (5)
+            raise Refused("trust-lab-changed", f"targets: expected lab `{self.lab}`, got `{new.lab}`")
+        _check_files(new, version.files)
         state = parse_targets(
             dict(version.files), root=self.root, targets_version=new.version, targets_expires_at=new.expires_at
         )

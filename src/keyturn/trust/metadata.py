@@ -3,7 +3,7 @@
 Follows the TUF specification 1.0 (python-tuf's `tuf.api` checks each signature over its canonical JSON) and adds what TUF
 lacks: one key has one encoding and one id (the SHA-256 of its SubjectPublicKeyInfo DER), one human has one key, and a
 threshold counts distinct humans. Root carries `x-keyturn`: lab, profile, the human who holds each root and targets key,
-and which of the keys are kept offline for recovery (docs/formats/trust.md).
+and which of the keys are kept offline for recovery; targets carry the lab (docs/formats/trust.md).
 
 This is NOT the history: whether a version may follow another one is `trust.history`.
 """
@@ -94,6 +94,7 @@ class TargetsMetadata:
 
     raw: bytes
     version: int
+    lab: str
     expires_at: int
     files: Mapping[str, TargetFile]
 
@@ -157,12 +158,17 @@ class _TargetFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hashes: _Hashes
 
 
+class _TargetsKeyturn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    lab: LabName
+
+
 class _Targets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type_: Literal["targets"] = msgspec.field(name="_type")
     spec_version: SpecVersion
     version: Version
     expires: Expires
     targets: Annotated[dict[str, _TargetFile], Meta(max_length=256)]
+    keyturn: _TargetsKeyturn = msgspec.field(name=X_KEYTURN)
 
 
 def parse_root(raw: bytes) -> RootMetadata:
@@ -199,7 +205,13 @@ def parse_targets_metadata(raw: bytes) -> TargetsMetadata:
     """Parse a targets version, or raise `Malformed`. Delegations, custom fields and other hashes are refused."""
     wire = _parse(raw, _Targets, what="targets")
     files = {check_path(path): TargetFile(f.length, Sha256(f.hashes.sha256)) for path, f in wire.targets.items()}
-    return TargetsMetadata(raw=raw, version=wire.version, expires_at=_expires_at(raw, what="targets"), files=files)
+    return TargetsMetadata(
+        raw=raw,
+        version=wire.version,
+        lab=wire.keyturn.lab,
+        expires_at=_expires_at(raw, what="targets"),
+        files=files,
+    )
 
 
 def signers(raw: bytes, *, by: RootMetadata, role: SigningRole) -> frozenset[str]:

@@ -23,6 +23,7 @@ from keyturn.trust.metadata import (
     signed_sha256,
     signers,
 )
+from keyturn.trust.roster import TrustState
 from keyturn.trust.targets import parse_targets
 
 __all__ = ["FileChange", "ProposedVersion", "describe", "root_lines"]
@@ -40,7 +41,8 @@ class FileChange:
 class ProposedVersion:
     """One version before it is signed. `signed_by` and `needs` count humans of the roots that must agree.
 
-    `needs` is (what, how many more): a new root needs the old root's threshold and its own.
+    `needs` is (what, how many more): a new root needs the old root's threshold and its own. `state` is what targets would
+    say, and is believed for nothing but showing it.
     """
 
     role: Literal["root", "targets"]
@@ -50,6 +52,7 @@ class ProposedVersion:
     changes: tuple[FileChange, ...]
     signed_by: frozenset[str]
     needs: tuple[tuple[str, int], ...]
+    state: TrustState | None
 
 
 def describe(
@@ -105,6 +108,7 @@ def _root(version: TrustVersion, new: RootMetadata, current: RootMetadata | None
         changes=(FileChange("root", _diff(old, root_lines(new))),),
         signed_by=signed,
         needs=tuple(needs),
+        state=None,
     )
 
 
@@ -115,7 +119,7 @@ def _targets(version: TrustVersion, root: RootMetadata, before: Mapping[str, byt
         path: (len(content), sha256(content)) for path, content in files.items()
     }:
         raise Malformed("targets-file-hash", "the staged files are not those that the staged metadata names")
-    parse_targets(files, root=root, targets_version=new.version, targets_expires_at=new.expires_at)
+    state = parse_targets(files, root=root, targets_version=new.version, targets_expires_at=new.expires_at)
     changes = tuple(
         FileChange(path, _diff(_lines(before.get(path, b"")), _lines(files.get(path, b""))))
         for path in sorted(before.keys() | files.keys())
@@ -130,6 +134,7 @@ def _targets(version: TrustVersion, root: RootMetadata, before: Mapping[str, byt
         changes=changes,
         signed_by=signed,
         needs=((f"root version {root.version}", max(0, root.targets_threshold - len(signed))),),
+        state=state,
     )
 
 

@@ -66,7 +66,7 @@ def make_root(
     return raw
 
 
-def make_targets(files: Mapping[str, bytes], *, version: int, expires_at: int) -> bytes:
+def make_targets(files: Mapping[str, bytes], *, lab: str, version: int, expires_at: int) -> bytes:
     """Make an unsigned targets version that names `files`."""
     targets = Targets(
         version=version,
@@ -76,6 +76,7 @@ def make_targets(files: Mapping[str, bytes], *, version: int, expires_at: int) -
             path: TargetFile(length=len(content), hashes={"sha256": sha256(content)}, path=path)
             for path, content in sorted(files.items())
         },
+        unrecognized_fields={X_KEYTURN: {"lab": lab}},
     )
     raw = _bytes(targets)
     parse_targets_metadata(raw)
