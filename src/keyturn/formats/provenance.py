@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -21,6 +20,7 @@ from msgspec import Meta
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.posix_time import posix, rfc3339
 from keyturn.formats.statement import DigestSet, Statement, Subject
 from keyturn.formats.steps import BuildKind, Check
 from keyturn.formats.text import HexDigest, LabName, Name
@@ -224,8 +224,8 @@ def make(value: Provenance) -> bytes:
                 builder=_Builder(id=str(value.builder)),
                 metadata=_Metadata(
                     invocation_id=value.request,
-                    started_on=_rfc3339(value.started_at),
-                    finished_on=_rfc3339(value.finished_at),
+                    started_on=rfc3339(value.started_at),
+                    finished_on=rfc3339(value.finished_at),
                 ),
                 byproducts=tuple(_Byproduct(name=b.name, digest=DigestSet.of(b.digest)) for b in value.byproducts),
             ),
@@ -256,8 +256,8 @@ def read(payload: bytes) -> Provenance:
         builder=BuilderId.parse(run.builder.id),
         level=definition.internal_parameters.level,
         sandbox=definition.internal_parameters.sandbox,
-        started_at=_posix(run.metadata.started_on),
-        finished_at=_posix(run.metadata.finished_on),
+        started_at=posix(run.metadata.started_on),
+        finished_at=posix(run.metadata.finished_on),
         byproducts=tuple(Output(b.name, b.digest.artifact) for b in run.byproducts),
     )
     _refuse_nonsense(value)
@@ -296,17 +296,3 @@ def _refuse_nonsense(value: Provenance) -> None:
             raise Malformed("provenance-name-twice", f"provenance: expected each name in `{what}` once")
     if any((d.role == "runtime") != (d.check is None) for d in value.dependencies):
         raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")
-
-
-def _rfc3339(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _posix(text: str) -> int:
-    try:
-        at = int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
-    except ValueError as err:
-        raise Malformed("time-invalid", f"expected a time as `2026-01-31T12:00:00Z`, got `{text}`") from err
-    if at < 0 or _rfc3339(at) != text:
-        raise Malformed("time-invalid", f"expected a time as `2026-01-31T12:00:00Z`, got `{text}`")
-    return at
