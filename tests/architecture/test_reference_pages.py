@@ -10,8 +10,9 @@ from tools import cli_reference, error_codes
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Files that pass on a code which they were given, and how often. Everything else says its codes as literals.
-PASS_ON = {"adapters/http_client.py": 5}
+# Clients pass on the code that a server gave them. Everything else says its codes as literals, but for a border or two that
+# turns one kind of error into another.
+PASS_ON = {"adapters/http_client.py": 8, "adapters/builder_over_http.py": 8}
 
 
 def test_every_error_code_of_the_source_is_in_docs_errors() -> None:

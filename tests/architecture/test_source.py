@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 500
+TEST_LINES_MAX = 700  # tables of cases
 CORE = ("formats", "crypto", "trust", "tlog", "policy", "grants", "custody")
 
 PLACES = ("src", "tests", "demo", "bench", "tools")
@@ -29,7 +30,8 @@ def _comments(path: Path) -> list[tuple[int, str]]:
 
 
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:
-    long = {name: count for name, path in zip(_names(FILES), FILES, strict=True) if (count := _lines(path)) > LINES_MAX}
+    limits = {path: TEST_LINES_MAX if path.is_relative_to(ROOT / "tests") else LINES_MAX for path in FILES}
+    long = {str(path): _lines(path) for path, limit in limits.items() if _lines(path) > limit}
     assert long == {}
 
 
