@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keyturn.crypto.keys import PublicKey
+from keyturn.crypto.keys import PublicKey, canonical_signature
 from keyturn.errors import Refused
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature, pae
 
@@ -18,12 +18,15 @@ __all__ = ["sign", "verify_all", "verify_one"]
 
 
 def sign(payload: bytes, *signers: Signer) -> Envelope:
-    """Sign an in-toto `payload` with each of `signers`."""
+    """Sign an in-toto `payload` with each of `signers`, at least one."""
+    if not signers:
+        raise Refused("signature-count", "expected at least one signer, got none")
     message = pae(IN_TOTO, payload)
     made = []
     for signer in signers:
         signature = signer.sign(message)
-        made.append(Signature(keyid=signature.keyid, sig=bytes.fromhex(signature.signature)))
+        canonical = canonical_signature(signer.public_key.scheme, bytes.fromhex(signature.signature))
+        made.append(Signature(keyid=signature.keyid, sig=canonical))
     return Envelope(payload_type=IN_TOTO, payload=payload, signatures=tuple(made))
 
 
@@ -34,7 +37,7 @@ def verify_one(envelope: Envelope, key: PublicKey) -> None:
     signature = envelope.signatures[0]
     if signature.keyid != key.keyid:
         raise Refused("signature-key", f"expected a signature by key `{key.keyid[:16]}`, got `{signature.keyid[:16]}`")
-    key.verify(signature.sig, pae(envelope.payload_type, envelope.payload))
+    _verify(key, signature.sig, pae(envelope.payload_type, envelope.payload))
 
 
 def verify_all(envelope: Envelope, keys: tuple[PublicKey, ...]) -> None:
@@ -46,4 +49,13 @@ def verify_all(envelope: Envelope, keys: tuple[PublicKey, ...]) -> None:
         found = [signature for signature in envelope.signatures if signature.keyid == key.keyid]
         if not found:
             raise Refused("signature-missing", f"expected a signature by key `{key.keyid[:16]}`, got none")
-        key.verify(found[0].sig, message)
+        _verify(key, found[0].sig, message)
+
+
+def _verify(key: PublicKey, signature: bytes, message: bytes) -> None:
+    if canonical_signature(key.scheme, signature) != signature:
+        raise Refused(
+            "signature-not-canonical",
+            f"signature by key `{key.keyid[:16]}`: expected its canonical encoding, got another",
+        )
+    key.verify(signature, message)

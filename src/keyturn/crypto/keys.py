@@ -17,19 +17,31 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
 from keyturn.errors import Malformed, Refused
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
 
-__all__ = ["PublicKey", "Scheme"]
+__all__ = ["PublicKey", "Scheme", "canonical_signature"]
 
 Scheme = Literal["ed25519", "ecdsa-sha2-nistp256"]
 
 _ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
 _SPKI_BYTES_MAX = 256
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_ED25519_PRIME = 2**255 - 19
+_ED25519_SMALL_ORDER = frozenset(
+    {
+        0,
+        1,
+        _ED25519_PRIME - 1,
+        2707385501144840649318225287225658788936804267575313519463743609750303402022,
+        55188659117513257062467267217118295137698188065244968500265048394206261417927,
+    }
+)
+"""y coordinates of the eight points of small order: under such a key, anybody can sign anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,8 @@ class PublicKey:
             scheme = "ecdsa-sha2-nistp256"
         else:
             raise Malformed("key-algorithm", f"public key: expected Ed25519 or ECDSA P-256, got {type(key).__name__}")
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            _refuse_weak(key.public_bytes_raw())
         canonical = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         if canonical != der:
             raise Malformed("key-not-canonical", "public key: expected the canonical DER encoding, got another one")
@@ -80,6 +94,7 @@ class PublicKey:
             key = ed25519.Ed25519PublicKey.from_public_bytes(raw)
         except ValueError as err:
             raise Malformed("key-invalid", f"Ed25519 key: expected 32 bytes, got {len(raw)}") from err
+        _refuse_weak(raw)
         der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         return cls("ed25519", der, hashlib.sha256(der).hexdigest(), key)
 
@@ -113,3 +128,29 @@ class PublicKey:
             return SSlibKey(self.keyid, "ed25519", "ed25519", {"public": self.raw_ed25519.hex()})
         pem = self._key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         return SSlibKey(self.keyid, "ecdsa", "ecdsa-sha2-nistp256", {"public": pem.decode("ascii")})
+
+
+def canonical_signature(scheme: str, signature: bytes) -> bytes:
+    """Give the one encoding of a signature that records carry: for ECDSA P-256 that with the smaller `s`.
+
+    Whoever sees an ECDSA signature (r, s) can write (r, n - s), which verifies as well: without this, one record would
+    have two envelopes. Ed25519 signatures have one encoding (RFC 8032 section 5.1.7, which OpenSSL checks). Raises
+    `Refused` for what is no ECDSA signature.
+    """
+    if scheme != "ecdsa-sha2-nistp256":
+        return signature
+    try:
+        r, s = utils.decode_dss_signature(signature)
+    except ValueError as err:
+        raise Refused("signature-invalid", "expected an ECDSA signature in DER, got something else") from err
+    return utils.encode_dss_signature(r, min(s, max(_P256_ORDER - s, 0)))
+
+
+def _refuse_weak(raw: bytes) -> None:
+    y = int.from_bytes(raw, "little") & (2**255 - 1)
+    if y >= _ED25519_PRIME:
+        raise Malformed("key-not-canonical", "Ed25519 key: expected the canonical encoding, got another one")
+    if y in _ED25519_SMALL_ORDER:
+        raise Malformed(
+            "key-weak", "Ed25519 key: expected a point of large order, got one under which anybody can sign"
+        )

@@ -6,19 +6,24 @@ A software key can ask for access and can sign trust metadata; it approves in `p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from keyturn.crypto.keys import PublicKey, Scheme
-from keyturn.errors import Malformed, Refused
+from keyturn.errors import KeyturnError, Malformed, Refused
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
 
 __all__ = ["SoftwareKey"]
+
+_PASSPHRASE_BYTES_MAX = 1023
+_PEM_BYTES_MAX = 16 * 1024
+_PEM_STARTS = (b"-----BEGIN PRIVATE KEY-----", b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
 
 
 class SoftwareKey:
@@ -43,16 +48,11 @@ class SoftwareKey:
     @classmethod
     def parse(cls, pem: bytes, *, passphrase: bytes | None) -> SoftwareKey:
         """Parse PKCS#8 PEM; `Refused` when the passphrase is missing or wrong, `Malformed` for anything else."""
-        try:
-            private = serialization.load_pem_private_key(pem, password=passphrase)
-        except TypeError as err:
-            raise Refused(
-                "key-passphrase", "private key: it is encrypted, and no passphrase was given (or the other way round)"
-            ) from err
-        except (ValueError, UnsupportedAlgorithm) as err:
-            if passphrase is not None:
-                raise Refused("key-passphrase", "private key: wrong passphrase, or not a PKCS#8 PEM") from None
-            raise Malformed("key-invalid", "private key: expected a PKCS#8 PEM") from err
+        if not pem.startswith(_PEM_STARTS) or len(pem) > _PEM_BYTES_MAX:
+            raise Malformed("key-invalid", "private key: expected a PKCS#8 PEM")
+        private = _load(pem, passphrase)
+        if isinstance(private, KeyturnError):
+            raise private
         if isinstance(private, ec.EllipticCurvePrivateKey) and not isinstance(private.curve, ec.SECP256R1):
             raise Malformed("key-algorithm", f"private key: expected Ed25519 or ECDSA P-256, got {private.curve.name}")
         if not isinstance(private, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
@@ -63,19 +63,18 @@ class SoftwareKey:
 
     def render(self, *, passphrase: bytes | None) -> bytes:
         """Render PKCS#8 PEM, encrypted when a passphrase is given; `None` is for files of mode 0600."""
-        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-        if passphrase is not None:
+        if passphrase is None:
+            encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+        elif 1 <= len(passphrase) <= _PASSPHRASE_BYTES_MAX:
             encryption = serialization.BestAvailableEncryption(passphrase)
-        return self._private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-        )
+        else:
+            raise Refused("key-passphrase", f"private key: expected a passphrase of 1 to {_PASSPHRASE_BYTES_MAX} bytes")
+        return self._private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
     def sign(self, message: bytes) -> bytes:
         """Sign raw bytes: for signed notes. Records are signed with `crypto.dsse_signing.sign`."""
         if isinstance(self._private, ed25519.Ed25519PrivateKey):
             return self._private.sign(message)
-        from cryptography.hazmat.primitives import hashes
-
         return self._private.sign(message, ec.ECDSA(hashes.SHA256()))
 
     def signer(self) -> Signer:
@@ -87,5 +86,20 @@ class SoftwareKey:
     def __repr__(self) -> str:
         return f"SoftwareKey({self.public.keyid[:16]})"
 
-    def __reduce__(self) -> str:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a private key is not pickled")
+
+
+def _load(pem: bytes, passphrase: bytes | None) -> PrivateKeyTypes | KeyturnError:
+    # The error is returned, not raised here: cryptography's own errors quote lines of the key's PEM, and an exception
+    # raised while one of them is handled would carry it along as its context, into tracebacks and logs.
+    try:
+        return serialization.load_pem_private_key(pem, password=passphrase)
+    except TypeError:
+        return Refused(
+            "key-passphrase", "private key: it is encrypted, and no passphrase was given (or the other way round)"
+        )
+    except (ValueError, UnsupportedAlgorithm):
+        if passphrase is not None:
+            return Refused("key-passphrase", "private key: wrong passphrase, or not a PKCS#8 PEM")
+        return Malformed("key-invalid", "private key: expected a PKCS#8 PEM")

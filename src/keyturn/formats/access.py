@@ -113,11 +113,13 @@ class AccessUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     gate: str
     key: KeyId
     request: HexDigest
-    approvals: tuple[HexDigest, ...]
+    approvals: Annotated[tuple[HexDigest, ...], Meta(max_length=64)]
     used_at: PosixTime
 
     def __post_init__(self) -> None:
         Uri.parse(self.gate)
+        if len(set(self.approvals)) != len(self.approvals):
+            raise ValueError("expected each approval once")
 
 
 class GateCheckin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -14,6 +14,7 @@ import re
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from keyturn.errors import Malformed
 
@@ -25,10 +26,11 @@ INTEGER_MAX = 2**53 - 1
 
 T = TypeVar("T")
 
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Possessive, and a string that never ends reaches to the end: otherwise a hostile text takes quadratic time.
+_TOKEN = re.compile(rb'("(?:[^"\\]++|\\.)*+"?)(:?)|([\[{])|([\]}])|(-?[0-9][-+.0-9Ee]*+)', re.DOTALL)
 
 _encoder = msgspec.json.Encoder(order="sorted")
-_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_decoders: dict[Any, tuple[msgspec.json.Decoder[Any], bool]] = {}
 
 
 def encode(value: object) -> bytes:
@@ -47,12 +49,14 @@ def decode(raw: bytes, kind: type[T], *, what: str, size_bytes_max: int = SIZE_B
     """
     if len(raw) > size_bytes_max:
         raise Malformed("json-too-large", f"{what}: expected at most {size_bytes_max} bytes, got {len(raw)}")
-    _refuse_depth(raw, what)
-    decoder: msgspec.json.Decoder[T] | None = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    known = _decoders.get(kind)
+    if known is None:
+        known = _decoders[kind] = (msgspec.json.Decoder(kind), _is_open(inspect.type_info(kind), set()))
+    decoder, is_open = known
+    if is_open:
+        _refuse_depth(raw, what)
     try:
-        value = decoder.decode(raw)
+        value: T = decoder.decode(raw)
         again = _encoder.encode(value)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as err:
         raise Malformed("json-invalid", f"{what}: {_plain(err)}") from err
@@ -61,24 +65,58 @@ def decode(raw: bytes, kind: type[T], *, what: str, size_bytes_max: int = SIZE_B
             "json-not-canonical",
             f"{what}: expected canonical JSON (RFC 8785, no duplicate or null fields), got another text of the same value",
         )
+    if is_open:
+        _refuse_keys_and_numbers(raw, what)
     return value
 
 
+def _is_open(info: inspect.Type, seen: set[type]) -> bool:
+    """Whether the type leaves depth, keys or numbers to the text; then the text itself is looked through."""
+    match info:
+        case inspect.StructType(cls=cls, fields=fields):
+            if cls in seen:
+                return True  # a type within itself has no bound on its depth
+            return any(_is_open(field.type, seen | {cls}) for field in fields)
+        case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
+            return _is_open(item, seen)
+        case inspect.TupleType(item_types=items) | inspect.UnionType(types=items):
+            return any(_is_open(item, seen) for item in items)
+        case inspect.Metadata(type=inner):
+            return _is_open(inner, seen)
+        case inspect.IntType(ge=int(low), le=int(high)):
+            return low < -INTEGER_MAX or high > INTEGER_MAX
+        case inspect.StrType() | inspect.BoolType() | inspect.NoneType() | inspect.LiteralType():
+            return False
+        case _:
+            return True
+
+
 def _refuse_depth(raw: bytes, what: str) -> None:
-    # msgspec recurses on the C stack, so depth is bounded before it sees the text. Few brackets cannot be deep.
+    # Few brackets cannot be deep.
     if raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX:
         return
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(raw):
-        first = raw[token.start()]
-        if first in b"{[":
+    for token in _TOKEN.finditer(raw):
+        _, _, opened, closed, _ = token.groups()
+        if opened:
             depth += 1
             if depth > DEPTH_MAX:
                 raise Malformed("json-too-deep", f"{what}: expected at most {DEPTH_MAX} levels of nesting")
-        elif first in b"}]":
+        elif closed:
             depth -= 1
+
+
+def _refuse_keys_and_numbers(raw: bytes, what: str) -> None:
+    for token in _TOKEN.finditer(raw):
+        text, colon, _, _, number = token.groups()
+        if colon and not text.isascii():
+            raise Malformed("json-key", f"{what}: expected object keys in ASCII, got `{text.decode()[:80]}`")
+        if number and (len(number) > 17 or not number.lstrip(b"-").isdigit() or abs(int(number)) > INTEGER_MAX):
+            raise Malformed(
+                "json-number", f"{what}: expected integers within +-(2^53 - 1), got `{number[:40].decode()}`"
+            )
 
 
 def _plain(err: Exception) -> str:
     text = str(err)
-    return text[:1].lower() + text[1:] if text else type(err).__name__
+    return text[:1].lower() + text[1:]

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Literal, NewType, Self, get_args
 
 from keyturn.errors import Malformed
+from keyturn.formats.text import is_printable
 
-__all__ = ["Algorithm", "ArtifactDigest", "Sha256", "dir_hash", "parse_sha256", "sha256"]
+__all__ = ["Algorithm", "ArtifactDigest", "Sha256", "check_path", "dir_hash", "parse_sha256", "sha256"]
 
 Sha256 = NewType("Sha256", str)
 """64 lower-case hex digits."""
@@ -53,9 +54,7 @@ class ArtifactDigest:
 
     def __post_init__(self) -> None:
         if self.algorithm not in get_args(Algorithm):
-            raise Malformed(
-                "digest-algorithm", f"expected `dirHash` or `sha256`, got `{str(self.algorithm)[:40]}`"
-            )
+            raise Malformed("digest-algorithm", f"expected `dirHash` or `sha256`, got `{str(self.algorithm)[:40]}`")
         parse_sha256(self.hex)
 
     @classmethod
@@ -63,9 +62,7 @@ class ArtifactDigest:
         """Parse `algorithm:hex`, or raise `Malformed`."""
         algorithm, colon, hexadecimal = text.partition(":")
         if not colon or algorithm not in get_args(Algorithm):
-            raise Malformed(
-                "digest-algorithm", f"expected `dirHash:<64 hex>` or `sha256:<64 hex>`, got `{text[:80]}`"
-            )
+            raise Malformed("digest-algorithm", f"expected `dirHash:<64 hex>` or `sha256:<64 hex>`, got `{text[:80]}`")
         return cls(algorithm, parse_sha256(hexadecimal))  # type: ignore[arg-type]  # membership was just checked
 
     def __str__(self) -> str:
@@ -75,8 +72,7 @@ class ArtifactDigest:
 def dir_hash(files: Iterable[tuple[str, Sha256]]) -> ArtifactDigest:
     """Compute the `dirHash` of a directory from its files' (relative POSIX path, SHA-256) pairs, in any order.
 
-    Refuses no files at all, duplicate paths, and paths that are absolute, empty, not NFC-safe to print on one line
-    (newlines), or that contain `.`/`..` segments or backslashes.
+    Refuses no files at all, duplicate paths, and whatever `check_path` refuses.
     """
     lines = sorted((check_path(path).encode("utf-8"), digest) for path, digest in files)
     if not lines:
@@ -92,15 +88,19 @@ def dir_hash(files: Iterable[tuple[str, Sha256]]) -> ArtifactDigest:
 
 
 def check_path(path: str) -> str:
-    """Accept a relative POSIX path that stays inside its directory, or raise `Malformed`."""
+    """Accept a relative POSIX path that stays inside its directory, or raise `Malformed`.
+
+    Refuses absolute and empty paths, `.`, `..` and empty segments, backslashes, and characters that do not show
+    themselves (newlines, terminal escapes, direction overrides).
+    """
     try:
         size = len(path.encode("utf-8"))
     except UnicodeEncodeError as err:
         raise Malformed("path-invalid", f"path {path!r} is not valid UTF-8") from err
     if size > _PATH_BYTES_MAX:
         raise Malformed("path-invalid", f"path has {size} bytes, expected at most {_PATH_BYTES_MAX}")
-    if path.startswith("/") or "\\" in path or any(ord(c) < 0x20 or ord(c) == 0x7F for c in path):
-        raise Malformed("path-invalid", f"path {path!r} is absolute or has a backslash or control character")
+    if path.startswith("/") or "\\" in path or not is_printable(path):
+        raise Malformed("path-invalid", f"path {path!r} is absolute or has a backslash, control or format character")
     if any(part in ("", ".", "..") for part in path.split("/")):
         raise Malformed("path-invalid", f"path {path!r} has an empty, `.` or `..` segment")
     return path

@@ -90,10 +90,15 @@ def parse_foreign(raw: bytes, *, size_bytes_max: int = 16 << 20) -> Envelope:
     return _envelope(wire)
 
 
+class _ForeignSignature(msgspec.Struct, frozen=True, kw_only=True):
+    keyid: str = ""
+    sig: str
+
+
 class _ForeignWire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     payload: str
     payload_type: str
-    signatures: tuple[_WireSignature, ...]
+    signatures: tuple[_ForeignSignature, ...]
 
 
 def render(envelope: Envelope) -> bytes:
@@ -129,5 +134,7 @@ def _base64(text: str, what: str) -> bytes:
     if not raw:
         raise Malformed("dsse-base64", f"envelope: `{what}` is empty")
     if len(raw) > PAYLOAD_BYTES_MAX:
-        raise Malformed("dsse-too-large", f"envelope: `{what}` has {len(raw)} bytes, expected at most {PAYLOAD_BYTES_MAX}")
+        raise Malformed(
+            "dsse-too-large", f"envelope: `{what}` has {len(raw)} bytes, expected at most {PAYLOAD_BYTES_MAX}"
+        )
     return raw

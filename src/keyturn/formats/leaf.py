@@ -9,11 +9,12 @@ compute the leaf again from the record (`formats.records.leaf_of`) and prove tha
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from keyturn.errors import Malformed
 from keyturn.formats import canonical_json
 from keyturn.formats.text import HexDigest, PosixTime
 
@@ -22,10 +23,11 @@ __all__ = ["KINDS", "LEAF_BYTES_MAX", "NEGATIVES", "Kind", "Leaf", "parse", "ren
 Kind = Literal[
     "apr", "chk", "crt", "den", "lft", "prv", "rel", "req", "rev", "rot", "stp", "sus", "tgt", "tst", "use", "vsa"
 ]
-KINDS: frozenset[str] = frozenset(Kind.__args__)  # type: ignore[attr-defined]  # typing's own list of a Literal's values
+KINDS: frozenset[str] = frozenset(get_args(Kind))
 NEGATIVES: frozenset[Kind] = frozenset({"den", "rev", "sus"})
 """Kinds that take access away: a gate that cannot read one of these treats its target as unknown, so as refused."""
 
+TAGS_MAX = 128
 LEAF_BYTES_MAX = 16 * 1024
 """A leaf's length fits the uint16 of a C2SP entry bundle with room to spare."""
 
@@ -38,7 +40,7 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     kind: Kind
     record: HexDigest
     envelope: HexDigest
-    about: Annotated[tuple[Tag, ...], Meta(max_length=128)] = ()
+    about: Annotated[tuple[Tag, ...], Meta(max_length=TAGS_MAX)] = ()
     until: PosixTime | None = None
 
     def __post_init__(self) -> None:
@@ -52,5 +54,10 @@ def parse(raw: bytes) -> Leaf:
 
 
 def render(leaf: Leaf) -> bytes:
-    """Render `leaf`; the bytes whose hash is in the tree."""
-    return canonical_json.encode(leaf)
+    """Render `leaf`; the bytes whose hash is in the tree. `Malformed` for a leaf that `parse` would refuse as too large."""
+    if len(leaf.about) > TAGS_MAX:
+        raise Malformed("leaf-too-large", f"leaf: expected at most {TAGS_MAX} tags in `about`, got {len(leaf.about)}")
+    raw = canonical_json.encode(leaf)
+    if len(raw) > LEAF_BYTES_MAX:
+        raise Malformed("leaf-too-large", f"leaf: expected at most {LEAF_BYTES_MAX} bytes, got {len(raw)}")
+    return raw

@@ -32,6 +32,8 @@ class Revocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         check_free_text(self.reason, what="reason")
+        if self.until < self.signed_at:
+            raise ValueError("expected until at or after signed_at")
 
 
 class Suspension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -50,6 +52,8 @@ class Suspension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         check_free_text(self.reason, what="reason")
+        if self.until < self.signed_at:
+            raise ValueError("expected until at or after signed_at")
         targets = (self.target_member, self.target_key, self.target_gate)
         if sum(target is not None for target in targets) != 1:
             raise ValueError("expected exactly one of target_member, target_key and target_gate")

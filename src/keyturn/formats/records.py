@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from keyturn.errors import Malformed
-from keyturn.formats import access, canonical_json, dsse, negatives, statement, steps, trust_version
+from keyturn.formats import access, canonical_json, dsse, leaf, negatives, statement, steps, trust_version
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
@@ -68,14 +68,16 @@ def parse(raw: bytes) -> Record:
     predicate_type = statement.peek(envelope.payload)
     rule = _OWN.get(predicate_type)
     if rule is None:
-        raise Malformed("record-unknown", f"record: expected a predicate type of Keyturn's, got `{predicate_type[:120]}`")
+        raise Malformed(
+            "record-unknown", f"record: expected a predicate type of Keyturn's, got `{predicate_type[:120]}`"
+        )
     parsed: Statement[Any] = statement.parse(envelope.payload, rule.type, predicate_type)
     return Record(rule.kind(parsed.predicate), envelope.record_digest, envelope, parsed)
 
 
 def leaf_of(raw: bytes) -> Leaf:
     """Compute the leaf of any record that the log accepts, from its bytes alone; or raise `Malformed`."""
-    if not raw.startswith(b'{"payload":'):
+    if raw.startswith((b'{"files":', b'{"metadata":')):  # how the canonical text of a trust version begins
         version = trust_version.parse(raw)
         kind: Kind = "rot" if version.role == "root" else "tgt"
         return Leaf(
@@ -96,13 +98,15 @@ def leaf_of(raw: bytes) -> Leaf:
 
 
 def _leaf(kind: Kind, raw: bytes, envelope: Envelope, tags: tuple[str, ...], until: int | None) -> Leaf:
-    return Leaf(
+    made = Leaf(
         kind=kind,
         record=envelope.record_digest,
         envelope=sha256(raw),
         about=tuple(sorted(set(tags))),
         until=until,
     )
+    leaf.render(made)  # INVARIANT: the log takes no record whose leaf a gate could not read
+    return made
 
 
 def _request_about(p: AccessRequest) -> tuple[str, ...]:
@@ -133,6 +137,8 @@ _OWN: dict[str, _Rule] = {
     negatives.REVOCATION: _Rule(Revocation, lambda p: "rev", lambda p: (f"request:{p.request}",), lambda p: p.until),
     negatives.SUSPENSION: _Rule(Suspension, lambda p: "sus", _suspension_about, lambda p: p.until),
     steps.STEP_REQUEST: _Rule(StepRequest, lambda p: "stp", _step_about, lambda p: None),
-    steps.EVALUATION_CRITERIA: _Rule(EvaluationCriteria, lambda p: "crt", lambda p: (f"model:{p.model}",), lambda p: None),
+    steps.EVALUATION_CRITERIA: _Rule(
+        EvaluationCriteria, lambda p: "crt", lambda p: (f"model:{p.model}",), lambda p: None
+    ),
     negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),
 }

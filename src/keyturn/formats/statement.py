@@ -55,7 +55,13 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Statement(
-    msgspec.Struct, Generic[P], frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+    msgspec.Struct,
+    Generic[P],
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename="camel",
 ):
     """An in-toto Statement v1 with a predicate of a known type."""
 
@@ -89,6 +95,8 @@ class _Subjects(msgspec.Struct, frozen=True):
 
 def subject_digests(payload: bytes) -> tuple[ArtifactDigest, ...]:
     """Read the `sha256` and `dirHash` digests of a foreign statement's subjects; other algorithms identify nothing here."""
+    if len(payload) > canonical_json.SIZE_BYTES_MAX:
+        raise Malformed("json-too-large", f"statement: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
     try:
         subjects = msgspec.json.decode(payload, type=_Subjects).subject
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
@@ -125,7 +133,9 @@ def _statement_of(kind: type[P]) -> type[Statement[P]]:
 
 
 def make(predicate: P, predicate_type: str, subject: tuple[Subject, ...]) -> bytes:
-    """Render the canonical payload of a statement; the same bytes that `parse` accepts."""
-    return canonical_json.encode(
+    """Render the canonical payload of a statement, or raise `Malformed`: the same bytes that `parse` accepts."""
+    payload = canonical_json.encode(
         Statement(type_=STATEMENT_V1, subject=subject, predicate_type=predicate_type, predicate=predicate)
     )
+    parse(payload, type(predicate), predicate_type)  # a struct's constructor looks at no pattern or bound
+    return payload

@@ -24,6 +24,7 @@ __all__ = [
     "PosixTime",
     "Size",
     "check_free_text",
+    "is_printable",
 ]
 
 PosixTime = Annotated[int, Meta(ge=0, le=253_402_300_799)]
@@ -51,6 +52,13 @@ Name = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9._-]{0,62}\Z")]
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
+def is_printable(text: str) -> bool:
+    """Whether every character shows itself: no control, bidirectional, zero-width, private or separator characters."""
+    if text.isascii():
+        return text.isprintable()
+    return all(unicodedata.category(character) not in _FORBIDDEN_CATEGORIES for character in text)
+
+
 def check_free_text(text: str, *, what: str, size_bytes_max: int = 2000) -> str:
     """Accept what a person wrote, or raise `Malformed`: control characters (but newline), bidi and zero-width
     format characters, private use and oversize are refused."""
@@ -58,7 +66,7 @@ def check_free_text(text: str, *, what: str, size_bytes_max: int = 2000) -> str:
     if size > size_bytes_max:
         raise Malformed("text-too-long", f"{what}: expected at most {size_bytes_max} bytes, got {size}")
     for position, character in enumerate(text):
-        if character != "\n" and unicodedata.category(character) in _FORBIDDEN_CATEGORIES:
+        if character != "\n" and not is_printable(character):
             raise Malformed(
                 "text-control-character",
                 f"{what}: expected printable text, got U+{ord(character):04X} at character {position}",

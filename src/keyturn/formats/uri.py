@@ -20,7 +20,9 @@ ResourceType = Literal[
 
 _LAB = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(\.[a-z0-9][a-z0-9-]{0,62}){0,7}\Z")
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
+_TYPES: tuple[str, ...] = get_args(ResourceType)
 _SEGMENTS_MAX = 8
+_LENGTH_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,26 +37,26 @@ class Uri:
     type: ResourceType
     name: str
 
+    def __post_init__(self) -> None:
+        expected = "expected `keyturn://<lab>/<type>/<name>`"
+        if not _LAB.match(self.lab):
+            raise Malformed("uri-lab", f"{expected}, got the lab `{self.lab[:120]}`")
+        if self.type not in _TYPES:
+            raise Malformed("uri-type", f"expected a type among {', '.join(_TYPES)}, got `{self.type[:40]}`")
+        segments = self.name.split("/")
+        if len(segments) > _SEGMENTS_MAX or not all(map(_SEGMENT.match, segments)):
+            raise Malformed(
+                "uri-name", f"expected up to {_SEGMENTS_MAX} segments of [a-z0-9._-], got `{self.name[:120]}`"
+            )
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse `text`, or raise `Malformed`; no other text of the same resource is accepted."""
-        expected = "expected `keyturn://<lab>/<type>/<name>`"
-        if len(text) > 1024 or not text.startswith("keyturn://"):
-            raise Malformed("uri-invalid", f"{expected}, got `{text[:120]}`")
+        if len(text) > _LENGTH_MAX or not text.startswith("keyturn://"):
+            raise Malformed("uri-invalid", f"expected `keyturn://<lab>/<type>/<name>`, got `{text[:120]}`")
         lab, _, rest = text.removeprefix("keyturn://").partition("/")
         kind, _, name = rest.partition("/")
-        if not _LAB.match(lab):
-            raise Malformed("uri-lab", f"{expected}, got the lab `{lab[:120]}`")
-        if kind not in get_args(ResourceType):
-            raise Malformed(
-                "uri-type", f"expected a type among {', '.join(get_args(ResourceType))}, got `{kind[:40]}`"
-            )
-        segments = name.split("/")
-        if len(segments) > _SEGMENTS_MAX or not all(_SEGMENT.match(segment) for segment in segments):
-            raise Malformed(
-                "uri-name", f"expected up to {_SEGMENTS_MAX} segments of [a-z0-9._-], got `{name[:120]}`"
-            )
-        return cls(lab, kind, name)  # type: ignore[arg-type]  # membership was just checked
+        return cls(lab, kind, name)  # type: ignore[arg-type]  # the constructor checks the membership
 
     def __str__(self) -> str:
         return f"keyturn://{self.lab}/{self.type}/{self.name}"
