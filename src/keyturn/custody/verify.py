@@ -17,8 +17,8 @@ This is NOT the decision to release: people and policy take it, over the facts t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, replace
 from typing import NoReturn
 
 from keyturn.custody import evaluations
@@ -33,7 +33,7 @@ from keyturn.formats.provenance import BuilderId
 from keyturn.formats.steps import StepRequest
 from keyturn.formats.uri import Uri
 
-__all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "verify_chain"]
+__all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_chain", "with_failures"]
 
 _VERIFIER = object()
 
@@ -142,8 +142,17 @@ def examine(
         steps=evidence.provenance,
         evaluations=found,
         level_min=min(levels, default=0),
-        failures=tuple(sorted(set(failures), key=lambda f: (f.index is not None, f.index or 0, f.code, f.message))),
+        failures=_in_order(failures),
     )
+
+
+def with_failures(chain: Chain, failures: Iterable[Failure]) -> Chain:
+    """The same chain with more failures: those of whoever collected its statements. None is ever taken away."""
+    return replace(chain, failures=_in_order((*chain.failures, *failures)))
+
+
+def _in_order(failures: Iterable[Failure]) -> tuple[Failure, ...]:
+    return tuple(sorted(set(failures), key=lambda f: (f.index is not None, f.index or 0, f.code, f.message)))
 
 
 def _signers(evidence: Evidence, suspended: Suspended) -> Iterator[Failure]:

@@ -1,0 +1,143 @@
+"""Read a log from its first leaf, and find everything that it says about the chain behind a model.
+
+`LogReading` reads forward only. Nothing that it hands out may be acted on before `verify` found the tree that was read
+under a checkpoint of the witness quorum: the trust that names those witnesses is itself read from the log, and stands on
+the pinned root alone.
+
+    reading = LogReading(log, root_json=..., pinned_sha256=...)
+    reading.to(size)
+    index = reading.index(lab=..., model=..., as_of=...)
+    checkpoint = reading.verify(note, now=...)
+    chain = reading.examine(index, resource=..., as_of=...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from keyturn.custody import pack_index, suspensions, timeline
+from keyturn.custody.evidence import Entry, Map, in_turn
+from keyturn.custody.pack_index import LeafTable, PackIndex
+from keyturn.custody.timeline import TrustTimeline
+from keyturn.custody.verify import Chain, examine, with_failures
+from keyturn.errors import Tampered
+from keyturn.formats import checkpoint as checkpoints
+from keyturn.formats import note, records
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.leaf import Kind
+from keyturn.formats.uri import Uri
+from keyturn.ports import LogReader
+from keyturn.tlog.frontier import Frontier
+from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
+from keyturn.trust.history import TrustHistory
+
+__all__ = ["CHAIN_KINDS", "LogReading", "claimed_size", "entries_of", "judge"]
+
+CHAIN_KINDS: frozenset[Kind] = frozenset({"prv", "stp", "tst", "crt"})
+TRUST_KINDS: frozenset[Kind] = frozenset({"rot", "tgt"})
+SUSPENSION_KINDS: frozenset[Kind] = frozenset({"sus", "lft"})
+
+_BATCH = 4096
+
+
+def claimed_size(note_bytes: bytes) -> int:
+    """The size that an unverified checkpoint claims: how far to read before it can be verified."""
+    return checkpoints.parse_body(note.parse(note_bytes).text).size
+
+
+class LogReading:
+    """Everything from the log's first leaf up to `size`, as far as custody needs it."""
+
+    def __init__(self, log: LogReader, *, root_json: bytes, pinned_sha256: str) -> None:
+        self._log = log
+        self._start: TrustHistory = TrustHistory.start(root_json, pinned_sha256=pinned_sha256)
+        self._table = LeafTable()
+        self.frontier = Frontier.empty()
+
+    @property
+    def size(self) -> int:
+        return self.frontier.size
+
+    def to(self, size: int) -> Frontier:
+        """Read on up to `size` leaves, and give the tree there."""
+        while self.size < size:
+            batch = self._log.leaves(self.size, min(self.size + _BATCH, size))
+            self._table.extend(batch)
+            self.frontier = self.frontier.extend(batch)
+        return self.frontier
+
+    def trust(self) -> tuple[TrustHistory, TrustTimeline]:
+        """Walk the trust versions that were read, from the pinned root."""
+        table = self._table
+        return timeline.follow(
+            self._start,
+            [(i, self.fetch(i)) for i in table.always if table.leaves[i].kind in TRUST_KINDS],
+        )
+
+    def index(self, *, lab: str, model: ArtifactDigest, as_of: int) -> PackIndex:
+        """Name everything about the chain behind `model` among what was read."""
+        return pack_index.make(
+            self._table, lab=lab, model=model, root=self.frontier.root, as_of=as_of, fetch=self._log.envelope
+        )
+
+    def verify(self, note_bytes: bytes, *, now: int | None) -> WitnessedCheckpoint:
+        """Check that what was read is the log that the quorum of witnesses saw; or raise.
+
+        Raises `Refused` for a checkpoint that is not believed, `Tampered` `log-other-leaves` when these are other leaves.
+        """
+        history, _ = self.trust()
+        state = history.newest if now is None else history.current(now=now)
+        found = verify_checkpoint(note_bytes, state.log, now=now, skew_s=state.limits.clock_skew_max_s)
+        if (found.checkpoint.size, found.checkpoint.root) != (self.size, self.frontier.root):
+            raise Tampered(
+                "log-other-leaves",
+                "the leaves that were read are not those of the checkpoint that the witnesses signed",
+            )
+        return found
+
+    def examine(self, index: PackIndex, *, resource: Uri, as_of: int, each: Map = in_turn) -> Chain:
+        """Judge the chain that `index` names."""
+        _, trusted = self.trust()
+        entries = [(one.kind, Entry(one.index, self.fetch(one.index))) for one in index.statements]
+        return judge(index, entries, resource=resource, trusted=trusted, as_of=as_of, each=each)
+
+    def fetch(self, index: int) -> bytes:
+        """The record at `index`, which must be one that custody reads; checked against its leaf."""
+        one = self._table.leaves[index]
+        raw = self._log.envelope(Sha256(one.envelope))
+        if sha256(raw) != one.envelope or records.leaf_of(raw) != one:
+            raise Tampered("log-leaf-lies", f"the leaf at log index {index} is not that of its record")
+        return raw
+
+    def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        """Leaves again, as the log gives them: the caller compares them with a frontier."""
+        return self._log.leaves(start, end)
+
+
+def judge(
+    index: PackIndex,
+    entries: Iterable[tuple[Kind, Entry]],
+    *,
+    resource: Uri,
+    trusted: TrustTimeline,
+    as_of: int,
+    each: Map = in_turn,
+) -> Chain:
+    """Judge the chain that `index` names, given its statements; who is suspended at `as_of` is judged with it."""
+    found = list(entries)
+    suspended, failures = suspensions.suspended_at(as_of, entries_of(found, SUSPENSION_KINDS), timeline=trusted)
+    chain = examine(
+        ArtifactDigest.parse(index.model),
+        entries_of(found, CHAIN_KINDS),
+        lab=index.lab,
+        resource=resource,
+        timeline=trusted,
+        suspended=suspended,
+        each=each,
+    )
+    return with_failures(chain, failures)
+
+
+def entries_of(entries: Iterable[tuple[Kind, Entry]], kinds: frozenset[Kind]) -> tuple[Entry, ...]:
+    """The entries of `kinds`."""
+    return tuple(entry for kind, entry in entries if kind in kinds)

@@ -1,0 +1,112 @@
+"""What a release request must name is computed from the witnessed log, under the caller's own root, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from keyturn.app.open_release import ReleaseDraft, open_release
+from keyturn.app.read_chain import LogReading, claimed_size
+from keyturn.errors import Refused, Tampered, Unavailable
+from keyturn.formats import records
+from keyturn.formats.digest import Sha256
+from keyturn.ports import LogReader
+from tests.support.chains import AURORA, MadeChain, artifact, changed
+from tests.support.labs import NOW, Lab, make_lab
+from tests.support.witnessed import log_of, publish, witnessed_note
+
+MODEL = artifact("model")
+
+
+@pytest.fixture
+def chain() -> MadeChain:
+    made = MadeChain(make_lab(humans=("ada", "bob", "cyd")))
+    made.build()
+    return made
+
+
+def opened(chain: MadeChain, log: LogReader, *, lab: Lab | None = None, now: int = NOW) -> ReleaseDraft:
+    lab = lab or chain.lab
+    return open_release(
+        log, root_json=lab.root_json, pinned_sha256=lab.root_sha256, model=MODEL, resource=AURORA, now=now
+    )
+
+
+def test_the_subjects_are_the_model_and_the_index_of_its_chain(chain: MadeChain) -> None:
+    draft = opened(chain, log_of(chain.lab, chain.records))
+    assert [str(subject.digest.artifact) for subject in draft.subjects] == [
+        str(MODEL),
+        f"sha256:{chain.index(MODEL).digest}",
+    ]
+    assert (draft.chain.failures, draft.facts["custody.verified"]) == ((), True)
+
+
+def test_a_chain_that_fails_is_shown_with_its_failures(chain: MadeChain) -> None:
+    draft = opened(chain, log_of(chain.lab, chain.records[:-1]))
+    assert [failure.code for failure in draft.chain.failures] == ["model-not-made"]
+    assert draft.facts["custody.verified"] is False
+
+
+def test_another_root_than_the_pinned_one_is_refused(chain: MadeChain) -> None:
+    with pytest.raises(Refused):
+        opened(chain, log_of(chain.lab, chain.records), lab=make_lab(humans=("eve", "mal")))
+
+
+def test_a_log_without_its_witnesses_is_not_believed(chain: MadeChain) -> None:
+    log = log_of(chain.lab, chain.records)
+    tree = log.settle()
+    log.swap("checkpoint", log.note("checkpoint"), witnessed_note(chain.lab, tree.size, tree.root, witnesses=()))
+    with pytest.raises(Refused) as caught:
+        opened(chain, log)
+    assert caught.value.code == "checkpoint-quorum"
+
+
+def test_other_leaves_than_the_witnesses_saw_are_tampering(chain: MadeChain) -> None:
+    log = log_of(chain.lab, chain.records)
+    reading = LogReading(
+        log_of(chain.lab, (*chain.records[:-2], chain.records[-1], chain.records[-2])),
+        root_json=chain.lab.root_json,
+        pinned_sha256=chain.lab.root_sha256,
+    )
+    reading.to(claimed_size(log.checkpoint()))
+    with pytest.raises(Tampered) as caught:
+        reading.verify(log.checkpoint(), now=NOW)
+    assert caught.value.code == "log-other-leaves"
+
+
+def test_a_leaf_that_lies_about_its_record_is_tampering(chain: MadeChain) -> None:
+    log = log_of(chain.lab, chain.records[:-1])
+    raw = chain.records[-1]
+    log.append_leaf(raw, changed(records.leaf_of(raw), about=(str(MODEL), f"sha256:{'1' * 64}")))
+    publish(chain.lab, log)
+    with pytest.raises(Tampered) as caught:
+        opened(chain, log)
+    assert caught.value.code == "log-leaf-lies"
+
+
+def test_a_record_that_cannot_be_had_is_could_not_find_out(chain: MadeChain) -> None:
+    log = log_of(chain.lab, chain.records)
+
+    class WithoutLast:
+        checkpoint, leaves, hashes = log.checkpoint, log.leaves, log.hashes
+
+        def envelope(self, digest: Sha256) -> bytes:
+            if digest == records.leaf_of(chain.records[-1]).envelope:
+                raise Unavailable("envelope-unknown", "gone")
+            return log.envelope(digest)
+
+    with pytest.raises(Unavailable):
+        opened(chain, WithoutLast())
+
+
+def test_expired_trust_opens_no_release(chain: MadeChain) -> None:
+    with pytest.raises(Refused):
+        opened(chain, log_of(chain.lab, chain.records, at=NOW + 400 * 86400), now=NOW + 400 * 86400)
+
+
+def test_a_long_log_is_read_in_batches(chain: MadeChain) -> None:
+    reading = LogReading(
+        log_of(chain.lab, chain.records), root_json=chain.lab.root_json, pinned_sha256=chain.lab.root_sha256
+    )
+    assert reading.to(3).size == 3
+    assert reading.to(len(chain.records)) == chain.frontier
+    assert list(reading.leaves(0, 2)) == list(chain.leaves[:2])
