@@ -50,7 +50,11 @@ def write_key(path: Path, key: SoftwareKey, *, passphrase: bytes | None) -> None
         try:
             os.link(fresh, path)  # unlike a rename, a link never replaces
         except FileExistsError as err:
-            raise Refused("key-exists", f"`{path}` is there already, and keys are never overwritten") from err
+            raise Refused(
+                "key-exists",
+                f"`{path}` is there already, and keys are never overwritten",
+                hint="one home is one member of one lab: use another KEYTURN_HOME",
+            ) from err
         finally:
             fresh.unlink()
         _sync_directory(path.parent)
@@ -63,7 +67,11 @@ def read_key(path: Path, *, passphrase: bytes | None) -> SoftwareKey:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as err:
-        raise Unavailable("key-unreadable", f"cannot read the key `{path}`: {err.strerror}") from err
+        raise Unavailable(
+            "key-unreadable",
+            f"cannot read the key `{path}`: {err.strerror}",
+            hint="is KEYTURN_HOME yours? agents and workloads have no trust key",
+        ) from err
     with os.fdopen(fd, "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):

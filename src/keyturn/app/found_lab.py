@@ -35,9 +35,9 @@ LOCAL_OPERATOR = "local"
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What the founder chooses. `groups` begin with the founder alone; `witnesses`, `gates` and `builders` are the local ones whose keys are made here.
+    """What the founder chooses. `groups` begin with the founder alone.
 
-    A builder's id is its URI at the lab; a release gate is `gates=("release",)`.
+    `witnesses`, `gates` and `builder` are the local ones, whose keys are made here; a release gate is `gates=("release",)`.
     """
 
     lab: str
@@ -47,7 +47,7 @@ class Founding:
     groups: tuple[str, ...]
     witnesses: tuple[str, ...]
     gates: tuple[str, ...]
-    builders: tuple[str, ...]
+    builder: bool
 
 
 def found_lab(
@@ -66,7 +66,7 @@ def found_lab(
         raise Refused("lab-exists", "a lab is founded here already", hint="`keyturn trust show`")
     if not founding.witnesses:
         raise Usage("witness-none", "expected at least one witness, got none", hint="--witness NAME")
-    if founding.profile == "production" and (founding.gates or founding.builders):
+    if founding.profile == "production" and (founding.gates or founding.builder):
         raise Usage(
             "production-local-keys",
             "in production the keys of gates and builders are made by their operators, not here",
@@ -84,8 +84,9 @@ def found_lab(
         for name in founding.gates
     )
     builders = (
-        Builder(f"https://{founding.lab}/builder/{name}", lab_keys.create(f"builder/{name}").public, 1, operator)
-        for name in founding.builders
+        (Builder(f"https://{founding.lab}/builder", lab_keys.create("builder").public, 1, operator),)
+        if founding.builder
+        else ()
     )
     draft = Draft(
         root=RootDraft(

@@ -360,7 +360,11 @@ def _check_thresholds(root: RootMetadata) -> None:
         if threshold < 2:
             raise Refused("trust-threshold-one", f"{role}: expected a threshold of at least 2 humans, got {threshold}")
         if threshold > keys:
-            raise Refused("trust-threshold-unreachable", f"{role}: expected at least {threshold} humans, got {keys}")
+            raise Refused(
+                "trust-threshold-unreachable",
+                f"{role}: expected at least {threshold} humans with a trust key, got {keys}",
+                hint="keyturn trust invite MEMBER, who accepts; then keyturn trust propose --acceptance FILE",
+            )
 
 
 def _check_production(root: RootMetadata) -> None:

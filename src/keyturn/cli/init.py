@@ -1,0 +1,82 @@
+"""`keyturn init`: found a lab."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json
+from keyturn.trust.roster import Profile
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["init"]
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(help="Where the lab will lie.")] = Path("lab"),
+    profile: Annotated[
+        Profile, typer.Option(help="`demo`: one machine, software keys may approve. `production`: neither.")
+    ] = "production",
+    name: Annotated[str, typer.Option(help="The lab's DNS name. It can never change.")] = "",
+    member: Annotated[str, typer.Option(help="Your id in the lab. It is never reused.")] = "",
+    full_name: Annotated[str, typer.Option("--full-name", help="Your name, for people.")] = "",
+    group: Annotated[list[str] | None, typer.Option(help="A group to found, with you in it. Repeat for more.")] = None,
+    witness: Annotated[list[str] | None, typer.Option(help="A witness of the log. Repeat for more.")] = None,
+    json: Json = False,
+) -> None:
+    """Found a lab here: its keys, yours, and a draft of its trust. Nothing is granted until a second human has signed it."""
+    from keyturn.adapters.config_files import write_new
+    from keyturn.app.found_lab import Founding, found_lab
+    from keyturn.config import lab as lab_config
+    from keyturn.config import person as person_config
+    from keyturn.config.lab import LabConfig
+    from keyturn.errors import Usage
+    from keyturn.wiring.trust import lab_keys, person_keys, trust_store
+
+    demo = profile == "demo"
+    if demo:
+        name, member = name or "demo.example", member or "ada"
+    if not name or not member:
+        raise Usage(
+            "option-missing", "expected --name and --member", hint="keyturn init --name acme.example --member ada"
+        )
+    directory = directory.absolute()
+    place = directory / "keyturn.toml"
+    keyturn_toml = lab_config.render(LabConfig(lab=name, log=None, witnesses={}))
+    lab_config.parse(keyturn_toml, where="--name")
+    home = person_config.home_of(os.environ)
+    config_toml = person_config.render(person_config.PersonConfig(member=member, lab=str(directory), pins={}))
+    person_config.parse(config_toml, where="--member")
+    if place.exists() or home.config.exists():
+        taken = place if place.exists() else home.config
+        raise Usage("file-exists", f"`{taken}` is there already", hint="another directory, or another KEYTURN_HOME")
+    founding = Founding(
+        lab=name,
+        profile=profile,
+        founder=member,
+        founder_name=full_name or member,
+        groups=tuple(group or ()),
+        witnesses=tuple(witness or (("north",) if demo else ())),
+        gates=("release",) if demo else (),
+        builder=demo,
+    )
+    found_lab(founding, store=trust_store(directory), person=person_keys(home), lab_keys=lab_keys(directory))
+    write_new(home.config, config_toml, mode=0o600)
+    write_new(place, keyturn_toml)
+    output.emit(
+        {"lab": name, "profile": profile, "directory": str(directory), "home": str(home.path), "state": "founding"},
+        json=json,
+        human=lambda screen: _show(screen, name, profile, directory),
+    )
+
+
+def _show(screen: Console, name: str, profile: str, directory: Path) -> None:
+    screen.print(f"{name} is founding in {directory}, profile {profile}: it grants nothing yet")
+    screen.print("next: keyturn trust invite MEMBER    (a lab needs a second human)")
+    screen.print("      keyturn trust propose --acceptance FILE, then `sign` by each of you, then `publish`")

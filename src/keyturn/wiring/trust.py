@@ -1,0 +1,135 @@
+"""Join the trust ceremony to this machine's disk: where a lab's trust, keys and log lie, and where a person's keys do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from keyturn.adapters.config_files import read_small, replace_file
+from keyturn.adapters.key_files import KeyFiles
+from keyturn.adapters.trust_on_disk import TrustOnDisk
+from keyturn.app.lab_trust import read_history
+from keyturn.config import person as person_config
+from keyturn.config.person import Home
+from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.ports import LogWriter
+from keyturn.trust.history import TrustHistory
+from keyturn.wiring.places import LabPlace, Person, find_person
+
+__all__ = [
+    "UNLOCK_VARIABLE",
+    "lab_keys",
+    "log_writer",
+    "own_pin",
+    "passphrase",
+    "person_keys",
+    "pin_root",
+    "pinned_history",
+    "trust_store",
+]
+
+UNLOCK_VARIABLE = "KEYTURN_PASSPHRASE_FILE"
+"""Environment variable naming a file with the passphrase of a person's keys; without it they are 0600 and not encrypted."""
+
+
+def trust_store(directory: Path) -> TrustOnDisk:
+    """The trust of the lab in `directory`."""
+    return TrustOnDisk(directory / "trust")
+
+
+def lab_keys(directory: Path) -> KeyFiles:
+    """The keys of the lab's own processes: `log`, `online`, `builder`, `witness/<name>`, `gate/<name>`."""
+
+    def path_of(name: str) -> Path:
+        kind, _, rest = name.partition("/")
+        match kind:
+            case "witness":
+                return directory / "witness" / rest / "key"
+            case "gate":
+                return directory / "gates" / rest / "key"
+            case "builder":
+                return directory / "builder" / "key"
+            case _:
+                return directory / "keys" / name
+
+    return KeyFiles(path_of, passphrase=None)
+
+
+def person_keys(home: Home) -> KeyFiles:
+    """The keys `member` and `trust` of the person whose home it is."""
+    paths = {"member": home.member_key, "trust": home.trust_key}
+    return KeyFiles(lambda name: paths[name], passphrase=passphrase())
+
+
+def passphrase() -> bytes | None:
+    """The passphrase of the person's keys, or `None` when they are not encrypted; an empty one is refused."""
+    named = os.environ.get(UNLOCK_VARIABLE)
+    if not named:
+        return None
+    text = read_small(Path(named)).rstrip(b"\r\n")
+    if not text:
+        raise Usage("passphrase-empty", f"`{named}` is empty: expected a passphrase")
+    return text
+
+
+@contextmanager
+def log_writer(place: LabPlace) -> Iterator[LogWriter]:
+    """The lab's log: over HTTP when its service runs, else opened here under the writer's lock."""
+    if place.log_url is not None:
+        from keyturn.adapters.log_over_http import LogOverHttp
+
+        yield LogOverHttp(place.log_url)
+        return
+    from keyturn.adapters.index_sqlite import IndexSqlite
+    from keyturn.adapters.log_on_disk.log import LogOnDisk
+
+    index = IndexSqlite(place.directory / "index.sqlite")
+    try:
+        with LogOnDisk(place.directory / "log", index) as log:
+            yield log
+    finally:
+        index.close()
+
+
+def pinned_history(directory: Path, person: Person, *, lab: str) -> TrustHistory:
+    """The lab's published trust, verified from the root that `person` has pinned; `Refused` when none is pinned."""
+    pin = person.config.pins.get(lab)
+    if pin is None:
+        raise Refused(
+            "trust-root-not-pinned",
+            f"you have pinned no root of `{lab}`",
+            hint="compare the SHA-256 that `keyturn trust log` shows with a coworker, then `keyturn trust pin SHA256`",
+        )
+    history = read_history(trust_store(directory), pinned_sha256=pin)
+    if history is None:
+        raise Unavailable("trust-founding", f"`{lab}` is founding: nothing is published yet")
+    return history
+
+
+def own_pin(place: LabPlace) -> str | None:
+    """The root of this lab that whoever runs the command has pinned; `None` when there is no such person or pin."""
+    home = person_config.home_of(os.environ)
+    if place.config is None or not home.config.exists():
+        return None
+    return find_person().config.pins.get(place.config.lab)
+
+
+def pin_root(place: LabPlace, sha256: str) -> str:
+    """Pin the lab's first root in the person's config, if it has that SHA-256; return the lab's name."""
+    person = find_person()
+    history = read_history(trust_store(place.directory), pinned_sha256=sha256)
+    if history is None:
+        raise Refused("trust-founding", "the lab is founding: it has no root to pin yet", hint="keyturn trust publish")
+    known = person.config.pins.get(history.lab)
+    if known not in (None, sha256):
+        raise Refused(
+            "trust-pin-differs",
+            f"you have pinned another root of `{history.lab}`: `{known}`",
+            hint=f"if the lab was founded anew, remove the pin from {person.home.config} first",
+        )
+    pins = {**person.config.pins, history.lab: sha256}
+    replace_file(person.home.config, person_config.render(replace(person.config, pins=pins)), mode=0o600)
+    return history.lab
