@@ -19,7 +19,7 @@ from keyturn.custody import pack_index, suspensions, timeline
 from keyturn.custody.evidence import Entry, Map, in_turn
 from keyturn.custody.pack_index import LeafTable, PackIndex
 from keyturn.custody.timeline import TrustTimeline
-from keyturn.custody.verify import Chain, examine, with_failures
+from keyturn.custody.verify import Chain, examine
 from keyturn.errors import Tampered
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note, records
@@ -125,17 +125,15 @@ def judge(
 ) -> Chain:
     """Judge the chain that `index` names, given its statements; who is suspended at `as_of` is judged with it."""
     found = list(entries)
-    suspended, failures = suspensions.suspended_at(as_of, entries_of(found, SUSPENSION_KINDS), timeline=trusted)
-    chain = examine(
+    return examine(
         ArtifactDigest.parse(index.model),
         entries_of(found, CHAIN_KINDS),
         lab=index.lab,
         resource=resource,
         timeline=trusted,
-        suspended=suspended,
+        suspended=suspensions.suspended_at(as_of, entries_of(found, SUSPENSION_KINDS), timeline=trusted),
         each=each,
     )
-    return with_failures(chain, failures)
 
 
 def entries_of(entries: Iterable[tuple[Kind, Entry]], kinds: frozenset[Kind]) -> tuple[Entry, ...]:

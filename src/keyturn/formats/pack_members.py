@@ -1,0 +1,113 @@
+"""Name and encode the members of a pack: the pack index, a checkpoint, the tree before it, leaves, records, statements.
+
+    checkpoint            the signed note, with cosignatures, of the log at size M
+    frontier.json         {"nodes":["<hex>",...],"size":N}: the tree of the first N leaves, as a compact range
+    index.json            the pack index over the log at size N (`custody.pack_index`)
+    leaves                leaves N to M - 1, each a 2-byte big-endian length and its bytes (as in a C2SP entry bundle)
+    records/<20 digits>   the record at that log index, as the log holds it
+    release.json          the release statement (in-toto release/v0.2), signed by the gate
+    vsa.json              the verification summary (SLSA), signed by the gate
+
+Normative page docs/formats/pack.md. Anything else in a pack is refused: above all a root, which a reader brings himself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.errors import Malformed
+from keyturn.formats import canonical_json
+from keyturn.formats.leaf import LEAF_BYTES_MAX
+from keyturn.formats.text import HexDigest, Size
+
+__all__ = [
+    "CHECKPOINT",
+    "FRONTIER",
+    "INDEX",
+    "LEAVES",
+    "RELEASE_STATEMENT",
+    "SUMMARY",
+    "check_names",
+    "parse_frontier",
+    "parse_leaves",
+    "record_index",
+    "record_name",
+    "render_frontier",
+    "render_leaves",
+]
+
+CHECKPOINT = "checkpoint"
+FRONTIER = "frontier.json"
+INDEX = "index.json"
+LEAVES = "leaves"
+RELEASE_STATEMENT = "release.json"
+SUMMARY = "vsa.json"
+
+_FIXED = frozenset({CHECKPOINT, FRONTIER, INDEX, LEAVES, RELEASE_STATEMENT, SUMMARY})
+_RECORD = re.compile(r"records/([0-9]{20})\Z")
+
+
+class _Frontier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    nodes: Annotated[tuple[HexDigest, ...], Meta(max_length=64)]
+    size: Size
+
+
+def record_name(index: int) -> str:
+    """The member that holds the record at log `index`."""
+    return f"records/{index:020d}"
+
+
+def record_index(name: str) -> int | None:
+    """The log index of a record's member; `None` for other members."""
+    found = _RECORD.match(name)
+    return int(found.group(1)) if found else None
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse members that no pack has, and a pack that lacks one that every pack has."""
+    given = set(names)
+    for name in sorted(given - _FIXED):
+        if record_index(name) is None:
+            raise Malformed(
+                "pack-member-unknown",
+                f"pack: `{name}` is no member of a pack",
+                hint="a pack never brings a root: that comes from whoever verifies",
+            )
+    missing = sorted(_FIXED - given)
+    if missing:
+        raise Malformed("pack-member-missing", f"pack: expected the member `{missing[0]}`, got none")
+
+
+def render_frontier(size: int, nodes: Sequence[bytes]) -> bytes:
+    """Render a compact range from leaf 0."""
+    return canonical_json.encode(_Frontier(nodes=tuple(node.hex() for node in nodes), size=size))
+
+
+def parse_frontier(raw: bytes) -> tuple[int, tuple[bytes, ...]]:
+    """Parse a compact range: its size and its nodes, largest first."""
+    found = canonical_json.decode(raw, _Frontier, what="frontier", size_bytes_max=8192)
+    return found.size, tuple(bytes.fromhex(node) for node in found.nodes)
+
+
+def render_leaves(leaves: Sequence[bytes]) -> bytes:
+    """Render leaves one after the other."""
+    return b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in leaves)
+
+
+def parse_leaves(raw: bytes) -> tuple[bytes, ...]:
+    """Parse leaves; refuses a broken end and leaves that are longer than any is."""
+    found = []
+    at = 0
+    while at < len(raw):
+        size = int.from_bytes(raw[at : at + 2], "big")
+        end = at + 2 + size
+        if not 1 <= size <= LEAF_BYTES_MAX or end > len(raw):
+            raise Malformed("pack-leaves", f"pack: expected a leaf at byte {at} of `{LEAVES}`, got {size} bytes of one")
+        found.append(raw[at + 2 : end])
+        at = end
+    return tuple(found)
