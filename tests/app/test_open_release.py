@@ -10,9 +10,9 @@ from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import records
 from keyturn.formats.digest import Sha256
 from keyturn.ports import LogReader
-from tests.support.chains import AURORA, MadeChain, artifact, changed
-from tests.support.labs import NOW, Lab, make_lab
-from tests.support.witnessed import log_of, publish, witnessed_note
+from support.chains import AURORA, MadeChain, artifact, changed
+from support.labs import NOW, Lab, make_lab
+from support.witnessed import log_of, publish, witnessed_note
 
 MODEL = artifact("model")
 

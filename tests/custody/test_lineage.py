@@ -6,8 +6,8 @@ import pytest
 
 from keyturn.custody.evidence import read
 from keyturn.custody.lineage import Lineage, link
-from tests.support.chains import MadeChain, artifact
-from tests.support.labs import make_lab
+from support.chains import MadeChain, artifact
+from support.labs import make_lab
 
 
 def lineage_of(chain: MadeChain, name: str) -> Lineage:

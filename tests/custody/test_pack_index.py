@@ -16,8 +16,8 @@ from keyturn.formats import dsse, negatives, statement
 from keyturn.formats.digest import sha256
 from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.statement import DigestSet, Subject
-from tests.support.chains import MadeChain, artifact, signed
-from tests.support.labs import NOW, make_lab
+from support.chains import MadeChain, artifact, signed
+from support.labs import NOW, make_lab
 
 MODEL = artifact("model")
 WEIGHTS = artifact("weights")

@@ -14,8 +14,8 @@ from keyturn.formats import negatives, statement
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.statement import DigestSet, Subject
-from tests.support.chains import MadeChain, artifact, signed
-from tests.support.labs import NOW, make_key, make_lab
+from support.chains import MadeChain, artifact, signed
+from support.labs import NOW, make_key, make_lab
 
 SUBJECT = (Subject(digest=DigestSet(sha256=Sha256("1" * 64))),)
 

@@ -18,8 +18,8 @@ from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.provenance import BuilderId, Dependency, Output
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
-from tests.support.chains import AURORA, MadeChain, artifact, changed, signed
-from tests.support.labs import make_key, make_lab
+from support.chains import AURORA, MadeChain, artifact, changed, signed
+from support.labs import make_key, make_lab
 
 NOBODY = Suspended(frozenset(), frozenset())
 MODEL = artifact("model")

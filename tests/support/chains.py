@@ -27,7 +27,7 @@ from keyturn.formats.test_result import TestResult
 from keyturn.formats.uri import Uri
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.history import TrustHistory
-from tests.support.labs import NOW, Lab
+from support.labs import NOW, Lab
 
 __all__ = ["AURORA", "MadeChain", "artifact", "changed", "signed"]
 

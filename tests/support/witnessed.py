@@ -9,7 +9,7 @@ from keyturn.formats import note as notes
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.note import Note
 from keyturn.tlog import signing
-from tests.support.labs import NOW, Lab
+from support.labs import NOW, Lab
 
 __all__ = ["log_of", "publish", "witnessed_note"]
 
