@@ -63,6 +63,7 @@ def test_the_example_of_the_design_is_read() -> None:
         pytest.param("/in/data", "/etc", id="a mount outside /in"),
         pytest.param("/in/data", "/in/code/data", id="a mount inside another"),
         pytest.param("/in/data", "/in/params.json", id="a mount over the parameters"),
+        pytest.param("/in/data", "/in/step.toml", id="a mount over the file itself"),
         pytest.param('check = "full"', 'check = "none"', id="an unknown check"),
         pytest.param('name = "data"', 'name = "code"', id="two inputs of one name"),
         pytest.param('name = "data"', 'name = "step.toml"', id="the name of the file itself"),

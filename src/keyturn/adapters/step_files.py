@@ -115,6 +115,7 @@ class LocalStepFiles:
         self._refuse_destination()
         allowed.check(self._destination, what="destination", roots=allowed.work)
         self._room = self._destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.keyturn")
+        self._given: dict[str, Path] = {}
         self._held: list[tuple[Path, tuple[Found, ...]]] = []
         self._runtimes: list[tuple[Path, dict[str, runtime.Status]]] = []
 
@@ -133,9 +134,17 @@ class LocalStepFiles:
         for command in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
             subprocess.run([*command, "--", str(self._room)], env=_TOOLS, capture_output=True, check=False)
 
+    def put_input(self, source: str, content: bytes) -> None:
+        """Keep `content` as the input that `hold_input(source)` gives. `source` is no path: it begins with NUL."""
+        place = self._room / "given" / source.removeprefix("\0")
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+        self._given[source] = place
+
     def hold_input(self, source: str, check: Check) -> tuple[ArtifactDigest, str]:
         """See `ports.StepFiles`. `on_read` is refused: nobody watches a step's reads on a single machine."""
-        path = self._allowed.check(self._base / source, what="input", roots=self._allowed.work)
+        given = self._given.get(source)
+        path = given or self._allowed.check(self._base / source, what="input", roots=self._allowed.work)
         match check:
             case "on_read":
                 raise Refused(

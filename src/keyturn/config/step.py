@@ -44,6 +44,7 @@ from keyturn.formats.text import HexDigest, Name, check_free_text
 __all__ = [
     "PARAMETERS_MOUNT",
     "PARAMETERS_NAME",
+    "STEP_MOUNT",
     "STEP_NAME",
     "FromStep",
     "InputSource",
@@ -56,6 +57,8 @@ __all__ = [
 
 STEP_NAME = "step.toml"
 """The name under which the STEP.toml itself is an input of its step."""
+
+STEP_MOUNT = "/in/step.toml"
 
 PARAMETERS_NAME = "parameters"
 PARAMETERS_MOUNT = "/in/params.json"
@@ -95,8 +98,9 @@ class InputSource(_Strict, frozen=True, kw_only=True):
         _ = self.expected
         if self.name in (STEP_NAME, PARAMETERS_NAME):
             raise ValueError(f"expected another name than `{self.name}`, which is taken")
-        if self.mount == PARAMETERS_MOUNT or self.mount.startswith(f"{PARAMETERS_MOUNT}/"):
-            raise ValueError(f"expected another mount than `{PARAMETERS_MOUNT}`, which is for the parameters")
+        for taken in (STEP_MOUNT, PARAMETERS_MOUNT):
+            if self.mount == taken or self.mount.startswith(f"{taken}/"):
+                raise ValueError(f"expected another mount than `{taken}`, which is taken")
         if _SCHEME.match(self.source):
             raise ValueError(f"expected a path as `source`, got the URI `{self.source[:80]}`: only paths are read here")
         check_free_text(self.source, what="source", size_bytes_max=4096)

@@ -1,0 +1,84 @@
+"""Read and write `builder.toml`: who a builder is, what it trusts, and where steps may read and write.
+
+    version = 1
+    name = "builder"
+    lab = "acme.example"
+    root = "<sha256 of the lab's first root>"
+    work = ["/srv/work"]                      # inputs lie here, outputs go here
+    runtime = ["/usr", "/opt/python"]         # what a STEP.toml may name as runtime, or below it
+    private = ["/home/ada"]                   # no step reaches these, wherever they lie; the lab itself is always private
+    queue_max = 16
+
+It belongs to whoever operates the builder, and only tightens: that this is a builder of the lab at all, with which key and
+up to which level, is for the signed targets to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta
+
+from keyturn.config import toml
+from keyturn.formats.text import HexDigest, LabName, Name
+
+__all__ = ["BuilderConfig", "parse", "render"]
+
+_Directory = Annotated[str, Meta(pattern=r"\A/[^\x00-\x1f\x7f]{0,4095}\Z")]
+_Directories = Annotated[tuple[_Directory, ...], Meta(max_length=64)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderConfig:
+    """A builder's own settings; directories are absolute paths."""
+
+    name: str
+    lab: str
+    root_sha256: str
+    work: tuple[str, ...]
+    runtime: tuple[str, ...]
+    private: tuple[str, ...]
+    queue_max: int
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: Literal[1]
+    name: Name
+    lab: LabName
+    root: HexDigest
+    work: Annotated[_Directories, Meta(min_length=1)]
+    runtime: Annotated[_Directories, Meta(min_length=1)]
+    private: _Directories = ()
+    queue_max: Annotated[int, Meta(ge=1, le=1024)] = 16
+
+
+def parse(raw: bytes, *, where: str = "builder.toml") -> BuilderConfig:
+    """Parse `raw`, or raise `Usage`."""
+    file = toml.parse(raw, _File, where=where)
+    return BuilderConfig(
+        name=file.name,
+        lab=file.lab,
+        root_sha256=file.root,
+        work=file.work,
+        runtime=file.runtime,
+        private=file.private,
+        queue_max=file.queue_max,
+    )
+
+
+def render(value: BuilderConfig) -> bytes:
+    """Render `value`; `parse(render(x)) == x`."""
+    table: dict[str, object] = {
+        "version": 1,
+        "name": value.name,
+        "lab": value.lab,
+        "root": value.root_sha256,
+        "work": list(value.work),
+        "runtime": list(value.runtime),
+        "private": list(value.private),
+        "queue_max": value.queue_max,
+    }
+    return tomli_w.dumps(table).encode("utf-8")

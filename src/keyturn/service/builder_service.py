@@ -1,0 +1,252 @@
+"""A builder: takes signed orders, runs one step at a time in its sandbox, and signs what it saw.
+
+The order's request must be signed by an enrolled, unsuspended member for this builder, as the builder's own trust says
+(`app.admit_step`); the STEP.toml must be the one that was signed. Each request runs once: a mark on disk is made before it
+is queued, and outlives a crash. The key is in this process alone; a step reaches neither the process nor the file.
+
+What an order gets back is its state, by the digest of its request. Who can reach the port can order nothing without a
+member's signature, and can read the state of jobs whose digest he knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, FromQuery
+
+from keyturn.adapters.builder_over_http import About, JobState, Order, Outcome, decode, error_of
+from keyturn.adapters.step_files import Allowed, LocalStepFiles, RuntimeMemory
+from keyturn.app.admit_step import AdmittedStep, admit_step
+from keyturn.app.run_step import Signer, Stage, run_step
+from keyturn.config import step as step_config
+from keyturn.config.step import STEP_NAME, StepFile
+from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
+from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.ports import Clock, LogWriter, Sandbox
+from keyturn.service import shell
+from keyturn.trust.roster import TrustState
+from keyturn.wiring.steps import STEP_SOURCE, layout_of
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+__all__ = ["BuilderParts", "BuilderService", "Standing", "create_app"]
+
+_STATES_MAX = 1024
+_WAIT_MAX_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the builder's own view of the lab says now: newest trust, and who is suspended."""
+
+    trust: TrustState
+    suspended_members: frozenset[str] = frozenset()
+    suspended_keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderParts:
+    """What a builder is made of. `standing` raises when the view cannot be had: then nothing is admitted."""
+
+    about: About
+    signer: Signer
+    standing: Callable[[], Standing]
+    allowed: Allowed
+    memory: RuntimeMemory
+    sandbox: Sandbox
+    log: LogWriter
+    clock: Clock
+    marks: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    admitted: AdmittedStep
+    step: StepFile
+    order: Order
+
+
+class BuilderService:
+    """The queue, the one worker, and the states. `start` and `stop` it; every method may be called from any thread."""
+
+    def __init__(self, parts: BuilderParts) -> None:
+        self._parts = parts
+        self._queue: queue.Queue[_Job | None] = queue.Queue()
+        self._lock = threading.Condition()
+        self._states: OrderedDict[str, JobState] = OrderedDict()
+        self._waiting: list[str] = []
+        self._stopping = threading.Event()
+        self._worker = threading.Thread(target=self._work, name="keyturn-builder", daemon=True)
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Stop the step that runs, drop those that wait, and return when the worker ended."""
+        self._stopping.set()
+        self._queue.put(None)
+        self._worker.join()
+
+    def about(self) -> About:
+        return msgspec.structs.replace(self._parts.about, trust_version=self._parts.standing().trust.targets_version)
+
+    def order(self, order: Order) -> JobState:
+        """Admit `order` and queue it, or raise; a request that was ordered before is a `Conflict`."""
+        standing = self._parts.standing()
+        admitted = admit_step(
+            order.request,
+            trust=standing.trust,
+            builder=self._parts.about.name,
+            suspended_members=standing.suspended_members,
+            suspended_keys=standing.suspended_keys,
+            now=self._parts.clock.now(),
+        )
+        step = step_config.parse(order.step_file)
+        _check_step_file(order.step_file, step, admitted)
+        state = JobState(job=admitted.digest, step=admitted.request.step, state="queued")
+        with self._lock:
+            if len(self._waiting) >= self._parts.about.queue_max or self._stopping.is_set():
+                raise Unavailable("builder-busy", f"{len(self._waiting)} steps wait already", hint="try again later")
+            self._mark(admitted.digest)
+            self._waiting.append(admitted.digest)
+            self._remember(state)
+        self._queue.put(_Job(admitted, step, order))
+        return state
+
+    def state(self, job: str, *, wait_s: float = 0.0) -> JobState:
+        """Say how `job` stands, at its end or after `wait_s`, whichever comes first."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._ended(job), timeout=wait_s)
+            known = self._states.get(job)
+            if known is None:
+                raise Unavailable("job-unknown", f"no job `{job[:64]}` is known here: ask the log for its provenance")
+            ahead = self._waiting.index(job) if job in self._waiting else 0
+            return msgspec.structs.replace(known, ahead=ahead)
+
+    def _ended(self, job: str) -> bool:
+        known = self._states.get(job)
+        return known is None or known.state in ("done", "failed")
+
+    def _mark(self, digest: str) -> None:
+        self._parts.marks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            (self._parts.marks / digest).touch(mode=0o600, exist_ok=False)
+        except FileExistsError as err:
+            raise Conflict(
+                "step-ran",
+                f"request `stp-{digest[:32]}` was ordered before",
+                hint="sign a new one: run the command again",
+            ) from err
+
+    def _remember(self, state: JobState) -> None:
+        self._states[state.job] = state
+        while len(self._states) > _STATES_MAX:
+            oldest = next(iter(self._states))
+            if oldest in self._waiting:
+                return
+            del self._states[oldest]
+
+    def _update(self, job: str, **changes: Any) -> None:
+        with self._lock:
+            known = self._states.get(job)
+            if known is not None:
+                self._states[job] = msgspec.structs.replace(known, **changes)
+                self._lock.notify_all()
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None and not self._stopping.is_set():
+            digest = job.admitted.digest
+            with self._lock:
+                self._waiting.remove(digest)
+            self._update(digest, state="running")
+            try:
+                self._update(digest, state="done", stage="", outcome=self._run(job))
+            except KeyturnError as err:
+                self._update(digest, state="failed", error=error_of(err))
+            except Exception as err:  # noqa: BLE001  # the worker's last border: one defect must not stop the builder
+                traceback.print_exc()
+                defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
+                self._update(digest, state="failed", error=error_of(defect))
+
+    def _run(self, job: _Job) -> Outcome:
+        parts, digest = self._parts, job.admitted.digest
+
+        def on_stage(stage: Stage) -> None:
+            self._update(digest, stage=stage, done=0, total=0)
+
+        def on_bytes(done: int, total: int) -> None:
+            self._update(digest, done=done, total=total)
+
+        destination = Path(job.order.destination)
+        with LocalStepFiles(
+            base=Path(job.order.base),
+            destination=destination,
+            allowed=parts.allowed,
+            memory=parts.memory,
+            progress=on_bytes,
+        ) as files:
+            files.put_input(STEP_SOURCE, job.order.step_file)
+            receipt = run_step(
+                job.admitted,
+                layout_of(job.step),
+                signer=parts.signer,
+                criteria=job.order.criteria,
+                files=files,
+                sandbox=parts.sandbox,
+                log=parts.log,
+                clock=parts.clock,
+                on_stage=on_stage,
+                stopped=self._stopping.is_set,
+            )
+        return Outcome(
+            provenance=receipt.provenance,
+            outputs=receipt.outputs,
+            destination=str(destination),
+            test_result=receipt.test_result,
+            passed=receipt.passed,
+        )
+
+
+def _check_step_file(raw: bytes, step: StepFile, admitted: AdmittedStep) -> None:
+    signed = {i.name: i.artifact for i in admitted.request.inputs}.get(STEP_NAME)
+    if signed != ArtifactDigest("sha256", sha256(raw)):
+        raise Refused("step-differs", "the STEP.toml is not the one whose digest was signed")
+    step_config.check_is_of(step, admitted.request)
+
+
+def create_app(parts: BuilderParts) -> Litestar:
+    """Make the builder's HTTP shell: GET /about, POST /steps, GET /steps/<digest>."""
+    service = BuilderService(parts)
+
+    @get("/about", sync_to_thread=True)
+    def about() -> Response[bytes]:
+        return _json(service.about())
+
+    @post("/steps", status_code=202)
+    async def order(request: Request[Any, Any, Any]) -> Response[bytes]:
+        parsed = decode(await request.body(), Order, what="order")
+        return _json(await asyncio.to_thread(service.order, parsed))
+
+    @get("/steps/{job:str}", sync_to_thread=True)
+    def state(job: FromPath[str], wait_s: FromQuery[float] = 0.0) -> Response[bytes]:
+        return _json(service.state(job, wait_s=min(max(wait_s, 0.0), _WAIT_MAX_S)))
+
+    async def stop() -> None:
+        await asyncio.to_thread(service.stop)
+
+    return shell.build([about, order, state], on_startup=[service.start], on_shutdown=[stop])
+
+
+def _json(value: msgspec.Struct) -> Response[bytes]:
+    return Response(msgspec.json.encode(value), media_type="application/json")

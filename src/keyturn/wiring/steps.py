@@ -1,0 +1,133 @@
+"""From a STEP.toml to what the use cases take: the signed request, and where everything lies.
+
+`from-step:` digests are resolved here, from the receipt beside the input. A receipt is unsigned, and decides nothing: it says
+which digest the member asks for and signs. Whether a step of the log made that, `custody.verify` finds out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from keyturn.app.run_step import RECEIPT_NAME, Layout, Receipt
+from keyturn.bulk import manifest
+from keyturn.config.step import (
+    PARAMETERS_MOUNT,
+    PARAMETERS_NAME,
+    STEP_MOUNT,
+    STEP_NAME,
+    FromStep,
+    InputSource,
+    StepFile,
+)
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Unavailable, Usage
+from keyturn.formats import dsse, statement
+from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.steps import STEP_REQUEST, DeclaredInput, StepRequest
+from keyturn.trust.roster import TrustState
+
+__all__ = ["STEP_SOURCE", "declared_inputs", "layout_of", "make_request", "sign_request"]
+
+STEP_SOURCE = f"\0{STEP_NAME}"
+"""Stands for the STEP.toml as a source: its bytes are given, never read from a path."""
+
+_RECEIPT_BYTES_MAX = 1 << 20
+
+
+def declared_inputs(raw: bytes, step: StepFile, base: Path) -> tuple[DeclaredInput, ...]:
+    """Give every input of `step` (whose text is `raw`, in the directory `base`) with its digest resolved."""
+    inputs = [
+        DeclaredInput(name=i.name, digest=str(_expected(i, base)), role=i.role, check=i.check) for i in step.inputs
+    ]
+    if step.parameters is not None:
+        found = manifest.make((base / step.parameters).resolve()).identity
+        inputs.append(DeclaredInput(name=PARAMETERS_NAME, digest=str(found), role="parameters"))
+    inputs.append(DeclaredInput(name=STEP_NAME, digest=f"sha256:{sha256(raw)}", role="parameters"))
+    return tuple(inputs)
+
+
+def make_request(
+    step: StepFile,
+    inputs: tuple[DeclaredInput, ...],
+    *,
+    trust: TrustState,
+    member: str,
+    key: SoftwareKey,
+    builder: str | None,
+    criteria: str | None,
+    nonce: str,
+    now: int,
+) -> StepRequest:
+    """Say what will run; what the member is shown, and then signs."""
+    if (step.build_type == "evaluate") != (criteria is not None):
+        raise Usage(
+            "step-criteria",
+            "expected criteria for an evaluation, and for no other step",
+            hint='keyturn run STEP.toml --criteria crt-..., or `criteria = "<64 hex>"` in the STEP.toml',
+        )
+    return StepRequest(
+        lab=trust.lab,
+        nonce=nonce,
+        member=member,
+        key=key.public.keyid,
+        step=step.name,
+        build=step.build_type,
+        builder=builder,
+        command=step.command,
+        inputs=inputs,
+        outputs=tuple(o.name for o in step.outputs),
+        runtime=step.sandbox.runtime,
+        network=step.sandbox.addresses,
+        devices=step.sandbox.devices,
+        timeout_s=step.sandbox.timeout_s,
+        criteria=criteria,
+        trust_version=trust.targets_version,
+        signed_at=now,
+    )
+
+
+def sign_request(request: StepRequest, key: SoftwareKey) -> bytes:
+    """Sign `request` into the envelope that the log keeps."""
+    payload = statement.make(request, STEP_REQUEST, request.subjects)
+    return dsse.render(dsse_signing.sign(payload, key.signer()))
+
+
+def layout_of(step: StepFile) -> Layout:
+    """Give the places of `step`: what its STEP.toml says, and where the two inputs that have no table are mounted."""
+    inputs = {i.name: (i.source, i.mount) for i in step.inputs}
+    inputs[STEP_NAME] = (STEP_SOURCE, STEP_MOUNT)
+    if step.parameters is not None:
+        inputs[PARAMETERS_NAME] = (step.parameters, PARAMETERS_MOUNT)
+    return Layout(inputs=inputs, outputs={o.name: o.path for o in step.outputs})
+
+
+def _expected(source: InputSource, base: Path) -> ArtifactDigest:
+    expected = source.expected
+    if isinstance(expected, ArtifactDigest):
+        return expected
+    place = (base / source.source).resolve().parent / RECEIPT_NAME
+    outputs = _receipt_outputs(place, expected)
+    if expected.output not in outputs:
+        raise Usage("from-step", f"input `{source.name}`: step `{expected.step}` has no output `{expected.output}`")
+    return ArtifactDigest.parse(outputs[expected.output])
+
+
+def _receipt_outputs(place: Path, expected: FromStep) -> Mapping[str, str]:
+    try:
+        with place.open("rb") as file:
+            receipt = msgspec.json.decode(file.read(_RECEIPT_BYTES_MAX), type=Receipt)
+    except OSError as err:
+        raise Unavailable(
+            "from-step",
+            f"expected the receipt of step `{expected.step}` at `{place}`: {err.strerror}",
+            hint=f"run step `{expected.step}` first; `source` names one of its outputs",
+        ) from err
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
+        raise Usage("from-step", f"`{place}` is no receipt of a step: {err}") from err
+    if receipt.step != expected.step:
+        raise Usage("from-step", f"`{place}` is of step `{receipt.step}`, expected step `{expected.step}`")
+    return receipt.outputs

@@ -1,0 +1,163 @@
+"""A builder with a real sandbox, a real lab's trust and a log in memory; and a step to run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from keyturn.adapters.builder_over_http import About, Order
+from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
+from keyturn.adapters.step_files import Allowed, RuntimeMemory
+from keyturn.app.run_step import Signer
+from keyturn.bulk import manifest
+from keyturn.config import step as step_config
+from keyturn.crypto import dsse_signing
+from keyturn.formats.provenance import BuilderId
+from keyturn.service.builder_service import BuilderParts, Standing
+from keyturn.wiring.steps import declared_inputs, make_request, sign_request
+from support.labs import NOW, Lab
+
+
+def _small_runtime() -> str:
+    """The files that sh and a few tools are, as a STEP.toml lists them: quick to digest."""
+    tools = [f"/usr/bin/{t}" for t in ("sh", "cat", "ln", "touch", "chmod", "mkdir", "mkfifo", "sleep", "env", "ls")]
+    said = subprocess.run(["ldd", *tools], capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"(/\S+) \(0x", said)
+    libraries = sorted({f"/usr{path}" if not path.startswith("/usr/") else path for path in found})
+    return "[" + ", ".join(f'"{path}"' for path in (*tools, *libraries)) + "]"
+
+
+RUNTIME = _small_runtime()
+
+
+__all__ = ["RUNTIME", "Place"]
+
+
+class FixedClock:
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> int:
+        return self.time
+
+
+@dataclass
+class Place:
+    """Where a test's files are: a lab that is private, and a work directory."""
+
+    root: Path
+    lab: Lab
+    log: LogInMemory = field(default_factory=LogInMemory)
+    clock: FixedClock = field(default_factory=FixedClock)
+    standing: Standing = field(init=False)
+    nonce: int = 0
+
+    def __post_init__(self) -> None:
+        self.standing = Standing(self.lab.state)
+        self.key_file.parent.mkdir(parents=True)
+        self.key_file.write_bytes(self.lab.builder_keys["builder"].render(passphrase=None))
+        self.key_file.chmod(0o600)
+        self.work.mkdir()
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def key_file(self) -> Path:
+        return self.root / "lab" / "builder" / "key"
+
+    @property
+    def out(self) -> Path:
+        return self.work / "made"
+
+    def parts(self, **changes: Any) -> BuilderParts:
+        key = self.lab.builder_keys["builder"]
+        parts = BuilderParts(
+            about=About(
+                name="builder",
+                lab=self.lab.name,
+                key=key.public.text,
+                level=1,
+                work=(str(self.work),),
+                runtime=("/usr",),
+                queue_max=2,
+                trust_version=0,
+            ),
+            signer=Signer(
+                BuilderId(self.lab.name, "builder", "builder"), 1, lambda p: dsse_signing.sign(p, key.signer())
+            ),
+            standing=lambda: self.standing,
+            allowed=Allowed((self.work,), (Path("/usr"), Path(sys.base_prefix)), (self.root / "lab",)),
+            memory=RuntimeMemory(self.root / "lab" / "builder" / "runtime", key.sign),
+            sandbox=BubblewrapSandbox(),
+            log=self.log,
+            clock=self.clock,
+            marks=self.root / "lab" / "builder" / "ran",
+        )
+        return replace(parts, **changes)
+
+    def data(self) -> Path:
+        place = self.work / "data"
+        if not place.exists():
+            place.mkdir()
+            (place / "a.txt").write_text("hello\n")
+        return place
+
+    def step_file(
+        self, script: str = "cat /in/data/a.txt > /out/model", *, build: str = "ingest", **more: object
+    ) -> bytes:
+        """A STEP.toml that runs `script` with sh; `digest`, `source`, `check`, `runtime`, `timeout_s`, `outputs` change it."""
+        values: dict[str, object] = {
+            "digest": str(manifest.make(self.data()).identity),
+            "source": "data",
+            "check": "full",
+            "runtime": RUNTIME,
+            "timeout_s": 20,
+            "outputs": ("model",),
+            "name": "data",
+        } | more
+        outputs = "".join(f'[[outputs]]\nname = "{o}"\npath = "/out/{o}"\n' for o in values["outputs"])  # type: ignore[attr-defined]
+        return (
+            f'version = 1\nname = "first"\nbuild_type = "{build}"\ncommand = ["sh", "-c", """{script}"""]\n'
+            f'[[inputs]]\nname = "{values["name"]}"\nsource = "{values["source"]}"\ndigest = "{values["digest"]}"\n'
+            f'mount = "/in/data"\ncheck = "{values["check"]}"\n{outputs}'
+            f"[sandbox]\nruntime = {values['runtime']}\ntimeout_s = {values['timeout_s']}\n"
+        ).encode()
+
+    def order(
+        self,
+        raw: bytes,
+        *,
+        member: str = "ada",
+        builder: str | None = "builder",
+        criteria: bytes | None = None,
+        **more: Any,
+    ) -> Order:
+        self.nonce += 1
+        step = step_config.parse(raw)
+        key = self.lab.member_keys[member]
+        request = make_request(
+            step,
+            declared_inputs(raw, step, self.work),
+            trust=self.lab.state,
+            member=member,
+            key=key,
+            builder=builder,
+            criteria=more.pop("criteria_digest", None),
+            nonce=f"{self.nonce:032x}",
+            now=NOW,
+        )
+        values: dict[str, Any] = {
+            "request": sign_request(request, more.pop("key", key)),
+            "step_file": raw,
+            "base": str(self.work),
+            "destination": str(self.out),
+            "criteria": criteria,
+        }
+        return Order(**(values | more))
