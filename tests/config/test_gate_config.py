@@ -1,0 +1,58 @@
+"""gate.toml: strict, and never looser than targets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keyturn.config import gate
+from keyturn.config.gate import GateConfig
+from keyturn.errors import KeyturnError
+from keyturn.formats.uri import Uri
+
+CONFIG = GateConfig(
+    name="release",
+    resource=Uri("acme.example", "gate", "release"),
+    service="https://log.acme.example",
+    pinned_root="1" * 64,
+    log_age_max_s=600,
+    witnesses_min=2,
+    models=("/srv/models",),
+)
+
+
+@pytest.mark.parametrize(
+    "value", [CONFIG, replace(CONFIG, service=None, log_age_max_s=None, witnesses_min=None, models=())]
+)
+def test_a_gate_config_reads_back_as_it_was(value: GateConfig) -> None:
+    assert gate.parse(gate.render(value)) == value
+
+
+def test_it_only_tightens() -> None:
+    assert (CONFIG.log_age_max(3600), CONFIG.log_age_max(60)) == (600, 60)
+    assert (CONFIG.witnesses_needed(1), CONFIG.witnesses_needed(3)) == (2, 3)
+    loose = replace(CONFIG, log_age_max_s=None, witnesses_min=None)
+    assert (loose.log_age_max(60), loose.witnesses_needed(3)) == (60, 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param('mode = "enforce"', 'mode = "observe"', id="a release gate that only observes"),
+        pytest.param("version = 1", "version = 2", id="another version"),
+        pytest.param('kind = "release"', 'kind = "host"', id="another kind"),
+        pytest.param("/gate/release", "/gate/other", id="another gate's resource"),
+        pytest.param("/gate/release", "/host/release", id="no gate"),
+        pytest.param("witnesses_min = 2", "witnesses_min = 0", id="no witnesses"),
+        pytest.param("log_age_max_s = 600", "log_age_max_s = 0", id="no age"),
+        pytest.param('"/srv/models"', '"models"', id="a relative directory"),
+        pytest.param("version = 1", "version = 1\nextra = 1", id="an unknown key"),
+        pytest.param('pinned_root = "1', 'pinned_root = "x', id="a pin that is no digest"),
+    ],
+)
+def test_another_file_is_refused(old: str, new: str) -> None:
+    text = gate.render(CONFIG).decode()
+    assert old in text
+    with pytest.raises(KeyturnError):
+        gate.parse(text.replace(old, new, 1).encode())
