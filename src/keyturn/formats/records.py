@@ -25,7 +25,7 @@ from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.statement import Statement
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 
-__all__ = ["PROVENANCE", "RELEASE", "TEST_RESULT", "VSA", "Record", "leaf_of", "parse", "record_id"]
+__all__ = ["PROVENANCE", "RELEASE", "TEST_RESULT", "VSA", "Record", "leaf_of", "leaf_of_record", "parse", "record_id"]
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
 VSA = "https://slsa.dev/verification_summary/v1"
@@ -89,12 +89,16 @@ def leaf_of(raw: bytes) -> Leaf:
     if foreign is not None:
         digests = statement.subject_digests(envelope.payload)
         return _leaf(foreign, raw, envelope, tuple(str(digest) for digest in digests), None)
-    record = parse(raw)
-    rule = _OWN[predicate_type]
+    return leaf_of_record(parse(raw), raw)
+
+
+def leaf_of_record(record: Record, raw: bytes) -> Leaf:
+    """Compute the leaf of a record of ours that the caller has just parsed from `raw`."""
+    rule = _OWN[record.statement.predicate_type]
     tags = rule.about(record.statement.predicate)
     if record.kind in ("req", "crt", "stp"):
         tags += tuple(str(subject.digest.artifact) for subject in record.statement.subject)
-    return _leaf(record.kind, raw, envelope, tags, rule.until(record.statement.predicate))
+    return _leaf(record.kind, raw, record.envelope, tags, rule.until(record.statement.predicate))
 
 
 def _leaf(kind: Kind, raw: bytes, envelope: Envelope, tags: tuple[str, ...], until: int | None) -> Leaf:
