@@ -7,6 +7,7 @@ from keyturn.errors import Refused
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256
 from keyturn.formats.enrolment import Acceptance, acceptance_payload, parse_acceptance, parse_invitation
+from keyturn.formats.text import check_free_text
 from keyturn.ports import Clock, Entropy, KeyStore
 
 __all__ = ["accept_invitation"]
@@ -23,6 +24,7 @@ def accept_invitation(raw: bytes, *, name: str, keys: KeyStore, clock: Clock, en
         raise Refused(
             "invitation-expired", f"the invitation for `{invitation.member}` is over", hint="ask for a new one"
         )
+    check_free_text(name, what="name", size_bytes_max=200)  # before any key is made
     member = keys.create("member") if invitation.kind != "custodian" else None
     trust = keys.create("trust") if invitation.signs_trust else None
     payload = acceptance_payload(

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from keyturn.errors import Refused, Usage
+from keyturn.formats.text import Name, check_free_text
 from keyturn.formats.uri import Uri
 from keyturn.ports import KeyStore, TrustStore
 from keyturn.trust.draft import Draft, RootDraft
@@ -72,6 +75,9 @@ def found_lab(
             "in production the keys of gates and builders are made by their operators, not here",
             hint="add their public keys to trust/draft",
         )
+    check_free_text(founding.founder_name, what="name", size_bytes_max=200)
+    for name in (*founding.groups, *founding.witnesses, *founding.gates):
+        _check_name(name)
     member, trust = person.create("member"), person.create("trust")
     operator = LOCAL_OPERATOR if founding.profile == "demo" else "service"
     # A production witness has an operator of its own, who replaces this key: until then `propose` refuses by name.
@@ -121,3 +127,11 @@ def found_lab(
     )
     store.write_draft(draft.render())
     return draft
+
+
+def _check_name(name: str) -> None:
+    # A witness's or gate's name becomes a directory: it is checked before anything is made.
+    try:
+        msgspec.convert(name, Name)
+    except msgspec.ValidationError as err:
+        raise Usage("name-invalid", f"expected a name of a-z, 0-9, `.`, `_`, `-`, got `{name[:80]}`") from err

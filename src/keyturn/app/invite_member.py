@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyturn.errors import Refused
+from keyturn.errors import Malformed, Refused, Usage
 from keyturn.formats.enrolment import Invitation, InviteeKind, parse_invitation, render_invitation
 from keyturn.ports import Clock, Entropy, TrustStore
 from keyturn.trust.draft import Draft
@@ -31,8 +31,8 @@ def invite_member(
         known = draft.contents.roster.members.get(human)
         if known is None or known.kind != "human":
             raise Refused("member-responsible", f"`{human}`, responsible for `{member}`, is no human in the draft")
-    raw = render_invitation(
-        Invitation(
+    try:
+        invitation = Invitation(
             lab=draft.root.lab,
             nonce=entropy.nonce(),
             member=member,
@@ -42,8 +42,10 @@ def invite_member(
             signs_trust=signs_trust,
             until=clock.now() + INVITATION_LIFETIME_S,
         )
-    )
-    # Constructors do not check patterns; the parser does, so nothing is handed out that the invitee could not read.
-    parse_invitation(raw)
+        # Constructors do not check patterns; the parser does, so nothing is handed out that the invitee could not read.
+        raw = render_invitation(invitation)
+        parse_invitation(raw)
+    except (ValueError, Malformed) as err:
+        raise Usage("invitation-invalid", f"no invitation for `{member[:80]}`: {str(err)[:200]}") from err
     store.add_invitation(raw)
     return raw

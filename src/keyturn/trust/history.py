@@ -81,7 +81,10 @@ class TrustHistory:
         root = parse_root(root_json)
         if root.version != 1:
             raise Refused("trust-root-first", f"expected the lab's first root, got version {root.version}")
-        require_threshold(root_json, by=root, role="root", code="trust-founding")
+        try:
+            require_threshold(root_json, by=root, role="root")
+        except Refused as err:
+            raise Refused("trust-founding", f"the lab is founding: {err.message}", hint=err.hint) from err
         return cls(root_sha256=digest, root=root, links=(_root_link(root),))
 
     @property
@@ -107,7 +110,10 @@ class TrustHistory:
                 hint="`keyturn trust sign` by each founder, then `keyturn trust publish`",
             )
         # A root that removed a signer closes every gate until the people that it names have signed targets again.
-        require_threshold(self.targets.raw, by=self.root, role="targets", code="trust-targets-unsigned")
+        try:
+            require_threshold(self.targets.raw, by=self.root, role="targets")
+        except Refused as err:
+            raise Refused("trust-targets-unsigned", err.message, hint="keyturn trust propose, sign, publish") from err
         return self.states[-1]
 
     def current(self, *, now: int) -> TrustState:

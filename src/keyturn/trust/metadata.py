@@ -229,13 +229,13 @@ def signed_sha256(raw: bytes) -> Sha256:
     return sha256(metadata.signed_bytes)
 
 
-def require_threshold(raw: bytes, *, by: RootMetadata, role: SigningRole, code: str = "trust-threshold") -> None:
+def require_threshold(raw: bytes, *, by: RootMetadata, role: SigningRole) -> None:
     """Check that enough distinct humans of root `by` signed `raw`, or raise `Refused`."""
     needed = by.threshold if role == "root" else by.targets_threshold
     signed = signers(raw, by=by, role=role)
     if len(signed) < needed:
         raise Refused(
-            code,
+            "trust-threshold",
             f"{role}: expected signatures of {needed} humans of root version {by.version}, "
             f"got {len(signed)} ({', '.join(sorted(signed)) or 'nobody'})",
             hint="`keyturn trust show`, then `keyturn trust sign`",

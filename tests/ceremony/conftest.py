@@ -1,0 +1,146 @@
+"""A lab that people found on a disk, step by step, through the use cases: what the tests of the ceremony share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from keyturn.adapters.key_files import KeyFiles
+from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.trust_on_disk import TrustOnDisk
+from keyturn.app.accept_invitation import accept_invitation
+from keyturn.app.enrol_member import enrol_member
+from keyturn.app.found_lab import Founding, found_lab
+from keyturn.app.invite_member import invite_member
+from keyturn.app.propose_trust import propose_trust
+from keyturn.app.publish_trust import Published, publish_trust
+from keyturn.app.show_trust import show_trust
+from keyturn.app.sign_trust import Signed, sign_trust
+from keyturn.formats.enrolment import InviteeKind
+
+FOUNDED = 1_790_000_000
+
+
+@dataclass
+class SetClock:
+    """`ports.Clock` that a test sets."""
+
+    at: int = FOUNDED
+
+    def now(self) -> int:
+        return self.at
+
+
+@dataclass
+class CountingEntropy:
+    """`ports.Entropy` that gives a new nonce each time, and the same ones in each test."""
+
+    count: int = 0
+
+    def nonce(self) -> str:
+        self.count += 1
+        return f"{self.count:032x}"
+
+
+@dataclass
+class Ceremony:
+    """The directories, and what each person does."""
+
+    directory: Path
+    clock: SetClock = field(default_factory=SetClock)
+    entropy: CountingEntropy = field(default_factory=CountingEntropy)
+    log: LogInMemory = field(default_factory=LogInMemory)
+
+    @property
+    def trust(self) -> Path:
+        return self.directory / "lab" / "trust"
+
+    @property
+    def store(self) -> TrustOnDisk:
+        return TrustOnDisk(self.trust)
+
+    @property
+    def lab_keys(self) -> KeyFiles:
+        return KeyFiles(lambda name: self.directory / "lab" / "keys" / name, passphrase=None)
+
+    def home(self, member: str) -> KeyFiles:
+        return KeyFiles(lambda name: self.directory / "homes" / member / f"{name}.pem", passphrase=None)
+
+    def found(self, *, groups: tuple[str, ...] = ("releasers",)) -> None:
+        founding = Founding(
+            lab="acme.example",
+            profile="demo",
+            founder="ada",
+            founder_name="Ada",
+            groups=groups,
+            witnesses=("north",),
+            gates=("release",),
+            builder=True,
+        )
+        found_lab(founding, store=self.store, person=self.home("ada"), lab_keys=self.lab_keys)
+
+    def invite(
+        self,
+        member: str,
+        *,
+        kind: InviteeKind = "human",
+        responsible: tuple[str, ...] = (),
+        groups: tuple[str, ...] = (),
+        signs_trust: bool = True,
+    ) -> bytes:
+        return invite_member(
+            member=member,
+            kind=kind,
+            responsible=responsible,
+            groups=groups,
+            signs_trust=signs_trust,
+            store=self.store,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+
+    def accept(self, invitation: bytes, member: str) -> bytes:
+        return accept_invitation(
+            invitation, name=member.title(), keys=self.home(member), clock=self.clock, entropy=self.entropy
+        )
+
+    def enrol(self, acceptance: bytes) -> None:
+        enrol_member(acceptance, store=self.store, clock=self.clock)
+
+    def join(self, member: str, *, groups: tuple[str, ...] = ()) -> None:
+        self.enrol(self.accept(self.invite(member, groups=groups), member))
+
+    def propose(self, *, renew: bool = False, replace: bool = False) -> None:
+        propose_trust(renew=renew, replace=replace, store=self.store, clock=self.clock)
+
+    def sign(self, member: str) -> Signed:
+        shown = tuple(version.digest for version in show_trust(store=self.store).versions)
+        return sign_trust(self.home(member).read("trust"), shown=shown, store=self.store)
+
+    def publish(self) -> Published:
+        return publish_trust(store=self.store, log=self.log, online=self.lab_keys.read("online"), clock=self.clock)
+
+    def edit(self, name: str, change: Callable[[str], str]) -> None:
+        path = self.trust / "draft" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(change(path.read_text() if path.exists() else ""))
+
+
+@pytest.fixture
+def ceremony(tmp_path: Path) -> Ceremony:
+    return Ceremony(tmp_path)
+
+
+@pytest.fixture
+def founded(ceremony: Ceremony) -> Ceremony:
+    """Ada and bob have founded the lab: root and targets version 1 are published."""
+    ceremony.found()
+    ceremony.join("bob", groups=("releasers",))
+    ceremony.propose()
+    ceremony.sign("ada")
+    ceremony.sign("bob")
+    ceremony.publish()
+    return ceremony

@@ -1,0 +1,485 @@
+"""The ceremony: found, invite, accept, propose, show, sign, publish; and what each step refuses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from keyturn.adapters.trust_on_disk import TrustOnDisk
+from keyturn.app.accept_invitation import accept_invitation
+from keyturn.app.enrol_member import enrol_member
+from keyturn.app.found_lab import Founding, found_lab
+from keyturn.app.lab_trust import read_history
+from keyturn.app.publish_trust import publish_trust
+from keyturn.app.show_trust import show_trust
+from keyturn.app.sign_trust import sign_trust
+from keyturn.app.trust_log import trust_log
+from keyturn.crypto.dsse_signing import sign
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Usage
+from keyturn.formats import dsse, trust_version
+from keyturn.formats.enrolment import acceptance_payload, parse_acceptance, parse_invitation
+from keyturn.trust.draft import propose
+from keyturn.trust.metadata import signed_sha256
+
+from .conftest import FOUNDED, Ceremony
+
+DAY_S = 86_400
+
+
+def _code(error: pytest.ExceptionInfo[KeyturnError]) -> str:
+    return error.value.code
+
+
+def test_two_people_found_a_lab(founded: Ceremony) -> None:
+    history = read_history(founded.store, pinned_sha256=None)
+    assert history is not None
+    state = history.current(now=FOUNDED)
+    assert state.publishers == {"ada", "bob"}
+    assert state.roster.members_of("releasers") == {"ada", "bob"}
+    assert [
+        trust_version.parse(founded.log.envelope(leaf.envelope)).role for leaf in founded.log.of_kinds(("rot", "tgt"))
+    ] == [
+        "root",
+        "targets",
+    ]
+
+
+def test_until_a_second_human_has_signed_a_lab_is_founding_and_publishes_nothing(ceremony: Ceremony) -> None:
+    ceremony.found()
+    with pytest.raises(Refused) as alone:
+        ceremony.propose()
+    assert _code(alone) == "trust-threshold-unreachable"
+    ceremony.join("bob")
+    ceremony.propose()
+    ceremony.sign("ada")
+    ceremony.sign("ada")
+    with pytest.raises(Refused) as once:
+        ceremony.publish()
+    assert _code(once) == "trust-founding"
+    assert ceremony.store.versions() == ()
+    assert not (ceremony.trust / "metadata").exists()
+    with pytest.raises(Refused, match="trust-founding"):
+        trust_log(pinned_sha256=None, store=ceremony.store, clock=ceremony.clock)
+
+
+def test_a_lab_is_founded_once(founded: Ceremony) -> None:
+    with pytest.raises(Refused, match="lab-exists"):
+        founded.found()
+
+
+def test_production_is_founded_with_witnesses_and_no_keys_of_others(ceremony: Ceremony) -> None:
+    def found(*, witnesses: tuple[str, ...], gates: tuple[str, ...]) -> None:
+        found_lab(
+            Founding("acme.example", "production", "ada", "Ada", (), witnesses, gates, builder=False),
+            store=ceremony.store,
+            person=ceremony.home("ada"),
+            lab_keys=ceremony.lab_keys,
+        )
+
+    with pytest.raises(Usage, match="witness-none"):
+        found(witnesses=(), gates=())
+    with pytest.raises(Usage, match="production-local-keys"):
+        found(witnesses=("north",), gates=("release",))
+    with pytest.raises(Usage, match="name-invalid"):
+        found(witnesses=("../../north",), gates=())
+    assert not (ceremony.directory / "homes").exists()
+    found(witnesses=("north", "south", "west"), gates=())
+    ceremony.join("bob")
+    ceremony.enrol(ceremony.accept(ceremony.invite("vault", kind="custodian"), "vault"))
+    with pytest.raises(Refused, match="production-witness-operator"):
+        ceremony.propose()
+    ceremony.edit("log.toml", lambda text: text.replace('operator = "service"', 'operator = "it"', 1))
+    for name in ("north", "south", "west"):
+        ceremony.edit(
+            "log.toml", lambda text, name=name: text.replace('operator = "service"', f'operator = "{name}"', 1)
+        )
+    ceremony.propose()
+    ceremony.sign("ada")
+    with pytest.raises(Refused, match="trust-founding"):
+        ceremony.publish()
+    ceremony.sign("vault")
+    with pytest.raises(Refused, match="trust-threshold"):
+        ceremony.publish()
+    ceremony.sign("bob")
+    ceremony.publish()
+    history = read_history(ceremony.store, pinned_sha256=None)
+    assert history is not None
+    assert "vault" not in history.newest.roster.members
+    assert [holder.human for holder in history.root.holders if holder.recovery] == ["vault"]
+
+
+def test_an_agent_joins_with_a_member_key_and_nothing_else(ceremony: Ceremony) -> None:
+    ceremony.found()
+    ceremony.enrol(
+        ceremony.accept(
+            ceremony.invite("ada+coder", kind="agent", responsible=("ada",), groups=("coders",), signs_trust=False),
+            "coder",
+        )
+    )
+    assert b"ada+coder" in ceremony.store.draft()["roster.toml"]
+    assert b"ada+coder" not in ceremony.store.draft()["root.toml"]
+
+
+def test_an_invitation_must_make_sense(ceremony: Ceremony) -> None:
+    ceremony.found()
+    for kwargs, code in (
+        ({"member": "ada"}, "member-id-taken"),
+        ({"member": "bot", "kind": "agent", "responsible": ("eve",), "signs_trust": False}, "member-responsible"),
+        ({"member": "bot", "kind": "agent", "signs_trust": False}, "invitation-invalid"),
+        ({"member": "bot", "kind": "agent", "responsible": ("ada",)}, "invitation-invalid"),
+        ({"member": "Bob"}, "invitation-invalid"),
+        ({"member": "bob", "responsible": ("ada",)}, "invitation-invalid"),
+        ({"member": "vault", "kind": "custodian", "groups": ("releasers",)}, "invitation-invalid"),
+    ):
+        with pytest.raises(KeyturnError) as caught:
+            ceremony.invite(**kwargs)  # type: ignore[arg-type]
+        assert _code(caught) == code
+
+
+def test_an_invitation_ends(ceremony: Ceremony) -> None:
+    ceremony.found()
+    invitation = ceremony.invite("bob")
+    acceptance = ceremony.accept(invitation, "bob")
+    ceremony.clock.at += 7 * DAY_S
+    with pytest.raises(Refused, match="invitation-expired"):
+        ceremony.accept(invitation, "bob2")
+    assert not (ceremony.directory / "homes" / "bob2").exists()
+    with pytest.raises(Refused, match="invitation-expired"):
+        ceremony.enrol(acceptance)
+
+
+def test_an_acceptance_is_signed_by_every_key_that_it_enrols(ceremony: Ceremony) -> None:
+    ceremony.found()
+    envelope = dsse.parse_own(ceremony.accept(ceremony.invite("bob"), "bob"))
+    one = dsse.Envelope(
+        payload_type=envelope.payload_type, payload=envelope.payload, signatures=envelope.signatures[:1]
+    )
+    with pytest.raises(Refused, match="signature-missing"):
+        ceremony.enrol(dsse.render(one))
+    broken = msgspec.structs.replace(envelope.signatures[1], sig=bytes(64))
+    forged = msgspec.structs.replace(envelope, signatures=(envelope.signatures[0], broken))
+    with pytest.raises(Refused, match="signature-invalid"):
+        ceremony.enrol(dsse.render(forged))
+    assert b"bob" not in ceremony.store.draft()["roster.toml"]
+
+
+def _accepted(ceremony: Ceremony, acceptance: bytes, **changes: object) -> bytes:
+    value = parse_acceptance(dsse.parse_own(acceptance).payload)
+    keys = [ceremony.home("bob").read(name).signer() for name in ("member", "trust")]
+    changed = msgspec.structs.replace(value, **changes)
+    if changed.trust_key is None:
+        keys = keys[:1]
+    return dsse.render(sign(acceptance_payload(changed), *keys))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        pytest.param({"member": "eve"}, "acceptance-other", id="as somebody else"),
+        pytest.param({"lab": "other.example"}, "acceptance-other", id="into another lab"),
+        pytest.param({"invitation": "0" * 64}, "invitation-unknown", id="of an invitation that was never made"),
+        pytest.param({"trust_key": None}, "acceptance-keys", id="with fewer keys than asked for"),
+    ],
+)
+def test_an_acceptance_answers_its_own_invitation(ceremony: Ceremony, changes: dict[str, object], code: str) -> None:
+    ceremony.found()
+    acceptance = ceremony.accept(ceremony.invite("bob"), "bob")
+    with pytest.raises(Refused) as caught:
+        ceremony.enrol(_accepted(ceremony, acceptance, **changes))
+    assert _code(caught) == code
+
+
+def test_an_acceptance_twice_changes_nothing_and_a_second_one_with_other_keys_is_refused(ceremony: Ceremony) -> None:
+    ceremony.found()
+    invitation = ceremony.invite("bob", groups=("new-group",))
+    acceptance = ceremony.accept(invitation, "bob")
+    ceremony.enrol(acceptance)
+    before = ceremony.store.draft()
+    ceremony.enrol(acceptance)
+    assert ceremony.store.draft() == before
+    with pytest.raises(Refused, match="member-id-taken"):
+        ceremony.enrol(ceremony.accept(invitation, "eve-as-bob"))
+    agent = ceremony.invite("helper", kind="agent", responsible=("ada",), signs_trust=False)
+    ceremony.enrol(ceremony.accept(agent, "helper"))
+    with pytest.raises(Refused, match="member-id-taken"):
+        ceremony.enrol(ceremony.accept(agent, "another-helper"))
+
+
+def test_enrolling_keeps_comments_in_the_files_that_it_does_not_change(ceremony: Ceremony) -> None:
+    ceremony.found()
+    ceremony.edit("resources.toml", lambda text: text + "# what we have\n")
+    ceremony.join("bob")
+    assert b"# what we have" in ceremony.store.draft()["resources.toml"]
+
+
+def test_a_home_is_never_given_to_a_second_member(ceremony: Ceremony) -> None:
+    ceremony.found()
+    invitation = ceremony.invite("bob")
+    with pytest.raises(Refused, match="key-exists"):
+        ceremony.accept(invitation, "ada")
+
+
+def test_what_is_shown_is_the_whole_change(founded: Ceremony) -> None:
+    founded.edit(
+        "resources.toml", lambda _: 'version = 1\n[[resources]]\nuri = "keyturn://acme.example/model/aurora"\n'
+    )
+    founded.propose()
+    shown = show_trust(store=founded.store)
+    (version,) = shown.versions
+    assert {change.path for change in version.changes} == {"resources.toml"}
+    lines = next(change.lines for change in version.changes if change.path == "resources.toml")
+    assert '+uri = "keyturn://acme.example/model/aurora"' in lines
+    assert "-resources = []" in lines
+    assert " version = 1" in lines
+    assert version.needs == (("root version 1", 2),)
+
+
+def test_a_new_root_is_shown_as_what_it_says(founded: Ceremony) -> None:
+    founded.join("cyd")
+    founded.propose()
+    root, targets = show_trust(store=founded.store).versions
+    lines = root.changes[0].lines
+    cyd = founded.home("cyd").read("trust").public.keyid
+    assert f"+cyd holds {cyd} for root and targets" in lines
+    assert "-version 1" in lines
+    assert root.needs == (("root version 1", 2), ("root version 2", 2))
+    assert targets.role == "targets"
+    founded.sign("ada")
+    founded.sign("cyd")
+    assert show_trust(store=founded.store).versions[0].needs == (("root version 1", 1), ("root version 2", 0))
+    with pytest.raises(Refused, match="trust-threshold"):
+        founded.publish()
+    founded.sign("bob")
+    assert founded.publish().versions == (("root", 2), ("targets", 2))
+
+
+def test_an_outgoing_signer_signs_the_root_that_replaces_him(founded: Ceremony) -> None:
+    founded.join("cyd")
+    founded.edit("root.toml", lambda text: _without_holder(text, "bob"))
+    founded.propose()
+    assert founded.sign("bob").versions[0][:2] == ("root", 2)
+    assert len(founded.sign("cyd").versions) == 2
+    founded.sign("ada")
+    founded.publish()
+    history = read_history(founded.store, pinned_sha256=None)
+    assert history is not None
+    assert history.newest.publishers == {"ada", "cyd"}
+
+
+def _without_holder(text: str, human: str) -> str:
+    head, *holders = text.split("[[holders]]\n")
+    return head + "".join("[[holders]]\n" + h for h in holders if f'human = "{human}"' not in h)
+
+
+def test_nothing_is_signed_that_was_not_shown(founded: Ceremony) -> None:
+    founded.edit("limits.toml", lambda text: text.replace("3600", "1800"))
+    founded.propose()
+    shown = tuple(version.digest for version in show_trust(store=founded.store).versions)
+    founded.edit("limits.toml", lambda text: text.replace("1800", "900"))
+    founded.propose()
+    key = founded.home("ada").read("trust")
+    with pytest.raises(Refused, match="trust-not-shown"):
+        sign_trust(key, shown=shown, store=founded.store)
+    with pytest.raises(Refused, match="trust-not-shown"):
+        sign_trust(key, shown=(), store=founded.store)
+
+
+def test_a_key_that_counts_for_nothing_signs_nothing(founded: Ceremony) -> None:
+    founded.propose(renew=True)
+    shown = tuple(version.digest for version in show_trust(store=founded.store).versions)
+    for key in (SoftwareKey.generate(), founded.home("ada").read("member"), founded.lab_keys.read("online")):
+        with pytest.raises(Refused, match="trust-key-unknown"):
+            sign_trust(key, shown=shown, store=founded.store)
+
+
+def test_a_proposal_with_signatures_is_not_replaced_by_accident(founded: Ceremony) -> None:
+    founded.edit("limits.toml", lambda text: text.replace("3600", "1800"))
+    founded.propose()
+    founded.propose()
+    founded.sign("ada")
+    with pytest.raises(Refused, match="trust-staged"):
+        founded.propose()
+    founded.propose(replace=True)
+    assert show_trust(store=founded.store).versions[0].signed_by == frozenset()
+
+
+def test_nothing_to_propose_nothing_to_show_nothing_to_publish(founded: Ceremony) -> None:
+    for step, code in (
+        (founded.propose, "trust-nothing-to-propose"),
+        (lambda: show_trust(store=founded.store), "trust-nothing-staged"),
+        (founded.publish, "trust-nothing-staged"),
+    ):
+        with pytest.raises(Refused) as caught:
+            step()
+        assert _code(caught) == code
+
+
+def test_lab_and_profile_cannot_be_edited(founded: Ceremony) -> None:
+    founded.edit("root.toml", lambda text: text.replace('profile = "demo"', 'profile = "production"'))
+    with pytest.raises(Refused, match="trust-profile-changed"):
+        founded.propose()
+
+
+def test_a_policy_that_nobody_can_use_is_not_proposed(founded: Ceremony) -> None:
+    founded.edit("policy/release.cedar", lambda _: "permit (principal, action, resource);")
+    with pytest.raises(KeyturnError):
+        founded.propose()
+    assert founded.store.staged() == ()
+
+
+def test_a_staged_policy_that_was_not_checked_is_not_published(founded: Ceremony) -> None:
+    founded.edit("policy/release.cedar", lambda _: "permit (principal, action, resource);")
+    versions = propose(founded.store.draft(), read_history(founded.store, pinned_sha256=None), now=FOUNDED, renew=False)
+    founded.store.swap_staged((), [trust_version.render(version) for version in versions])
+    shown = tuple(signed_sha256(version.metadata) for version in versions)
+    for member in ("ada", "bob"):
+        sign_trust(founded.home(member).read("trust"), shown=shown, store=founded.store)
+    before = founded.store.versions()
+    with pytest.raises(KeyturnError):
+        founded.publish()
+    assert founded.store.versions() == before
+
+
+def test_staged_bytes_that_contradict_themselves_are_not_shown(founded: Ceremony) -> None:
+    founded.edit("limits.toml", lambda text: text.replace("3600", "1800"))
+    founded.propose()
+    staged = founded.store.staged()
+    version = trust_version.parse(staged[0])
+    files = dict(version.files) | {"policy/evil.cedar": b"permit(principal, action, resource);"}
+    changed = msgspec.structs.replace(version, files=tuple(sorted(files.items())))
+    founded.store.swap_staged(staged, (trust_version.render(changed),))
+    with pytest.raises(Malformed, match="targets-file-hash"):
+        show_trust(store=founded.store)
+
+
+def test_targets_are_not_shown_without_a_root(founded: Ceremony, tmp_path: Path) -> None:
+    store = TrustOnDisk(tmp_path / "other")
+    store.swap_staged((), (founded.store.versions()[1],))
+    with pytest.raises(Refused, match="trust-founding"):
+        show_trust(store=store)
+    store.add_version(1, founded.store.versions()[1])
+    with pytest.raises(Malformed, match="trust-root-first"):
+        read_history(store, pinned_sha256=None)
+
+
+def test_renewal_gives_new_dates_and_warnings_come_a_third_before_the_end(founded: Ceremony) -> None:
+    def warnings() -> tuple[str, ...]:
+        return trust_log(pinned_sha256=None, store=founded.store, clock=founded.clock).warnings
+
+    founded.clock.at = FOUNDED + 60 * DAY_S
+    assert warnings() == ()
+    founded.clock.at += 1
+    assert warnings() == ("targets version 1 expires in 29 days: propose --renew, sign, publish",)
+    founded.clock.at = FOUNDED + 90 * DAY_S
+    assert warnings() == ("targets version 1 has expired: every gate is closed",)
+    founded.propose(renew=True)
+    founded.sign("ada")
+    founded.sign("bob")
+    founded.publish()
+    assert warnings() == ()
+
+
+def test_a_pinned_root_is_the_only_one_that_is_read(founded: Ceremony) -> None:
+    log = trust_log(pinned_sha256=None, store=founded.store, clock=founded.clock)
+    assert trust_log(pinned_sha256=log.root_sha256, store=founded.store, clock=founded.clock) == log
+    with pytest.raises(Refused, match="trust-root-not-pinned"):
+        trust_log(pinned_sha256="0" * 64, store=founded.store, clock=founded.clock)
+
+
+class PowerCut(Exception):  # noqa: N818
+    """The machine stopped here."""
+
+
+class CutStore(TrustOnDisk):
+    """A store whose machine stops before its n-th write."""
+
+    def __init__(self, directory: Path, writes: int) -> None:
+        super().__init__(directory)
+        self._left = writes
+
+    def _write(self, path: Path, content: bytes) -> None:
+        if self._left == 0:
+            raise PowerCut
+        self._left -= 1
+        super()._write(path, content)
+
+
+def test_a_crash_at_any_write_of_publish_leaves_what_the_same_command_finishes(founded: Ceremony) -> None:
+    number = 1
+    for cut in range(60):
+        if not founded.store.staged():
+            number += 1
+            founded.clock.at += 1
+            founded.propose(renew=True)
+            founded.sign("ada")
+            founded.sign("bob")
+        try:
+            publish_trust(
+                store=CutStore(founded.trust, cut),
+                log=founded.log,
+                online=founded.lab_keys.read("online"),
+                clock=founded.clock,
+            )
+            break
+        except PowerCut:
+            history = read_history(founded.store, pinned_sha256=None)  # what lies there is always a valid history
+            assert history is not None
+    else:
+        pytest.fail("publish never finished")
+    assert cut > 10
+    history = read_history(founded.store, pinned_sha256=None)
+    assert history is not None
+    assert history.newest.targets_version == history.root.version == 2
+    assert founded.store.staged() == ()
+    assert len(founded.log.of_kinds(("rot", "tgt"))) == 4
+
+
+def test_two_people_who_publish_at_once_do_not_fork(founded: Ceremony) -> None:
+    founded.propose(renew=True)
+    with pytest.raises(Conflict, match="trust-published-meanwhile"):
+        founded.store.add_version(2, founded.store.staged()[0])
+    with pytest.raises(Conflict, match="trust-published-meanwhile"):
+        founded.store.add_version(9, founded.store.staged()[0])
+    with pytest.raises(Conflict, match="trust-staged-meanwhile"):
+        founded.store.swap_staged((), ())
+    founded.store.add_version(2, founded.store.versions()[1])
+
+
+def test_names_are_checked_when_accepting(ceremony: Ceremony) -> None:
+    ceremony.found()
+    with pytest.raises(Malformed):
+        accept_invitation(
+            ceremony.invite("bob"),
+            name="Bob \x1b[2J",
+            keys=ceremony.home("bob"),
+            clock=ceremony.clock,
+            entropy=ceremony.entropy,
+        )
+    assert not (ceremony.directory / "homes" / "bob").exists()
+    with pytest.raises(Malformed):
+        enrol_member(b"{}", store=ceremony.store, clock=ceremony.clock)
+    with pytest.raises(Malformed):
+        parse_invitation(b"{}")
+
+
+def test_a_draft_is_plain_files_and_nothing_else(founded: Ceremony) -> None:
+    draft = founded.trust / "draft"
+    (draft / ".roster.toml.swp").write_text("an editor's own")
+    founded.store.draft()
+    (draft / "notes.md").write_text("mine")
+    with pytest.raises(Malformed, match="targets-file-unknown"):
+        founded.propose()
+    (draft / "notes.md").unlink()
+    (draft / "roster.toml").rename(draft.parent / "elsewhere")
+    os.symlink(draft.parent / "elsewhere", draft / "roster.toml")
+    with pytest.raises(Malformed, match="draft-no-file"):
+        founded.propose()
+    (draft / "roster.toml").unlink()
+    with pytest.raises(Malformed, match="targets-file-missing"):
+        founded.propose()
+    with pytest.raises(Malformed, match="targets-file-unknown"):
+        founded.store.write_draft({"../../x": b""})
