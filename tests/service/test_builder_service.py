@@ -18,7 +18,7 @@ from litestar.testing import TestClient
 from keyturn.adapters.builder_over_http import JobState, Order
 from keyturn.bulk import manifest
 from keyturn.crypto import dsse_signing
-from keyturn.errors import Conflict, KeyturnError, Unavailable
+from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.formats import dsse, provenance, statement, test_result
 from keyturn.formats.digest import Sha256, parse_sha256
 from keyturn.formats.steps import EVALUATION_CRITERIA, DeclaredInput, EvaluationCriteria
@@ -253,15 +253,16 @@ def test_a_signature_that_does_not_verify_is_refused(place: Any) -> None:
     refused(place, msgspec.structs.replace(order, request=forged), "signature-invalid")
 
 
-def test_a_suspended_member_is_refused(place: Any) -> None:
-    place.standing = replace(place.standing, suspended_members=frozenset({"ada"}))
-    refused(place, place.order(place.step_file()), "step-member-suspended")
+@pytest.mark.parametrize("what", ["member", "key"])
+def test_a_suspended_member_or_key_is_refused(place: Any, what: str) -> None:
+    ada = ("ada", place.lab.member_keys["ada"].public.keyid)
 
+    def require_unsuspended(member: str, keyid: str) -> None:
+        if (member, keyid) == ada:
+            raise Refused("suspended", f"{what} is suspended")
 
-def test_a_suspended_key_is_refused(place: Any) -> None:
-    keyid = place.lab.member_keys["ada"].public.keyid
-    place.standing = replace(place.standing, suspended_keys=frozenset({keyid}))
-    refused(place, place.order(place.step_file()), "step-member-suspended")
+    place.standing = replace(place.standing, require_unsuspended=require_unsuspended)
+    refused(place, place.order(place.step_file()), "suspended")
 
 
 @pytest.mark.parametrize("builder", [None, "other"])

@@ -18,7 +18,8 @@ from keyturn.bulk import manifest
 from keyturn.config import step as step_config
 from keyturn.crypto import dsse_signing
 from keyturn.formats.provenance import BuilderId
-from keyturn.service.builder_service import BuilderParts, Standing
+from keyturn.service.builder_service import BuilderParts
+from keyturn.wiring.builder_view import Standing
 from keyturn.wiring.steps import declared_inputs, make_request, sign_request
 from support.labs import NOW, Lab
 
@@ -58,7 +59,7 @@ class Place:
     nonce: int = 0
 
     def __post_init__(self) -> None:
-        self.standing = Standing(self.lab.state)
+        self.standing = Standing(self.lab.state, lambda member, keyid: None)
         self.key_file.parent.mkdir(parents=True)
         self.key_file.write_bytes(self.lab.builder_keys["builder"].render(passphrase=None))
         self.key_file.chmod(0o600)

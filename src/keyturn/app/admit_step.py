@@ -12,6 +12,7 @@ nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass
 from typing import NoReturn
 
@@ -51,11 +52,13 @@ def admit_step(
     *,
     trust: TrustState,
     builder: str | None,
-    suspended_members: frozenset[str],
-    suspended_keys: frozenset[str],
+    require_unsuspended: Callable[[str, str], None],
     now: int,
 ) -> AdmittedStep:
-    """Check the signed step request `raw` for `builder` (`None`: the member's own machine), or raise `Refused`."""
+    """Check the signed step request `raw` for `builder` (`None`: the member's own machine), or raise `Refused`.
+
+    `require_unsuspended` takes member and key id, and raises when either is suspended, or when that could not be found out.
+    """
     record = records.parse(raw)  # (1)
     request = record.statement.predicate
     if not isinstance(request, StepRequest):
@@ -67,8 +70,7 @@ def admit_step(
     held = trust.roster.key_of(request.member, request.key)  # (2)
     if held is None:
         raise Refused("step-member", f"key `{request.key[:16]}` is not enrolled for a member `{request.member}`")
-    if request.member in suspended_members or request.key in suspended_keys:
-        raise Refused("step-member-suspended", f"`{request.member}` or the key that signed is suspended")
+    require_unsuspended(request.member, request.key)
     dsse_signing.verify_one(record.envelope, held.key)  # (3)
     if request.builder != builder:  # (4)
         raise Refused("step-builder", f"expected a step for {_name(builder)}, got one for {_name(request.builder)}")

@@ -34,25 +34,16 @@ from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.ports import Clock, LogWriter, Sandbox
 from keyturn.service import shell
-from keyturn.trust.roster import TrustState
+from keyturn.wiring.builder_view import Standing
 from keyturn.wiring.steps import STEP_SOURCE, layout_of
 
 if TYPE_CHECKING:
     from litestar import Litestar
 
-__all__ = ["BuilderParts", "BuilderService", "Standing", "create_app"]
+__all__ = ["BuilderParts", "BuilderService", "create_app"]
 
 _STATES_MAX = 1024
 _WAIT_MAX_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the builder's own view of the lab says now: newest trust, and who is suspended."""
-
-    trust: TrustState
-    suspended_members: frozenset[str] = frozenset()
-    suspended_keys: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +99,7 @@ class BuilderService:
             order.request,
             trust=standing.trust,
             builder=self._parts.about.name,
-            suspended_members=standing.suspended_members,
-            suspended_keys=standing.suspended_keys,
+            require_unsuspended=standing.require_unsuspended,
             now=self._parts.clock.now(),
         )
         step = step_config.parse(order.step_file)
