@@ -75,7 +75,7 @@ def test_a_non_ascii_text_and_name_are_kept_byte_for_byte():
         pytest.param(b"text\n\n", "note-signature-count", id="a blank line and nothing after it"),
         pytest.param("text\n\n— a AAAAAAA=".encode(), "note-signature-count", id="no newline at the end"),
         pytest.param("text\n\n— a AAAAAAA=\nmore\n".encode(), "note-signature", id="text after the signatures"),
-        pytest.param("text\n\n- a AAAAAAA=\n".encode(), "note-signature", id="a hyphen for a dash"),
+        pytest.param(b"text\n\n- a AAAAAAA=\n", "note-signature", id="a hyphen for a dash"),
         pytest.param("text\n\n—a AAAAAAA=\n".encode(), "note-signature", id="no space after the dash"),
         pytest.param("text\n\n— AAAAAAA=\n".encode(), "note-signature", id="no name"),
         pytest.param("text\n\n—  AAAAAAA=\n".encode(), "note-key-name", id="an empty name"),
@@ -92,7 +92,7 @@ def test_a_non_ascii_text_and_name_are_kept_byte_for_byte():
         pytest.param(b"text\r\n\n\xe2\x80\x94 a AAAAAAA=\n", "note-text", id="a carriage return"),
         pytest.param(b"te\xffxt\n\n\xe2\x80\x94 a AAAAAAA=\n", "note-text", id="no UTF-8"),
         pytest.param(b"te\xed\xa0\x80xt\n\n\xe2\x80\x94 a AAAAAAA=\n", "note-text", id="a surrogate in UTF-8"),
-        pytest.param("t\n\n".encode() + "— a AAAAAAA=\n".encode() * 65, "note-signature-count", id="65 signatures"),
+        pytest.param(b"t\n\n" + "— a AAAAAAA=\n".encode() * 65, "note-signature-count", id="65 signatures"),
         pytest.param(b"a" * (256 * 1024) + "\n\n— a AAAAAAA=\n".encode(), "note-too-large", id="too many bytes"),
     ],
 )

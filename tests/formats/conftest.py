@@ -1,0 +1,121 @@
+"""One valid value of each record type, and how an envelope of it looks; the fields are told apart by their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from keyturn.formats import access, dsse, negatives, statement
+from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
+from keyturn.formats.statement import DigestSet, Subject
+
+GATE = "keyturn://acme.example/gate/release"
+MODEL = "keyturn://acme.example/model/aurora"
+COMMON = {"lab": "acme.example", "nonce": "0123456789abcdef" * 2, "key": "cd" * 32}
+
+PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
+    "req": (
+        access.ACCESS_REQUEST,
+        access.AccessRequest(
+            **COMMON,
+            requester="ada+coder",
+            beneficiary="ada",
+            action="model:release",
+            resource=MODEL,
+            permit="release",
+            gate=GATE,
+            justification="pour la « release » ☃\nsecond line",
+            ticket="T-1",
+            not_before=100,
+            start_by=200,
+            not_after=300,
+            duration_s=60,
+            trust_version=3,
+            session_key="AAAA",
+            bytes_max=2**53 - 1,
+            follows="ef" * 32,
+        ),
+    ),
+    "apr": (
+        access.HUMAN_AUTHORIZATION,
+        access.HumanAuthorization(
+            **COMMON,
+            approver="bob",
+            request="ab" * 32,
+            trust_version=3,
+            decision="approve",
+            signed_at=100,
+            expires_at=200,
+        ),
+    ),
+    "den": (
+        access.HUMAN_AUTHORIZATION,
+        access.HumanAuthorization(
+            **COMMON,
+            approver="bob",
+            request="ab" * 32,
+            trust_version=3,
+            decision="deny",
+            reason="not today",
+            signed_at=100,
+            expires_at=200,
+        ),
+    ),
+    "use": (
+        access.ACCESS_USE,
+        access.AccessUse(**COMMON, gate=GATE, request="ab" * 32, approvals=("12" * 32, "34" * 32), used_at=150),
+    ),
+    "chk": (access.GATE_CHECKIN, access.GateCheckin(**COMMON, gate=GATE, signed_at=150)),
+    "rev": (
+        negatives.REVOCATION,
+        negatives.Revocation(**COMMON, member="ada", request="ab" * 32, reason="done", signed_at=100, until=400),
+    ),
+    "sus": (
+        negatives.SUSPENSION,
+        negatives.Suspension(
+            **COMMON, member="eve", target_member="bob", reason="laptop lost", signed_at=100, until=400
+        ),
+    ),
+    "lft": (
+        negatives.LIFT,
+        negatives.Lift(**COMMON, member="ada", suspension="ab" * 32, reason="laptop found", signed_at=100),
+    ),
+}
+
+
+def envelope_of(payload: bytes) -> bytes:
+    return dsse.render(
+        Envelope(payload_type=IN_TOTO, payload=payload, signatures=(Signature(keyid="cd" * 32, sig=b"\x01" * 64),))
+    )
+
+
+@pytest.fixture(params=sorted(PREDICATES))
+def record(request) -> tuple[str, str, msgspec.Struct]:
+    """Kind, predicate type and a valid predicate, of each of our record types in turn."""
+    return (request.param, *PREDICATES[request.param])
+
+
+@pytest.fixture(scope="session")
+def envelope() -> Callable[[bytes], bytes]:
+    """Put a payload into an envelope with one signature."""
+    return envelope_of
+
+
+@pytest.fixture(scope="session")
+def raw_record() -> Callable[[str], bytes]:
+    """Render the valid record of a kind."""
+
+    def render(kind: str, *more: Subject) -> bytes:
+        predicate_type, predicate = PREDICATES[kind]
+        subject = (Subject(digest=DigestSet(dirHash="ab" * 32)), *more)
+        return envelope_of(statement.make(predicate, predicate_type, subject))
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def predicate() -> Callable[[str], msgspec.Struct]:
+    """The valid predicate of a kind."""
+    return lambda kind: PREDICATES[kind][1]

@@ -1,0 +1,145 @@
+"""Envelopes: ours have one text, others' keep their bytes."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn.errors import Malformed
+from keyturn.formats import dsse
+from keyturn.formats.digest import sha256
+from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
+
+signatures = st.builds(Signature, keyid=st.text(max_size=20), sig=st.binary(min_size=1, max_size=80))
+envelopes = st.builds(
+    Envelope,
+    payload_type=st.just(IN_TOTO),
+    payload=st.binary(min_size=1, max_size=200),
+    signatures=st.lists(signatures, min_size=1, max_size=4).map(tuple),
+)
+GOOD = b'{"payload":"YQ==","payloadType":"application/vnd.in-toto+json","signatures":[{"keyid":"k","sig":"Yg=="}]}'
+
+
+def refused(raw, parse=dsse.parse_own):
+    with pytest.raises(Malformed) as caught:
+        parse(raw)
+    return caught.value.code
+
+
+def test_the_protocol_s_own_example_of_pae():
+    assert dsse.pae("http://example.com/HelloWorld", b"hello world") == (
+        b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    )
+
+
+def test_pae_counts_bytes_and_not_characters():
+    assert dsse.pae("é", "☃".encode()) == b"DSSEv1 2 \xc3\xa9 3 \xe2\x98\x83"
+
+
+@given(st.text(max_size=9), st.binary(max_size=9), st.text(max_size=9), st.binary(max_size=9))
+def test_two_different_things_never_sign_the_same(type_a, payload_a, type_b, payload_b):
+    same = (type_a, payload_a) == (type_b, payload_b)
+    assert (dsse.pae(type_a, payload_a) == dsse.pae(type_b, payload_b)) is same
+
+
+@given(envelopes)
+def test_an_envelope_survives_its_text(value):
+    raw = dsse.render(value)
+    assert dsse.parse_own(raw) == value
+    assert dsse.parse_foreign(raw) == value
+    assert value.record_digest == sha256(value.payload)
+
+
+@given(envelopes, st.data())
+def test_an_envelope_with_one_byte_changed_is_refused_or_renders_to_those_bytes(value, data):
+    raw = bytearray(dsse.render(value))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        again = dsse.parse_own(bytes(raw))
+    except Malformed:
+        return
+    assert dsse.render(again) == bytes(raw)
+    assert again != value
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        pytest.param(b"YQ==", b"YR==", "dsse-not-canonical", id="trailing bits in the payload's base64"),
+        pytest.param(b"Yg==", b"Yh==", "dsse-not-canonical", id="trailing bits in a signature's base64"),
+        pytest.param(b"YQ==", b"YQ", "dsse-base64", id="no padding"),
+        pytest.param(b"YQ==", b"Y Q==", "dsse-base64", id="a space in base64"),
+        pytest.param(b"YQ==", b"-_8=", "dsse-base64", id="base64 for URLs"),
+        pytest.param(b"YQ==", "é".encode(), "dsse-base64", id="base64 that is not ASCII"),
+        pytest.param(b"YQ==", b"", "dsse-base64", id="an empty payload"),
+        pytest.param(b"Yg==", b"", "dsse-base64", id="an empty signature"),
+        pytest.param(b"vnd.in-toto", b"vnd.other", "dsse-payload-type", id="another payload type"),
+        pytest.param(
+            b'"signatures":[{"keyid":"k","sig":"Yg=="}]', b'"signatures":[]', "dsse-signature-count", id="unsigned"
+        ),
+        pytest.param(b'"keyid":"k",', b'"keyid":"k","kid":"k",', "json-invalid", id="an unknown field of a signature"),
+        pytest.param(b'{"payload"', b'{"note":"","payload"', "json-invalid", id="an unknown field"),
+        pytest.param(b'{"payload"', b'{"payload":"YQ==","payload"', "json-not-canonical", id="a duplicate field"),
+        pytest.param(b'{"payload"', b'{ "payload"', "json-not-canonical", id="white space"),
+        pytest.param(b'"keyid":"k",', b"", "json-not-canonical", id="no key id"),
+        pytest.param(b'"YQ=="', b"7", "json-invalid", id="a number for a payload"),
+    ],
+)
+def test_our_own_envelopes_have_one_text(old, new, code):
+    assert dsse.parse_own(GOOD).payload == b"a"
+    assert old in GOOD
+    assert refused(GOOD.replace(old, new, 1)) == code
+
+
+@pytest.mark.parametrize("parse", [dsse.parse_own, dsse.parse_foreign])
+def test_counts_and_sizes_are_bounded(parse):
+    many = Envelope(payload_type=IN_TOTO, payload=b"a", signatures=(Signature(keyid="", sig=b"b"),) * 17)
+    assert refused(dsse.render(many), parse) == "dsse-signature-count"
+    large = Envelope(payload_type=IN_TOTO, payload=bytes(512 * 1024 + 1), signatures=many.signatures[:1])
+    assert refused(dsse.render(large), parse) == "dsse-too-large"
+
+
+def test_others_envelopes_may_be_written_otherwise_and_say_more():
+    foreign = json.dumps(
+        {
+            "payloadType": "text/other",
+            "payload": "YQ==",
+            "signatures": [{"sig": "Yg==", "cert": "..."}],
+            "more": {"a": [1.5]},
+        },
+        indent=2,
+    ).encode()
+    parsed = dsse.parse_foreign(foreign)
+    assert (parsed.payload_type, parsed.payload, parsed.signatures[0].keyid) == ("text/other", b"a", "")
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        pytest.param(b"", "dsse-invalid", id="nothing"),
+        pytest.param(b"[]", "dsse-invalid", id="an array"),
+        pytest.param(b'{"payload":"YQ=="}', "dsse-invalid", id="no signatures"),
+        pytest.param(
+            b'{"payload":"YQ==","payloadType":"a","signatures":{}}', "dsse-invalid", id="signatures of another type"
+        ),
+        pytest.param(b'{"a":' + b"[" * 500_000, "dsse-invalid", id="deep nesting"),
+        pytest.param(b'{"payload":"\xff', "dsse-invalid", id="no UTF-8"),
+    ],
+)
+def test_what_is_no_envelope_of_anybody_is_refused(raw, code):
+    assert refused(raw, dsse.parse_foreign) == code
+
+
+def test_a_foreign_envelope_is_bounded_before_it_is_read():
+    assert refused(GOOD, lambda raw: dsse.parse_foreign(raw, size_bytes_max=len(GOOD) - 1)) == "dsse-too-large"
+
+
+def test_the_largest_payload_of_ours_fits():
+    value = Envelope(payload_type=IN_TOTO, payload=bytes(512 * 1024), signatures=(Signature(keyid="k", sig=b"b"),))
+    raw = dsse.render(value)
+    assert dsse.parse_own(raw) == value
+    assert base64.b64encode(value.payload) in raw

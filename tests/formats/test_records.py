@@ -1,0 +1,374 @@
+"""Statements, predicates, records, leaves and trust versions: strict, and a leaf is a function of its record."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn.errors import Malformed
+from keyturn.formats import access, canonical_json, dsse, leaf, records, statement, trust_version
+from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.leaf import LEAF_BYTES_MAX, Leaf
+from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
+from keyturn.formats.trust_version import TrustVersion
+
+SUBJECT = (Subject(digest=DigestSet(sha256="ab" * 32), name="x"),)
+GATE = "keyturn://acme.example/gate/release"
+
+leaves = st.builds(
+    Leaf,
+    kind=st.sampled_from(sorted(leaf.KINDS)),
+    record=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    envelope=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    about=st.sets(st.from_regex(r"[a-z]{1,9}:[!-~]{1,30}", fullmatch=True), max_size=6).map(
+        lambda tags: tuple(sorted(tags))
+    ),
+    until=st.none() | st.integers(0, 253_402_300_799),
+)
+contents = st.binary(max_size=40)
+trust_versions = st.builds(
+    TrustVersion,
+    role=st.just("targets"),
+    version=st.integers(1, 2**31),
+    metadata=contents,
+    files=st.dictionaries(st.from_regex(r"[a-z]{1,9}(/[a-z]{1,9}){0,2}", fullmatch=True), contents, max_size=4).map(
+        lambda files: tuple(sorted(files.items()))
+    ),
+)
+
+
+def refused(call):
+    with pytest.raises(Malformed) as caught:
+        call()
+    return caught.value.code
+
+
+def altered(predicate, **changes):
+    """The payload of `predicate` with some fields replaced or, with `...`, left out: as a hostile signer writes it."""
+    fields = msgspec.to_builtins(predicate) | changes
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+def payload_of(predicate_type, fields, **changes):
+    body = {
+        "_type": STATEMENT_V1,
+        "predicate": fields,
+        "predicateType": predicate_type,
+        "subject": [{"digest": {"sha256": "ab" * 32}}],
+    } | changes
+    return canonical_json.encode(body)
+
+
+def test_every_record_of_ours_survives_its_text(record, envelope):
+    kind, predicate_type, predicate = record
+    raw = envelope(statement.make(predicate, predicate_type, SUBJECT))
+    parsed = records.parse(raw)
+    assert parsed.kind == kind
+    assert parsed.statement.predicate == predicate
+    assert parsed.statement.subject == SUBJECT
+    assert dsse.render(parsed.envelope) == raw
+    assert parsed.digest == sha256(parsed.envelope.payload)
+    assert parsed.id == records.record_id(kind, parsed.digest) == f"{kind}-{parsed.digest[:32]}"
+
+
+def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
+    _, predicate_type, predicate = record
+    kind_type = type(predicate)
+    fields = msgspec.to_builtins(predicate)
+    statement.parse(payload_of(predicate_type, fields), kind_type, predicate_type)
+
+    def code(**changes):
+        raw = payload_of(predicate_type, altered(predicate, **changes))
+        return refused(lambda: statement.parse(raw, kind_type, predicate_type))
+
+    assert code(surprise=1) == "json-invalid"
+    required = {field.name for field in msgspec.structs.fields(kind_type) if field.required}
+    for name in fields:
+        assert code(**{name: {"an": "object"}}) == "json-invalid"
+        assert code(**{name: 2**63}) == "json-invalid"
+        assert code(**{name: None}) in ("json-invalid", "json-not-canonical")
+        if name in required:
+            assert code(**{name: ...}) == "json-invalid"
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "code"),
+    [
+        pytest.param("req", {"lab": "Acme"}, "json-invalid", id="a lab in upper case"),
+        pytest.param("req", {"nonce": "00"}, "json-invalid", id="a short nonce"),
+        pytest.param("req", {"key": "AB" * 32}, "json-invalid", id="a key id in upper case"),
+        pytest.param("req", {"requester": "ada\n"}, "json-invalid", id="a newline after a member"),
+        pytest.param("req", {"action": "release"}, "json-invalid", id="an action without a type"),
+        pytest.param("req", {"action": "model:release\n"}, "json-invalid", id="a newline after an action"),
+        pytest.param("req", {"resource": "model/aurora"}, "uri-invalid", id="a resource that is no URI"),
+        pytest.param("req", {"gate": "keyturn://acme.example/gate/.."}, "uri-name", id="a gate that climbs"),
+        pytest.param("req", {"justification": ""}, "json-invalid", id="no justification"),
+        pytest.param("req", {"justification": " \n "}, "json-invalid", id="a blank justification"),
+        pytest.param("req", {"justification": "\x1b]0;x\x07"}, "text-control-character", id="a terminal escape"),
+        pytest.param("req", {"justification": "abc\u202ecba"}, "text-control-character", id="a direction override"),
+        pytest.param("req", {"justification": "é" * 1001}, "text-too-long", id="a justification of 2002 bytes"),
+        pytest.param("req", {"ticket": "x" * 201}, "text-too-long", id="a ticket of 201 bytes"),
+        pytest.param("req", {"not_before": 201}, "json-invalid", id="a start after it must have started"),
+        pytest.param("req", {"start_by": 301}, "json-invalid", id="a start after the end"),
+        pytest.param("req", {"not_before": -1}, "json-invalid", id="a time before 1970"),
+        pytest.param("req", {"not_after": 2**53}, "json-invalid", id="a time after the year 9999"),
+        pytest.param("req", {"duration_s": 0}, "json-invalid", id="no duration"),
+        pytest.param("req", {"duration_s": 30 * 86400 + 1}, "json-invalid", id="more than 30 days"),
+        pytest.param("req", {"trust_version": 0}, "json-invalid", id="trust version 0"),
+        pytest.param("req", {"session_key": "A" * 401}, "json-invalid", id="an oversized session key"),
+        pytest.param("req", {"bytes_max": -1}, "json-invalid", id="fewer than no bytes"),
+        pytest.param("req", {"bytes_max": 2**53}, "json-invalid", id="2^53 bytes"),
+        pytest.param("req", {"ticket": ""}, "json-not-canonical", id="a default that is written out"),
+        pytest.param("apr", {"decision": "Approve"}, "json-invalid", id="another decision"),
+        pytest.param("apr", {"expires_at": 100}, "json-invalid", id="an approval that ends as it begins"),
+        pytest.param("den", {"reason": ...}, "json-invalid", id="a denial without a reason"),
+        pytest.param("den", {"reason": "  "}, "json-invalid", id="a denial with a blank reason"),
+        pytest.param("use", {"approvals": ["12" * 32] * 2}, "json-invalid", id="one approval twice"),
+        pytest.param("use", {"approvals": [f"{n:064x}" for n in range(65)]}, "json-invalid", id="65 approvals"),
+        pytest.param("use", {"gate": "gate"}, "uri-invalid", id="a use at no gate"),
+        pytest.param("chk", {"gate": ""}, "uri-invalid", id="a check-in of no gate"),
+        pytest.param("rev", {"until": 99}, "json-invalid", id="a revocation that ends before it begins"),
+        pytest.param("rev", {"reason": "\u200b"}, "text-control-character", id="a reason that does not show"),
+        pytest.param("sus", {"until": 99}, "json-invalid", id="a suspension that ends before it begins"),
+        pytest.param("sus", {"target_member": ...}, "json-invalid", id="a suspension of nobody"),
+        pytest.param("sus", {"target_key": "ab" * 32}, "json-invalid", id="a suspension of two things"),
+        pytest.param(
+            "sus", {"target_member": ..., "target_gate": "gate"}, "uri-invalid", id="a suspension of what is no gate"
+        ),
+        pytest.param("lft", {"suspension": "sus-12"}, "json-invalid", id="a lift of no digest"),
+    ],
+)
+def test_nonsense_in_a_record_is_refused_by_name(predicate, envelope, kind, changes, code):
+    predicate_type = next(t for t, rule in records._OWN.items() if rule.type is type(predicate(kind)))
+    raw = envelope(payload_of(predicate_type, altered(predicate(kind), **changes)))
+    assert refused(lambda: records.parse(raw)) == code
+
+
+@pytest.mark.parametrize("target", [{"target_key": "ab" * 32}, {"target_gate": GATE}])
+def test_a_key_or_a_gate_can_be_suspended(predicate, envelope, target):
+    value = msgspec.structs.replace(predicate("sus"), target_member=None, **target)
+    ((tag, text),) = ((name.removeprefix("target_"), text) for name, text in target.items())
+    raw = envelope(statement.make(value, records.negatives.SUSPENSION, SUBJECT))
+    assert records.leaf_of(raw).about == (f"{tag}:{text}",)
+
+
+def test_what_a_constructor_did_not_look_at_is_refused_before_it_is_signed(predicate):
+    wrong = msgspec.structs.replace(predicate("chk"), nonce="short")
+    assert refused(lambda: statement.make(wrong, access.GATE_CHECKIN, SUBJECT)) == "json-invalid"
+    assert refused(lambda: statement.make(predicate("chk"), access.GATE_CHECKIN, ())) == "statement-subject-count"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        pytest.param({"_type": "https://in-toto.io/Statement/v0.1"}, "statement-type", id="an older statement"),
+        pytest.param({"predicateType": access.ACCESS_USE}, "statement-predicate-type", id="another predicate type"),
+        pytest.param({"subject": []}, "statement-subject-count", id="no subject"),
+        pytest.param({"subject": [{"digest": {}}]}, "json-invalid", id="a subject without a digest"),
+        pytest.param(
+            {"subject": [{"digest": {"dirHash": "ab" * 32, "sha256": "ab" * 32}}]}, "json-invalid", id="two digests"
+        ),
+        pytest.param({"subject": [{"digest": {"sha512": "ab" * 64}}]}, "json-invalid", id="another algorithm"),
+        pytest.param({"subject": [{"digest": {"sha256": "AB" * 32}}]}, "json-invalid", id="a digest in upper case"),
+        pytest.param({"more": 1}, "json-invalid", id="an unknown field"),
+    ],
+)
+def test_a_statement_of_ours_is_strict(predicate, changes, code):
+    raw = payload_of(access.GATE_CHECKIN, msgspec.to_builtins(predicate("chk")), **changes)
+    assert refused(lambda: statement.parse(raw, access.GateCheckin, access.GATE_CHECKIN)) == code
+
+
+def test_more_subjects_than_the_bound_are_refused(predicate):
+    many = [{"digest": {"sha256": f"{n:064x}"}} for n in range(4097)]
+    raw = payload_of(access.GATE_CHECKIN, msgspec.to_builtins(predicate("chk")), subject=many)
+    assert refused(lambda: statement.parse(raw, access.GateCheckin, access.GATE_CHECKIN)) == "statement-subject-count"
+    assert refused(lambda: statement.subject_digests(raw)) == "statement-subject-count"
+
+
+@pytest.mark.parametrize("algorithm", ["dirHash", "sha256"])
+def test_a_digest_set_is_one_artifact(algorithm):
+    digest = ArtifactDigest(algorithm, "ab" * 32)
+    assert DigestSet.of(digest).artifact == digest
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"{}", id="no predicate type"),
+        pytest.param(b'{"predicateType":1,"subject":1}', id="fields of another type"),
+        pytest.param(b'{"a":' + b"[" * 400_000, id="deep nesting"),
+        pytest.param(b'{"predicateType":"\xff","subject":"\xff"}', id="no UTF-8"),
+    ],
+)
+def test_what_is_no_statement_at_all_is_refused(raw):
+    assert refused(lambda: statement.peek(raw)) == "statement-invalid"
+    assert refused(lambda: statement.subject_digests(raw)) == "statement-invalid"
+
+
+def test_a_statement_is_bounded_before_it_is_read():
+    raw = b" " * ((1 << 20) + 1)
+    assert refused(lambda: statement.peek(raw)) == "json-too-large"
+    assert refused(lambda: statement.subject_digests(raw)) == "json-too-large"
+
+
+@pytest.mark.parametrize("kind", ["apr", "chk", "den", "lft", "req", "rev", "sus", "use"])
+def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
+    raw = raw_record(kind)
+    digest = records.leaf_of(raw)
+    for position in range(len(raw)):
+        for flip in (0x01, 0x20):
+            changed = bytearray(raw)
+            changed[position] ^= flip
+            try:
+                assert records.leaf_of(bytes(changed)).envelope != digest.envelope
+            except Malformed:
+                continue
+
+
+@pytest.mark.parametrize(
+    ("kind", "about", "until"),
+    [
+        ("req", ("dirHash:" + "ab" * 32, f"gate:{GATE}", "member:ada", "member:ada+coder"), 300),
+        ("apr", ("request:" + "ab" * 32,), 200),
+        ("den", ("request:" + "ab" * 32,), 200),
+        ("use", (f"gate:{GATE}", "request:" + "ab" * 32), None),
+        ("chk", (f"gate:{GATE}",), None),
+        ("rev", ("request:" + "ab" * 32,), 400),
+        ("sus", ("member:bob",), 400),
+        ("lft", ("suspension:" + "ab" * 32,), None),
+    ],
+)
+def test_a_leaf_says_what_its_record_is_about(raw_record, kind, about, until):
+    raw = raw_record(kind)
+    made = records.leaf_of(raw)
+    assert (made.kind, made.about, made.until) == (kind, about, until)
+    assert made.envelope == sha256(raw)
+    assert made.record == dsse.parse_own(raw).record_digest
+    assert leaf.parse(leaf.render(made)) == made
+
+
+def test_a_record_whose_leaf_no_gate_could_read_is_refused(raw_record):
+    few = [Subject(digest=DigestSet(dirHash=f"{n:064x}")) for n in range(123)]
+    leaf.parse(leaf.render(records.leaf_of(raw_record("req", *few))))
+    many = [Subject(digest=DigestSet(dirHash=f"{n:064x}")) for n in range(130)]
+    assert refused(lambda: records.leaf_of(raw_record("req", *many))) == "leaf-too-large"
+
+
+def test_a_leaf_is_bounded_in_tags_and_bytes():
+    long = tuple(f"gate:{n:03}{'x' * 1000}" for n in range(17))
+    made = Leaf(kind="req", record="ab" * 32, envelope="cd" * 32, about=long)
+    assert refused(lambda: leaf.render(made)) == "leaf-too-large"
+    assert refused(lambda: leaf.parse(b" " * (LEAF_BYTES_MAX + 1))) == "json-too-large"
+
+
+@given(leaves)
+def test_a_leaf_survives_its_text(value):
+    assert leaf.parse(leaf.render(value)) == value
+
+
+@given(leaves, st.data())
+def test_a_leaf_with_one_byte_changed_is_refused_or_another_leaf(value, data):
+    raw = bytearray(leaf.render(value))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        again = leaf.parse(bytes(raw))
+    except Malformed:
+        return
+    assert again != value
+    assert leaf.render(again) == bytes(raw)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"about": ["member:b", "member:a"]}, id="tags out of order"),
+        pytest.param({"about": ["member:a", "member:a"]}, id="a tag twice"),
+        pytest.param({"about": ["member"]}, id="a tag without a value"),
+        pytest.param({"about": ["member:a b"]}, id="a space in a tag"),
+        pytest.param({"about": ["member:a\n"]}, id="a newline in a tag"),
+        pytest.param({"about": ["member:é"]}, id="a tag that is not ASCII"),
+        pytest.param({"about": [f"member:{n:03}" for n in range(129)]}, id="129 tags"),
+        pytest.param({"kind": "xyz"}, id="an unknown kind"),
+        pytest.param({"record": "AB" * 32}, id="a digest in upper case"),
+        pytest.param({"until": -1}, id="a negative time"),
+        pytest.param({"until": 2**63}, id="2^63"),
+        pytest.param({"size": 1}, id="an unknown field"),
+    ],
+)
+def test_what_is_no_leaf_is_refused(changes):
+    fields = {"about": ["member:a"], "envelope": "cd" * 32, "kind": "req", "record": "ab" * 32} | changes
+    assert refused(lambda: leaf.parse(canonical_json.encode(fields))) == "json-invalid"
+
+
+def test_a_record_of_another_s_predicate_type_is_none_of_ours(envelope):
+    raw = envelope(payload_of("https://example.com/other/v1", {}))
+    assert refused(lambda: records.parse(raw)) == "record-unknown"
+    assert refused(lambda: records.leaf_of(raw)) == "record-unknown"
+
+
+@pytest.mark.parametrize("kind", ["prv", "vsa", "tst", "rel"])
+def test_a_foreign_statement_is_kept_as_it_came_and_found_by_its_subjects(kind):
+    predicate_type = next(t for t, k in records._FOREIGN.items() if k == kind)
+    digests = [{"sha256": "ab" * 32, "sha1": "x"}, {"dirHash": "cd" * 32}, {"gitCommit": "12" * 20}]
+    payload = {
+        "subject": [{"digest": digest} for digest in digests],
+        "predicateType": predicate_type,
+        "predicate": {"a": 1.5},
+    }
+    body = base64.b64encode(json.dumps(payload, indent=1).encode()).decode()
+    raw = json.dumps({"payloadType": "x", "payload": body, "signatures": [{"sig": "Yg=="}]}, indent=1).encode()
+    made = records.leaf_of(raw)
+    assert (made.kind, made.until) == (kind, None)
+    assert made.about == ("dirHash:" + "cd" * 32, "sha256:" + "ab" * 32)
+    assert made.envelope == sha256(raw)
+
+
+@given(trust_versions)
+def test_a_trust_version_survives_its_text(value):
+    raw = trust_version.render(value)
+    assert trust_version.parse(raw) == value
+    made = records.leaf_of(raw)
+    assert (made.kind, made.record, made.about) == ("tgt", sha256(value.metadata), (f"version:{value.version}",))
+
+
+def test_a_root_version_has_its_own_kind_and_no_files():
+    root = TrustVersion(role="root", version=1, metadata=b"{}")
+    assert records.leaf_of(trust_version.render(root)).kind == "rot"
+    with_files = trust_version.render(msgspec.structs.replace(root, files=(("a", b""),)))
+    assert refused(lambda: trust_version.parse(with_files)) == "trust-version-files"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        pytest.param({"version": 0}, "json-invalid", id="version 0"),
+        pytest.param({"version": 2**63}, "json-invalid", id="version 2^63"),
+        pytest.param({"role": "snapshot"}, "json-invalid", id="a role that is not logged"),
+        pytest.param({"metadata": "YQ"}, "trust-version-base64", id="base64 without padding"),
+        pytest.param({"metadata": "YR=="}, "json-not-canonical", id="base64 with trailing bits"),
+        pytest.param({"metadata": "é"}, "trust-version-base64", id="base64 that is not ASCII"),
+        pytest.param({"files": {"../a": "YQ=="}}, "path-invalid", id="a path that leaves the directory"),
+        pytest.param({"files": {"/a": "YQ=="}}, "path-invalid", id="an absolute path"),
+        pytest.param({"files": {"a\x1b": "YQ=="}}, "path-invalid", id="a terminal escape in a path"),
+        pytest.param({"files": {"é": "YQ=="}}, "json-key", id="a path that is not ASCII"),
+        pytest.param({"files": {}}, "json-not-canonical", id="no files, written out"),
+        pytest.param({"files": {f"{n:03}": "" for n in range(257)}}, "json-invalid", id="257 files"),
+        pytest.param({"more": 1}, "json-invalid", id="an unknown field"),
+    ],
+)
+def test_what_is_no_trust_version_is_refused(changes, code):
+    fields = {"files": {"a": "YQ=="}, "metadata": "YQ==", "role": "targets", "version": 1} | changes
+    assert refused(lambda: trust_version.parse(canonical_json.encode(fields))) == code
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_have_a_leaf_or_are_malformed(raw):
+    for prefix in (b"", b'{"payload":"', b'{"files":{', b'{"metadata":"'):
+        with pytest.raises(Malformed):
+            records.leaf_of(prefix + raw)
