@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.leaf import Kind
+from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.note import NoteSignature
 from keyturn.formats.steps import Check
 from keyturn.tlog.frontier import Frontier
@@ -24,6 +24,7 @@ __all__ = [
     "Cosigner",
     "Entropy",
     "IndexedRecord",
+    "LogAppender",
     "LogKeeper",
     "LogReader",
     "LogWriter",
@@ -86,7 +87,14 @@ class LogWriter(Protocol):
         """
 
 
-class LogKeeper(LogReader, LogWriter, Protocol):
+class LogAppender(LogWriter, Protocol):
+    """Append to the log at hand, by whoever has computed the leaf already."""
+
+    def append_leaf(self, envelope: bytes, leaf: Leaf) -> int:
+        """`append`, of an envelope whose leaf is `leaf` (`formats.records.leaf_of`)."""
+
+
+class LogKeeper(LogReader, LogAppender, Protocol):
     """Keep the log of this lab: for whoever publishes its checkpoints."""
 
     def settle(self) -> Frontier:

@@ -119,9 +119,7 @@ class IndexSqlite:
     def about(self, tag: str) -> tuple[IndexedRecord, ...]:
         """Records whose leaf carries `tag`, in log order."""
         with self._reading.open() as db:
-            rows = db.execute(
-                _BY_TAG, (tag,)
-            )
+            rows = db.execute(_BY_TAG, (tag,))
             return _records(rows)
 
     def of_kinds(self, kinds: Iterable[Kind], *, start: int = 0) -> tuple[IndexedRecord, ...]:

@@ -30,6 +30,7 @@ from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import LEAF_BYTES_MAX, Leaf
 from keyturn.formats.records import leaf_of
+from keyturn.formats.tile import TilePath
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
 
@@ -126,6 +127,10 @@ class LogOnDisk:
 
     def envelope(self, digest: Sha256) -> bytes:
         return self._reader.envelope(digest)
+
+    def tile(self, path: TilePath) -> bytes:
+        """A tile or entry bundle as it is served, or `Unavailable`."""
+        return self._reader.tile(path)
 
     def note(self, which: Literal["checkpoint", "signed"]) -> bytes | None:
         return self._notes.read(which)

@@ -17,9 +17,21 @@ from keyturn.adapters.log_on_disk import batch as batch_format
 from keyturn.adapters.log_on_disk.batch import HEADER_BYTES, Batch
 from keyturn.adapters.log_on_disk.disk import Disk
 from keyturn.errors import Tampered, Unavailable
+from keyturn.formats import leaf as leaf_format
+from keyturn.formats.digest import sha256
 from keyturn.tlog.frontier import Frontier
 
-__all__ = ["START", "Tail", "Torn", "batches_from", "check_frontier", "envelope_at", "pack_path", "recover"]
+__all__ = [
+    "START",
+    "Tail",
+    "Torn",
+    "batches_from",
+    "check_frontier",
+    "envelope_at",
+    "pack_path",
+    "recover",
+    "verify_packs",
+]
 
 _SEARCH_BYTES = 1 << 20
 
@@ -143,6 +155,33 @@ def recover(disk: Disk, directory: Path, known: Tail, *, signed_size: int, seen:
     if tail.size > known.size:
         _settle(disk, directory, known, tail)  # (3)
     return tail
+
+
+def verify_packs(directory: Path, *, size_min: int) -> int:
+    """Check every batch of the log, reading only; `Tampered` at the first that is not right. Returns the size.
+
+    A log of fewer than `size_min` entries (what a checkpoint promises) is `Tampered` as well.
+
+    A batch that is being written right now is not looked at.
+    """
+    tail = START
+    try:
+        for found, after in batches_from(directory, START):
+            check_frontier(tail, found)
+            for envelope, leaf in zip(found.envelopes, found.leaves, strict=True):
+                if leaf_format.parse(leaf).envelope != sha256(envelope):
+                    raise Tampered(
+                        "log-leaf", f"a leaf of the batch at entry {found.first} is not that of its envelope"
+                    )
+            tail = after
+    except Torn as torn:
+        later = [path for path in (directory / "envelopes").glob("*.pack") if int(path.stem) > torn.tail.pack]
+        if later:
+            raise Tampered(
+                "log-batch-altered", f"the batch at entry {torn.tail.size} is broken, and others follow"
+            ) from torn
+    _refuse_behind(tail, size_min)
+    return tail.size
 
 
 def _refuse_behind(tail: Tail, signed_size: int) -> None:

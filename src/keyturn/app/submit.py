@@ -1,0 +1,217 @@
+"""Admit a record to the log: it is well formed, of this lab, signed by whoever it says, and within that one's quota.
+
+1. Parse, and compute the leaf. A record that is in the log already keeps its index.
+2. A trust version must be the next one that `TrustHistory.advance` accepts.
+3. Any other record must be of this lab, and carry only signatures by the right key of the right member, gate or builder under the
+   newest trust in the log.
+4. Its signer has quota left; what takes access away has a quota of its own, which asking for access cannot use up.
+5. Append: durable when this returns. In force is another thing: see `await_witnessed`.
+
+Admission keeps rubbish out of the log and grants nothing: every gate verifies again, all of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.crypto.dsse_signing import verify_all, verify_one
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Refused
+from keyturn.formats import dsse, records, trust_version
+from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.leaf import NEGATIVES, Leaf
+from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.records import Record
+from keyturn.formats.steps import EvaluationCriteria, StepRequest
+from keyturn.formats.trust_version import TrustVersion
+from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
+from keyturn.trust.history import TrustHistory
+from keyturn.trust.roster import TrustState
+
+__all__ = ["Admission", "Quotas", "Submitted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """Records that one signer may append within `window_s`: of any kind but negatives, and negatives."""
+
+    records: int = 2000
+    negatives: int = 500
+    window_s: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The record is durable at `index` of the log, as `leaf`. It is not in force until it is witnessed."""
+
+    index: int
+    leaf: Leaf
+
+
+class _Quota:
+    """When each signer appended, within the window; forgets with the process, and then a signer may begin again."""
+
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+        self._lock = threading.Lock()
+        self._used: dict[tuple[str, bool], deque[int]] = {}
+
+    def charge(self, signer: str, *, negative: bool, now: int) -> None:
+        limit = self._quotas.negatives if negative else self._quotas.records
+        with self._lock:
+            used = self._used.setdefault((signer, negative), deque())
+            while used and used[0] <= now - self._quotas.window_s:
+                used.popleft()
+            if len(used) >= limit:
+                raise Refused(
+                    "quota",
+                    f"`{signer}` appended {limit} {'negatives' if negative else 'records'} within "
+                    f"{self._quotas.window_s} s, which is the most",
+                    hint="wait; what takes access away has a quota of its own",
+                )
+            used.append(now)
+
+
+class Admission:
+    """The one door of the log. Safe for threads: records are verified side by side, trust versions one at a time."""
+
+    def __init__(
+        self,
+        *,
+        log: LogAppender,
+        reader: LogReader,
+        index: RecordIndex,
+        root_sha256: Callable[[], str],
+        clock: Clock,
+        quotas: Quotas,
+    ) -> None:
+        """Read every trust version that the log has, and verify it from the pinned first root on."""
+        self._log = log
+        self._index = index
+        self._root_sha256 = root_sha256
+        self._clock = clock
+        self._quota = _Quota(quotas)
+        self._reader = reader
+        self._trust_lock = threading.RLock()
+        self._history: TrustHistory | None = None
+        self._read_to = 0
+        self._read_at = -1
+        self._read_trust()
+
+    @property
+    def trust(self) -> TrustState:
+        """The newest trust in the log; `Refused` `trust-founding` before the first targets version."""
+        if self._clock.now() != self._read_at:  # another process may have appended a version
+            self._read_trust()
+        if self._history is None:
+            raise Refused(
+                "trust-founding", "the lab is founding: its log holds no root yet", hint="keyturn trust publish"
+            )
+        return self._history.newest
+
+    def submit(self, raw: bytes) -> Submitted:
+        """Verify and append one record; raises `Malformed`, `Refused`, or what the log raises."""
+        leaf = records.leaf_of(raw)  # (1)
+        known = [found for found in self._index.by_record(leaf.record, leaf.kind) if found.envelope == leaf.envelope]
+        if known:
+            return Submitted(known[0].index, leaf)
+        if leaf.kind in ("rot", "tgt"):  # (2)
+            with self._trust_lock:
+                self._read_trust()
+                history = self._advance(trust_version.parse(raw), now=self._clock.now())
+                index = self._append(raw, leaf)
+                self._history = history
+                return Submitted(index, leaf)
+        signer = _verified_signer(raw, leaf, self.trust)  # (3)
+        self._quota.charge(signer, negative=leaf.kind in NEGATIVES, now=self._clock.now())  # (4)
+        return Submitted(self._append(raw, leaf), leaf)
+
+    def _append(self, raw: bytes, leaf: Leaf) -> int:  # (5)
+        return self._log.append_leaf(raw, leaf)
+
+    def _read_trust(self) -> None:
+        with self._trust_lock:
+            self._read_at = self._clock.now()
+            while found := self._index.of_kinds(("rot", "tgt"), start=self._read_to):
+                for known in found:
+                    version = trust_version.parse(self._reader.envelope(known.envelope))
+                    self._history = self._advance(version, now=None)
+                    self._read_to = known.index + 1
+
+    def _advance(self, version: TrustVersion, *, now: int | None) -> TrustHistory:
+        if self._history is None:
+            return TrustHistory.start(version.metadata, pinned_sha256=self._root_sha256())
+        return self._history.advance(version, now=now)
+
+
+def _verified_signer(raw: bytes, leaf: Leaf, trust: TrustState) -> str:
+    """Check whose record it is, and return who (`member:ada`, `gate:...`, `builder:...`)."""
+    if leaf.kind in ("prv", "tst", "vsa", "rel"):
+        return _verified_foreign(raw, trust)
+    record = records.parse(raw)
+    predicate = record.statement.predicate
+    if predicate.lab != trust.lab:
+        raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{predicate.lab}`")
+    who, key = _named_key(record, predicate, trust)
+    verify_one(record.envelope, key)
+    return who
+
+
+def _named_key(record: Record, predicate: Any, trust: TrustState) -> tuple[str, PublicKey]:
+    """Who signs this kind of record, and their enrolled key that the record names."""
+    match predicate:
+        case AccessRequest():
+            return _member_key(predicate.requester, predicate.key, trust)
+        case HumanAuthorization():
+            return _member_key(predicate.approver, predicate.key, trust, human=True)
+        case Suspension() | Lift():
+            return _member_key(predicate.member, predicate.key, trust, human=True)
+        case Revocation() | StepRequest() | EvaluationCriteria():
+            return _member_key(predicate.member, predicate.key, trust)
+        case AccessUse() | GateCheckin():
+            gate = trust.gates.get(predicate.gate)
+            if gate is None or gate.key.keyid != predicate.key:
+                raise Refused(
+                    "gate-unknown", f"`{predicate.gate}` with key `{predicate.key[:16]}` is no gate of this lab"
+                )
+            return f"gate:{predicate.gate}", gate.key
+        case _:
+            raise Refused("record-not-admitted", f"records of kind `{record.kind}` are not admitted here")
+
+
+def _member_key(member: str, keyid: str, trust: TrustState, *, human: bool = False) -> tuple[str, PublicKey]:
+    held = trust.roster.key_of(member, keyid)
+    if held is None:
+        raise Refused("signer-unknown", f"key `{keyid[:16]}` is not enrolled for a member `{member}` of this lab")
+    if human and trust.roster.members[member].kind != "human":
+        raise Refused("signer-not-human", f"`{member}` is no human: agents and workloads ask, and never decide")
+    return f"member:{member}", held.key
+
+
+def _verified_foreign(raw: bytes, trust: TrustState) -> str:
+    """Every signature of a foreign statement must be by a builder, gate or member of the lab; the first names its signer."""
+    envelope = dsse.parse_foreign(raw)
+    signers: list[str] = []
+    keys: list[PublicKey] = []
+    for signature in envelope.signatures:
+        found = next((pair for pair in _all_keys(trust) if pair[1].keyid == signature.keyid), None)
+        if found is None:
+            raise Refused("signer-unknown", f"key `{signature.keyid[:16]}` belongs to no builder, gate or member here")
+        signers.append(found[0])
+        keys.append(found[1])
+    verify_all(envelope, tuple(keys))
+    return signers[0]
+
+
+def _all_keys(trust: TrustState) -> Iterable[tuple[str, PublicKey]]:
+    for builder in trust.builders.values():
+        yield f"builder:{builder.id}", builder.key
+    for uri, gate in trust.gates.items():
+        yield f"gate:{uri}", gate.key
+    for member in trust.roster.members.values():
+        for held in member.keys:
+            yield f"member:{member.id}", held.key

@@ -1,0 +1,139 @@
+"""`keyturn log`: look at the lab's log, prove what is in it, verify all of it, rebuild its index, serve it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, Lab
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keyturn.app.show_log import LogView
+    from keyturn.app.verify_log import VerifiedLog
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The witnessed log: everything that the lab knows.", no_args_is_help=True)
+
+
+@app.command()
+def show(
+    last: Annotated[int, typer.Option(min=0, max=1000, help="How many entries to show.")] = 20,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Show the witnessed checkpoint and the last entries under it, each proved to be there."""
+    from keyturn.adapters.clock import SystemClock
+    from keyturn.app.show_log import show_log
+    from keyturn.wiring.log import log_reader, trust_behind
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    with log_reader(place) as reader:
+        trust = trust_behind(place, reader).newest
+        view = show_log(reader, log=trust.log, limits=trust.limits, clock=SystemClock(), last=last)
+    output.emit(view, json=json, human=lambda screen: _show(screen, view))
+
+
+@app.command()
+def prove(
+    entry: Annotated[
+        str, typer.Argument(help="Index of the entry, or a record id as `req-1a2b3c4d` (8 digits or more).")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Where to write the proof. Default: <entry>.tlog-proof")] = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Write an offline proof (C2SP tlog-proof) that an entry is in the witnessed log."""
+    from keyturn.adapters.clock import SystemClock
+    from keyturn.adapters.config_files import write_new
+    from keyturn.app.find_record import find_record
+    from keyturn.app.prove_entry import prove_entry
+    from keyturn.wiring.log import lab_index, log_reader, trust_behind
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    if entry.isdecimal() and len(entry) <= 16:
+        index = int(entry)
+    else:
+        with lab_index(place) as records:
+            index = find_record(records, entry).index
+    with log_reader(place) as reader:
+        trust = trust_behind(place, reader).newest
+        proof = prove_entry(reader, index=index, log=trust.log, limits=trust.limits, clock=SystemClock())
+    path = out or Path(f"{entry}.tlog-proof")
+    write_new(path, proof)
+    output.emit(
+        {"proof": str(path), "index": index},
+        json=json,
+        human=lambda screen: screen.print(f"{path}: entry {index} is in the witnessed log of {trust.lab}"),
+    )
+
+
+@app.command()
+def verify(lab: Lab = None, json: Json = False) -> None:
+    """Verify the whole log: packs, leaves, envelopes, tree and witnesses."""
+    from keyturn.adapters.clock import SystemClock
+    from keyturn.adapters.log_on_disk.pack import verify_packs
+    from keyturn.app.verify_log import verify_log
+    from keyturn.wiring.log import log_reader, trust_behind
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    with log_reader(place) as reader, output.progress("verifying", 0) as progress:
+        trust = trust_behind(place, reader).newest
+        found = verify_log(reader, log=trust.log, limits=trust.limits, clock=SystemClock(), progress=progress)
+    if place.path is not None:
+        verify_packs(place.path / "log", size_min=found.size)
+    output.emit(found, json=json, human=lambda screen: _verified(screen, found))
+
+
+@app.command()
+def reindex(lab: Lab = None, json: Json = False) -> None:
+    """Rebuild index and tiles from the packs. The same log gives the same bytes."""
+    from keyturn.wiring.log import reindex as rebuild
+    from keyturn.wiring.places import find_lab
+
+    size = rebuild(find_lab(lab).directory)
+    output.emit({"size": size}, json=json, human=lambda screen: screen.print(f"indexed {size} entries"))
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    quota: Annotated[int, typer.Option(min=1, help="Records that one signer may append in an hour.")] = 2000,
+    lab: Lab = None,
+) -> None:
+    """Serve the log: take records in, have them witnessed, and give them to whoever asks."""
+    from keyturn.app.submit import Quotas
+    from keyturn.service.log_service import serve_log
+    from keyturn.wiring.places import find_lab
+
+    serve_log(find_lab(lab).directory, port=port, quotas=Quotas(records=quota))
+
+
+def _show(screen: Console, view: LogView) -> None:
+    from rich.table import Table
+
+    screen.print(f"log        {view.origin}")
+    screen.print(f"size       {view.size}")
+    screen.print(f"root       {view.root}")
+    screen.print(f"witnessed  by {', '.join(view.cosigners)} (quorum {view.quorum}), {view.age_s} s ago")
+    table = Table("entry", "record", "about", "until", box=None)
+    for entry in view.entries:
+        about = output.plain("  ".join(entry.leaf.about))
+        table.add_row(str(entry.index), entry.id, about, "" if entry.leaf.until is None else str(entry.leaf.until))
+    screen.print(table)
+
+
+def _verified(screen: Console, found: VerifiedLog) -> None:
+    screen.print(f"verified   {found.size} entries of {found.origin}")
+    screen.print(f"root       {found.root}")
+    screen.print(f"witnessed  by {', '.join(found.cosigners)}")
+    for index, record in found.missing:
+        screen.print(f"missing    entry {index}: the envelope of {record} is gone; its leaf stands")

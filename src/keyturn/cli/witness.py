@@ -1,0 +1,97 @@
+"""`keyturn witness`: cosign a log's checkpoints, and so keep it from forking or going back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, Lab
+
+if TYPE_CHECKING:
+    from keyturn.crypto.keys import PublicKey
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Watch a log: cosign only what continues what was cosigned before.", no_args_is_help=True)
+
+Directory = Annotated[
+    Path | None,
+    typer.Option("--dir", help="Where the witness lies. Default: witness/NAME in the lab.", show_default=False),
+]
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="The witness's name, as the lab's targets list it.")],
+    origin: Annotated[str | None, typer.Option(help="Origin of the log. Default: that of the lab's targets.")] = None,
+    log_key: Annotated[
+        str | None, typer.Option(help="The log's public key (base64 SPKI). Default: that of the lab's targets.")
+    ] = None,
+    directory: Directory = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Set a witness up: make its key, and write down which log it watches."""
+    from keyturn.crypto.keys import PublicKey
+    from keyturn.errors import Usage
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.witness import init_witness
+
+    if (origin is None) != (log_key is None):
+        raise Usage("option-missing", "expected both --origin and --log-key, or neither")
+    if origin is not None and log_key is not None:
+        logs = {origin: PublicKey.from_text(log_key)}
+    else:
+        logs = _logs_of(lab)
+    place = directory or find_lab(lab).directory / "witness" / name
+    key = init_witness(place, name=name, logs=logs)
+    output.emit(
+        {"witness": name, "key": key.text, "keyid": key.keyid, "logs": sorted(logs)},
+        json=json,
+        human=lambda screen: screen.print(
+            f"witness {name} watches {', '.join(sorted(logs))}\nkey {key.text}\nnext: keyturn witness serve {name}"
+        ),
+    )
+
+
+@app.command()
+def serve(
+    name: Annotated[str, typer.Argument(help="The witness's name.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    directory: Directory = None,
+    lab: Lab = None,
+) -> None:
+    """Serve the witness until told to stop. A demo lab's witness that is not set up yet is, from the lab's targets."""
+    from keyturn.service.witness_service import serve_witness
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.witness import init_witness
+
+    if directory is not None:
+        serve_witness(directory, run_dir=directory / "run", port=port)
+        return
+    place = find_lab(lab).directory
+    home = place / "witness" / name
+    if not (home / "witness.toml").exists():
+        init_witness(home, name=name, logs=_logs_of(lab, demo_only=True))
+    serve_witness(home, run_dir=place / "run", port=port)
+
+
+def _logs_of(lab: str | None, *, demo_only: bool = False) -> dict[str, PublicKey]:
+    from keyturn.app.lab_trust import read_history
+    from keyturn.errors import Refused, Usage
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.trust import own_pin, trust_store
+
+    place = find_lab(lab)
+    history = read_history(trust_store(place.directory), pinned_sha256=own_pin(place))
+    if history is None:
+        raise Refused("trust-founding", "the lab is founding: its log is not named yet", hint="keyturn trust publish")
+    if demo_only and history.profile != "demo":
+        raise Usage(
+            "witness-not-set-up", "a production witness is set up by its operator", hint="keyturn witness init NAME"
+        )
+    log = history.newest.log
+    return {log.origin: log.key}

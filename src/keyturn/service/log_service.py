@@ -1,0 +1,133 @@
+"""The log service: takes records in, and serves the log's static files. It is a mailbox; nobody believes its answers.
+
+POST /submit                     one envelope or trust version -> {"index": n, "leaf": {...}}
+GET  /checkpoint  /tile/...      C2SP tlog-tiles
+GET  /envelope/<sha256>          content-addressed
+GET  /trust/root.json  /trust/metadata/...  /trust/targets/...     the lab's TUF repository
+GET  /index/record?prefix=&kind=   /index/about?tag=               look-ups (never evidence)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import msgspec
+from litestar import Request, Response, get, post
+
+from keyturn.adapters.clock import SystemClock
+from keyturn.app.submit import Admission, Quotas
+from keyturn.errors import Malformed, Unavailable
+from keyturn.formats.digest import check_path, parse_sha256
+from keyturn.formats.tile import TilePath
+from keyturn.ports import LogReader, RecordIndex
+from keyturn.service import shell
+from keyturn.service.log_publisher import Publisher
+from keyturn.wiring import log as wiring
+from keyturn.wiring.trust import lab_keys, trust_store
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+__all__ = ["RECORD_BYTES_MAX", "create_app", "serve_log"]
+
+RECORD_BYTES_MAX = 1 << 20
+FRESHEN_S = 20
+"""How old an idle log's cosignatures get before the witnesses are asked again."""
+_IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+_FRESH = {"Cache-Control": "no-store"}
+_BYTES = "application/octet-stream"
+
+
+def create_app(
+    *,
+    admission: Admission,
+    log: LogReader,
+    index: RecordIndex,
+    tile: Callable[[TilePath], bytes],
+    trust_file: Callable[[str], bytes | None],
+    appended: Callable[[], None],
+) -> Litestar:
+    """Make the service. `appended` is called after each append, `tile` and `trust_file` read static files."""
+
+    @post("/submit", request_max_body_size=RECORD_BYTES_MAX, status_code=200)
+    async def submit(request: Request[Any, Any, Any]) -> Response[bytes]:
+        raw = await request.body()
+        submitted = await anyio.to_thread.run_sync(admission.submit, raw)
+        appended()
+        body = msgspec.json.encode({"index": submitted.index, "leaf": submitted.leaf})
+        return Response(body, media_type="application/json")
+
+    @get("/checkpoint", sync_to_thread=True)
+    def checkpoint() -> Response[bytes]:
+        return Response(log.checkpoint(), media_type="text/plain; charset=utf-8", headers=_FRESH)
+
+    @get("/tile/{rest:path}", sync_to_thread=True)
+    def tiles(rest: str) -> Response[bytes]:
+        return _found(partial(tile, TilePath.parse(f"tile/{rest.removeprefix('/')}")))
+
+    @get("/envelope/{digest:str}", sync_to_thread=True)
+    def envelope(digest: str) -> Response[bytes]:
+        return _found(partial(log.envelope, parse_sha256(digest)))
+
+    @get("/trust/{rest:path}", sync_to_thread=True)
+    def trust(rest: str) -> Response[bytes]:
+        path = check_path(rest.removeprefix("/"))
+        if path != "root.json" and not path.startswith(("metadata/", "targets/")):
+            return _absent()
+        raw = trust_file(path)
+        return _absent() if raw is None else Response(raw, media_type=_BYTES, headers=_FRESH)
+
+    @get("/index/record", sync_to_thread=True)
+    def by_record(prefix: str, kind: str | None = None) -> Response[bytes]:
+        if not 8 <= len(prefix) <= 64 or prefix.strip("0123456789abcdef"):
+            raise Malformed("record-prefix", "expected 8 to 64 lower-case hex digits")
+        found = [known for known in index.by_record(prefix) if kind in (None, known.kind)]
+        return Response(msgspec.json.encode(found), media_type="application/json", headers=_FRESH)
+
+    @get("/index/about", sync_to_thread=True)
+    def about(tag: str) -> Response[bytes]:
+        return Response(msgspec.json.encode(index.about(tag[:1200])), media_type="application/json", headers=_FRESH)
+
+    return shell.build([submit, checkpoint, tiles, envelope, trust, by_record, about])
+
+
+def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
+    """Serve the log of the lab in `directory` until told to stop, and publish it."""
+    clock = SystemClock()
+    with wiring.lab_log(directory, quotas=quotas) as lab:
+        publisher = Publisher(
+            lab.log,
+            key=lab_keys(directory).read("log"),
+            trust=lab.trust,
+            cosigners=lambda log: wiring.cosigners(directory, log),
+            clock=clock,
+            freshen_s=FRESHEN_S,
+        )
+        app = create_app(
+            admission=lab.admission,
+            log=lab.log,
+            index=lab.index,
+            tile=lab.log.tile,
+            trust_file=trust_store(directory).read_file,
+            appended=publisher.wake,
+        )
+        publisher.start()
+        try:
+            shell.serve(app, name="log", run_dir=directory / "run", port=port)
+        finally:
+            publisher.stop()
+
+
+def _found(read: Callable[[], bytes]) -> Response[bytes]:
+    try:
+        return Response(read(), media_type=_BYTES, headers=_IMMUTABLE)
+    except Unavailable:
+        return _absent()
+
+
+def _absent() -> Response[bytes]:
+    return Response(b"", status_code=404, media_type=_BYTES, headers=_FRESH)

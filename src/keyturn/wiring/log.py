@@ -1,0 +1,227 @@
+"""Join the log to this machine: open it, read it or write to it wherever it is, and find its witnesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters import run_files
+from keyturn.adapters.clock import SystemClock
+from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
+from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
+from keyturn.adapters.log_on_disk.disk import PosixDisk
+from keyturn.adapters.log_on_disk.log import LogOnDisk
+from keyturn.adapters.log_on_disk.pack import START, batches_from, recover
+from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
+from keyturn.adapters.log_on_disk.tile_writer import TileWriter
+from keyturn.adapters.log_on_disk.writer_lock import WriterLock
+from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.witness_over_http import WitnessOverHttp
+from keyturn.app.lab_trust import read_history
+from keyturn.app.publish_checkpoint import confirm_standing
+from keyturn.app.submit import Admission, Quotas
+from keyturn.config import lab as lab_config
+from keyturn.errors import Refused, Unavailable
+from keyturn.formats import trust_version
+from keyturn.formats.add_checkpoint import AddCheckpoint
+from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.leaf import parse as parse_leaf
+from keyturn.formats.note import NoteSignature
+from keyturn.ports import Cosigner, LogReader, LogWriter
+from keyturn.trust.history import TrustHistory
+from keyturn.trust.roster import Log, TrustState
+from keyturn.wiring.places import LabPlace
+from keyturn.wiring.trust import own_pin, trust_store
+
+__all__ = ["LabLog", "cosigners", "lab_index", "lab_log", "log_reader", "log_writer", "reindex", "trust_behind"]
+
+_LEAVES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class LabLog:
+    """The lab's log opened for writing, its index, and the door to it."""
+
+    log: LogOnDisk
+    index: IndexSqlite
+    admission: Admission
+
+    def trust(self) -> TrustState:
+        """The newest trust in the log; `Refused` while founding."""
+        return self.admission.trust
+
+
+@contextmanager
+def lab_log(directory: Path, *, quotas: Quotas | None = None) -> Iterator[LabLog]:
+    """Open the log of the lab in `directory` for writing; other processes may have it open as well."""
+    index = IndexSqlite(directory / "index.sqlite")
+    try:
+        with LogOnDisk(directory / "log", index) as log:
+            admission = Admission(
+                log=log,
+                reader=log,
+                index=index,
+                root_sha256=lambda: _root_sha256(directory),
+                clock=SystemClock(),
+                quotas=quotas or Quotas(),
+            )
+            yield LabLog(log, index, admission)
+    finally:
+        index.close()
+
+
+@contextmanager
+def log_reader(place: LabPlace) -> Iterator[LogReader]:
+    """Read the lab's log: over HTTP when only its address is known, else from its files."""
+    if place.path is None:
+        assert place.url is not None
+        yield LogOverHttp(place.url)
+        return
+    with lab_index(place) as index:
+        yield LogOnDiskReader(place.path / "log", index)
+
+
+@contextmanager
+def lab_index(place: LabPlace) -> Iterator[IndexSqlite]:
+    """The lab's index on this disk; `Usage` when the lab is elsewhere."""
+    index = IndexSqlite(place.directory / "index.sqlite")
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+@contextmanager
+def log_writer(place: LabPlace) -> Iterator[LogWriter]:
+    """Append to the lab's log: through its service when one runs, else here, by the same admission.
+
+    Here, a log that was published first asks its witnesses whether it is behind; `Unavailable` when they do not answer.
+    """
+    if place.log_url is not None:
+        yield LogOverHttp(place.log_url)
+        return
+    with lab_log(place.directory) as opened:
+        if opened.log.note("checkpoint") is not None:
+            log = opened.trust().log
+            confirm_standing(opened.log, log=log, cosigners=cosigners(place.directory, log))
+        yield _Admitted(opened.admission)
+
+
+def reindex(directory: Path) -> int:
+    """Rebuild index and tiles of the lab's log from its packs; return how many entries there are.
+
+    A service that runs meanwhile goes on: it sees that its index was replaced, and derives tiles from the new mark.
+    """
+    log = directory / "log"
+    with WriterLock(log / "lock"), WriterLock(log / "settle.lock"):
+        signed = CheckpointFiles(PosixDisk(), log).read_body("signed")
+        tail = recover(
+            PosixDisk(), log, START, signed_size=0 if signed is None else signed.size, seen=lambda found, after: None
+        )
+        rebuild(directory / "index.sqlite", batches_from(log, START))
+        tiles = TileWriter(PosixDisk(), log)
+        for found, after in batches_from(log, START):
+            tiles.add(found.leaves, after)
+        tiles.settle()
+    return tail.size
+
+
+def cosigners(directory: Path, log: Log) -> Mapping[str, Cosigner]:
+    """How to reach each witness of `log`: the address in keyturn.toml, or that of a process of this lab."""
+    return {witness.name: _FoundWitness(_address(directory, witness.name)) for witness in log.witnesses}
+
+
+def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
+    """The lab's newest trust, from the root that you pinned: from the lab's directory, else from the log itself.
+
+    At the lab's own directory without a pin, the root that lies there is taken: it then says nothing about whose lab it is.
+    """
+    pin = own_pin(place)
+    if place.path is not None:
+        history = read_history(trust_store(place.path), pinned_sha256=pin)
+        if history is None:
+            raise Refused(
+                "trust-founding", "the lab is founding: nothing is published yet", hint="keyturn trust publish"
+            )
+        return history
+    found: TrustHistory | None = None
+    size = _size(reader)
+    for start in range(0, size, _LEAVES):
+        for raw in reader.leaves(start, min(start + _LEAVES, size)):
+            leaf = parse_leaf(raw)
+            if leaf.kind in ("rot", "tgt"):
+                version = trust_version.parse(reader.envelope(Sha256(leaf.envelope)))
+                if found is None:
+                    found = TrustHistory.start(version.metadata, pinned_sha256=_pin_for(version.metadata, place))
+                else:
+                    found = found.advance(version, now=None)
+    if found is None:
+        raise Refused("trust-founding", "the lab is founding: its log holds no root yet")
+    return found
+
+
+class _Admitted:
+    """`LogWriter` through admission."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def append(self, envelope: bytes) -> int:
+        return self._admission.submit(envelope).index
+
+
+class _FoundWitness:
+    """A witness whose address is looked up for each call: a process that starts again has another one."""
+
+    def __init__(self, find: Callable[[], str | None]) -> None:
+        self._find = find
+        self._known: dict[str, WitnessOverHttp] = {}
+
+    def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
+        return self._witness().add_checkpoint(request)
+
+    def newest(self, origin: str) -> bytes | None:
+        return self._witness().newest(origin)
+
+    def _witness(self) -> WitnessOverHttp:
+        url = self._find()
+        if url is None:
+            raise Unavailable("witness-address", "no address of the witness is known", hint="keyturn up")
+        if url not in self._known:
+            self._known = {url: WitnessOverHttp(url)}
+        return self._known[url]
+
+
+def _address(directory: Path, name: str) -> Callable[[], str | None]:
+    def find() -> str | None:
+        running = run_files.find(directory / "run", f"witness-{name}")
+        if running is not None:
+            return running
+        config = lab_config.parse((directory / "keyturn.toml").read_bytes())
+        return config.witnesses.get(name)
+
+    return find
+
+
+def _root_sha256(directory: Path) -> str:
+    raw = trust_store(directory).read_file("root.json")
+    return "0" * 64 if raw is None else sha256(raw)  # founding: no root matches, and nothing is admitted
+
+
+def _pin_for(root: bytes, place: LabPlace) -> str:
+    from keyturn.trust.metadata import parse_root
+    from keyturn.wiring.places import find_person
+
+    lab = parse_root(root).lab
+    pin = find_person().config.pins.get(lab)
+    if pin is None:
+        raise Refused("trust-root-not-pinned", f"you have pinned no root of `{lab}`, which `{place.url}` says it is")
+    return pin
+
+
+def _size(reader: LogReader) -> int:
+    from keyturn.formats import checkpoint, note
+
+    return checkpoint.parse_body(note.parse(reader.checkpoint()).text).size
