@@ -28,7 +28,7 @@ def parse(raw: bytes, kind: type[T], *, where: str) -> T:
         table = tomllib.loads(raw.decode("utf-8"))
         return msgspec.convert(table, kind)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as err:
-        text = str(err)
+        text = str(err)[:400]  # it quotes what it refuses, whatever its length
         raise Usage(
             "config-invalid",
             f"`{where}`: {text[:1].lower()}{text[1:]}",

@@ -23,6 +23,7 @@ __all__ = ["DEPTH_MAX", "INTEGER_MAX", "SIZE_BYTES_MAX", "decode", "encode"]
 SIZE_BYTES_MAX = 1 << 20
 DEPTH_MAX = 32
 INTEGER_MAX = 2**53 - 1
+_QUOTED_MAX = 400
 
 T = TypeVar("T")
 
@@ -110,7 +111,9 @@ def _refuse_keys_and_numbers(raw: bytes, what: str) -> None:
     for token in _TOKEN.finditer(raw):
         text, colon, _, _, number = token.groups()
         if colon and not text.isascii():
-            raise Malformed("json-key", f"{what}: expected object keys in ASCII, got `{text.decode()[:80]}`")
+            raise Malformed(
+                "json-key", f"{what}: expected object keys in ASCII, got `{text[:80].decode(errors='replace')}`"
+            )
         if number and (len(number) > 17 or not number.lstrip(b"-").isdigit() or abs(int(number)) > INTEGER_MAX):
             raise Malformed(
                 "json-number", f"{what}: expected integers within +-(2^53 - 1), got `{number[:40].decode()}`"
@@ -118,5 +121,5 @@ def _refuse_keys_and_numbers(raw: bytes, what: str) -> None:
 
 
 def _plain(err: Exception) -> str:
-    text = str(err)
+    text = str(err)[:_QUOTED_MAX]  # it quotes what it refuses, whatever its length
     return text[:1].lower() + text[1:]

@@ -1,0 +1,363 @@
+"""The table of parsers that hostile bytes reach, each with good examples that mutations start from.
+
+A target's name is where its parser stands below `keyturn`. An architecture test holds this table against the source: every
+function called `parse`, `parse_...` or `read` that takes bytes or text is here, or in `NOT_ALONE` with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from keyturn.bulk import manifest as bulk_manifest
+from keyturn.config import builder, lab, person
+from keyturn.custody import pack_index
+from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Usage
+from keyturn.formats import (
+    add_checkpoint,
+    checkpoint,
+    cosignature,
+    dsse,
+    enrolment,
+    manifest,
+    note,
+    pack,
+    pack_members,
+    release,
+    tile,
+    tlog_proof,
+    trust_version,
+)
+from keyturn.formats.add_checkpoint import AddCheckpoint
+from keyturn.formats.checkpoint import Checkpoint
+from keyturn.formats.cosignature import Cosignature
+from keyturn.formats.digest import Sha256
+from keyturn.formats.note import Note, NoteSignature
+from keyturn.formats.tlog_proof import TlogProof
+from keyturn.formats.uri import Uri
+from keyturn.trust import draft
+from keyturn.trust.render import render_contents
+from support.chains import AURORA, MadeChain, artifact
+from support.labs import NOW, make_key, make_lab
+
+__all__ = ["NOT_ALONE", "TARGETS", "Target", "resolve"]
+
+NOT_ALONE = {
+    "config.toml.parse": "takes the struct to make: reached through every file in config/",
+    "formats.statement.parse": "takes the predicate's type: reached through records, provenance and test results",
+    "formats.tlog_proof.parse_hashes": "takes lines: reached through tlog_proof.parse and add_checkpoint.parse",
+    "formats.checkpoint.parse_size": "one number: reached through checkpoint.parse_body and add_checkpoint.parse",
+    "trust.targets.parse_targets": "takes several files: its parts are trust.targets.parse_contents",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One parser: `call` feeds it bytes, `render` is its inverse where one text stands for one value, `refusals` its errors."""
+
+    name: str
+    seeds: Callable[[], tuple[bytes, ...]]
+    call: Callable[[bytes], object]
+    render: Callable[[object], bytes] | None = None
+    refusals: tuple[type[KeyturnError], ...] = field(default=(Malformed,))
+
+
+def resolve(name: str) -> Callable[..., object]:
+    """Find the function called `name` below `keyturn`; a class's method is `room.file.Class.method`."""
+    parts = name.split(".")
+    last = 2 if parts[-2][:1].isupper() else 1
+    found: object = import_module("keyturn." + ".".join(parts[:-last]))
+    for part in parts[-last:]:
+        found = getattr(found, part)
+    assert callable(found)
+    return found
+
+
+# --- examples -----------------------------------------------------------------------------------------------------
+
+ROOT = bytes(range(32))
+LOG_KEY = make_key("fuzz log")
+
+
+@cache
+def _chain() -> MadeChain:
+    made = MadeChain(make_lab(policy={"release": "// none\n"}))
+    made.build()
+    return made
+
+
+def _envelopes() -> tuple[bytes, ...]:
+    return tuple(raw for raw in _chain().records if raw.startswith(b'{"payload":'))
+
+
+def _records() -> tuple[bytes, ...]:
+    return tuple(raw for raw in _envelopes() if b'"predicateType":"https://keyturn.dev/' in dsse.parse_own(raw).payload)
+
+
+def _payloads(predicate: bytes) -> tuple[bytes, ...]:
+    payloads = [dsse.parse_own(raw).payload for raw in _envelopes()]
+    return tuple(payload for payload in payloads if b'"predicateType":"%s"' % predicate in payload)
+
+
+def _note() -> bytes:
+    text = checkpoint.render_body(Checkpoint("log.acme.example", 7, ROOT))
+    keys = (("log.acme.example", 1), ("north", 4))
+    lines = tuple(
+        NoteSignature(name, note.key_id(name, kind, LOG_KEY.public.raw_ed25519), bytes(64 if kind == 1 else 72))
+        for name, kind in keys
+    )
+    return note.render(Note(text, lines))
+
+
+def _proofs() -> tuple[bytes, ...]:
+    return (
+        tlog_proof.render(TlogProof(3, (ROOT, ROOT[::-1]), _note())),
+        tlog_proof.render(TlogProof(0, (), _note(), extra="entre nous \u00e9".encode())),
+    )
+
+
+def _manifest() -> bytes:
+    with TemporaryDirectory() as place:
+        for name in ("model.safetensors", "config.json", "\u00e9.txt"):
+            Path(place, name).write_bytes(name.encode())
+        return manifest.render(bulk_manifest.make(Path(place)))
+
+
+def _pack() -> bytes:
+    return pack.render(_records()[0], {"index.json": b"{}", "log/leaves": b"\x00" * 40})
+
+
+def _pack_index() -> bytes:
+    return pack_index.render(_chain().index(artifact("model")))
+
+
+def _targets_metadata() -> tuple[bytes, ...]:
+    versions = [trust_version.parse(raw) for raw in _chain().lab.containers]
+    return tuple(version.metadata for version in versions if version.role == "targets")
+
+
+def _release() -> release.Release:
+    return release.Release(artifact("model"), AURORA)
+
+
+def _summary() -> release.Summary:
+    return release.Summary(
+        model=artifact("model"),
+        resource=AURORA,
+        gate=Uri("acme.example", "gate", "release"),
+        verified_at=NOW,
+        targets=Sha256("1" * 64),
+        inputs=(("index.json", Sha256("2" * 64)),),
+        level=2,
+    )
+
+
+def _bundles() -> tuple[bytes, ...]:
+    """Bundles of any envelopes at all: what the records say is not this parser's."""
+    one, *others = (dsse.parse_own(raw) for raw in _records())
+    make: Callable[..., object] = resolve("grants.bundle.make")
+    render = resolve("grants.bundle.render")
+    return tuple(bytes(render(make(one, tuple(some)))) for some in ((), others[:1], others[:3]))  # type: ignore[call-overload]  # `render` gives bytes
+
+
+def _draft_files() -> dict[str, bytes]:
+    made = _chain().lab
+    root = draft.RootDraft.of(made.history.root)
+    return draft.Draft(root, made.contents).render()
+
+
+def _drafts() -> tuple[bytes, ...]:
+    return tuple(_draft_files().values())
+
+
+def _draft(raw: bytes) -> object:
+    good = _draft_files()
+    name = sorted(good)[len(raw) % len(good)]
+    return draft.Draft.parse({**good, name: raw})
+
+
+def _acceptances() -> tuple[bytes, ...]:
+    key = make_key("eve")
+    acceptance = enrolment.Acceptance(
+        lab="acme.example",
+        nonce="0" * 32,
+        invitation=Sha256("1" * 64),
+        member="eve",
+        name="Eve",
+        member_key=key.public.text,
+        trust_key=make_key("eve trust").public.text,
+        signed_at=NOW,
+    )
+    return (enrolment.acceptance_payload(acceptance),)
+
+
+def _invitations() -> tuple[bytes, ...]:
+    common = {"lab": "acme.example", "nonce": "0" * 32, "until": NOW}
+    human = enrolment.Invitation(member="eve", kind="human", groups=("research",), signs_trust=True, **common)  # type: ignore[arg-type]  # a dict of both
+    agent = enrolment.Invitation(member="eve+bot", kind="agent", responsible=("ada",), **common)  # type: ignore[arg-type]  # a dict of both
+    return enrolment.render_invitation(human), enrolment.render_invitation(agent)
+
+
+def _contents(raw: bytes) -> object:
+    """`raw` in place of each target file in turn: whatever its name, it is refused by name or read."""
+    good = render_contents(_chain().lab.contents)
+    name = sorted(good)[len(raw) % len(good)]
+    return resolve("trust.targets.parse_contents")({**good, name: raw}, lab="acme.example")
+
+
+STEP = (
+    b'version = 1\nname = "train"\nbuild_type = "train"\ncommand = ["python", "/in/code/train.py"]\n'
+    b'[[inputs]]\nname = "data"\nsource = "../data"\ndigest = "from-step:ingest/data"\nmount = "/in/data"\n'
+    b'[[outputs]]\nname = "model"\npath = "/out/model"\n[sandbox]\nruntime = ["/usr"]\ntimeout_s = 60\n'
+)
+WITNESS = b'version = 1\nname = "north"\n[logs]\n"log.acme.example" = "%s"\n' % LOG_KEY.public.text.encode()
+GATE = (
+    b'version = 1\nname = "release"\nkind = "release"\nresource = "keyturn://acme.example/gate/release"\n'
+    b'pinned_root = "%s"\nlog_age_max_s = 600\nmode = "enforce"\n[release]\nmodels = ["/srv/models"]\n' % (b"a" * 64)
+)
+BUILDER = b'version = 1\nname = "b"\nlab = "acme.example"\nroot = "%s"\nwork = ["/w"]\nruntime = ["/usr"]\n' % (
+    b"a" * 64
+)
+
+
+def _text(name: str) -> Callable[[bytes], object]:
+    return lambda raw: resolve(name)(raw.decode("utf-8", "surrogateescape"))
+
+
+def _there(name: str) -> bool:
+    place = name.rsplit(".", 2 if name.split(".")[-2][:1].isupper() else 1)[0]
+    return find_spec(f"keyturn.{place}") is not None
+
+
+def _made() -> Iterator[Target]:
+    def own(
+        name: str,
+        *seeds: bytes,
+        lazy: Callable[[], tuple[bytes, ...]] | None = None,
+        call: Callable[[bytes], object] | None = None,
+        render: str = "",
+        refusals: tuple[type[KeyturnError], ...] = (Malformed,),
+    ) -> Iterator[Target]:
+        if not _there(name):
+            return
+        back = resolve(render) if render else None
+        yield Target(
+            name,
+            lazy or (lambda: seeds),
+            call or resolve(name),
+            None if back is None else (lambda value: bytes(back(value))),  # type: ignore[call-overload]  # every `render` gives bytes
+            refusals,
+        )
+
+    yield from own("formats.records.parse", lazy=_records)
+    yield from own("formats.dsse.parse_own", lazy=_envelopes, render="formats.dsse.render")
+    yield from own("formats.dsse.parse_foreign", lazy=_envelopes)
+    yield from own("formats.leaf.parse", lazy=lambda: _chain().leaves, render="formats.leaf.render")
+    yield from own("formats.provenance.read", lazy=lambda: _payloads(b"https://slsa.dev/provenance/v1"))
+    yield from own(
+        "formats.test_result.read", lazy=lambda: _payloads(b"https://in-toto.io/attestation/test-result/v0.1")
+    )
+    yield from own(
+        "formats.trust_version.parse", lazy=lambda: _chain().lab.containers, render="formats.trust_version.render"
+    )
+    yield from own(
+        "formats.enrolment.parse_invitation", lazy=_invitations, render="formats.enrolment.render_invitation"
+    )
+    yield from own("formats.enrolment.parse_acceptance", lazy=_acceptances)
+    yield from own("formats.note.parse", lazy=lambda: (_note(),), render="formats.note.render")
+    yield from own("formats.note.parse_signature_lines", lazy=lambda: (_note().partition(b"\n\n")[2],))
+    yield from own(
+        "formats.checkpoint.parse_body",
+        checkpoint.render_body(Checkpoint("log.acme.example", 0, hashlib.sha256(b"").digest())),
+        checkpoint.render_body(Checkpoint("log.acme.example", 2**53 - 1, ROOT)),
+        render="formats.checkpoint.render_body",
+    )
+    yield from own(
+        "formats.cosignature.parse",
+        cosignature.render(Cosignature(NOW, bytes(64))),
+        render="formats.cosignature.render",
+    )
+    yield from own(
+        "formats.add_checkpoint.parse",
+        lazy=lambda: (add_checkpoint.render(AddCheckpoint(3, (ROOT, ROOT), note.parse(_note()))),),
+        render="formats.add_checkpoint.render",
+    )
+    yield from own("formats.tlog_proof.parse", lazy=_proofs, render="formats.tlog_proof.render")
+    yield from own(
+        "formats.tile.parse_tile",
+        tile.render_tile((ROOT,) * 3),
+        call=lambda raw: tile.parse_tile(raw, width=3),
+        render="formats.tile.render_tile",
+    )
+    yield from own(
+        "formats.tile.parse_bundle",
+        tile.render_bundle((b"one", b"", b"three")),
+        call=lambda raw: tile.parse_bundle(raw, width=3),
+        render="formats.tile.render_bundle",
+    )
+    yield from own("formats.manifest.parse", lazy=lambda: (_manifest(),), render="formats.manifest.render")
+    yield from own("formats.pack.parse", lazy=lambda: (_pack(),), refusals=(Malformed, Tampered))
+    yield from own(
+        "custody.pack_index.parse",
+        lazy=lambda: (_pack_index(),),
+        render="custody.pack_index.render",
+    )
+    yield from own("trust.metadata.parse_root", lazy=lambda: (_chain().lab.root_json,), refusals=(Malformed, Refused))
+    yield from own(
+        "trust.metadata.parse_targets_metadata",
+        lazy=_targets_metadata,
+        refusals=(Malformed, Refused),
+    )
+    yield from own(
+        "trust.targets.parse_contents",
+        lazy=lambda: tuple(render_contents(_chain().lab.contents).values()),
+        call=_contents,
+        refusals=(Malformed, Refused),
+    )
+    yield from own(
+        "config.lab.parse", lab.render(lab.LabConfig("acme.example", None, {"n": "http://n"})), refusals=(Usage,)
+    )
+    yield from own("config.person.parse", person.render(person.PersonConfig("ada", "/srv", {})), refusals=(Usage,))
+    yield from own("config.step.parse", STEP, refusals=(Usage,))
+    yield from own("config.builder.parse", builder.render(builder.parse(BUILDER)), refusals=(Usage,))
+    yield from own(
+        "crypto.signers.SoftwareKey.parse",
+        make_key("x").render(passphrase=None),
+        call=lambda raw: resolve("crypto.signers.SoftwareKey.parse")(raw, passphrase=None),
+        refusals=(Malformed, Refused),
+    )
+    yield from own("config.witness.parse", WITNESS, refusals=(Usage,))
+    yield from own("config.gate.parse", GATE, refusals=(Usage, Malformed))
+    yield from own("grants.bundle.parse", lazy=_bundles, render="grants.bundle.render")
+    yield from own("formats.release.read_release", lazy=lambda: (release.make_release(_release()),))
+    yield from own("formats.release.read_summary", lazy=lambda: (release.make_summary(_summary()),))
+    yield from own(
+        "formats.pack_members.parse_frontier",
+        lazy=lambda: (pack_members.render_frontier(7, (ROOT,) * 3),),
+    )
+    yield from own(
+        "formats.pack_members.parse_leaves",
+        lazy=lambda: (pack_members.render_leaves(_chain().leaves),),
+    )
+    yield from own("trust.draft.Draft.parse", lazy=_drafts, call=_draft, refusals=(Malformed, Refused))
+    yield from own("crypto.keys.PublicKey.from_spki", make_key("x").public.spki)
+    for name, text in (
+        ("crypto.keys.PublicKey.from_text", make_key("x").public.text),
+        ("formats.uri.Uri.parse", "keyturn://acme.example/model/aurora/v1"),
+        ("formats.digest.ArtifactDigest.parse", "dirHash:" + "a" * 64),
+        ("formats.digest.parse_sha256", "a" * 64),
+        ("formats.provenance.BuilderId.parse", "keyturn://acme.example/builder/main"),
+        ("formats.tile.TilePath.parse", "tile/0/x001/067.p/8"),
+        ("formats.posix_time.posix", "2026-11-24T12:00:00Z"),
+        ("policy.quorum.Quorum.parse", "1 weights-owners + 2 security"),
+    ):
+        yield from own(name, text.encode(), call=_text(name), refusals=(Malformed, Refused))
+
+
+TARGETS: tuple[Target, ...] = tuple(_made())
