@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.log_records import make_records
 
 from keyturn.adapters.log_on_disk.pack import START, batches_from, pack_path
 from keyturn.errors import KeyturnError, Refused, Tampered, Unavailable
@@ -17,6 +16,7 @@ from keyturn.formats.digest import sha256
 from keyturn.formats.records import leaf_of
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
+from support.log_records import make_records
 
 RECORDS = make_records(9)
 
@@ -176,7 +176,10 @@ def test_torn_tiles_are_derived_again(open_log: Callable, tmp_path: Path) -> Non
         for record in RECORDS[:4]:
             log.append(record)
         log.settle()
-    for torn in (tmp_path / "log" / "tile" / "0" / "000.p" / "4", tmp_path / "log" / "tile" / "entries" / "000.p" / "4"):
+    for torn in (
+        tmp_path / "log" / "tile" / "0" / "000.p" / "4",
+        tmp_path / "log" / "tile" / "entries" / "000.p" / "4",
+    ):
         torn.write_bytes(torn.read_bytes()[:-7])
         with open_log() as log:
             check(log, list(RECORDS[:4]))

@@ -138,7 +138,8 @@ def test_a_request_with_the_same_content_is_of_this_step() -> None:
         pytest.param({"inputs": request().inputs[:3]}, id="an input missing"),
         pytest.param({"inputs": request().inputs[1:]}, id="another input missing"),
         pytest.param(
-            {"inputs": (*request().inputs, DeclaredInput(name="more", digest="sha256:" + "e" * 64))}, id="one more input"
+            {"inputs": (*request().inputs, DeclaredInput(name="more", digest="sha256:" + "e" * 64))},
+            id="one more input",
         ),
         pytest.param(
             {

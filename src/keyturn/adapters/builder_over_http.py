@@ -98,7 +98,9 @@ class BuilderOverHttp:
 
     def state(self, job: str, *, wait_s: float) -> JobState:
         """Ask how `job` stands; the builder answers at its end, or after `wait_s`."""
-        return decode(self._client.get(f"/steps/{job}?wait_s={wait_s}", size_bytes_max=1 << 20), JobState, what="builder's answer")
+        return decode(
+            self._client.get(f"/steps/{job}?wait_s={wait_s}", size_bytes_max=1 << 20), JobState, what="builder's answer"
+        )
 
 
 def decode(raw: bytes, kind: type[T], *, what: str) -> T:

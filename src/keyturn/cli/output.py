@@ -47,7 +47,8 @@ def plain(text: str) -> str:
     'a\\\\x1b[31mb'
     """
     return "".join(
-        c if c == "\n" or unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode("ascii") for c in text
+        c if c == "\n" or unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode("ascii")
+        for c in text
     )
 
 
