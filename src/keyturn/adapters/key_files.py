@@ -39,9 +39,9 @@ class KeyFiles:
 
 def write_key(path: Path, key: SoftwareKey, *, passphrase: bytes | None) -> None:
     """Write `key` to the new file `path`, durably; `Refused` `key-exists` when there is anything already."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(key.render(passphrase=passphrase))
@@ -72,8 +72,8 @@ def read_key(path: Path, *, passphrase: bytes | None) -> SoftwareKey:
             f"cannot read the key `{path}`: {err.strerror}",
             hint="is KEYTURN_HOME yours? agents and workloads have no trust key",
         ) from err
-    with os.fdopen(fd, "rb") as file:
-        about = os.fstat(file.fileno())
+    try:
+        about = os.fstat(fd)
         if not stat.S_ISREG(about.st_mode):
             raise Refused("key-no-file", f"expected a file at `{path}`, got something else")
         if about.st_mode & 0o077 or about.st_uid != os.geteuid():
@@ -82,7 +82,9 @@ def read_key(path: Path, *, passphrase: bytes | None) -> SoftwareKey:
                 f"`{path}`: expected mode 0600 and you as its owner, got {stat.S_IMODE(about.st_mode):04o}",
                 hint=f"chmod 600 {path}; if others could have read it, replace the key",
             )
-        pem = file.read(_BYTES_MAX)
+        pem = os.read(fd, _BYTES_MAX)
+    finally:
+        os.close(fd)
     return SoftwareKey.parse(pem, passphrase=passphrase)
 
 

@@ -38,6 +38,8 @@ KeyKind = Literal["software"]
 """How a member's key signs. Passkeys, security keys and PKCS#11 join here; `software` approves in demo only."""
 Profile = Literal["demo", "production"]
 
+_VERIFIES_USER: Mapping[KeyKind, bool] = MappingProxyType({"software": False})
+
 
 @dataclass(frozen=True, slots=True)
 class MemberKey:
@@ -48,9 +50,7 @@ class MemberKey:
 
     @property
     def verifies_user(self) -> bool:
-        match self.kind:
-            case "software":
-                return False
+        return _VERIFIES_USER[self.kind]
 
 
 @dataclass(frozen=True, slots=True)

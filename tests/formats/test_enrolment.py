@@ -1,0 +1,65 @@
+"""Invitations and acceptances: round trips, and what their parsers refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from keyturn.errors import Malformed
+from keyturn.formats import canonical_json
+from keyturn.formats.enrolment import (
+    Acceptance,
+    Invitation,
+    acceptance_payload,
+    parse_acceptance,
+    parse_invitation,
+    render_invitation,
+)
+from support.labs import make_key
+
+INVITATION = Invitation(
+    lab="acme.example", nonce="0" * 32, member="bob", kind="human", groups=("g",), signs_trust=True, until=1_790_000_000
+)
+ACCEPTANCE = Acceptance(
+    lab="acme.example",
+    nonce="0" * 32,
+    invitation="a" * 64,
+    member="bob",
+    name="Bob É",
+    member_key=make_key("bob").public.text,
+    signed_at=1_790_000_000,
+)
+
+
+def test_invitations_and_acceptances_round_trip() -> None:
+    assert parse_invitation(render_invitation(INVITATION)) == INVITATION
+    assert parse_acceptance(acceptance_payload(ACCEPTANCE)) == ACCEPTANCE
+
+
+def test_an_acceptance_without_keys_enrols_nobody() -> None:
+    payload = acceptance_payload(ACCEPTANCE).replace(
+        b'"member_key":"' + make_key("bob").public.text.encode() + b'",', b""
+    )
+    with pytest.raises(Malformed, match="at least one key"):
+        parse_acceptance(payload)
+
+
+@pytest.mark.parametrize("raw", [render_invitation(INVITATION)])
+def test_every_single_byte_mutation_of_an_invitation_is_malformed_or_says_something_else(raw: bytes) -> None:
+    for place in range(len(raw)):
+        changed = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+        try:
+            other = parse_invitation(changed)
+        except Malformed:
+            continue
+        assert other != INVITATION
+        assert render_invitation(other) == changed
+
+
+def test_unknown_fields_and_oversize_are_refused() -> None:
+    for raw in (
+        canonical_json.encode({**canonical_json.decode(render_invitation(INVITATION), dict, what="x"), "zz": 1}),
+        render_invitation(INVITATION) + b"\n",
+        b'{"lab":"' + b"a" * 20_000 + b'"}',
+    ):
+        with pytest.raises(Malformed):
+            parse_invitation(raw)
