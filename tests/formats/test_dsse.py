@@ -106,7 +106,7 @@ def test_counts_and_sizes_are_bounded(parse):
 def test_others_envelopes_may_be_written_otherwise_and_say_more():
     foreign = json.dumps(
         {
-            "payloadType": "text/other",
+            "payloadType": IN_TOTO,
             "payload": "YQ==",
             "signatures": [{"sig": "Yg==", "cert": "..."}],
             "more": {"a": [1.5]},
@@ -114,7 +114,12 @@ def test_others_envelopes_may_be_written_otherwise_and_say_more():
         indent=2,
     ).encode()
     parsed = dsse.parse_foreign(foreign)
-    assert (parsed.payload_type, parsed.payload, parsed.signatures[0].keyid) == ("text/other", b"a", "")
+    assert (parsed.payload_type, parsed.payload, parsed.signatures[0].keyid) == (IN_TOTO, b"a", "")
+
+
+def test_what_was_signed_as_something_else_is_no_statement_of_anybody():
+    other = GOOD.replace(b"vnd.in-toto+json", b"vnd.other+json")
+    assert refused(other, dsse.parse_foreign) == "dsse-payload-type"
 
 
 @pytest.mark.parametrize(

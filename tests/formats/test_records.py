@@ -322,7 +322,7 @@ def test_a_foreign_statement_is_kept_as_it_came_and_found_by_its_subjects(kind):
         "predicate": {"a": 1.5},
     }
     body = base64.b64encode(json.dumps(payload, indent=1).encode()).decode()
-    raw = json.dumps({"payloadType": "x", "payload": body, "signatures": [{"sig": "Yg=="}]}, indent=1).encode()
+    raw = json.dumps({"payloadType": dsse.IN_TOTO, "payload": body, "signatures": [{"sig": "Yg=="}]}, indent=1).encode()
     made = records.leaf_of(raw)
     assert (made.kind, made.until) == (kind, None)
     assert made.about == ("dirHash:" + "cd" * 32, "sha256:" + "ab" * 32)

@@ -67,6 +67,8 @@ def test_one_witness_signing_twice_counts_once_with_its_newest_time(log_lab):
     assert refused(log_lab, again) == "checkpoint-quorum"
     four = note.render(note.parse(again).with_signatures(log_lab.cosignature(checkpoint, "w4", NOW - 30)))
     assert verify(log_lab, four).cosigned_at == NOW - 30
+    older_last = note.render(note.parse(four).with_signatures(log_lab.cosignature(checkpoint, "w4", NOW - 900)))
+    assert verify(log_lab, older_last).cosigned_at == NOW - 30
 
 
 def test_the_same_line_pasted_twice_counts_once(log_lab):

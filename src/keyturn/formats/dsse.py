@@ -70,17 +70,13 @@ def parse_own(raw: bytes) -> Envelope:
     """Parse one of Keyturn's own envelopes: canonical JSON, canonical base64, in-toto payload type."""
     wire = canonical_json.decode(raw, _Wire, what="envelope")
     envelope = _envelope(wire)
-    if envelope.payload_type != IN_TOTO:
-        raise Malformed(
-            "dsse-payload-type", f"envelope: expected payloadType `{IN_TOTO}`, got `{wire.payload_type[:80]}`"
-        )
     if render(envelope) != raw:
         raise Malformed("dsse-not-canonical", "envelope: expected its one canonical text, got another one")
     return envelope
 
 
 def parse_foreign(raw: bytes, *, size_bytes_max: int = 16 << 20) -> Envelope:
-    """Parse an envelope that another tool made; unknown fields and other encodings of JSON are its maker's affair."""
+    """Parse an in-toto envelope that another tool made; unknown fields and other texts of JSON are its maker's affair."""
     if len(raw) > size_bytes_max:
         raise Malformed("dsse-too-large", f"envelope: expected at most {size_bytes_max} bytes, got {len(raw)}")
     try:
@@ -118,6 +114,10 @@ def _envelope(wire: _Wire | _ForeignWire) -> Envelope:
     if not 1 <= len(wire.signatures) <= SIGNATURES_MAX:
         raise Malformed(
             "dsse-signature-count", f"envelope: expected 1 to {SIGNATURES_MAX} signatures, got {len(wire.signatures)}"
+        )
+    if wire.payload_type != IN_TOTO:  # what was signed as something else is no statement, whatever its bytes look like
+        raise Malformed(
+            "dsse-payload-type", f"envelope: expected payloadType `{IN_TOTO}`, got `{wire.payload_type[:80]}`"
         )
     return Envelope(
         payload_type=wire.payload_type,
