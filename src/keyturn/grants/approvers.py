@@ -1,0 +1,35 @@
+"""Say whose key can approve: an enrolled key of a human that verifies its user for each signature; any, in profile demo.
+
+This is the invariant behind step 4 of `verify_grant`; no policy can loosen it. What may be signed with other keys: requests, and
+everything that takes access away.
+"""
+
+from __future__ import annotations
+
+from keyturn.errors import Refused
+from keyturn.trust.roster import MemberKey, TrustState
+
+__all__ = ["require_countable_key"]
+
+
+def require_countable_key(trust: TrustState, approver: str, keyid: str) -> MemberKey:
+    """The key `keyid` of the human `approver`, if approvals by it count; `Refused` by name otherwise."""
+    member = trust.roster.members.get(approver)
+    if member is None:
+        raise Refused("approver-unknown", f"approver `{approver}` is not in the roster")
+    if member.kind != "human":
+        raise Refused(
+            "approver-not-human",
+            f"`{approver}` is {'an AI agent' if member.kind == 'agent' else 'a workload'}: only humans approve",
+            hint="ask a human: keyturn grant explain says who could approve",
+        )
+    held = trust.roster.key_of(approver, keyid)
+    if held is None:
+        raise Refused("approver-key-unknown", f"`{approver}` has no key `{keyid[:16]}` in the roster")
+    if not held.verifies_user and trust.profile != "demo":
+        raise Refused(
+            "approver-key-software",
+            f"`{approver}` approved with a software key, which counts in profile demo only; this lab is `{trust.profile}`",
+            hint="approve with a key that verifies its user for each signature: a passkey, a security key or PKCS#11",
+        )
+    return held

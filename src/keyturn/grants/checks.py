@@ -1,0 +1,230 @@
+"""The steps of `verify_grant` and `verify_past`, each as one function that raises, or returns what the next one needs.
+
+This is NOT a way in: nothing here makes a `VerifiedGrant`, and no gate calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keyturn.crypto.dsse_signing import verify_one
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Malformed, Refused
+from keyturn.formats import dsse, statement
+from keyturn.formats.access import ACCESS_REQUEST, HUMAN_AUTHORIZATION, AccessRequest, HumanAuthorization
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.uri import Uri
+from keyturn.grants.approvers import require_countable_key
+from keyturn.grants.bundle import Bundle
+from keyturn.grants.known import Known
+from keyturn.policy import persons
+from keyturn.policy.decide import Allow, Deny, decide
+from keyturn.policy.facts import Facts
+from keyturn.policy.load import Policy
+from keyturn.policy.schema import ACTIONS
+from keyturn.trust.roster import TrustState
+
+__all__ = [
+    "Asked",
+    "Given",
+    "agree",
+    "parse_bundle",
+    "require_approvals",
+    "require_gate",
+    "require_logged",
+    "require_not_taken_away",
+    "require_persons",
+    "require_requester",
+    "require_session_key",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One authorization of the bundle."""
+
+    digest: Sha256
+    envelope: Envelope
+    made: HumanAuthorization
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The request of the bundle, with its authorizations. `subjects` are what it is about, by digest."""
+
+    digest: Sha256
+    envelope: Envelope
+    made: AccessRequest
+    subjects: tuple[ArtifactDigest, ...]
+    given: tuple[Given, ...]
+
+
+def parse_bundle(bundle: Bundle) -> Asked:
+    """(1) Parse every payload of `bundle`, or raise `Malformed`."""
+    asked = statement.parse(bundle.request.payload, AccessRequest, ACCESS_REQUEST)
+    subjects = tuple(subject.digest.artifact for subject in asked.subject)
+    request = asked.predicate
+    resource = ArtifactDigest("sha256", Uri.parse(request.resource).digest)
+    # A release is about content, which the release gate compares; everything else is about the resource that it names.
+    if not request.action.endswith(":release") and subjects != (resource,):
+        raise Malformed(
+            "request-subject", f"request: expected the one subject `{resource}`, the digest of its resource"
+        )
+    digest = bundle.request.record_digest
+    given = []
+    for envelope in bundle.authorizations:
+        parsed = statement.parse(envelope.payload, HumanAuthorization, HUMAN_AUTHORIZATION)
+        made = parsed.predicate
+        if [str(subject.digest.artifact) for subject in parsed.subject] != [f"sha256:{made.request}"]:
+            raise Malformed("authorization-subject", "authorization: expected the request as its one subject")
+        given.append(Given(envelope.record_digest, envelope, made))
+    return Asked(digest, bundle.request, request, subjects, tuple(given))
+
+
+def require_requester(asked: Asked, trust: TrustState, known: Known, *, now: int) -> None:
+    """(3) The requester is in the roster, not suspended, and signed; the beneficiary is there and not suspended."""
+    request = asked.made
+    if request.lab != trust.lab:
+        raise Refused("lab-other", f"expected a request of lab `{trust.lab}`, got `{request.lab}`")
+    for what, member in (("requester", request.requester), ("beneficiary", request.beneficiary)):
+        if member not in trust.roster.members:
+            raise Refused(f"{what}-unknown", f"{what} `{member}` is not in the roster")
+    held = trust.roster.key_of(request.requester, request.key)
+    if held is None:
+        raise Refused("requester-key-unknown", f"`{request.requester}` has no key `{request.key[:16]}` in the roster")
+    known.require_unsuspended(request.requester, request.key, now=now, what="requester")
+    known.require_unsuspended(request.beneficiary, request.key, now=now, what="beneficiary")
+    verify_one(asked.envelope, held.key)
+
+
+def require_approvals(
+    asked: Asked, trust: TrustState, then: TrustState, known: Known, *, now: int
+) -> tuple[HumanAuthorization, ...]:
+    """(4) Every authorization that approves: a human, not suspended, a user-verified key, a good signature, this request, its
+    trust_version, not expired. The key is enrolled under the newest trust and under that which trust_version names."""
+    approvals = tuple(given for given in asked.given if given.made.decision == "approve")
+    for given in approvals:
+        made = given.made
+        if made.lab != trust.lab:
+            raise Refused("lab-other", f"expected an approval of lab `{trust.lab}`, got `{made.lab}`")
+        if made.request != asked.digest:
+            raise Refused(
+                "approval-other-request", f"`{made.approver}` approved `req-{made.request[:32]}`, not this request"
+            )
+        if made.trust_version != asked.made.trust_version:
+            raise Refused(
+                "approval-other-trust",
+                f"`{made.approver}` approved under trust version {made.trust_version}, expected {asked.made.trust_version}",
+            )
+        require_countable_key(then, made.approver, made.key)
+        held = require_countable_key(trust, made.approver, made.key)
+        known.require_unsuspended(made.approver, made.key, now=now, what="approver")
+        if made.expires_at <= now:
+            raise Refused("approval-expired", f"the approval by `{made.approver}` expired at {made.expires_at}")
+        if made.signed_at > now + trust.limits.clock_skew_max_s:
+            raise Refused("approval-from-the-future", f"`{made.approver}` approved at {made.signed_at}, it is {now}")
+        verify_one(given.envelope, held.key)
+    return tuple(given.made for given in approvals)
+
+
+def require_persons(
+    asked: Asked, trust: TrustState, then: TrustState, approvals: Sequence[HumanAuthorization]
+) -> Mapping[str, int]:
+    """(5) The distinct humans who approved, each with his earliest time, without requester, beneficiary, and every human
+    responsible for an agent concerned, under either trust."""
+    request = asked.made
+    counted = {made.approver for made in approvals}
+    for state in (trust, then):
+        counted &= persons.countable(state.roster, counted, request.requester, request.beneficiary)
+    earliest: dict[str, int] = {}
+    for made in approvals:
+        if made.approver in counted:
+            earliest[made.approver] = min(made.signed_at, earliest.get(made.approver, made.signed_at))
+    return earliest
+
+
+def require_not_taken_away(asked: Asked, known: Known, *, now: int) -> None:
+    """(6) No denial or revocation in the view or the bundle; no authorization that the view knows and the bundle lacks.
+
+    Suspensions of people are looked at with each of them, in (3) and (4).
+    """
+    known.require_read(f"request:{asked.digest}", what="request")
+    for withdrawn in known.withdrawals.get(asked.digest, ()):
+        if withdrawn.until > now:
+            verb, code = ("denied", "request-denied") if withdrawn.kind == "den" else ("revoked", "request-revoked")
+            raise Refused(code, f"`{withdrawn.by}` {verb} the request: {withdrawn.reason}")
+    for given in asked.given:
+        if given.made.decision == "deny":
+            raise Refused("request-denied", f"the bundle holds a denial by `{given.made.approver}`")
+    held = {given.digest for given in asked.given}
+    for approval in known.approvals.get(asked.digest, ()):
+        if approval.until > now and approval.digest not in held:
+            raise Refused(
+                "authorization-withheld",
+                f"the log holds `apr-{approval.digest[:32]}` of this request, and the bundle lacks it",
+                hint="fetch the bundle again",
+            )
+
+
+def agree(asked: Asked, people: Mapping[str, int], policies: Sequence[Policy], facts: Facts, *, now: int) -> Allow:
+    """(7) `decide` under each of `policies` (the one that trust_version names, and the newest): all allow, by the same permit."""
+    allowed: Allow | None = None
+    for policy in policies:
+        decided = decide(policy, asked.made, people, facts, now=now)
+        if isinstance(decided, Deny):
+            raise Refused(
+                decided.reasons[0].code,
+                f"trust version {policy.trust_version} does not allow it: {decided.reasons[0].text}",
+                reasons=tuple((reason.code, reason.text) for reason in decided.reasons),
+                hint=f"keyturn grant explain req-{asked.digest[:32]}",
+            )
+        allowed = decided
+    if allowed is None:
+        raise Refused("policy-empty", "no policy was asked, so nothing is allowed")
+    return allowed
+
+
+def require_logged(asked: Asked, known: Known) -> None:
+    """(9) Each record's leaf is in the view: that very envelope, not only that payload."""
+    request = known.requests.get(asked.digest)
+    if request is None or request.envelope != _stored(asked.envelope):
+        raise Refused("leaf-missing", f"`req-{asked.digest[:32]}` is not in the log as it is in the bundle")
+    logged = {approval.digest: approval.envelope for approval in known.approvals.get(asked.digest, ())}
+    for given in asked.given:
+        if logged.get(given.digest) != _stored(given.envelope):
+            raise Refused("leaf-missing", f"`apr-{given.digest[:32]}` is not in the log as it is in the bundle")
+
+
+def require_gate(asked: Asked, trust: TrustState, *, gate: Uri) -> None:
+    """(10) This gate, or an ancestor of it."""
+    if asked.made.gate not in _self_and_ancestors(gate, trust):
+        raise Refused("gate-other", f"the request is for `{asked.made.gate}`, this is `{gate}`")
+
+
+def require_session_key(asked: Asked, session_key: PublicKey | None) -> None:
+    """(10) This session key: required for sessions."""
+    proved = session_key.text if session_key is not None else None
+    if asked.made.session_key != proved:
+        raise Refused("session-key-other", "the session proved another key than the request names, or none")
+    if proved is None and not ACTIONS[asked.made.action].one_shot:
+        raise Refused(
+            "session-key-missing", f"`{asked.made.action}` opens a session, and the request names no session key"
+        )
+
+
+def _self_and_ancestors(gate: Uri, trust: TrustState) -> frozenset[str]:
+    found: set[str] = set()
+    todo = [str(gate)]
+    while todo:
+        uri = todo.pop()
+        resource = trust.resources.by_uri.get(uri)
+        if uri not in found and resource is not None:
+            todo.extend(map(str, resource.parents))
+        found.add(uri)
+    return frozenset(found)
+
+
+def _stored(envelope: Envelope) -> Sha256:
+    return sha256(dsse.render(envelope))

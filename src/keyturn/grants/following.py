@@ -1,0 +1,324 @@
+"""Read the log leaf by leaf: keep what is live, verify whatever takes access away, and learn trust as it changes.
+
+`needed` says which envelopes a run of leaves asks for; `Following.take` reads the run with them. Kinds that do not matter
+to a gate are passed over without parsing them; their hashes are in the frontier all the same, so nothing is skipped unseen.
+
+A record has its effect only when its envelope's digest is the leaf's, the leaf is the function of the record that it must
+be, its one signature is by the key that it names of the member or gate that it names, under the trust of that place in
+the log, and its signer may issue it (`grants.negatives`). What fails any of this has no effect: the log's keeper can
+delay, and never grant or take away. A trust version that does not verify changes nothing; one that is missing stops the
+reading, since nobody knows what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from keyturn.crypto.dsse_signing import verify_one
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Malformed, Refused, Tampered, Unavailable
+from keyturn.formats import leaf as leaves_format
+from keyturn.formats import records, trust_version
+from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
+from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.leaf import Leaf
+from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.grants import negatives
+from keyturn.grants.approvers import require_countable_key
+from keyturn.grants.known import Approval, Known, Request, Standing, Use, Withdrawal
+from keyturn.tlog.frontier import Frontier
+from keyturn.trust.roster import TrustState
+
+__all__ = ["Following", "needed"]
+
+Own = AccessRequest | AccessUse | HumanAuthorization | Lift | Revocation | Suspension
+P = TypeVar("P", AccessRequest, AccessUse, HumanAuthorization, Lift, Revocation, Suspension)
+
+_KIND = b'"kind":"'
+_WATCHED = frozenset(kind.encode() for kind in ("apr", "chk", "den", "lft", "req", "rev", "rot", "sus", "tgt", "use"))
+
+
+def needed(known: Known, leaves: Sequence[bytes], *, now: int) -> tuple[Sha256, ...]:
+    """The digests of the envelopes that reading `leaves` after `known` will look for, in order."""
+    live = set(known.requests)
+    found = []
+    for _, leaf in _watched(0, leaves):
+        if leaf.kind == "chk" or _over(leaf, now):
+            continue
+        if leaf.kind == "req":
+            live.add(leaf.record)
+        if leaf.kind != "use" or _about(leaf, "request") in live:
+            found.append(Sha256(leaf.envelope))
+    return tuple(found)
+
+
+class Following:
+    """A reader in the middle of the log: mutable, thrown away when anything fails, `known()` when it does not."""
+
+    def __init__(self, known: Known, frontier: Frontier, *, nonce_record: str | None, now: int) -> None:
+        self.frontier = frontier
+        self.nonce_seen = False
+        self._now = now
+        self._nonce_record = nonce_record
+        self._history = known.history
+        self._trust: TrustState | None = known.history.states[-1] if known.history.states else None
+        self._requests = dict(known.requests)
+        self._approvals = dict(known.approvals)
+        self._withdrawals = dict(known.withdrawals)
+        self._standing = dict(known.standing)
+        self._uses = dict(known.uses)
+        self._unread = dict(known.unread)
+        self._take_kind: dict[str, Callable[[int, Leaf, bytes | None], None]] = {
+            "rot": self._take_trust,
+            "tgt": self._take_trust,
+            "chk": self._take_checkin,
+            "req": self._take_request,
+            "apr": self._take_approval,
+            "den": self._take_denial,
+            "rev": self._take_revocation,
+            "sus": self._take_suspension,
+            "lft": self._take_lift,
+            "use": self._take_use,
+        }
+
+    def take(self, leaves: Sequence[bytes], envelopes: Mapping[Sha256, bytes]) -> None:
+        """Read the next `leaves`, with the envelopes that `needed` asked for (those that could be had)."""
+        for index, leaf in _watched(self.frontier.size, leaves):
+            self.take_if_watched(index, leaf, envelopes.get(Sha256(leaf.envelope)))
+        self.frontier = self.frontier.extend(leaves)
+
+    def take_if_watched(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        """Read one leaf by itself, for whoever proves leaves one by one; the frontier does not know of it."""
+        if leaf.kind in self._take_kind and not _over(leaf, self._now):
+            self._take_kind[leaf.kind](index, leaf, raw)
+
+    def known(self) -> Known:
+        """What is known after all that was taken, without what is over."""
+        for digest in [d for d, request in self._requests.items() if request.until <= self._now]:
+            for table in (self._requests, self._approvals, self._withdrawals, self._uses):
+                table.pop(digest, None)
+        for digest, given in list(self._approvals.items()):
+            self._approvals[digest] = tuple(one for one in given if one.until > self._now)
+        for digest, taken in list(self._withdrawals.items()):
+            left = tuple(one for one in taken if one.until > self._now)
+            if left:
+                self._withdrawals[digest] = left
+            else:
+                del self._withdrawals[digest]
+        # A suspension that is over is remembered while the same pair must rest.
+        for digest, standing in list(self._standing.items()):
+            if max(standing.until, standing.signed_at + negatives.PAIR_REST_S) <= self._now:
+                del self._standing[digest]
+        unread = {tag: until for tag, until in self._unread.items() if until is None or until > self._now}
+        try:
+            newest: TrustState | None = self._history.newest
+        except Refused:
+            newest = None
+        return Known(
+            history=self._history,
+            newest=newest,
+            requests=MappingProxyType(self._requests),
+            approvals=MappingProxyType(self._approvals),
+            withdrawals=MappingProxyType(self._withdrawals),
+            standing=MappingProxyType(self._standing),
+            uses=MappingProxyType(self._uses),
+            unread=MappingProxyType(unread),
+        )
+
+    def _take_trust(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        if raw is None:
+            raise Unavailable("trust-version-unread", f"log entry {index} is a trust version that could not be read")
+        try:
+            _check_leaf(leaf, raw)
+            self._history = self._history.advance(trust_version.parse(raw), now=None)
+        except (Malformed, Refused, Tampered):
+            return
+        self._trust = self._history.states[-1] if self._history.states else None
+
+    def _take_checkin(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        self.nonce_seen = self.nonce_seen or leaf.record == self._nonce_record
+
+    def _take_request(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        try:
+            made = self._read(leaf, raw, AccessRequest)
+        except (Malformed, Refused):
+            return
+        parties = frozenset({made.requester, made.beneficiary}) if made else frozenset()
+        digest, until = Sha256(leaf.record), leaf.until or 0
+        self._requests.setdefault(digest, Request(index, digest, Sha256(leaf.envelope), parties, until, raw))
+
+    def _take_approval(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        request = _about(leaf, "request")
+        if request not in self._requests:
+            return
+        try:
+            made = self._read(leaf, raw, HumanAuthorization)
+            if made is not None:
+                self._require_human(made)
+                require_countable_key(self._require_trust(), made.approver, made.key)
+        except (Malformed, Refused):
+            return
+        found = Approval(index, Sha256(leaf.record), Sha256(leaf.envelope), leaf.until or 0, raw)
+        given = self._approvals.get(request, ())
+        if all(found.digest != other.digest for other in given):
+            self._approvals[request] = (*given, found)
+
+    def _take_denial(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        try:
+            made = self._read(leaf, raw, HumanAuthorization)
+            if made is not None:
+                self._require_human(made)
+        except (Malformed, Refused):
+            return
+        self._withdraw(leaf, made.approver if made else None, made.reason if made else "")
+
+    def _take_revocation(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        asked = self._requests.get(_about(leaf, "request"))
+        try:
+            made = self._read(leaf, raw, Revocation)
+            if made is not None:
+                self._require_unsuspended(made.member, made.key, made.signed_at)
+                negatives.require_may_revoke(made, self._require_trust(), asked.parties if asked else frozenset())
+        except (Malformed, Refused):
+            return
+        self._withdraw(leaf, made.member if made else None, made.reason if made else "")
+
+    def _withdraw(self, leaf: Leaf, by: str | None, reason: str) -> None:
+        request = _about(leaf, "request")
+        if by is None:
+            self._mark_unread(f"request:{request}", leaf)
+            return
+        found = Withdrawal("den" if leaf.kind == "den" else "rev", Sha256(leaf.record), by, reason, leaf.until or 0)
+        self._withdrawals[request] = (*self._withdrawals.get(request, ()), found)
+
+    def _require_human(self, made: HumanAuthorization) -> None:
+        negatives.require_human(made, made.approver, self._require_trust())
+        self._require_unsuspended(made.approver, made.key, made.signed_at)
+
+    def _take_suspension(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        try:
+            made = self._read(leaf, raw, Suspension)
+            if made is None:
+                for tag in leaf.about:
+                    self._mark_unread(tag, leaf)
+                return
+            target = negatives.target_of(made)
+            before = tuple(s for s in self._standing.values() if (s.by, s.target) == (made.member, target))
+            own = negatives.is_own(made, self._require_trust())
+            if not own:
+                self._require_unsuspended(made.member, made.key, made.signed_at)
+                negatives.require_may_suspend(made, self._require_trust(), before)
+        except (Malformed, Refused):
+            return
+        digest = Sha256(leaf.record)
+        self._standing.setdefault(
+            digest, Standing(digest, target, made.member, own, made.reason, made.signed_at, made.until)
+        )
+
+    def _take_lift(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        standing = self._standing.get(_about(leaf, "suspension"))
+        if standing is None:
+            return
+        try:
+            made = self._read(leaf, raw, Lift)
+            if made is None:
+                return
+            self._require_unsuspended(made.member, made.key, made.signed_at)
+            negatives.require_may_lift(made, self._require_trust(), standing)
+        except (Malformed, Refused):
+            return
+        self._standing[standing.digest] = replace(standing, lifted_by=standing.lifted_by | {made.member})
+
+    def _take_use(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+        request = _about(leaf, "request")
+        if request not in self._requests or request in self._uses:
+            return
+        try:
+            made = self._read(leaf, raw, AccessUse)
+        except (Malformed, Refused):
+            return
+        if made is None:
+            self._mark_unread(f"use:{request}", leaf)
+            return
+        self._uses[request] = Use(index, Sha256(leaf.record), made.gate, frozenset(made.approvals))
+
+    def _read(self, leaf: Leaf, raw: bytes | None, kind: type[P]) -> P | None:
+        """The record behind `leaf`, verified; None when its envelope could not be had; raises when it is not what it must be."""
+        if raw is None or sha256(raw) != leaf.envelope:
+            return None
+        record = records.parse(raw)
+        made = record.statement.predicate
+        if records.leaf_of_record(record, raw) != leaf or not isinstance(made, kind):
+            raise Malformed("leaf-not-of-record", f"log leaf of `{leaf.record[:16]}` is not the leaf of its record")
+        trust = self._require_trust()
+        if made.lab != trust.lab:
+            raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{made.lab}`")
+        verify_one(record.envelope, _key_of(made, trust))
+        return made
+
+    def _require_trust(self) -> TrustState:
+        if self._trust is None:
+            raise Refused("trust-founding", "the lab is founding: nobody's record has any effect yet")
+        return self._trust
+
+    def _require_unsuspended(self, member: str, keyid: str, signed_at: int) -> None:
+        # Whoever is suspended cannot get around it by dating a record back: the suspension stands before it in the log.
+        at = min(signed_at, self._now)
+        for standing in self._standing.values():
+            if standing.target in (f"member:{member}", f"key:{keyid}") and at < standing.until and not standing.lifted:
+                raise Refused("suspended", f"`{member}` is suspended until {standing.until}")
+
+    def _mark_unread(self, tag: str, leaf: Leaf) -> None:
+        earlier = self._unread.get(tag, 0)
+        self._unread[tag] = None if earlier is None or leaf.until is None else max(earlier, leaf.until)
+
+
+def _key_of(made: Own, trust: TrustState) -> PublicKey:
+    if isinstance(made, AccessUse):
+        gate = trust.gates.get(made.gate)
+        if gate is None or gate.key.keyid != made.key:
+            raise Refused("gate-unknown", f"`{made.gate}` with key `{made.key[:16]}` is no gate of the lab")
+        return gate.key
+    if isinstance(made, AccessRequest):
+        member = made.requester
+    elif isinstance(made, HumanAuthorization):
+        member = made.approver
+    else:
+        member = made.member
+    held = trust.roster.key_of(member, made.key)
+    if held is None:
+        raise Refused("signer-unknown", f"`{member}` has no key `{made.key[:16]}` in the roster")
+    return held.key
+
+
+def _watched(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:
+    # In a leaf's canonical text `"kind":"` occurs once: inside a tag its quotes would be escaped. A text that is not
+    # canonical is the leaf of no record, so passing it over loses nothing.
+    for index, raw in [
+        (index, raw)
+        for index, raw in enumerate(leaves, start)
+        if raw[(place := raw.rfind(_KIND) + 8) : place + 3] in _WATCHED
+    ]:
+        try:
+            yield index, leaves_format.parse(raw)
+        except Malformed:
+            continue
+
+
+def _over(leaf: Leaf, now: int) -> bool:
+    if leaf.until is None:
+        return False
+    rest = negatives.PAIR_REST_S if leaf.kind == "sus" else 0
+    return leaf.until + rest <= now
+
+
+def _about(leaf: Leaf, what: str) -> str:
+    return next((tag.partition(":")[2] for tag in leaf.about if tag.startswith(f"{what}:")), "")
+
+
+def _check_leaf(leaf: Leaf, raw: bytes) -> None:
+    if records.leaf_of(raw) != leaf:
+        raise Malformed("leaf-not-of-record", f"log leaf of `{leaf.record[:16]}` is not the leaf of its record")

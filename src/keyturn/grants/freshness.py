@@ -1,0 +1,71 @@
+"""Decide whether a gate's view is fresh enough to open a door: step 2 of `verify_grant`.
+
+Freshness comes from the witnessed log. A gate that cannot reach it is closed after `log_age_max_s`; a gate whose clock is
+wrong is closed at once; a gate restored from an old snapshot is closed until it has seen its own new nonce in the log.
+"""
+
+from __future__ import annotations
+
+from keyturn.errors import Refused
+from keyturn.grants.view import GateView
+from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
+from keyturn.trust.roster import TrustState
+
+__all__ = ["require_fresh"]
+
+
+def require_fresh(view: GateView, *, now: int) -> tuple[TrustState, WitnessedCheckpoint]:
+    """The newest trust and checkpoint of `view`, or `Refused`.
+
+    (a) there is a witnessed checkpoint, and (b) the view has its gate's own nonce; (c) root and targets have not expired; (d) the
+    checkpoint is at most `log_age_max_s` old, and (e) not ahead of this clock by more than `clock_skew_max_s`; (f) the gate is in
+    the roster and not closed.
+    """
+    checkpoint = view.checkpoint
+    if checkpoint is None:  # (a)
+        raise Refused(
+            "view-empty", "the gate has not seen a witnessed checkpoint yet", hint="wait for the first refresh"
+        )
+    if view.gate is None or view.nonce_record is None or not view.nonce_seen:  # (b)
+        raise Refused(
+            "view-without-nonce",
+            "the gate has not seen its own check-in in the log, so what it knows may be old",
+            hint="wait until its check-in is witnessed",
+        )
+    trust = require_trust(view, now=now)  # (c)
+    limits = trust.limits
+    age_s = now - checkpoint.cosigned_at
+    if age_s > limits.log_age_max_s:  # (d)
+        raise Refused(
+            "view-stale",
+            f"the newest witnessed checkpoint is {age_s} s old, expected at most {limits.log_age_max_s} s",
+            hint="find out why the gate does not reach the log, or why its witnesses do not cosign",
+        )
+    if -age_s > limits.clock_skew_max_s:  # (e)
+        raise Refused(
+            "clock-skew",
+            f"the newest checkpoint was cosigned {-age_s} s ahead of this clock, expected at most {limits.clock_skew_max_s} s",
+            hint="set this machine's clock",
+        )
+    name = str(view.gate)
+    if name not in trust.gates:  # (f)
+        raise Refused("gate-unknown", f"`{name}` is no gate of the lab")
+    view.known.require_read(f"gate:{name}", what="gate")
+    for found in view.known.suspensions_of(f"gate:{name}", now=now):
+        raise Refused("gate-closed", f"`{found.by}` closed this gate until {found.until}")
+    return trust, checkpoint
+
+
+def require_trust(view: GateView, *, now: int) -> TrustState:
+    """The newest trust of `view`; `Refused` while founding, and when its root or targets have expired at `now`."""
+    trust = view.known.newest
+    if trust is None:
+        return view.trust.current(now=now)
+    for role, expires_at in (("root", trust.root_expires_at), ("targets", trust.targets_expires_at)):
+        if expires_at <= now:
+            raise Refused(
+                "trust-expired",
+                f"{role} expired at {expires_at}: expired metadata proves the past, and never opens a gate",
+                hint="keyturn trust propose, sign and publish the next version",
+            )
+    return trust

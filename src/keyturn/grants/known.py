@@ -1,0 +1,153 @@
+"""Hold what a reader of the log knows, as values: live requests and their approvals, and everything that takes access away.
+
+Everything here is live: what is over is forgotten, so its size is that of what goes on in the lab, not of the log. Only
+`grants.following` makes it, from leaves in the log's order and envelopes whose signatures it verified.
+
+Unread is not absent: a record that takes away and whose envelope is missing leaves its tag in `unread`, and whoever asks
+about that target is told that it could not be found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from keyturn.errors import Refused, Unavailable
+from keyturn.formats.digest import Sha256
+from keyturn.trust.history import TrustHistory
+from keyturn.trust.roster import TrustState
+
+__all__ = ["LIFTERS", "SECURITY", "Approval", "Known", "Request", "Standing", "Use", "Withdrawal"]
+
+
+def _none() -> Mapping[Any, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A live request: the digests that its leaf binds. `raw` is its envelope, None while it could not be had."""
+
+    index: int
+    digest: Sha256
+    envelope: Sha256
+    parties: frozenset[str]
+    until: int
+    raw: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An approval of a live request. `raw` as in `Request`; when it could be read, its signature verified."""
+
+    index: int
+    digest: Sha256
+    envelope: Sha256
+    until: int
+    raw: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A denial or revocation of a request, by somebody who may."""
+
+    kind: Literal["den", "rev"]
+    digest: Sha256
+    by: str
+    reason: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A suspension of `target` (`member:ada`, `key:<id>`, `gate:<uri>`), and who has lifted it so far.
+
+    `own` is a member's of himself; anybody else's stands only while its signer may still issue it, so that a new targets
+    version, which takes that right from him, always can lift it.
+    """
+
+    digest: Sha256
+    target: str
+    by: str
+    own: bool
+    reason: str
+    signed_at: int
+    until: int
+    lifted_by: frozenset[str] = frozenset()
+
+    @property
+    def lifted(self) -> bool:
+        return len(self.lifted_by) >= LIFTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The first use of a live request that the log has."""
+
+    index: int
+    digest: Sha256
+    gate: str
+    approvals: frozenset[str]
+
+
+SECURITY = "security"
+"""The group whose humans may suspend others."""
+
+LIFTERS = 2
+"""Humans that it takes to lift a suspension."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a reader knows. `newest` is the trust in force, None while there is none (`history.newest` says why)."""
+
+    history: TrustHistory
+    newest: TrustState | None = None
+    requests: Mapping[str, Request] = field(default_factory=_none)
+    approvals: Mapping[str, tuple[Approval, ...]] = field(default_factory=_none)
+    withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=_none)
+    standing: Mapping[str, Standing] = field(default_factory=_none)
+    uses: Mapping[str, Use] = field(default_factory=_none)
+    unread: Mapping[str, int | None] = field(default_factory=_none)
+
+    def require_unsuspended(self, member: str, keyid: str, *, now: int, what: str) -> None:
+        """Refuse a suspended member or key; `Unavailable` when that could not be found out."""
+        for target in (f"member:{member}", f"key:{keyid}"):
+            self.require_read(target, what=what)
+            for found in self.suspensions_of(target, now=now):
+                raise Refused("suspended", f"{what} `{member}` is suspended until {found.until} by `{found.by}`")
+
+    def suspensions_of(self, target: str, *, now: int) -> Iterator[Standing]:
+        """The suspensions of `target` that stand at `now`."""
+        for found in self.standing.values():
+            if found.target == target and now < found.until and not found.lifted and self._authority_stands(found):
+                yield found
+
+    def _authority_stands(self, found: Standing) -> bool:
+        if found.own or self.newest is None:
+            return True
+        gate = self.newest.gates.get(found.target.removeprefix("gate:"))
+        return found.by in self.newest.roster.members_of(SECURITY) or (gate is not None and gate.operator == found.by)
+
+    def require_read(self, tag: str, *, what: str) -> None:
+        """Raise `Unavailable` when a record about `tag` is in the log and could not be read."""
+        if tag in self.unread:
+            raise Unavailable(
+                "negative-unread",
+                f"{what}: the log holds a record about `{tag}` that could not be read",
+                hint="find out why its envelope is missing; until then this stays closed",
+            )
+
+    @property
+    def size(self) -> int:
+        """How many things are held: bounded by what is live."""
+        return (
+            len(self.requests)
+            + sum(map(len, self.approvals.values()))
+            + sum(map(len, self.withdrawals.values()))
+            + len(self.standing)
+            + len(self.uses)
+            + len(self.unread)
+        )

@@ -1,0 +1,280 @@
+"""A lab with a log in memory and everybody's keys: make records, log them, witness them, and see them as a gate.
+
+world = make_world()
+asked = world.ask(); world.approve(asked, "bob"); world.approve(asked, "eve")
+verify_grant(world.bundle(asked), world.view(), now=world.now, gate=world.gate, session_key=world.session.public, facts=NO_FACTS)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Unavailable
+from keyturn.formats import access, dsse, negatives, note, statement
+from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.checkpoint import Checkpoint
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.note import Note
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.uri import Uri
+from keyturn.grants import bundle as bundles
+from keyturn.grants.bundle import Bundle
+from keyturn.grants.view import GateView, refresh
+from keyturn.tlog import signing
+from keyturn.trust.history import TrustHistory
+from support.labs import NOW, Lab, make_key, make_lab
+
+__all__ = ["POLICY", "World", "make_world"]
+
+POLICY = """
+@id("weights-read") @quorum("1 weights-owners + 1 security") @duration_max("2h") @pending_max("8h")
+permit (principal in Group::"research", action == Action::"weights:read", resource in Model::"aurora");
+
+@id("release") @quorum("2 security") @pending_max("1d")
+permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora");
+"""
+
+P = TypeVar("P", AccessRequest, AccessUse, GateCheckin, HumanAuthorization, Lift, Revocation, Suspension)
+
+_TYPES: dict[type, str] = {
+    AccessRequest: access.ACCESS_REQUEST,
+    AccessUse: access.ACCESS_USE,
+    GateCheckin: access.GATE_CHECKIN,
+    HumanAuthorization: access.HUMAN_AUTHORIZATION,
+    Lift: negatives.LIFT,
+    Revocation: negatives.REVOCATION,
+    Suspension: negatives.SUSPENSION,
+}
+
+
+@dataclass
+class World:
+    """Mutable, for one test. `now` is the time of everything that is not told another."""
+
+    lab: Lab
+    now: int = NOW
+    log: LogInMemory = field(default_factory=LogInMemory)
+    made: int = 0
+    logged_containers: int = 1  # the root is pinned, and is in the log first
+
+    def __post_init__(self) -> None:
+        self.log.append(self.lab.containers[0])
+        self.sync_trust()
+
+    @property
+    def gate(self) -> Uri:
+        return self.lab.gate_uri("release")
+
+    @property
+    def session(self) -> SoftwareKey:
+        return make_key("session")
+
+    def sync_trust(self) -> None:
+        """Log the trust versions that the lab has and the log has not."""
+        for container in self.lab.containers[self.logged_containers :]:
+            self.log.append(container)
+        self.logged_containers = len(self.lab.containers)
+
+    def key(self, member: str) -> SoftwareKey:
+        return self.lab.member_keys.get(member) or self.lab.gate_keys.get(member) or make_key(member)
+
+    def nonce(self) -> str:
+        self.made += 1
+        return f"{self.made:032x}"
+
+    def sign(self, predicate: P, subject: str, *signers: SoftwareKey) -> Envelope:
+        payload = statement.make(
+            predicate, _TYPES[type(predicate)], (Subject(digest=DigestSet.of(ArtifactDigest.parse(subject))),)
+        )
+        return dsse_signing.sign(payload, *(key.signer() for key in signers))
+
+    def submit(self, envelope: Envelope) -> Envelope:
+        self.log.append(dsse.render(envelope))
+        return envelope
+
+    def request(self, requester: str = "ada", **changed: object) -> AccessRequest:
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "requester": requester,
+            "key": self.key(requester).public.keyid,
+            "beneficiary": requester,
+            "action": "weights:read",
+            "resource": f"keyturn://{self.lab.name}/model/aurora",
+            "permit": "weights-read",
+            "gate": str(self.gate),
+            "justification": "a look at the loss",
+            "not_before": self.now,
+            "start_by": self.now + 3600,
+            "not_after": self.now + 7200,
+            "duration_s": 3600,
+            "trust_version": self.lab.history.targets_version,
+            "session_key": self.session.public.text,
+            **changed,
+        }
+        return AccessRequest(**values)  # type: ignore[arg-type]  # the table above, field by field
+
+    def release(self, **changed: object) -> AccessRequest:
+        more = {"action": "model:release", "permit": "release", "session_key": None, **changed}
+        return self.request(**more)  # type: ignore[arg-type]  # as above
+
+    def ask(self, made: AccessRequest | None = None, *, submit: bool = True) -> Envelope:
+        made = made or self.request()
+        envelope = self.sign(made, f"sha256:{Uri.parse(made.resource).digest}", self.key(made.requester))
+        return self.submit(envelope) if submit else envelope
+
+    def authorization(self, asked: Envelope, approver: str, **changed: object) -> Envelope:
+        digest = asked.record_digest
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "approver": approver,
+            "key": self.key(approver).public.keyid,
+            "request": digest,
+            "trust_version": self.lab.history.targets_version,
+            "decision": "approve",
+            "reason": "agreed",
+            "signed_at": self.now,
+            "expires_at": self.now + 7200,
+            **changed,
+        }
+        made = HumanAuthorization(**values)  # type: ignore[arg-type]  # the table above, field by field
+        return self.sign(made, f"sha256:{made.request}", self.key(approver))
+
+    def approve(self, asked: Envelope, approver: str, **changed: object) -> Envelope:
+        return self.submit(self.authorization(asked, approver, **changed))
+
+    def deny(self, asked: Envelope, approver: str, **changed: object) -> Envelope:
+        return self.approve(asked, approver, **{"decision": "deny", "reason": "not now", **changed})
+
+    def revoke(self, asked: Envelope, member: str, **changed: object) -> Envelope:
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "member": member,
+            "key": self.key(member).public.keyid,
+            "request": asked.record_digest,
+            "reason": "enough",
+            "signed_at": self.now,
+            "until": self.now + 7200,
+            **changed,
+        }
+        made = Revocation(**values)  # type: ignore[arg-type]  # the table above, field by field
+        return self.submit(self.sign(made, f"sha256:{made.request}", self.key(member)))
+
+    def suspend(self, member: str, *, submit: bool = True, **changed: object) -> Envelope:
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "member": member,
+            "key": self.key(member).public.keyid,
+            "reason": "laptop lost",
+            "signed_at": self.now,
+            "until": self.now + 3600,
+            **changed,
+        }
+        made = Suspension(**values)  # type: ignore[arg-type]  # the table above, field by field
+        target = made.target_member or made.target_key or made.target_gate or ""
+        envelope = self.sign(made, f"sha256:{sha256(target.encode())}", self.key(member))
+        return self.submit(envelope) if submit else envelope
+
+    def lift(self, suspension: Envelope, member: str, **changed: object) -> Envelope:
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "member": member,
+            "key": self.key(member).public.keyid,
+            "suspension": suspension.record_digest,
+            "reason": "found again",
+            "signed_at": self.now,
+            **changed,
+        }
+        made = Lift(**values)  # type: ignore[arg-type]  # the table above, field by field
+        return self.submit(self.sign(made, f"sha256:{made.suspension}", self.key(member)))
+
+    def use(self, asked: Envelope, *approvals: Envelope, gate: str = "release", **changed: object) -> Envelope:
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "gate": str(self.lab.gate_uri(gate)),
+            "key": self.lab.gate_keys[gate].public.keyid,
+            "request": asked.record_digest,
+            "approvals": tuple(sorted(one.record_digest for one in approvals)),
+            "used_at": self.now,
+            **changed,
+        }
+        made = AccessUse(**values)  # type: ignore[arg-type]  # the table above, field by field
+        return self.submit(self.sign(made, f"sha256:{made.request}", self.lab.gate_keys[gate]))
+
+    def check_in(self, gate: str = "release") -> Sha256:
+        made = GateCheckin(
+            lab=self.lab.name,
+            nonce=self.nonce(),
+            gate=str(self.lab.gate_uri(gate)),
+            key=self.lab.gate_keys[gate].public.keyid,
+            signed_at=self.now,
+        )
+        uri = self.lab.gate_uri(gate)
+        return self.submit(self.sign(made, f"sha256:{uri.digest}", self.lab.gate_keys[gate])).record_digest
+
+    def bundle(self, asked: Envelope, *given: Envelope) -> Bundle:
+        return bundles.make(asked, given)
+
+    def note(self, *, at: int | None = None, lab: Lab | None = None) -> bytes:
+        """The checkpoint of everything logged, cosigned by every witness at `at`."""
+        lab = lab or self.lab
+        frontier = self.log.settle()
+        checkpoint = Checkpoint(lab.state.log.origin, frontier.size, frontier.root)
+        signed = signing.sign_checkpoint(checkpoint, lab.log_key)
+        lines = [
+            signing.cosign(checkpoint, name=name, key=key, at=self.now if at is None else at)
+            for name, key in lab.witness_keys.items()
+        ]
+        return note.render(Note(signed.text, (*signed.signatures, *lines)))
+
+    def start(self, nonce_record: Sha256 | None, *, gate: str = "release") -> GateView:
+        history = TrustHistory.start(self.lab.root_json, pinned_sha256=self.lab.root_sha256)
+        return GateView.start(history, gate=self.lab.gate_uri(gate), nonce_record=nonce_record)
+
+    def read_on(
+        self, view: GateView, *, now: int | None = None, at: int | None = None, missing: frozenset[str] = frozenset()
+    ) -> GateView:
+        """Refresh `view` up to the log's end; envelopes whose digest is in `missing` cannot be had."""
+        now = self.now if now is None else now
+        leaves = self.log.leaves(view.frontier.size, self.log.settle().size)
+        found = {}
+        for digest in view.needed(leaves, now=now):
+            try:
+                if digest not in missing:
+                    found[digest] = self.log.envelope(digest)
+            except Unavailable:
+                continue
+        return refresh(view, checkpoint_note=self.note(at=at), leaves=leaves, envelopes=found, now=now)
+
+    def view(self, *, gate: str = "release", missing: frozenset[str] = frozenset()) -> GateView:
+        """What the gate sees after it checked in, from the log's first leaf."""
+        return self.read_on(self.start(self.check_in(gate), gate=gate), missing=missing)
+
+
+def make_world(**more: object) -> World:
+    """Ada and dan research, bob and cat are security, cat and eve own weights; ada and bob answer for agents."""
+    arguments: dict[str, object] = {
+        "humans": ("ada", "bob", "cat", "dan", "eve"),
+        "agents": {"ada+coder": ("ada",), "bob+ops": ("bob",)},
+        "groups": {
+            "research": ("ada", "dan", "ada+coder"),
+            "security": ("bob", "cat", "bob+ops"),
+            "weights-owners": ("cat", "eve"),
+        },
+        "resources": {"model/aurora": (), "model/other": (), "gate/all": (), "gate/release": ("gate/all",)},
+        "gates": (("release", "release"), ("other", "release")),
+        "policy": {"main": POLICY},
+        **more,
+    }
+    return World(make_lab(**arguments))  # type: ignore[arg-type]  # keywords of make_lab
