@@ -1,0 +1,32 @@
+"""Say which processes of a lab run on this machine: those whose keys lie in its directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keyturn.adapters.supervisor import Process
+from keyturn.errors import Usage
+from keyturn.wiring.places import find_lab
+
+__all__ = ["processes_of"]
+
+
+def processes_of(lab: str | None) -> tuple[Path, tuple[Process, ...]]:
+    """The lab's directory and its processes, in the order in which they need each other; `Usage` when there are none."""
+    place = find_lab(lab).directory
+    at = ("--lab", str(place))
+    found = [
+        Process(f"witness-{key.parent.name}", ("witness", "serve", key.parent.name, *at))
+        for key in sorted(place.glob("witness/*/key"))
+    ]
+    if (place / "keys" / "log").exists():
+        found.append(Process("log", ("log", "serve", *at)))
+    if (place / "builder" / "key").exists():
+        found.append(Process("builder", ("builder", "serve", *at)))
+    found += [
+        Process(f"gate-{key.parent.name}", ("gate", "serve", key.parent.name, *at))
+        for key in sorted(place.glob("gates/*/key"))
+    ]
+    if not found:
+        raise Usage("lab-no-processes", f"no process of the lab has its key in `{place}`", hint="keyturn init")
+    return place, tuple(found)
