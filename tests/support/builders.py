@@ -18,7 +18,7 @@ from keyturn.bulk import manifest
 from keyturn.config import step as step_config
 from keyturn.crypto import dsse_signing
 from keyturn.formats.provenance import BuilderId
-from keyturn.service.builder_service import BuilderParts
+from keyturn.wiring.builder import BuilderParts
 from keyturn.wiring.builder_view import Standing
 from keyturn.wiring.steps import declared_inputs, make_request, sign_request
 from support.labs import NOW, Lab
@@ -97,6 +97,7 @@ class Place:
             allowed=Allowed((self.work,), (Path("/usr"), Path(sys.base_prefix)), (self.root / "lab",)),
             memory=RuntimeMemory(self.root / "lab" / "builder" / "runtime", key.sign),
             sandbox=BubblewrapSandbox(),
+            probe=lambda: None,
             log=self.log,
             clock=self.clock,
             marks=self.root / "lab" / "builder" / "ran",

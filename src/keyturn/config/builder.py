@@ -8,6 +8,7 @@
     runtime = ["/usr", "/opt/python"]         # what a STEP.toml may name as runtime, or below it
     private = ["/home/ada"]                   # no step reaches these, wherever they lie; the lab itself is always private
     queue_max = 16
+    level = 1                                 # the SLSA build level that it claims; targets say what it may
 
 It belongs to whoever operates the builder, and only tightens: that this is a builder of the lab at all, with which key and
 up to which level, is for the signed targets to say.
@@ -42,6 +43,7 @@ class BuilderConfig:
     runtime: tuple[str, ...]
     private: tuple[str, ...]
     queue_max: int
+    level: Literal[1, 2]
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +55,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     runtime: Annotated[_Directories, Meta(min_length=1)]
     private: _Directories = ()
     queue_max: Annotated[int, Meta(ge=1, le=1024)] = 16
+    level: Literal[1, 2] = 1
 
 
 def parse(raw: bytes, *, where: str = "builder.toml") -> BuilderConfig:
@@ -66,6 +69,7 @@ def parse(raw: bytes, *, where: str = "builder.toml") -> BuilderConfig:
         runtime=file.runtime,
         private=file.private,
         queue_max=file.queue_max,
+        level=file.level,
     )
 
 
@@ -80,5 +84,6 @@ def render(value: BuilderConfig) -> bytes:
         "runtime": list(value.runtime),
         "private": list(value.private),
         "queue_max": value.queue_max,
+        "level": value.level,
     }
     return tomli_w.dumps(table).encode("utf-8")

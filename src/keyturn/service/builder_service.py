@@ -15,7 +15,6 @@ import queue
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,40 +24,24 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from keyturn.adapters.builder_over_http import About, JobState, Order, Outcome, decode, error_of
-from keyturn.adapters.step_files import Allowed, LocalStepFiles, RuntimeMemory
+from keyturn.adapters.step_files import LocalStepFiles
 from keyturn.app.admit_step import AdmittedStep, admit_step
-from keyturn.app.run_step import Signer, Stage, run_step
+from keyturn.app.run_step import Stage, run_step
 from keyturn.config import step as step_config
 from keyturn.config.step import STEP_NAME, StepFile
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.formats.digest import ArtifactDigest, sha256
-from keyturn.ports import Clock, LogWriter, Sandbox
 from keyturn.service import shell
-from keyturn.wiring.builder_view import Standing
+from keyturn.wiring.builder import BuilderParts
 from keyturn.wiring.steps import STEP_SOURCE, layout_of
 
 if TYPE_CHECKING:
     from litestar import Litestar
 
-__all__ = ["BuilderParts", "BuilderService", "create_app"]
+__all__ = ["BuilderService", "create_app"]
 
 _STATES_MAX = 1024
 _WAIT_MAX_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuilderParts:
-    """What a builder is made of. `standing` raises when the view cannot be had: then nothing is admitted."""
-
-    about: About
-    signer: Signer
-    standing: Callable[[], Standing]
-    allowed: Allowed
-    memory: RuntimeMemory
-    sandbox: Sandbox
-    log: LogWriter
-    clock: Clock
-    marks: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +77,7 @@ class BuilderService:
 
     def order(self, order: Order) -> JobState:
         """Admit `order` and queue it, or raise; a request that was ordered before is a `Conflict`."""
+        self._parts.probe()
         standing = self._parts.standing()
         admitted = admit_step(
             order.request,

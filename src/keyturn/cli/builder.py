@@ -1,0 +1,111 @@
+"""`keyturn builder`: set up and run the process that runs steps, and signs what it saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, Lab
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The process that runs steps in a sandbox and signs their provenance.", no_args_is_help=True)
+
+
+@app.command()
+def init(
+    work: Annotated[list[Path], typer.Option(help="A directory where inputs lie and outputs go. Repeat for more.")],
+    runtime: Annotated[
+        list[Path] | None, typer.Option(help="What a STEP.toml may name as runtime. Default: /usr and this Python.")
+    ] = None,
+    private: Annotated[list[Path] | None, typer.Option(help="What no step may reach, besides the lab itself.")] = None,
+    name: Annotated[str, typer.Option(help="The builder's name in the lab's targets.")] = "builder",
+    root: Annotated[
+        str | None, typer.Option(help="SHA-256 of the lab's first root. Default: the one you pinned.")
+    ] = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Set up the lab's builder on this machine: its key, its pinned root, and where steps may read and write."""
+    from keyturn.wiring.builder import default_runtimes, make_builder
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    config, key = make_builder(
+        place,
+        name=name,
+        work=[str(path.absolute()) for path in work],
+        runtime=[str(path.absolute()) for path in runtime] if runtime else default_runtimes(),
+        private=[str(path.absolute()) for path in private or ()],
+        pin=root,
+    )
+    value = {"name": config.name, "key": key.text, "keyid": key.keyid, "work": config.work, "runtime": config.runtime}
+
+    def show_it(screen: Console) -> None:
+        screen.print(f"builder {config.name}: {place.directory / 'builder'}")
+        screen.print(f"  public key  {key.text}")
+        screen.print("targets must list this key before anybody believes it; then: keyturn builder serve")
+
+    output.emit(value, json=json, human=show_it)
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port of 127.0.0.1. Default: a free one, in run/builder.json.")] = 0,
+    lab: Lab = None,
+) -> None:
+    """Run steps that members sign, one at a time, until told to stop."""
+    from keyturn.errors import Unavailable
+    from keyturn.service import shell
+    from keyturn.service.builder_service import create_app
+    from keyturn.wiring.builder import builder_parts
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    parts = builder_parts(place)
+    try:
+        parts.probe()
+    except Unavailable as err:  # it serves all the same, and says so to whoever orders a step
+        output.warn(f"warning: {err.message}\n  {err.hint}")
+    shell.serve(create_app(parts), name="builder", run_dir=place.directory / "run", port=port)
+
+
+@app.command()
+def show(lab: Lab = None, json: Json = False) -> None:
+    """Show the lab's builder: its key, its level, its directories, and whether its sandbox works here."""
+    from keyturn.adapters.key_files import read_key
+    from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
+    from keyturn.errors import Unavailable
+    from keyturn.wiring.builder import read_config
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    config = read_config(place)
+    key = read_key(place.directory / "builder" / "key", passphrase=None).public
+    try:
+        BubblewrapSandbox().probe()
+        sandbox = "works"
+    except Unavailable as err:
+        sandbox = err.message
+    value = {
+        "name": config.name,
+        "lab": config.lab,
+        "key": key.text,
+        "level": config.level,
+        "work": config.work,
+        "runtime": config.runtime,
+        "private": (str(place.directory), *config.private),
+        "sandbox": sandbox,
+    }
+
+    def show_it(screen: Console) -> None:
+        for field, found in value.items():
+            screen.print(output.plain(f"{field:8}  {', '.join(found) if isinstance(found, tuple) else found}"))
+
+    output.emit(value, json=json, human=show_it)

@@ -1,0 +1,194 @@
+"""Join a builder to this machine: its directory `lab/builder`, its key, its view of the log, and its sandbox.
+
+lab/builder/builder.toml   what its operator says (`config.builder`)
+lab/builder/root.json      the first root, whose SHA-256 builder.toml pins
+lab/builder/key            0600, read once, never mounted
+lab/builder/runtime/       what runtimes were read as, authenticated by the key
+lab/builder/ran/           a mark for each request that was ordered
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters.builder_over_http import About
+from keyturn.adapters.clock import SystemClock
+from keyturn.adapters.config_files import read_small, write_new
+from keyturn.adapters.key_files import read_key, write_key
+from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
+from keyturn.adapters.step_files import Allowed, RuntimeMemory
+from keyturn.app.run_step import Signer
+from keyturn.config import builder as builder_config
+from keyturn.config.builder import BuilderConfig
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.keys import PublicKey
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.formats.digest import Sha256, parse_sha256
+from keyturn.formats.provenance import BuilderId
+from keyturn.ports import Clock, LogWriter, Sandbox
+from keyturn.trust.history import TrustHistory
+from keyturn.wiring.builder_view import BuilderView, Standing
+from keyturn.wiring.places import LabPlace
+from keyturn.wiring.trust import own_pin, trust_store
+
+__all__ = ["BuilderParts", "builder_parts", "default_runtimes", "make_builder", "read_config"]
+
+_ROOT_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderParts:
+    """What a builder is made of. `standing` and `probe` raise when the view or the sandbox cannot be had."""
+
+    about: About
+    signer: Signer
+    standing: Callable[[], Standing]
+    allowed: Allowed
+    memory: RuntimeMemory
+    sandbox: Sandbox
+    probe: Callable[[], None]
+    log: LogWriter
+    clock: Clock
+    marks: Path
+
+
+def default_runtimes() -> tuple[str, ...]:
+    """What a runtime may be unless the operator says otherwise: the system's programs, and this Python with its packages."""
+    return tuple(dict.fromkeys(("/usr", sys.base_prefix, sys.prefix)))
+
+
+def make_builder(
+    place: LabPlace, *, name: str, work: Sequence[str], runtime: Sequence[str], private: Sequence[str], pin: str | None
+) -> tuple[BuilderConfig, PublicKey]:
+    """Write a builder's configuration and pinned root, and its key unless there is one; nothing is overwritten."""
+    directory = place.directory / "builder"
+    root = trust_store(place.directory).read_file("root.json")
+    if root is None:
+        raise Unavailable(
+            "trust-founding",
+            "the lab is founding: it has no root that a builder could pin",
+            hint="keyturn trust publish",
+        )
+    pinned = pin or own_pin(place)
+    if pinned is None:
+        raise Usage(
+            "trust-root-not-pinned",
+            "expected the SHA-256 of the lab's first root, compared with a coworker",
+            hint="keyturn trust pin SHA256, or --root SHA256",
+        )
+    history: TrustHistory = TrustHistory.start(root, pinned_sha256=parse_sha256(pinned, what="--root"))
+    config = BuilderConfig(
+        name=name,
+        lab=history.lab,
+        root_sha256=history.root_sha256,
+        work=tuple(work),
+        runtime=tuple(runtime),
+        private=tuple(private),
+        queue_max=16,
+        level=1,
+    )
+    text = builder_config.render(config)
+    builder_config.parse(text, where="options")
+    write_new(directory / "builder.toml", text)
+    write_new(directory / "root.json", root)
+    if not (directory / "key").exists():
+        write_key(directory / "key", SoftwareKey.generate(), passphrase=None)
+    return config, read_key(directory / "key", passphrase=None).public
+
+
+def read_config(place: LabPlace) -> BuilderConfig:
+    """Read the builder's configuration, or raise `Usage` saying how to make one."""
+    path = place.directory / "builder" / "builder.toml"
+    if not path.exists():
+        raise Usage("builder-none", f"expected a builder at `{path.parent}`", hint="keyturn builder init --work DIR")
+    return builder_config.parse(read_small(path), where=str(path))
+
+
+def builder_parts(place: LabPlace) -> BuilderParts:
+    """Make the builder of the lab at `place`: reads its key once, and pins its root."""
+    config = read_config(place)
+    directory = place.directory / "builder"
+    key = read_key(directory / "key", passphrase=None)
+    clock, log, sandbox = SystemClock(), _FoundLog(place), BubblewrapSandbox()
+    root = read_small(directory / "root.json", size_bytes_max=_ROOT_BYTES_MAX)
+    view = BuilderView(root, pinned_sha256=config.root_sha256, log=log, clock=clock)
+
+    def standing() -> Standing:
+        found = view.standing()
+        listed = found.trust.builders.get(config.name)
+        if listed is None or listed.key != key.public:
+            raise Refused(
+                "builder-unlisted",
+                f"the lab's targets list no builder `{config.name}` with this builder's key: nobody would believe it",
+                hint="add it to builders.toml in the draft, then keyturn trust propose",
+            )
+        if config.level > listed.level_max:
+            raise Refused("builder-level", f"targets allow level {listed.level_max}, builder.toml says {config.level}")
+        return found
+
+    return BuilderParts(
+        about=About(
+            name=config.name,
+            lab=config.lab,
+            key=key.public.text,
+            level=config.level,
+            work=config.work,
+            runtime=config.runtime,
+            queue_max=config.queue_max,
+            trust_version=0,
+        ),
+        signer=Signer(
+            BuilderId(config.lab, "builder", config.name),
+            config.level,
+            lambda payload: dsse_signing.sign(payload, key.signer()),
+        ),
+        standing=standing,
+        allowed=Allowed(
+            work=tuple(map(Path, config.work)),
+            runtime=tuple(map(Path, config.runtime)),
+            private=(place.directory, *map(Path, config.private)),
+        ),
+        memory=RuntimeMemory(directory / "runtime", key.sign),
+        sandbox=sandbox,
+        probe=sandbox.probe,
+        log=log,
+        clock=clock,
+        marks=directory / "ran",
+    )
+
+
+class _FoundLog:
+    """The lab's log service, looked up for each call: one that starts again has another address."""
+
+    def __init__(self, place: LabPlace) -> None:
+        self._place = place
+        self._known: tuple[str, LogOverHttp] | None = None
+
+    def append(self, envelope: bytes) -> int:
+        return self._log().append(envelope)
+
+    def checkpoint(self) -> bytes:
+        return self._log().checkpoint()
+
+    def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        return self._log().leaves(start, end)
+
+    def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
+        return self._log().hashes(level, start, end)
+
+    def envelope(self, digest: Sha256) -> bytes:
+        return self._log().envelope(digest)
+
+    def _log(self) -> LogOverHttp:
+        url = self._place.log_url
+        if url is None:
+            raise Unavailable("log-not-running", "the lab's log service does not run", hint="keyturn up")
+        known = self._known
+        if known is None or known[0] != url:
+            known = self._known = (url, LogOverHttp(url))
+        return known[1]

@@ -1,0 +1,206 @@
+"""What `keyturn run` does: resolve and sign a step's request, then have the builder run it, or run it here without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters.builder_over_http import BuilderOverHttp, JobState, Order, Outcome, state_error
+from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.adapters.config_files import read_small
+from keyturn.adapters.http_client import HttpClient
+from keyturn.adapters.no_sandbox import NoSandbox
+from keyturn.adapters.step_files import Allowed, LocalStepFiles
+from keyturn.app.admit_step import admit_step
+from keyturn.app.run_step import Signer, run_step
+from keyturn.config import step as step_config
+from keyturn.config.step import StepFile
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import KeyturnError, Refused, Unavailable, Usage
+from keyturn.formats.digest import Sha256
+from keyturn.formats.provenance import BuilderId
+from keyturn.formats.steps import StepRequest
+from keyturn.trust.roster import TrustState
+from keyturn.wiring.log import lab_index, log_reader, log_writer, trust_behind
+from keyturn.wiring.places import LabPlace, find_person
+from keyturn.wiring.steps import STEP_SOURCE, declared_inputs, layout_of, make_request, sign_request
+from keyturn.wiring.trust import person_keys
+
+__all__ = ["OnProgress", "PreparedStep", "prepare", "run_here", "run_on_builder"]
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (what is being done, bytes done, bytes in all or 0)."""
+
+_WAIT_S = 1.0
+_SILENT_MAX = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedStep:
+    """A step whose request can be shown, and then signed with `key`."""
+
+    raw: bytes
+    step: StepFile
+    base: Path
+    destination: Path
+    request: StepRequest
+    criteria: bytes | None
+    trust: TrustState
+    key: SoftwareKey
+
+
+def prepare(
+    place: LabPlace, path: Path, *, out: Path | None, criteria: str | None, builder: str | None, sandboxed: bool
+) -> PreparedStep:
+    """Read the STEP.toml at `path`, resolve every digest, and make the request that its member signs."""
+    raw = read_small(path)
+    step = step_config.parse(raw, where=str(path))
+    base = path.absolute().parent
+    person = find_person()
+    key = person_keys(person.home).read("member")
+    with log_reader(place) as reader:
+        trust = trust_behind(place, reader).newest
+    named = _criteria_record(place, step, criteria)
+    request = make_request(
+        step,
+        declared_inputs(raw, step, base),
+        trust=trust,
+        member=person.config.member,
+        key=key,
+        builder=_builder(trust, builder) if sandboxed else None,
+        criteria=None if named is None else named[0],
+        nonce=SystemEntropy().nonce(),
+        now=SystemClock().now(),
+    )
+    return PreparedStep(
+        raw=raw,
+        step=step,
+        base=base,
+        destination=(out or base / "out" / step.name).absolute(),
+        request=request,
+        criteria=None if named is None else named[1],
+        trust=trust,
+        key=key,
+    )
+
+
+def run_on_builder(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -> Outcome:
+    """Sign the request, hand it to the lab's builder, and wait until it is done; raises the builder's own error."""
+    builder = BuilderOverHttp(HttpClient(place.process_url("builder")))
+    state = builder.order(
+        Order(
+            request=sign_request(prepared.request, prepared.key),
+            step_file=prepared.raw,
+            base=str(prepared.base),
+            destination=str(prepared.destination),
+            criteria=prepared.criteria,
+        )
+    )
+    silent = 0
+    while state.outcome is None:
+        if state.error is not None:
+            raise state_error(state.error)
+        on_progress(_said(state), state.done, state.total)
+        try:
+            state = builder.state(state.job, wait_s=_WAIT_S)
+            silent = 0
+        except Unavailable:
+            silent += 1
+            if silent > _SILENT_MAX:
+                raise
+    return state.outcome
+
+
+def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -> Outcome:
+    """Run the step as a plain process of this user, and sign its provenance as the member: level 1, no sandbox."""
+    member, key = prepared.request.member, prepared.key
+    admitted = admit_step(
+        sign_request(prepared.request, key),
+        trust=prepared.trust,
+        builder=None,
+        require_unsuspended=lambda *_: None,  # one's own machine: the log and every verifier look at suspensions
+        now=SystemClock().now(),
+    )
+    anywhere = (Path("/"),)
+    stage = ["starting"]
+    with (
+        log_writer(place) as log,
+        LocalStepFiles(
+            base=prepared.base,
+            destination=prepared.destination,
+            allowed=Allowed(work=anywhere, runtime=anywhere, private=()),
+            memory=None,
+            progress=lambda done, total: on_progress(stage[0], done, total),
+        ) as files,
+    ):
+        files.put_input(STEP_SOURCE, prepared.raw)
+
+        def on_stage(name: str) -> None:
+            stage[0] = name
+            on_progress(name, 0, 0)
+
+        receipt = run_step(
+            admitted,
+            layout_of(prepared.step),
+            signer=Signer(
+                BuilderId(prepared.request.lab, "member", member),
+                1,
+                lambda payload: dsse_signing.sign(payload, key.signer()),
+            ),
+            criteria=prepared.criteria,
+            files=files,
+            sandbox=NoSandbox(),
+            log=log,
+            clock=SystemClock(),
+            on_stage=on_stage,
+            stopped=lambda: False,
+        )
+    return Outcome(
+        provenance=receipt.provenance,
+        outputs=receipt.outputs,
+        destination=str(prepared.destination),
+        test_result=receipt.test_result,
+        passed=receipt.passed,
+    )
+
+
+def _said(state: JobState) -> str:
+    if state.state == "queued":
+        return f"waiting behind {state.ahead}" if state.ahead else "waiting"
+    return state.stage or "starting"
+
+
+def _builder(trust: TrustState, named: str | None) -> str:
+    if named is not None:
+        if named not in trust.builders:
+            raise Refused("builder-unknown", f"the lab has no builder `{named[:80]}`")
+        return named
+    if len(trust.builders) != 1:
+        raise Usage(
+            "builder-which",
+            f"expected one builder in the lab's targets, there are {len(trust.builders)}",
+            hint="--builder NAME, or --no-sandbox",
+        )
+    return next(iter(trust.builders))
+
+
+def _criteria_record(place: LabPlace, step: StepFile, named: str | None) -> tuple[str, bytes] | None:
+    """Find the criteria in the log by record id, digest or unique prefix; its digest and its envelope."""
+    if step.criteria is not None and named is not None and not step.criteria.startswith(named.removeprefix("crt-")):
+        raise Usage("step-criteria", "the STEP.toml names other criteria than --criteria")
+    wanted = step.criteria or (named or "").removeprefix("crt-")
+    if not wanted:
+        return None
+    with lab_index(place) as index:
+        found = index.by_record(wanted, "crt")
+    if len(found) != 1:
+        raise Refused(
+            "criteria-unknown", f"expected one record of criteria `{wanted[:80]}` in the log, found {len(found)}"
+        )
+    with log_reader(place) as reader:
+        try:
+            return found[0].record, reader.envelope(Sha256(found[0].envelope))
+        except KeyturnError as err:
+            raise Unavailable("criteria-unreadable", f"criteria `{wanted[:80]}` cannot be read: {err.message}") from err
