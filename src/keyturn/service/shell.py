@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,8 @@ def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, limit_concurrency=256, timeout_keep_alive=15, lifespan="on"
         )
+        # uvicorn gives SIGTERM back to us once it has stopped: ending as any program does takes the address back.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with run_files.published(run_dir, name, url):
             uvicorn.Server(config).run(sockets=[bound])
 
