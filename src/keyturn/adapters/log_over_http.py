@@ -49,6 +49,8 @@ class LogOverHttp:
         return raw
 
     def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        if not 0 <= start <= end:
+            raise Unavailable("log-range", f"no leaves {start} to {end}")
         size = self._size_for(end)
         found: list[bytes] = []
         for index in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
@@ -58,7 +60,7 @@ class LogOverHttp:
                 found += parse_bundle(self._get(path), width=path.width)[max(0, start - first) : end - first]
             except Malformed as err:
                 raise Unavailable("log-tile", f"`{path}` is damaged: {err.message}") from err
-        if not 0 <= start <= end or len(found) != end - start:
+        if len(found) != end - start:
             raise Unavailable("log-range", f"expected leaves {start} to {end}, got {len(found)}")
         return found
 

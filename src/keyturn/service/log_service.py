@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.params import FromPath, FromQuery
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.app.submit import Admission, Quotas
@@ -66,15 +67,15 @@ def create_app(
         return Response(log.checkpoint(), media_type="text/plain; charset=utf-8", headers=_FRESH)
 
     @get("/tile/{rest:path}", sync_to_thread=True)
-    def tiles(rest: str) -> Response[bytes]:
+    def tiles(rest: FromPath[str]) -> Response[bytes]:
         return _found(partial(tile, TilePath.parse(f"tile/{rest.removeprefix('/')}")))
 
     @get("/envelope/{digest:str}", sync_to_thread=True)
-    def envelope(digest: str) -> Response[bytes]:
+    def envelope(digest: FromPath[str]) -> Response[bytes]:
         return _found(partial(log.envelope, parse_sha256(digest)))
 
     @get("/trust/{rest:path}", sync_to_thread=True)
-    def trust(rest: str) -> Response[bytes]:
+    def trust(rest: FromPath[str]) -> Response[bytes]:
         path = check_path(rest.removeprefix("/"))
         if path != "root.json" and not path.startswith(("metadata/", "targets/")):
             return _absent()
@@ -82,14 +83,14 @@ def create_app(
         return _absent() if raw is None else Response(raw, media_type=_BYTES, headers=_FRESH)
 
     @get("/index/record", sync_to_thread=True)
-    def by_record(prefix: str, kind: str | None = None) -> Response[bytes]:
+    def by_record(prefix: FromQuery[str], kind: FromQuery[str | None] = None) -> Response[bytes]:
         if not 8 <= len(prefix) <= 64 or prefix.strip("0123456789abcdef"):
             raise Malformed("record-prefix", "expected 8 to 64 lower-case hex digits")
         found = [known for known in index.by_record(prefix) if kind in (None, known.kind)]
         return Response(msgspec.json.encode(found), media_type="application/json", headers=_FRESH)
 
     @get("/index/about", sync_to_thread=True)
-    def about(tag: str) -> Response[bytes]:
+    def about(tag: FromQuery[str]) -> Response[bytes]:
         return Response(msgspec.json.encode(index.about(tag[:1200])), media_type="application/json", headers=_FRESH)
 
     return shell.build([submit, checkpoint, tiles, envelope, trust, by_record, about])

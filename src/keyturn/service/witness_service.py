@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 from litestar import Request, Response, get, post
+from litestar.params import FromPath
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.app.cosign_checkpoint import Witnessing, cosign_checkpoint
@@ -56,7 +57,7 @@ def create_app(witness: Witnessing, *, store: CosignStore, clock: Clock) -> Lite
         return await anyio.to_thread.run_sync(answer, raw)
 
     @get("/{origin_hash:str}/checkpoint", sync_to_thread=True)
-    def newest(origin_hash: str) -> Response[bytes]:
+    def newest(origin_hash: FromPath[str]) -> Response[bytes]:
         origin = origins.get(origin_hash)
         found = None if origin is None else store.read(origin)
         return _text(404, "never cosigned\n") if found is None else Response(found, media_type=_TEXT)

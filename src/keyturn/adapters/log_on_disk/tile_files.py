@@ -52,6 +52,8 @@ def write_mark(disk: Disk, directory: Path, tail: Tail) -> None:
 
 def read_hashes(directory: Path, size: int, level: int, start: int, end: int) -> list[bytes]:
     """Tree hashes at the binary `level`, from tiles of a log of `size` leaves."""
+    if not 0 <= level < 64:
+        raise Unavailable("log-range", f"no subtrees at level {level}")
     read = hash_reader(size, lambda tile_level, index, width: read_tile(directory, TilePath(tile_level, index, width)))
     try:
         return list(read(level, start, end))

@@ -1,0 +1,229 @@
+"""What every log adapter promises: `ports.LogReader`, `ports.LogWriter`, `ports.LogKeeper`, `ports.RecordIndex`."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.log_records import make_record, make_records
+
+from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.log_on_disk.log import LogOnDisk
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
+from keyturn.formats import checkpoint as checkpoints
+from keyturn.formats import leaf as leaf_format
+from keyturn.formats.checkpoint import Checkpoint
+from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.records import leaf_of
+from keyturn.tlog import merkle
+from keyturn.tlog.frontier import Frontier
+
+Log = tuple[Any, Any, Any]
+
+
+def note_of(size: int, root: bytes, origin: str = "log.acme.example") -> bytes:
+    body = checkpoints.render_body(Checkpoint(origin, size, root))
+    return body + b"\n" + f"— {origin} AAAAAAAA\n".encode()
+
+
+def publish(keeper: Any) -> Frontier:
+    frontier: Frontier = keeper.settle()
+    keeper.swap("checkpoint", keeper.note("checkpoint"), note_of(frontier.size, frontier.root))
+    return frontier
+
+
+def append_all(keeper: Any, records: list[bytes]) -> None:
+    size = keeper.settle().size
+    assert [keeper.append(record) for record in records] == list(range(size, size + len(records)))
+
+
+def test_records_get_consecutive_indexes_and_the_same_record_keeps_its_own(log: Log) -> None:
+    _, writer, _ = log
+    records = make_records(5)
+    assert [writer.append(record) for record in records] == [0, 1, 2, 3, 4]
+    assert [writer.append(record) for record in reversed(records)] == [4, 3, 2, 1, 0]
+
+
+def test_what_was_appended_is_read_back(log: Log) -> None:
+    keeper, _, reader = log
+    records = make_records(300)
+    append_all(keeper, records)
+    frontier = publish(keeper)
+    assert reader.checkpoint() == keeper.note("checkpoint")
+    leaves = reader.leaves(0, 300)
+    assert list(leaves) == [leaf_format.render(leaf_of(record)) for record in records]
+    assert Frontier.empty().extend(leaves) == frontier
+    assert list(reader.leaves(250, 260)) == list(leaves[250:260])
+    assert list(reader.leaves(7, 7)) == []
+    assert [reader.envelope(sha256(record)) for record in records[::50]] == records[::50]
+
+
+def test_hashes_make_the_root_and_proofs(log: Log) -> None:
+    keeper, _, reader = log
+    append_all(keeper, make_records(270))
+    frontier = publish(keeper)
+    assert merkle.root_at(270, reader.hashes) == frontier.root
+    assert list(reader.hashes(8, 0, 1)) == [merkle.root_at(256, reader.hashes)]
+    (leaf,) = reader.leaves(261, 262)
+    proof = merkle.inclusion_proof(261, 270, reader.hashes)
+    merkle.verify_inclusion(merkle.leaf_hash(leaf), index=261, size=270, proof=proof, root=frontier.root)
+
+
+def test_a_log_that_grows_stays_readable_at_every_size(log: Log) -> None:
+    keeper, _, reader = log
+    records = make_records(530)
+    done = 0
+    for size in (1, 2, 255, 256, 257, 511, 512, 530):
+        append_all(keeper, records[done:size])
+        done = size
+        frontier = publish(keeper)
+        reader.checkpoint()
+        assert len(reader.leaves(0, size)) == size
+        assert merkle.root_at(size, reader.hashes) == frontier.root
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 6), (5, 6), (-1, 2), (3, 2)])
+def test_leaves_that_are_not_there_are_unavailable(log: Log, start: int, end: int) -> None:
+    keeper, writer, reader = log
+    for record in make_records(5):
+        writer.append(record)
+    publish(keeper)
+    reader.checkpoint()
+    with pytest.raises(Unavailable):
+        reader.leaves(start, end)
+
+
+@pytest.mark.parametrize(("level", "start", "end"), [(0, 0, 6), (1, 0, 3), (3, 0, 1), (0, -1, 1), (60, 0, 1), (-1, 0, 1)])
+def test_subtrees_that_are_not_complete_are_unavailable(log: Log, level: int, start: int, end: int) -> None:
+    keeper, writer, reader = log
+    for record in make_records(5):
+        writer.append(record)
+    publish(keeper)
+    reader.checkpoint()
+    with pytest.raises(Unavailable):
+        reader.hashes(level, start, end)
+
+
+def test_an_unknown_envelope_and_a_missing_checkpoint_are_unavailable(log: Log) -> None:
+    _, _, reader = log
+    with pytest.raises(Unavailable):
+        reader.envelope(sha256(b"nothing"))
+    with pytest.raises(Unavailable):
+        reader.checkpoint()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"{}", id="an empty object"),
+        pytest.param(make_record(1)[:-1], id="a truncated record"),
+        pytest.param(make_record(1) + b" ", id="a record and a space"),
+        pytest.param(b"[" * 100_000, id="deep nesting"),
+        pytest.param(b'{"payload":"' + b"A" * (1 << 20), id="more than a record may have"),
+    ],
+)
+def test_what_is_no_record_is_refused_and_nothing_is_written(log: Log, raw: bytes) -> None:
+    keeper, writer, _ = log
+    with pytest.raises(KeyturnError):
+        writer.append(raw)
+    assert keeper.settle().size == 0
+
+
+def test_threads_get_distinct_indexes(log: Log) -> None:
+    keeper, writer, reader = log
+    found: list[int] = []
+
+    def append(start: int) -> None:
+        found.extend(writer.append(record) for record in make_records(10, start=start))
+
+    threads = [threading.Thread(target=append, args=(100 * k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(80))
+    frontier = publish(keeper)
+    reader.checkpoint()
+    assert Frontier.empty().extend(reader.leaves(0, 80)) == frontier
+
+
+@pytest.fixture(params=["in memory", "on disk"])
+def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "in memory":
+        yield LogInMemory()
+        return
+    index = IndexSqlite(tmp_path / "index.sqlite")
+    with LogOnDisk(tmp_path / "log", index) as log:
+        yield log
+    index.close()
+
+
+def test_a_checkpoint_is_replaced_by_compare_and_swap(keeper: Any) -> None:
+    first, second = note_of(1, bytes(32)), note_of(2, bytes(32))
+    keeper.swap("signed", None, first)
+    with pytest.raises(Conflict):
+        keeper.swap("signed", None, second)
+    keeper.swap("signed", first, second)
+    assert keeper.note("signed") == second
+    assert keeper.note("checkpoint") is None
+
+
+@pytest.mark.parametrize(
+    ("new", "code"),
+    [
+        pytest.param(note_of(4, bytes(32)), "checkpoint-goes-back", id="fewer entries"),
+        pytest.param(note_of(5, b"1" * 32), "checkpoint-fork", id="another tree of the same size"),
+        pytest.param(note_of(6, bytes(32), "log.other.example"), "checkpoint-origin", id="another log's"),
+    ],
+)
+def test_a_checkpoint_never_goes_back(keeper: Any, new: bytes, code: str) -> None:
+    old = note_of(5, bytes(32))
+    keeper.swap("signed", None, old)
+    with pytest.raises(Tampered, match=code):
+        keeper.swap("signed", old, new)
+    with pytest.raises(Malformed):
+        keeper.swap("signed", old, b"no note")
+    assert keeper.note("signed") == old
+
+
+def test_a_log_behind_its_witnesses_takes_nothing(keeper: Any) -> None:
+    for record in make_records(3):
+        keeper.append(record)
+    keeper.settle()
+    keeper.confirm(2, merkle.root_at(2, keeper.hashes))
+    with pytest.raises(Refused, match="log-behind-witnesses"):
+        keeper.confirm(4, bytes(32))
+    with pytest.raises(Refused, match="log-behind-witnesses"):
+        keeper.append(make_record(9))
+
+
+def test_a_log_of_which_witnesses_know_another_tree_takes_nothing(keeper: Any) -> None:
+    for record in make_records(3):
+        keeper.append(record)
+    with pytest.raises(Tampered, match="log-fork"):
+        keeper.confirm(2, bytes(32))
+    with pytest.raises(Tampered, match="log-fork"):
+        keeper.append(make_record(9))
+
+
+def test_records_are_found_by_prefix_kind_and_what_they_are_about(keeper: Any, tmp_path: Path) -> None:
+    records = make_records(20)
+    for record in records:
+        keeper.append(record)
+    keeper.settle()
+    index = keeper if isinstance(keeper, LogInMemory) else IndexSqlite(tmp_path / "index.sqlite")
+    leaf = leaf_of(records[7])
+    (found,) = index.by_record(leaf.record[:12])
+    assert (found.index, found.kind, found.record, found.envelope) == (7, "chk", leaf.record, leaf.envelope)
+    assert index.by_record(leaf.record[:12], "req") == ()
+    assert [r.index for r in index.about("gate:keyturn://acme.example/gate/release")] == list(range(20))
+    assert index.about("gate:nowhere") == ()
+    assert [r.index for r in index.of_kinds(("chk", "req"), start=15)] == list(range(15, 20))
+    assert index.of_kinds(("rot",)) == ()
+    assert [keeper.envelope(Sha256(r.envelope)) for r in index.by_record("")] == records
+    if index is not keeper:
+        index.close()
