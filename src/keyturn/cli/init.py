@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from keyturn.cli import output
 from keyturn.cli.options import Json
-from keyturn.trust.roster import Profile
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +20,8 @@ __all__ = ["init"]
 def init(
     directory: Annotated[Path, typer.Argument(help="Where the lab will lie.")] = Path("lab"),
     profile: Annotated[
-        Profile, typer.Option(help="`demo`: one machine, software keys may approve. `production`: neither.")
+        Literal["demo", "production"],
+        typer.Option(help="`demo`: one machine, software keys may approve. `production`: neither."),
     ] = "production",
     name: Annotated[str, typer.Option(help="The lab's DNS name. It can never change.")] = "",
     member: Annotated[str, typer.Option(help="Your id in the lab. It is never reused.")] = "",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from keyturn.cli import output
 from keyturn.cli.options import Json, Lab, Yes
-from keyturn.formats.enrolment import InviteeKind
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +27,10 @@ app = typer.Typer(
 @app.command()
 def invite(
     member: Annotated[str, typer.Argument(help="The id that is offered, as `bob` or `ada+coder`. Never reused.")],
-    kind: Annotated[InviteeKind, typer.Option(help="A custodian signs root only, for recovery.")] = "human",
+    kind: Annotated[
+        Literal["human", "agent", "workload", "custodian"],
+        typer.Option(help="A custodian signs root only, for recovery."),
+    ] = "human",
     responsible: Annotated[list[str] | None, typer.Option(help="A human who answers for an agent or workload.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A group to join. Repeat for more.")] = None,
     signs_trust: Annotated[bool, typer.Option(help="Whether a human gets a trust key as well.")] = True,
