@@ -181,14 +181,14 @@ class LocalStepFiles:
             try:
                 same = manifest.look(path) == before
             except KeyturnError as err:
-                raise _changed("input", path) from err
+                raise _input_changed(path) from err
             if not same:
-                raise _changed("input", path)
+                raise _input_changed(path)
         for path, known in self._runtimes:
             now = runtime.look(path)
             gained = (name for name in now.keys() - known.keys() if "__pycache__/" not in name)
             if any(now.get(name) != status for name, status in known.items()) or any(gained):
-                raise _changed("runtime", path)
+                raise Refused("runtime-changed", f"runtime `{path}` changed while the step ran", hint="run it again")
 
     def take_output(self, path: str) -> ArtifactDigest:
         place = self._staged(path)
@@ -284,11 +284,9 @@ def _copy(source: Path, copy: Path) -> None:
         raise Unavailable("input-unreadable", f"`{source}` cannot be copied", detail=str(err)) from err
 
 
-def _changed(what: str, path: Path) -> Refused:
+def _input_changed(path: Path) -> Refused:
     return Refused(
-        f"{what}-changed",
-        f"{what} `{path}` changed while the step ran",
-        hint='run it again, or with check = "snapshot"',
+        "input-changed", f"input `{path}` changed while the step ran", hint='run it again, or with check = "snapshot"'
     )
 
 
