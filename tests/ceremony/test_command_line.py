@@ -1,0 +1,130 @@
+"""`keyturn init` and `keyturn trust` from the outside: what the demo does, with no question asked, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Shell:
+    """People who type commands in one directory, each with a home of their own."""
+
+    directory: Path
+
+    def run(self, who: str, *words: str, exit_status: int = 0, **environment: str) -> tuple[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYTURN_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "keyturn", *words],
+            cwd=self.directory,
+            env=clean
+            | {"KEYTURN_HOME": str(self.directory / "homes" / who), "KEYTURN_LAB": str(self.directory / "lab")}
+            | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == exit_status, done.stdout + done.stderr
+        return done.stdout, done.stderr
+
+    def json(self, who: str, *words: str) -> Any:
+        return json.loads(self.run(who, *words, "--json")[0])
+
+    def refused(self, who: str, *words: str, exit_status: int = 1) -> str:
+        err = json.loads(self.run(who, *words, "--json", exit_status=exit_status)[1])
+        code: str = err["error"]["code"]
+        return code
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_two_people_and_an_agent_found_a_lab_with_no_question_asked(shell: Shell) -> None:
+    init = shell.json(
+        "ada", "init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada", "--group", "releasers"
+    )
+    assert init["state"] == "founding"
+    assert shell.refused("ada", "trust", "log") == "trust-founding"
+    assert shell.refused("ada", "trust", "propose") == "trust-threshold-unreachable"
+
+    shell.run("ada", "trust", "invite", "bob", "--group", "releasers")
+    shell.run("ada", "trust", "invite", "ada+coder", "--kind", "agent", "--out", "coder.json")
+    shell.run("bob", "trust", "accept", "bob.invitation.json", "--full-name", "Bob B")
+    shell.run("coder", "trust", "accept", "coder.json", "--out", "coder.acceptance.json")
+    assert not (shell.directory / "homes" / "coder" / "keys" / "trust.pem").exists()
+    assert shell.refused("bob", "trust", "accept", "coder.json", exit_status=2) == "file-exists"
+
+    shown = shell.json(
+        "ada", "trust", "propose", "--acceptance", "bob.acceptance.json", "--acceptance", "coder.acceptance.json"
+    )
+    digests = [version["sha256"] for version in shown["versions"]]
+    assert [version["role"] for version in shown["versions"]] == ["root", "targets"]
+    shell.run("ada", "trust", "sign", exit_status=2)  # nobody is there to be asked
+    assert shell.refused("ada", "trust", "sign", "--yes", "--sha256", "0" * 64) == "trust-not-shown"
+    signed = shell.json("ada", "trust", "sign", "--yes", "--sha256", digests[0], "--sha256", digests[1])
+    assert signed["human"] == "ada"
+    assert shell.refused("ada", "trust", "publish") == "trust-founding"
+    assert shell.refused("coder", "trust", "sign", "--yes", exit_status=3) == "key-unreadable"
+    out, _ = shell.run("bob", "trust", "sign", "--yes")
+    assert "+ada holds" in out
+    assert "signed as bob: root version 1, targets version 1" in out
+
+    published = shell.json("ada", "trust", "publish")
+    root = (shell.directory / "lab" / "trust" / "root.json").read_bytes()
+    assert published["root_sha256"] == sha256(root).hexdigest()
+    assert published["published"] == [
+        {"role": "root", "version": 1, "index": 0},
+        {"role": "targets", "version": 1, "index": 1},
+    ]
+    log = shell.json("ada", "trust", "log")
+    assert log["versions"][0]["signed_by"] == ["ada", "bob"]
+    assert log["pinned"] is False
+    assert shell.refused("ada", "trust", "pin", "0" * 64) == "trust-root-not-pinned"
+    shell.run("ada", "trust", "pin", published["root_sha256"])
+    assert shell.json("ada", "trust", "log")["pinned"] is True
+    assert shell.refused("ada", "trust", "propose") == "trust-nothing-to-propose"
+    for key in (
+        *shell.directory.glob("homes/*/keys/*.pem"),
+        *shell.directory.glob("lab/**/key"),
+        *shell.directory.glob("lab/keys/*"),
+    ):
+        assert key.stat().st_mode & 0o077 == 0, key
+
+
+def test_a_second_lab_is_not_founded_over_the_first(shell: Shell) -> None:
+    shell.run("ada", "init", "lab", "--profile", "demo")
+    assert shell.refused("ada", "init", "other", "--profile", "demo", exit_status=2) == "file-exists"
+    assert shell.refused("eve", "init", "lab", "--profile", "demo", exit_status=2) == "file-exists"
+    assert not (shell.directory / "homes" / "eve").exists()
+
+
+def test_bad_names_make_nothing(shell: Shell) -> None:
+    for words in (
+        ("--profile", "demo", "--name", "Not A Name"),
+        ("--profile", "demo", "--member", "ADA"),
+        ("--profile", "demo", "--witness", "../../x"),
+        ("--profile", "production"),
+    ):
+        shell.refused("ada", "init", "lab", *words, exit_status=2)
+    assert not (shell.directory / "lab").exists()
+    assert not (shell.directory / "homes").exists()
+
+
+def test_keys_are_encrypted_when_a_passphrase_is_given(shell: Shell) -> None:
+    secret = shell.directory / "passphrase"
+    secret.write_text("correct horse battery staple\n")
+    shell.run("ada", "init", "lab", "--profile", "demo", KEYTURN_PASSPHRASE_FILE=str(secret))
+    pem = (shell.directory / "homes" / "ada" / "keys" / "trust.pem").read_text()
+    assert "ENCRYPTED" in pem
