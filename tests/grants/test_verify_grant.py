@@ -1,0 +1,747 @@
+"""The security kernel: one way to be granted, and every way not to be, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.labs import NOW, make_key
+from support.world import POLICY, World, make_world
+
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
+from keyturn.formats import access, dsse, statement
+from keyturn.formats.access import HumanAuthorization
+from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.uri import Uri
+from keyturn.grants import bundle as bundles
+from keyturn.grants import checks
+from keyturn.grants.bundle import Bundle
+from keyturn.grants.verify_grant import ReadyToUse, VerifiedGrant, ready_to_use, verify_grant
+from keyturn.grants.view import GateView
+from keyturn.policy.facts import NO_FACTS, Facts
+from keyturn.trust.roster import Group, Member, Roster
+
+
+def verify(
+    world: World,
+    bundle: Bundle,
+    view: GateView | None = None,
+    *,
+    now: int | None = None,
+    gate: Uri | None = None,
+    session: PublicKey | None | str = "the one",
+    facts: Facts = NO_FACTS,
+) -> VerifiedGrant:
+    return verify_grant(
+        bundle,
+        view or world.view(),
+        now=world.now if now is None else now,
+        gate=gate or world.gate,
+        session_key=world.session.public if isinstance(session, str) else session,
+        facts=facts,
+    )
+
+
+def agreed(world: World, **changed: object) -> tuple[Envelope, Bundle]:
+    """A request that bob (security) and eve (weights-owners) approved, logged, and its bundle."""
+    asked = world.ask(world.request(**changed))  # type: ignore[arg-type]  # fields of a request
+    return asked, world.bundle(asked, world.approve(asked, "bob"), world.approve(asked, "eve"))
+
+
+def refusal(code: str) -> Callable[[KeyturnError], bool]:
+    return lambda err: err.code == code or code in [reason for reason, _ in getattr(err, "reasons", ())]
+
+
+def with_roster(world: World, roster: Roster) -> None:
+    world.lab = world.lab.publish(roster=roster)
+    world.sync_trust()
+
+
+def test_two_people_open_a_session_and_the_verdict_says_demo() -> None:
+    world = make_world()
+    asked, bundle = agreed(world)
+    grant = verify(world, bundle)
+    assert (grant.granted.digest, grant.use, grant.gate) == (asked.record_digest, None, world.gate)
+    assert set(grant.granted.approvers) == {"bob", "eve"}
+    assert grant.granted.profile == "demo"
+    assert (grant.granted.window.starts_at, grant.granted.window.ends_at) == (NOW, NOW + 3600)
+
+
+# (1)
+
+
+def test_every_single_byte_mutation_of_a_bundle_is_refused() -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    view = world.view()
+    raw = bundles.render(bundle)
+    verify(world, bundles.parse(raw), view)
+    for place in range(len(raw)):
+        for flipped in (raw[place] ^ 1, raw[place] ^ 32):
+            mutated = raw[:place] + bytes([flipped]) + raw[place + 1 :]
+            with pytest.raises((Refused, Malformed)):
+                verify(world, bundles.parse(mutated), view)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_every_truncation_insertion_and_change_of_a_bundle_is_refused(data: st.DataObject) -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    raw = bundles.render(bundle)
+    place = data.draw(st.integers(0, len(raw) - 1))
+    new = data.draw(st.binary(max_size=3))
+    cut = data.draw(st.integers(0, 3))
+    mutated = raw[:place] + new + raw[place + cut :]
+    if mutated == raw:
+        return
+    with pytest.raises((Refused, Malformed)):
+        verify(world, bundles.parse(mutated))
+
+
+def test_a_request_about_another_resource_than_its_subject_is_malformed() -> None:
+    world = make_world()
+    made = world.request()
+    asked = world.submit(world.sign(made, f"sha256:{'a' * 64}", world.key("ada")))
+    with pytest.raises(Malformed, match="request-subject"):
+        verify(world, world.bundle(asked))
+
+
+def test_an_authorization_about_another_subject_than_its_request_is_malformed() -> None:
+    world = make_world()
+    asked = world.ask()
+    inner = statement.parse(world.authorization(asked, "bob").payload, HumanAuthorization, access.HUMAN_AUTHORIZATION)
+    other = Subject(digest=DigestSet.of(ArtifactDigest.parse(f"sha256:{'b' * 64}")))
+    payload = statement.make(inner.predicate, access.HUMAN_AUTHORIZATION, (other,))
+    envelope = world.submit(dsse_signing.sign(payload, world.key("bob").signer()))
+    with pytest.raises(Malformed, match="authorization-subject"):
+        verify(world, world.bundle(asked, envelope))
+
+
+# (2)
+
+
+def test_a_gate_that_has_not_seen_its_own_nonce_opens_nothing() -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    snapshot = world.view()
+    for view in (
+        world.read_on(world.start(None)),
+        world.read_on(snapshot.expecting(world.start(None).nonce_record or bundle.request.record_digest)),
+    ):
+        with pytest.raises(Refused, match="view-without-nonce"):
+            verify(world, bundle, view)
+
+
+def test_a_gate_without_any_checkpoint_opens_nothing() -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    with pytest.raises(Refused, match="view-empty"):
+        verify(world, bundle, world.start(world.check_in()))
+
+
+@pytest.mark.parametrize(
+    ("later_s", "code"),
+    [
+        pytest.param(0, None, id="now"),
+        pytest.param(3500, None, id="within log_age_max_s"),
+        pytest.param(3601, "view-stale", id="the gate cannot reach the log"),
+        pytest.param(-60, None, id="a clock a minute behind"),
+        pytest.param(-61, "clock-skew", id="a clock further behind"),
+        pytest.param(91 * 86400, "trust-expired", id="targets expired"),
+    ],
+)
+def test_a_view_is_fresh_or_the_gate_is_closed(later_s: int, code: str | None) -> None:
+    world = make_world()
+    asked = world.ask(world.request(not_before=NOW - 100))
+    given = [world.approve(asked, who, signed_at=NOW - 100, expires_at=NOW + 9000) for who in ("bob", "eve")]
+    bundle = world.bundle(asked, *given)
+    view = world.view()
+    if code is None:
+        # The window is another matter: it opens at the first approvals and lasts an hour.
+        assert verify(world, bundle, view, now=NOW + min(later_s, 3400))
+        return
+    with pytest.raises(Refused, match=code):
+        verify(world, bundle, view, now=NOW + later_s)
+
+
+def test_a_gate_that_left_the_roster_opens_nothing() -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    view = world.read_on(
+        GateView.start(world.start(None).trust, gate=Uri("acme.example", "gate", "gone"), nonce_record=world.check_in())
+    )
+    with pytest.raises(Refused, match="gate-unknown"):
+        verify(world, bundle, view)
+
+
+def test_a_closed_gate_opens_nothing() -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    world.suspend("cat", target_gate=str(world.gate))
+    with pytest.raises(Refused, match="gate-closed"):
+        verify(world, bundle)
+
+
+# (3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        pytest.param({"lab": "evil.example"}, "lab-other", id="a request of another lab"),
+        pytest.param({"beneficiary": "mallory"}, "beneficiary-unknown", id="an unknown beneficiary"),
+        pytest.param({"requester": "mallory"}, "requester-unknown", id="an unknown requester"),
+        pytest.param({"key": "0" * 64}, "requester-key-unknown", id="a key that nobody enrolled"),
+    ],
+)
+def test_a_requester_who_is_not_of_the_lab_is_refused(changed: dict[str, object], code: str) -> None:
+    world = make_world()
+    asked = world.ask(world.request(**changed))  # type: ignore[arg-type]  # fields of a request
+    with pytest.raises(Refused) as caught:
+        verify(world, world.bundle(asked))
+    assert caught.value.code == code
+
+
+def test_a_request_signed_with_another_key_than_it_names_is_refused() -> None:
+    world = make_world()
+    made = world.request()
+    subject = f"sha256:{Uri.parse(made.resource).digest}"
+    for key in (world.key("dan"), make_key("nobody")):
+        with pytest.raises(Refused, match="signature-key"):
+            verify(world, world.bundle(world.sign(made, subject, key)))
+    forged = world.sign(made, subject, world.key("ada"))
+    wrong = dsse.Signature(keyid=forged.signatures[0].keyid, sig=bytes(64))
+    with pytest.raises(Refused, match="signature-invalid"):
+        verify(
+            world, world.bundle(Envelope(payload_type=forged.payload_type, payload=forged.payload, signatures=(wrong,)))
+        )
+    with pytest.raises(Refused, match="signature-count"):
+        verify(world, world.bundle(world.sign(made, subject, world.key("ada"), world.key("dan"))))
+
+
+@pytest.mark.parametrize(
+    "target", [{"target_member": "ada"}, {"target_key": "of ada"}, {"target_member": "bob"}, {"target_key": "of eve"}]
+)
+def test_a_suspended_requester_or_approver_opens_nothing(target: dict[str, str]) -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    if "target_key" in target:
+        target = {"target_key": world.key(target["target_key"].removeprefix("of ")).public.keyid}
+    world.suspend("cat", **target)
+    with pytest.raises(Refused) as caught:
+        verify(world, bundle)
+    assert caught.value.code == "suspended"
+
+
+def test_a_suspended_beneficiary_gets_nothing() -> None:
+    world = make_world()
+    _, bundle = agreed(world, beneficiary="dan")
+    assert verify(world, bundle)
+    world.suspend("cat", target_member="dan")
+    with pytest.raises(Refused, match="suspended"):
+        verify(world, bundle)
+
+
+# (4)
+
+
+@pytest.mark.parametrize(
+    ("approver", "changed", "code"),
+    [
+        pytest.param("ada+coder", {}, "approver-not-human", id="an AI agent approves"),
+        pytest.param("bob+ops", {}, "approver-not-human", id="an AI agent in the approving group approves"),
+        pytest.param("mallory", {}, "approver-unknown", id="somebody outside the roster approves"),
+        pytest.param(
+            "bob", {"key": make_key("old").public.keyid}, "approver-key-unknown", id="with a key that he has not"
+        ),
+        pytest.param("bob", {"lab": "evil.example"}, "lab-other", id="in another lab"),
+        pytest.param("bob", {"request": "c" * 64}, "approval-other-request", id="another request"),
+        pytest.param("bob", {"trust_version": 2}, "approval-other-trust", id="under another trust version"),
+        pytest.param("bob", {"signed_at": NOW - 9, "expires_at": NOW}, "approval-expired", id="until now"),
+        pytest.param("bob", {"signed_at": NOW + 61}, "approval-from-the-future", id="in the future"),
+    ],
+)
+def test_an_approval_that_does_not_count_is_refused_by_name(
+    approver: str, changed: dict[str, object], code: str
+) -> None:
+    world = make_world()
+    asked = world.ask()
+    with pytest.raises(Refused) as caught:
+        verify(world, world.bundle(asked, world.authorization(asked, approver, **changed), world.approve(asked, "eve")))
+    assert caught.value.code == code
+
+
+def test_an_approval_signed_by_somebody_else_is_refused() -> None:
+    world = make_world()
+    asked = world.ask()
+    inner = statement.parse(world.authorization(asked, "bob").payload, HumanAuthorization, access.HUMAN_AUTHORIZATION)
+    forged = world.sign(inner.predicate, f"sha256:{asked.record_digest}", make_key("mallory"))
+    with pytest.raises(Refused, match="signature-key"):
+        verify(world, world.bundle(asked, forged))
+    relabelled = dsse.Signature(keyid=world.key("bob").public.keyid, sig=forged.signatures[0].sig)
+    with pytest.raises(Refused, match="signature-invalid"):
+        verify(
+            world,
+            world.bundle(
+                asked, Envelope(payload_type=forged.payload_type, payload=forged.payload, signatures=(relabelled,))
+            ),
+        )
+
+
+def test_production_refuses_software_keys_approvals_by_name() -> None:
+    world = make_world(profile="production", witnesses=("north", "south", "west"))
+    _, bundle = agreed(world)
+    with pytest.raises(Refused) as caught:
+        verify(world, bundle)
+    assert caught.value.code == "approver-key-software"
+    assert world.view().known.approvals == {}
+
+
+# (5)
+
+
+@pytest.mark.parametrize(
+    ("requester", "beneficiary", "approvers", "why"),
+    [
+        pytest.param("ada", "ada", ("bob", "ada"), "the requester approves", id="the requester"),
+        pytest.param("dan", "ada", ("bob", "ada"), "the beneficiary approves", id="the beneficiary"),
+        pytest.param(
+            "ada+coder", "ada+coder", ("bob", "ada"), "his own agent asks", id="the human of the agent that asks"
+        ),
+        pytest.param("ada", "ada", ("cat",), "one person fills two required groups", id="one person in two groups"),
+        pytest.param("ada", "ada", ("bob",), "one of two", id="one person of two"),
+        pytest.param("ada", "ada", (), "nobody approves", id="nobody"),
+        pytest.param("ada", "ada", ("bob", "dan"), "somebody of no group approves", id="a stranger to the quorum"),
+    ],
+)
+def test_people_are_counted_and_never_those_concerned(
+    requester: str, beneficiary: str, approvers: tuple[str, ...], why: str
+) -> None:
+    # ada owns weights too: she would meet the quorum if she counted
+    world = make_world(
+        groups={
+            "research": ("ada", "dan", "ada+coder"),
+            "security": ("bob", "cat"),
+            "weights-owners": ("ada", "cat", "eve"),
+        }
+    )
+    asked = world.ask(world.request(requester, beneficiary=beneficiary))
+    with pytest.raises(Refused) as caught:
+        verify(world, world.bundle(asked, *(world.approve(asked, who) for who in approvers)))
+    assert caught.value.code == "quorum-not-met", why
+
+
+def test_one_person_with_two_approvals_counts_once() -> None:
+    world = make_world()
+    asked = world.ask(world.release())
+    two = [world.approve(asked, "bob"), world.approve(asked, "bob")]
+    with pytest.raises(Refused, match="quorum-not-met"):
+        verify(world, world.bundle(asked, *two), session=None)
+
+
+def test_an_agents_request_is_granted_by_two_other_humans() -> None:
+    world = make_world()
+    asked = world.ask(world.request("ada+coder"))
+    assert verify(world, world.bundle(asked, world.approve(asked, "bob"), world.approve(asked, "eve")))
+
+
+# (6)
+
+
+def test_one_humans_denial_ends_a_request_even_when_the_bundle_leaves_it_out() -> None:
+    world = make_world()
+    asked, bundle = agreed(world)
+    assert verify(world, bundle)
+    denial = world.deny(asked, "dan")
+    for found in (bundle, world.bundle(asked, *bundle.authorizations, denial)):
+        with pytest.raises(Refused, match="request-denied"):
+            verify(world, found)
+
+
+def test_a_denial_in_the_bundle_counts_before_the_log_has_it() -> None:
+    world = make_world()
+    asked, bundle = agreed(world)
+    denial = world.authorization(asked, "dan", decision="deny", reason="no")
+    with pytest.raises(Refused, match="request-denied"):
+        verify(world, world.bundle(asked, *bundle.authorizations, denial))
+
+
+def test_a_denial_that_is_over_no_longer_counts() -> None:
+    world = make_world()
+    asked, bundle = agreed(world)
+    world.deny(asked, "dan", expires_at=NOW + 10)
+    view = world.view()
+    with pytest.raises(Refused, match="request-denied"):
+        verify(world, bundle, view)
+    assert verify(world, bundle, view, now=NOW + 10)
+
+
+@pytest.mark.parametrize("who", ["dan", "ada"])
+def test_a_revocation_by_any_human_or_the_requester_closes(who: str) -> None:
+    world = make_world()
+    asked, bundle = agreed(world)
+    world.revoke(asked, who)
+    with pytest.raises(Refused, match="request-revoked"):
+        verify(world, bundle)
+
+
+def test_a_bundle_that_lacks_an_approval_that_the_log_has_is_refused() -> None:
+    world = make_world()
+    asked, bundle = agreed(world)
+    more = world.approve(asked, "cat", expires_at=NOW + 100)
+    view = world.view()
+    with pytest.raises(Refused, match="authorization-withheld"):
+        verify(world, bundle, view)
+    assert verify(world, world.bundle(asked, *bundle.authorizations, more), view)
+    assert verify(world, bundle, view, now=NOW + 100), "what has expired need not be handed over"
+
+
+def test_what_could_not_be_read_is_neither_a_yes_nor_a_no() -> None:
+    world = make_world()
+    asked, bundle = agreed(world)
+    for negative in (
+        lambda: world.deny(asked, "dan"),
+        lambda: world.revoke(asked, "dan"),
+        lambda: world.suspend("cat", target_member="bob"),
+        lambda: world.suspend("cat", target_key=world.key("eve").public.keyid),
+        lambda: world.suspend("cat", target_gate=str(world.gate)),
+    ):
+        world = make_world()
+        asked, bundle = agreed(world)
+        missing = frozenset({dsse_digest(negative())})
+        with pytest.raises(Unavailable, match="negative-unread"):
+            verify(world, bundle, world.view(missing=missing))
+
+
+def dsse_digest(envelope: Envelope) -> str:
+    from keyturn.formats.digest import sha256
+
+    return sha256(dsse.render(envelope))
+
+
+# (7)
+
+
+def test_the_policy_of_the_request_and_the_newest_must_both_allow() -> None:
+    """The policy tightens while a request is open, and the old one does not count alone; nor does the new one."""
+    world = make_world()
+    asked, bundle = agreed(world)
+    world.lab = world.lab.publish(
+        policy={"main": POLICY.replace("1 weights-owners + 1 security", "2 weights-owners + 1 security")}
+    )
+    world.sync_trust()
+    with pytest.raises(Refused) as caught:
+        verify(world, bundle)
+    assert caught.value.code == "quorum-not-met"
+
+    strict = make_world(
+        policy={"main": POLICY.replace("1 weights-owners + 1 security", "2 weights-owners + 1 security")}
+    )
+    asked, bundle = agreed(strict)
+    strict.lab = strict.lab.publish(policy={"main": POLICY})
+    strict.sync_trust()
+    with pytest.raises(Refused, match="quorum-not-met"):
+        verify(strict, bundle)
+
+
+def test_who_joins_the_approving_group_while_a_request_is_open_does_not_count() -> None:
+    world = make_world()
+    asked = world.ask()
+    roster = world.lab.contents.roster
+    groups = {**roster.groups, "weights-owners": Group("weights-owners", frozenset({"cat", "eve", "dan"}))}
+    with_roster(world, Roster(roster.lab, roster.members, groups))
+    given = [world.approve(asked, who, trust_version=1) for who in ("bob", "dan")]
+    with pytest.raises(Refused, match="quorum-not-met"):
+        verify(world, world.bundle(asked, *given))
+
+
+def test_a_key_that_was_enrolled_after_the_request_cannot_approve_it() -> None:
+    world = make_world()
+    asked = world.ask()
+    roster = world.lab.contents.roster
+    new = make_key("bob's new key")
+    bob = roster.members["bob"]
+    renewed = Member(bob.id, "human", bob.name, (*bob.keys, type(bob.keys[0])(new.public, "software")))
+    with_roster(world, Roster(roster.lab, {**roster.members, "bob": renewed}, roster.groups))
+    made = HumanAuthorization(
+        lab="acme.example",
+        nonce=world.nonce(),
+        approver="bob",
+        key=new.public.keyid,
+        request=asked.record_digest,
+        trust_version=1,
+        decision="approve",
+        signed_at=NOW,
+        expires_at=NOW + 100,
+    )
+    envelope = world.submit(world.sign(made, f"sha256:{asked.record_digest}", new))
+    with pytest.raises(Refused, match="approver-key-unknown"):
+        verify(world, world.bundle(asked, envelope))
+
+
+def test_an_unknown_trust_version_is_refused() -> None:
+    world = make_world()
+    asked = world.ask(world.request(trust_version=7))
+    with pytest.raises(Refused, match="trust-version-unknown"):
+        verify(world, world.bundle(asked))
+
+
+def test_a_policy_that_fails_to_load_opens_nothing() -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    for broken in ("permit (principal, action, resource);", "not a policy"):
+        world.lab = world.lab.publish(policy={"main": broken})
+        world.sync_trust()
+        view = world.view()
+        for _ in range(2):
+            with pytest.raises(Refused, match="policy-"):
+                verify(world, bundle, view)
+
+
+def test_policies_are_kept_for_few_versions_and_loaded_again() -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    view = world.view()
+    for version in range(20):
+        view.shelf.policy(world.lab.publish(policy={"main": POLICY.replace("2h", f"{version + 1}h")}).history.states[0])
+    for version in range(20):
+        world.lab = world.lab.publish(policy={"main": POLICY})
+        view.shelf.policy(world.lab.state)
+    assert verify(world, bundle, view)
+
+
+def test_a_denial_names_every_reason() -> None:
+    world = make_world()
+    asked = world.ask(world.request(duration_s=7300, not_after=NOW + 9000))
+    with pytest.raises(Refused) as caught:
+        verify(world, world.bundle(asked))
+    assert [code for code, _ in caught.value.reasons] == ["duration-too-long", "quorum-not-met"]
+
+
+def test_no_policy_at_all_agrees_to_nothing() -> None:
+    world = make_world()
+    asked, bundle = agreed(world)
+    with pytest.raises(Refused, match="policy-empty"):
+        checks.agree(checks.parse_bundle(bundle), {}, (), NO_FACTS, now=NOW)
+
+
+# (8)
+
+
+@pytest.mark.parametrize(
+    ("signed", "now", "window"),
+    [
+        pytest.param(
+            (NOW, NOW + 50), NOW + 50, (NOW + 50, NOW + 3650), id="it opens when the second approval is signed"
+        ),
+        pytest.param((NOW + 50, NOW), NOW + 50, (NOW + 50, NOW + 3650), id="in whatever order"),
+        pytest.param((NOW - 90, NOW - 50), NOW, (NOW, NOW + 3600), id="never before not_before"),
+        pytest.param((NOW, NOW + 50), NOW + 49, "window-not-yet", id="not a second before the quorum was met"),
+        pytest.param((NOW, NOW), NOW + 3599, (NOW, NOW + 3600), id="the last second"),
+        pytest.param((NOW, NOW), NOW + 3600, "window-over", id="over after duration_s"),
+    ],
+)
+def test_the_window_starts_when_the_quorum_was_met(
+    signed: tuple[int, int], now: int, window: tuple[int, int] | str
+) -> None:
+    world = make_world()
+    asked = world.ask()
+    given = [world.approve(asked, who, signed_at=at) for who, at in zip(("bob", "eve"), signed, strict=True)]
+    view, bundle = world.view(), world.bundle(asked, *given)
+    if isinstance(window, str):
+        with pytest.raises(Refused, match=window):
+            verify(world, bundle, view, now=now)
+    else:
+        found = verify(world, bundle, view, now=now).granted.window
+        assert (found.starts_at, found.ends_at) == window
+
+
+def test_a_window_never_goes_past_not_after_and_never_starts_after_start_by() -> None:
+    world = make_world()
+    asked = world.ask(world.request(not_after=NOW + 3600, start_by=NOW + 10))
+    given = [world.approve(asked, "bob"), world.approve(asked, "eve", signed_at=NOW + 10)]
+    found = verify(world, world.bundle(asked, *given), now=NOW + 11).granted.window
+    assert (found.starts_at, found.ends_at) == (NOW + 10, NOW + 3600)
+    late = world.ask(world.request(start_by=NOW + 10))
+    given = [world.approve(late, "bob"), world.approve(late, "eve", signed_at=NOW + 11)]
+    with pytest.raises(Refused, match="window-missed"):
+        verify(world, world.bundle(late, *given), now=NOW + 12)
+
+
+def test_more_approvals_do_not_move_the_window() -> None:
+    world = make_world()
+    asked = world.ask()
+    given = [
+        world.approve(asked, who, signed_at=NOW + late)
+        for who, late in (("bob", 0), ("eve", 10), ("cat", 40), ("bob", 45))
+    ]
+    assert verify(world, world.bundle(asked, *given), now=NOW + 50).granted.window.starts_at == NOW + 10
+
+
+def test_people_who_do_not_make_the_quorum_do_not_open_the_window() -> None:
+    world = make_world()
+    asked = world.ask()
+    given = [world.approve(asked, who, signed_at=NOW + late) for who, late in (("bob", 0), ("dan", 10), ("eve", 20))]
+    assert verify(world, world.bundle(asked, *given), now=NOW + 50).granted.window.starts_at == NOW + 20
+
+
+# (9)
+
+
+def test_what_is_not_in_the_log_opens_nothing() -> None:
+    world = make_world()
+    asked = world.ask(submit=False)
+    given = [world.authorization(asked, who) for who in ("bob", "eve")]
+    with pytest.raises(Refused, match="leaf-missing"):
+        verify(world, world.bundle(asked, *given))
+    world.submit(asked)
+    with pytest.raises(Refused, match="leaf-missing"):
+        verify(world, world.bundle(asked, *given))
+    for one in given:
+        world.submit(one)
+    assert verify(world, world.bundle(asked, *given))
+
+
+# (10)
+
+
+def test_an_approval_for_one_gate_opens_no_other() -> None:
+    world = make_world()
+    _, bundle = agreed(world)
+    other = world.view(gate="other")
+    with pytest.raises(Refused, match="gate-other"):
+        verify(world, bundle, other, gate=world.lab.gate_uri("other"))
+    with pytest.raises(Refused, match="gate-other"):
+        verify(world, bundle, other)
+
+
+def test_a_request_for_an_ancestor_of_the_gate_opens_it() -> None:
+    world = make_world()
+    _, bundle = agreed(world, gate="keyturn://acme.example/gate/all")
+    assert verify(world, bundle)
+    with pytest.raises(Refused, match="gate-other"):
+        verify(world, bundle, world.view(gate="other"), gate=world.lab.gate_uri("other"))
+
+
+@pytest.mark.parametrize(
+    ("named", "proved", "code"),
+    [
+        pytest.param("session", "another", "session-key-other", id="another key"),
+        pytest.param("session", None, "session-key-other", id="no key proved"),
+        pytest.param(None, "session", "session-key-other", id="no key named"),
+        pytest.param(None, None, "session-key-missing", id="a session without any key"),
+    ],
+)
+def test_a_session_is_bound_to_its_key(named: str | None, proved: str | None, code: str) -> None:
+    world = make_world()
+    _, bundle = agreed(world, session_key=make_key(named).public.text if named else None)
+    with pytest.raises(Refused, match=code):
+        verify(world, bundle, session=make_key(proved).public if proved else None)
+
+
+# (10), one-shots
+
+
+def one_shot(world: World) -> tuple[Envelope, list[Envelope], Bundle]:
+    asked = world.ask(world.release())
+    given = [world.approve(asked, "bob"), world.approve(asked, "cat")]
+    return asked, given, world.bundle(asked, *given)
+
+
+def ready(world: World, bundle: Bundle, view: GateView | None = None) -> ReadyToUse:
+    return ready_to_use(bundle, view or world.view(), now=world.now, gate=world.gate, session_key=None, facts=NO_FACTS)
+
+
+def test_a_one_shot_acts_only_after_its_use_is_witnessed_and_first() -> None:
+    world = make_world()
+    asked, given, bundle = one_shot(world)
+    assert ready(world, bundle).granted.permit.one_shot
+    with pytest.raises(Refused, match="one-shot-not-logged"):
+        verify(world, bundle, session=None)
+    use = world.use(asked, *given)
+    world.use(asked, *given)
+    assert verify(world, bundle, session=None).use == use.record_digest
+    with pytest.raises(Refused, match="one-shot-used"):
+        ready(world, bundle)
+
+
+def test_a_one_shot_that_another_gate_used_first_is_refused() -> None:
+    world = make_world()
+    asked, given, bundle = one_shot(world)
+    world.use(asked, *given, gate="other")
+    world.use(asked, *given)
+    with pytest.raises(Refused, match="one-shot-used"):
+        verify(world, bundle, session=None)
+
+
+@pytest.mark.parametrize("approvals", [(), ("d" * 64,)])
+def test_a_use_that_names_other_approvals_is_refused(approvals: tuple[str, ...]) -> None:
+    world = make_world()
+    asked, _, bundle = one_shot(world)
+    world.use(asked, approvals=approvals)
+    with pytest.raises(Refused, match="one-shot-approvals"):
+        verify(world, bundle, session=None)
+
+
+def test_a_use_that_cannot_be_read_leaves_the_one_shot_closed() -> None:
+    world = make_world()
+    asked, given, bundle = one_shot(world)
+    view = world.view(missing=frozenset({dsse_digest(world.use(asked, *given))}))
+    with pytest.raises(Unavailable, match="negative-unread"):
+        verify(world, bundle, view, session=None)
+    with pytest.raises(Unavailable, match="negative-unread"):
+        ready(world, bundle, view)
+
+
+def test_a_session_is_no_one_shot() -> None:
+    world = make_world()
+    _, bundle = agreed(world, session_key=None)
+    with pytest.raises(Refused, match="session-key-missing"):
+        ready(world, bundle)
+    _, bundle = agreed(world)
+    with pytest.raises(Refused, match="not-a-one-shot"):
+        ready_to_use(bundle, world.view(), now=NOW, gate=world.gate, session_key=world.session.public, facts=NO_FACTS)
+
+
+# types
+
+
+def test_only_the_verifier_makes_a_verified_grant() -> None:
+    import pickle
+
+    world = make_world()
+    _, bundle = agreed(world)
+    grant = verify(world, bundle)
+    with pytest.raises(TypeError, match="verify_grant only"):
+        VerifiedGrant(grant.granted, grant.gate, None, object())
+    with pytest.raises(TypeError, match="ready_to_use only"):
+        ReadyToUse(grant.granted, grant.gate, object())
+    _, _, bundle = one_shot(world)
+    for value in (grant, ready(world, bundle)):
+        with pytest.raises(TypeError, match="not pickled"):
+            pickle.dumps(value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.frozensets(st.sampled_from(("ada", "bob", "cat", "dan", "eve"))), st.sampled_from(("ada", "dan", "ada+coder"))
+)
+def test_no_set_of_people_opens_without_two_others_who_meet_the_quorum(people: frozenset[str], requester: str) -> None:
+    world = make_world()
+    asked = world.ask(world.request(requester))
+    bundle = world.bundle(asked, *(world.approve(asked, who) for who in sorted(people)))
+    others = people - {requester, requester.partition("+")[0]}
+    met = bool(others & {"bob", "cat"}) and bool(others & {"cat", "eve"}) and len(others & {"bob", "cat", "eve"}) >= 2
+    try:
+        verify(world, bundle)
+        opened = True
+    except Refused:
+        opened = False
+    assert opened is met
