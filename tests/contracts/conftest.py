@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-from support.processes import wait_for
 
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
@@ -21,6 +20,7 @@ from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.app.submit import Submitted
 from keyturn.formats.records import leaf_of
 from keyturn.service.log_service import create_app
+from support.processes import wait_for
 
 
 class AdmitAll:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.log_records import make_record, make_records
 
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
@@ -20,6 +19,7 @@ from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.records import leaf_of
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
+from support.log_records import make_record, make_records
 
 Log = tuple[Any, Any, Any]
 
@@ -96,7 +96,9 @@ def test_leaves_that_are_not_there_are_unavailable(log: Log, start: int, end: in
         reader.leaves(start, end)
 
 
-@pytest.mark.parametrize(("level", "start", "end"), [(0, 0, 6), (1, 0, 3), (3, 0, 1), (0, -1, 1), (60, 0, 1), (-1, 0, 1)])
+@pytest.mark.parametrize(
+    ("level", "start", "end"), [(0, 0, 6), (1, 0, 3), (3, 0, 1), (0, -1, 1), (60, 0, 1), (-1, 0, 1)]
+)
 def test_subtrees_that_are_not_complete_are_unavailable(log: Log, level: int, start: int, end: int) -> None:
     keeper, writer, reader = log
     for record in make_records(5):

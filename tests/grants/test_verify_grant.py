@@ -7,8 +7,6 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.labs import NOW, make_key
-from support.world import POLICY, World, make_world
 
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.keys import PublicKey
@@ -26,6 +24,8 @@ from keyturn.grants.verify_grant import ReadyToUse, VerifiedGrant, ready_to_use,
 from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS, Facts
 from keyturn.trust.roster import Group, Member, Roster
+from support.labs import NOW, make_key
+from support.world import POLICY, World, make_world
 
 
 def verify(
@@ -35,7 +35,7 @@ def verify(
     *,
     now: int | None = None,
     gate: Uri | None = None,
-    session: PublicKey | None | str = "the one",
+    session: PublicKey | str | None = "the one",
     facts: Facts = NO_FACTS,
 ) -> VerifiedGrant:
     return verify_grant(

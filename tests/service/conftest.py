@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.labs import Lab, make_lab
-from support.processes import Process, running, wait_for
 
 from keyturn.adapters import run_files
 from keyturn.adapters.key_files import write_key
@@ -19,6 +17,8 @@ from keyturn.adapters.trust_on_disk import TrustOnDisk
 from keyturn.config import lab as lab_config
 from keyturn.config.lab import LabConfig
 from keyturn.wiring.log import lab_log
+from support.labs import Lab, make_lab
+from support.processes import Process, running, wait_for
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from support.labs import make_key
-from support.processes import wait_for
-from support.signed_records import checkin, request
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.log_over_http import LogOverHttp
@@ -33,6 +30,9 @@ from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.wiring.log import cosigners, lab_log, log_writer, reindex
 from keyturn.wiring.places import find_lab
+from support.labs import make_key
+from support.processes import wait_for
+from support.signed_records import checkin, request
 
 NOW = int(time.time())
 
@@ -71,7 +71,13 @@ def test_a_record_is_submitted_witnessed_proved_and_verified(make_lab_on_disk: C
         assert (found.size, found.missing) == (3, ())
         root = urllib3.request("GET", f"{url}/trust/root.json")
         assert root.data == lab.lab.root_json
-        for path in ("/trust/../keys/log", "/trust/staged", "/trust/metadata/../../keys/log", "/tile/0/0", "/envelope/x"):
+        for path in (
+            "/trust/../keys/log",
+            "/trust/staged",
+            "/trust/metadata/../../keys/log",
+            "/tile/0/0",
+            "/envelope/x",
+        ):
             assert urllib3.request("GET", f"{url}{path}").status in (400, 404)
 
 
@@ -230,7 +236,9 @@ def test_a_witness_answers_as_its_specification_says(make_lab_on_disk: Callable)
             answer = urllib3.request("POST", f"{url}/add-checkpoint", body=body)
             return answer.status, answer.headers.get("Content-Type", "")
 
-        def body(origin: str = log.origin, key: object = lab.lab.log_key, root: bytes = tree.root, size: int = 1) -> bytes:
+        def body(
+            origin: str = log.origin, key: object = lab.lab.log_key, root: bytes = tree.root, size: int = 1
+        ) -> bytes:
             note = sign_checkpoint(Checkpoint(origin, size, root), key)  # type: ignore[arg-type]
             return add_checkpoint.render(AddCheckpoint(0, (), note))
 
@@ -308,9 +316,11 @@ def test_an_idle_log_seeks_fresh_cosignatures(make_lab_on_disk: Callable) -> Non
             first = wait_for("a checkpoint", lambda: opened.log.note("checkpoint"))
             again = wait_for(
                 "a fresh cosignature",
-                lambda: (publisher.wake(), opened.log.note("checkpoint"))[1]
-                if opened.log.note("checkpoint") != first
-                else None,
+                lambda: (
+                    (publisher.wake(), opened.log.note("checkpoint"))[1]
+                    if opened.log.note("checkpoint") != first
+                    else None
+                ),
             )
         finally:
             publisher.stop()
