@@ -1,0 +1,254 @@
+"""Admission to the log: who may append what, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from support.labs import NOW, Lab, make_key, make_lab
+from support.signed_records import authorization, checkin, request, revocation, sign
+
+from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.app.submit import Admission, Quotas
+from keyturn.errors import KeyturnError, Malformed, Refused
+from keyturn.formats import dsse, trust_version
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.records import PROVENANCE
+from keyturn.formats.statement import STATEMENT_V1
+
+
+class At:
+    """A clock that a test sets."""
+
+    def __init__(self, now: int) -> None:
+        self.time = now
+
+    def now(self) -> int:
+        return self.time
+
+
+LAB = make_lab(agents={"ada+coder": ("ada",)})
+
+
+def door(
+    lab: Lab = LAB, *, log: LogInMemory | None = None, clock: At | None = None, quotas: Quotas | None = None
+) -> tuple[Admission, LogInMemory]:
+    log = log or LogInMemory()
+    admission = Admission(
+        log=log,
+        reader=log,
+        index=log,
+        root_sha256=lambda: lab.root_sha256,
+        clock=clock or At(NOW),
+        quotas=quotas or Quotas(),
+    )
+    for container in lab.containers:
+        admission.submit(container)
+    return admission, log
+
+
+def foreign(lab: Lab, *keys: object, payload: bytes | None = None) -> bytes:
+    body = payload or (
+        b'{"_type":"%s","predicate":{},"predicateType":"%s","subject":[{"digest":{"sha256":"%s"}}]}'
+        % (STATEMENT_V1.encode(), PROVENANCE.encode(), b"a" * 64)
+    )
+    return sign(body, *keys)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        pytest.param(lambda lab: request(lab, 1, at=NOW), "req", id="a member asks"),
+        pytest.param(lambda lab: request(lab, 1, at=NOW, member="ada+coder"), "req", id="an agent asks"),
+        pytest.param(lambda lab: authorization(lab, 1, at=NOW, member="bob"), "apr", id="a human approves"),
+        pytest.param(lambda lab: authorization(lab, 1, at=NOW, member="bob", deny=True), "den", id="a human denies"),
+        pytest.param(lambda lab: revocation(lab, 1, at=NOW), "rev", id="a member revokes"),
+        pytest.param(lambda lab: checkin(lab, 1, at=NOW), "chk", id="a gate checks in"),
+        pytest.param(lambda lab: foreign(lab, lab.builder_keys["builder"]), "prv", id="a builder's provenance"),
+        pytest.param(lambda lab: foreign(lab, lab.member_keys["ada"]), "prv", id="a member's own provenance"),
+    ],
+)
+def test_a_record_by_the_right_key_is_admitted(make: Callable[[Lab], bytes], kind: str) -> None:
+    admission, log = door()
+    submitted = admission.submit(make(LAB))
+    assert (submitted.index, submitted.leaf.kind) == (2, kind)
+    assert log.settle().size == 3
+
+
+STRANGER = make_key("a stranger")
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        pytest.param(
+            lambda lab: request(lab, 1, at=NOW, key=STRANGER), "signer-unknown", id="a key that is not enrolled"
+        ),
+        pytest.param(
+            lambda lab: request(lab, 1, at=NOW, key=lab.member_keys["bob"]), "signer-unknown", id="another member's key"
+        ),
+        pytest.param(
+            lambda lab: request(lab, 1, at=NOW, key=lab.trust_keys["ada"]),
+            "signer-unknown",
+            id="the member's trust key",
+        ),
+        pytest.param(
+            lambda lab: authorization(lab, 1, at=NOW, member="ada+coder"), "signer-not-human", id="an agent approves"
+        ),
+        pytest.param(
+            lambda lab: authorization(lab, 1, at=NOW, member="ada+coder", deny=True),
+            "signer-not-human",
+            id="an agent denies",
+        ),
+        pytest.param(
+            lambda lab: request(make_lab(name="other.example"), 1, at=NOW), "lab-other", id="another lab's record"
+        ),
+        pytest.param(lambda lab: foreign(lab, STRANGER), "signer-unknown", id="a stranger's provenance"),
+        pytest.param(
+            lambda lab: foreign(lab, lab.builder_keys["builder"], STRANGER),
+            "signer-unknown",
+            id="a stranger's signature beside the builder's",
+        ),
+        pytest.param(
+            lambda lab: foreign(lab, lab.builder_keys["builder"], lab.builder_keys["builder"]),
+            "signature-count",
+            id="one signature twice",
+        ),
+    ],
+)
+def test_a_record_by_anybody_else_is_refused_and_not_appended(make: Callable[[Lab], bytes], code: str) -> None:
+    admission, log = door()
+    with pytest.raises(Refused) as refused:
+        admission.submit(make(LAB))
+    assert refused.value.code == code
+    assert log.settle().size == 2
+
+
+def test_an_altered_signature_payload_or_second_signature_is_refused() -> None:
+    admission, log = door()
+    envelope = dsse.parse_own(request(LAB, 1, at=NOW))
+    other = dsse.parse_own(request(LAB, 2, at=NOW))
+    (signature,) = envelope.signatures
+    broken = bytes([signature.sig[0] ^ 1]) + signature.sig[1:]
+    for bad in (
+        Envelope(payload_type=envelope.payload_type, payload=other.payload, signatures=envelope.signatures),
+        Envelope(
+            payload_type=envelope.payload_type,
+            payload=envelope.payload,
+            signatures=(dsse.Signature(keyid=signature.keyid, sig=broken),),
+        ),
+        Envelope(payload_type=envelope.payload_type, payload=envelope.payload, signatures=(signature, signature)),
+    ):
+        with pytest.raises(Refused):
+            admission.submit(dsse.render(bad))
+    assert log.settle().size == 2
+
+
+def test_the_same_record_again_keeps_its_index_and_costs_no_quota() -> None:
+    admission, _ = door(quotas=Quotas(records=1))
+    raw = request(LAB, 1, at=NOW)
+    assert [admission.submit(raw).index for _ in range(5)] == [2] * 5
+
+
+def test_a_member_has_a_quota_and_negatives_have_their_own() -> None:
+    clock = At(NOW)
+    admission, log = door(clock=clock, quotas=Quotas(records=2, negatives=1, window_s=100))
+    admission.submit(request(LAB, 1, at=NOW))
+    admission.submit(request(LAB, 2, at=NOW))
+    with pytest.raises(Refused, match="quota"):
+        admission.submit(request(LAB, 3, at=NOW))
+    admission.submit(request(LAB, 3, at=NOW, member="bob"))
+    admission.submit(revocation(LAB, 1, at=NOW))
+    with pytest.raises(Refused, match="quota"):
+        admission.submit(revocation(LAB, 2, at=NOW))
+    clock.time += 100
+    admission.submit(request(LAB, 3, at=NOW))
+    admission.submit(revocation(LAB, 2, at=NOW))
+    assert log.settle().size == 8
+
+
+def test_a_forged_record_does_not_use_up_the_quota_of_whom_it_names() -> None:
+    admission, _ = door(quotas=Quotas(records=1))
+    envelope = dsse.parse_own(request(LAB, 1, at=NOW))
+    forged = dsse.Signature(keyid=envelope.signatures[0].keyid, sig=bytes(64))
+    for _ in range(3):
+        with pytest.raises(Refused, match="signature-invalid"):
+            admission.submit(
+                dsse.render(
+                    Envelope(payload_type=envelope.payload_type, payload=envelope.payload, signatures=(forged,))
+                )
+            )
+    admission.submit(request(LAB, 1, at=NOW))
+
+
+def test_a_founding_lab_admits_nothing_but_its_root() -> None:
+    lab = replace(LAB, containers=())
+    admission, log = door(lab)
+    with pytest.raises(Refused, match="trust-founding"):
+        admission.submit(request(LAB, 1, at=NOW))
+    with pytest.raises(KeyturnError):
+        admission.submit(LAB.containers[1])
+    admission.submit(LAB.containers[0])
+    with pytest.raises(Refused, match="trust-founding"):
+        admission.submit(request(LAB, 1, at=NOW))
+    assert log.settle().size == 1
+
+
+def test_another_root_than_the_pinned_one_is_refused() -> None:
+    admission, log = door(replace(LAB, containers=()))
+    with pytest.raises(Refused, match="trust-root-not-pinned"):
+        admission.submit(make_lab(name="other.example").containers[0])
+    assert log.settle().size == 0
+
+
+def test_trust_versions_come_one_after_the_other_and_verified() -> None:
+    lab = make_lab()
+    second = lab.publish(policy={"a": "// nothing"})
+    third = second.publish(policy={"b": "// nothing"})
+    admission, log = door(lab)
+    with pytest.raises(Refused, match="trust-version-skipped"):
+        admission.submit(third.containers[-1])
+    unsigned = lab.with_contents
+    assert unsigned is not None
+    forged = trust_version.parse(second.containers[-1])
+    with pytest.raises(KeyturnError):
+        admission.submit(
+            trust_version.render(replace_metadata(forged, forged.metadata.replace(b'"version":2', b'"version":3')))
+        )
+    admission.submit(second.containers[-1])
+    admission.submit(third.containers[-1])
+    assert admission.submit(second.containers[-1]).index == 2
+    assert log.settle().size == 4
+    assert admission.trust.targets_version == 3
+
+
+def replace_metadata(value: trust_version.TrustVersion, metadata: bytes) -> trust_version.TrustVersion:
+    return trust_version.TrustVersion(role=value.role, version=value.version, metadata=metadata, files=value.files)
+
+
+def test_a_member_who_left_is_refused_under_the_newest_trust() -> None:
+    lab = make_lab(humans=("ada", "bob", "cleo"))
+    members = {name: member for name, member in lab.state.roster.members.items() if name != "cleo"}
+    later = lab.publish(roster=replace(lab.state.roster, members=members))
+    admission, _ = door(later)
+    with pytest.raises(Refused, match="signer-unknown"):
+        admission.submit(request(later, 1, at=NOW, member="cleo"))
+
+
+def test_a_trust_version_that_another_process_appended_is_followed() -> None:
+    lab = make_lab()
+    later = lab.publish(policy={"a": "// nothing"})
+    clock = At(NOW)
+    admission, log = door(lab, clock=clock)
+    log.append(later.containers[-1])
+    clock.time += 1
+    assert admission.trust.targets_version == 2
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b'{"payload":', b"\xff" * 50, b"[" * 5000])
+def test_rubbish_is_malformed(raw: bytes) -> None:
+    admission, log = door()
+    with pytest.raises(Malformed):
+        admission.submit(raw)
+    assert log.settle().size == 2
