@@ -197,8 +197,9 @@ def publish(lab: Lab = None, json: Json = False) -> None:
     """Publish what enough humans have signed: from then on it is in force, as soon as it is witnessed in the log."""
     from keyturn.adapters.clock import SystemClock
     from keyturn.app.publish_trust import publish_trust
+    from keyturn.wiring.log import log_writer
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.trust import lab_keys, log_writer, trust_store
+    from keyturn.wiring.trust import lab_keys, trust_store
 
     place = find_lab(lab)
     with log_writer(place) as log:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +13,12 @@ from keyturn.app.lab_trust import read_history
 from keyturn.config import person as person_config
 from keyturn.config.person import Home
 from keyturn.errors import Refused, Unavailable, Usage
-from keyturn.ports import LogWriter
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring.places import LabPlace, Person, find_person
 
 __all__ = [
     "UNLOCK_VARIABLE",
     "lab_keys",
-    "log_writer",
     "own_pin",
     "passphrase",
     "person_keys",
@@ -73,25 +69,6 @@ def passphrase() -> bytes | None:
     if not text:
         raise Usage("passphrase-empty", f"`{named}` is empty: expected a passphrase")
     return text
-
-
-@contextmanager
-def log_writer(place: LabPlace) -> Iterator[LogWriter]:
-    """The lab's log: over HTTP when its service runs, else opened here under the writer's lock."""
-    if place.log_url is not None:
-        from keyturn.adapters.log_over_http import LogOverHttp
-
-        yield LogOverHttp(place.log_url)
-        return
-    from keyturn.adapters.index_sqlite import IndexSqlite
-    from keyturn.adapters.log_on_disk.log import LogOnDisk
-
-    index = IndexSqlite(place.directory / "index.sqlite")
-    try:
-        with LogOnDisk(place.directory / "log", index) as log:
-            yield log
-    finally:
-        index.close()
 
 
 def pinned_history(directory: Path, person: Person, *, lab: str) -> TrustHistory:
