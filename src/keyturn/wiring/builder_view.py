@@ -70,6 +70,6 @@ class BuilderView:
             start += len(leaves)
         self._view = self._view.finish(read, raw, now=now)
 
-    def _envelopes(self, leaves: Sequence[bytes], now: int) -> dict[str, bytes]:
+    def _envelopes(self, leaves: Sequence[bytes], now: int) -> dict[Sha256, bytes]:
         wanted: tuple[Sha256, ...] = self._view.needed(leaves, now=now)
         return {digest: self._log.envelope(digest) for digest in wanted}
