@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.log_records import make_record, make_records
 
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.disk import PosixDisk
 from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.errors import Unavailable
+from support.log_records import make_record, make_records
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.labs import NOW, Lab, make_key, make_lab
-from support.log_records import make_records
 
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.witness_files import WitnessFiles
@@ -17,6 +15,8 @@ from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.note import NoteSignature
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
 from keyturn.tlog.witness import Refusal
+from support.labs import NOW, Lab, make_key, make_lab
+from support.log_records import make_records
 
 LAB = make_lab(witnesses=("east", "north", "south"))
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from support.labs import NOW, Lab, make_key, make_lab
-from support.signed_records import authorization, checkin, request, revocation, sign
 
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.app.submit import Admission, Quotas
@@ -16,6 +14,8 @@ from keyturn.formats import dsse, trust_version
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.records import PROVENANCE
 from keyturn.formats.statement import STATEMENT_V1
+from support.labs import NOW, Lab, make_key, make_lab
+from support.signed_records import authorization, checkin, request, revocation, sign
 
 
 class At:
