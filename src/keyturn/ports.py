@@ -30,6 +30,8 @@ __all__ = [
     "LogWriter",
     "Pause",
     "RecordIndex",
+    "ReleaseJournal",
+    "ReleaseOrders",
     "Sandbox",
     "SandboxJob",
     "SandboxRun",
@@ -276,3 +278,29 @@ class TrustStore(Protocol):
 
     def add_invitation(self, raw: bytes) -> None:
         """Remember an invitation durably."""
+
+
+class ReleaseJournal(Protocol):
+    """What a release gate remembers of its acts, by the digest of the request. Each write is durable before it returns."""
+
+    def use(self, request: Sha256) -> bytes | None:
+        """The access-use that the gate signed for `request`, logged or not; `None` when it signed none."""
+
+    def keep_use(self, request: Sha256, envelope: bytes) -> None:
+        """Keep the signed access-use before it is logged; `Conflict` when there is another one, and nothing changes."""
+
+    def pack(self, request: Sha256) -> bytes | None:
+        """The pack that the gate made for `request`; `None` when it made none."""
+
+    def keep_pack(self, request: Sha256, pack: bytes) -> None:
+        """Keep the pack before anybody gets it; `Conflict` when there is another one, and nothing changes."""
+
+
+class ReleaseOrders(Protocol):
+    """Ask a release gate to release what people granted."""
+
+    def release(self, order: bytes) -> bytes:
+        """Give the pack of the release that `order` (`formats.release_order`) asks for; the same order again, the same pack.
+
+        Raises what the gate raised; what it gives is not believed, but verified like any pack.
+        """

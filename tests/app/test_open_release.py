@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keyturn.app.open_release import ReleaseDraft, open_release
-from keyturn.app.read_chain import LogReading, claimed_size
+from keyturn.bulk.read_chain import LogReading, claimed_size
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import records
 from keyturn.formats.digest import Sha256

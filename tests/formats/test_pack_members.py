@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keyturn.errors import Malformed
 from keyturn.formats import pack_members as members
 
-ALL = ("checkpoint", "frontier.json", "index.json", "leaves", "release.json", "vsa.json")
+ALL = ("checkpoint", "frontier.json", "index.json", "leaves", "proofs", "release.json", "vsa.json")
 
 
 def test_a_pack_has_its_members_and_records() -> None:
@@ -54,3 +54,17 @@ def test_a_frontier_reads_back_as_it_was() -> None:
 def test_a_broken_frontier_is_refused(raw: bytes) -> None:
     with pytest.raises(Malformed):
         members.parse_frontier(raw)
+
+
+@given(st.lists(st.lists(st.binary(min_size=32, max_size=32), max_size=5), max_size=5))
+def test_proofs_read_back_as_they_were(proofs: list[list[bytes]]) -> None:
+    raw = members.render_proofs(proofs)
+    assert members.parse_proofs(raw, count=len(proofs)) == tuple(tuple(proof) for proof in proofs)
+
+
+@pytest.mark.parametrize(
+    ("raw", "count"), [(b"", 1), (b"\x01", 1), (b"\x00", 0), (b"\x00\x00", 1), (b"\x01" + bytes(31), 1)]
+)
+def test_broken_proofs_are_refused(raw: bytes, count: int) -> None:
+    with pytest.raises(Malformed):
+        members.parse_proofs(raw, count=count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyturn.app.read_chain import LogReading, claimed_size
+from keyturn.bulk.read_chain import LogReading, claimed_size
 from keyturn.custody.evidence import Map, in_turn
 from keyturn.custody.facts import facts_of
 from keyturn.custody.pack_index import PackIndex

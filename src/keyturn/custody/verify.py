@@ -18,7 +18,7 @@ This is NOT the decision to release: people and policy take it, over the facts t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from typing import NoReturn
 
 from keyturn.custody import evaluations
@@ -33,7 +33,7 @@ from keyturn.formats.provenance import BuilderId
 from keyturn.formats.steps import StepRequest
 from keyturn.formats.uri import Uri
 
-__all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_chain"]
+__all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_chain", "with_failures"]
 
 _VERIFIER = object()
 
@@ -144,6 +144,11 @@ def examine(
         level_min=min(levels, default=0),
         failures=_in_order(failures),
     )
+
+
+def with_failures(chain: Chain, failures: Iterable[Failure]) -> Chain:
+    """The same chain with more failures: those of whoever read the log around it. None is ever taken away."""
+    return replace(chain, failures=_in_order((*chain.failures, *failures)))
 
 
 def _in_order(failures: Iterable[Failure]) -> tuple[Failure, ...]:

@@ -25,6 +25,7 @@ Sha256 = NewType("Sha256", str)
 
 Algorithm = Literal["dirHash", "sha256"]
 
+_ALGORITHMS = frozenset(get_args(Algorithm))
 _HEX64 = re.compile(r"[0-9a-f]{64}\Z")
 _PATH_BYTES_MAX = 4096
 
@@ -53,7 +54,7 @@ class ArtifactDigest:
     hex: Sha256
 
     def __post_init__(self) -> None:
-        if self.algorithm not in get_args(Algorithm):
+        if self.algorithm not in _ALGORITHMS:
             raise Malformed("digest-algorithm", f"expected `dirHash` or `sha256`, got `{str(self.algorithm)[:40]}`")
         parse_sha256(self.hex)
 
@@ -61,7 +62,7 @@ class ArtifactDigest:
     def parse(cls, text: str) -> Self:
         """Parse `algorithm:hex`, or raise `Malformed`."""
         algorithm, colon, hexadecimal = text.partition(":")
-        if not colon or algorithm not in get_args(Algorithm):
+        if not colon or algorithm not in _ALGORITHMS:
             raise Malformed("digest-algorithm", f"expected `dirHash:<64 hex>` or `sha256:<64 hex>`, got `{text[:80]}`")
         return cls(algorithm, parse_sha256(hexadecimal))  # type: ignore[arg-type]  # membership was just checked
 

@@ -4,6 +4,7 @@
     frontier.json         {"nodes":["<hex>",...],"size":N}: the tree of the first N leaves, as a compact range
     index.json            the pack index over the log at size N (`custody.pack_index`)
     leaves                leaves N to M - 1, each a 2-byte big-endian length and its bytes (as in a C2SP entry bundle)
+    proofs                for each record, in order: 1 byte count, and that many hashes of 32 bytes: its inclusion proof
     records/<20 digits>   the record at that log index, as the log holds it
     release.json          the release statement (in-toto release/v0.2), signed by the gate
     vsa.json              the verification summary (SLSA), signed by the gate
@@ -30,25 +31,29 @@ __all__ = [
     "FRONTIER",
     "INDEX",
     "LEAVES",
+    "PROOFS",
     "RELEASE_STATEMENT",
     "SUMMARY",
     "check_names",
     "parse_frontier",
     "parse_leaves",
+    "parse_proofs",
     "record_index",
     "record_name",
     "render_frontier",
     "render_leaves",
+    "render_proofs",
 ]
 
 CHECKPOINT = "checkpoint"
 FRONTIER = "frontier.json"
 INDEX = "index.json"
 LEAVES = "leaves"
+PROOFS = "proofs"
 RELEASE_STATEMENT = "release.json"
 SUMMARY = "vsa.json"
 
-_FIXED = frozenset({CHECKPOINT, FRONTIER, INDEX, LEAVES, RELEASE_STATEMENT, SUMMARY})
+_FIXED = frozenset({CHECKPOINT, FRONTIER, INDEX, LEAVES, PROOFS, RELEASE_STATEMENT, SUMMARY})
 _RECORD = re.compile(r"records/([0-9]{20})\Z")
 
 
@@ -110,4 +115,24 @@ def parse_leaves(raw: bytes) -> tuple[bytes, ...]:
             raise Malformed("pack-leaves", f"pack: expected a leaf at byte {at} of `{LEAVES}`, got {size} bytes of one")
         found.append(raw[at + 2 : end])
         at = end
+    return tuple(found)
+
+
+def render_proofs(proofs: Sequence[Sequence[bytes]]) -> bytes:
+    """Render the inclusion proofs of the pack's records, in the records' order."""
+    return b"".join(bytes((len(proof),)) + b"".join(proof) for proof in proofs)
+
+
+def parse_proofs(raw: bytes, *, count: int) -> tuple[tuple[bytes, ...], ...]:
+    """Parse exactly `count` inclusion proofs."""
+    found: list[tuple[bytes, ...]] = []
+    at = 0
+    for _ in range(count):
+        end = at + 1 + 32 * raw[at] if at < len(raw) else len(raw) + 1
+        if end > len(raw):
+            raise Malformed("pack-proofs", f"pack: expected {count} proofs in `{PROOFS}`, got {len(found)}")
+        found.append(tuple(raw[place : place + 32] for place in range(at + 1, end, 32)))
+        at = end
+    if at != len(raw):
+        raise Malformed("pack-proofs", f"pack: expected {count} proofs in `{PROOFS}`, got more")
     return tuple(found)

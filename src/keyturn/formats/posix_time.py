@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from keyturn.errors import Malformed
 
@@ -24,6 +25,7 @@ def rfc3339(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=4096)  # what is built together has the same times
 def posix(text: str) -> int:
     """Parse `text`, or raise `Malformed`."""
     try:

@@ -11,7 +11,9 @@ This is NOT verification: who signed, and whether he may, is for `custody.verify
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -62,8 +64,9 @@ class BuilderId:
     kind: Literal["builder", "member"]
     name: str
 
-    @classmethod
-    def parse(cls, text: str) -> BuilderId:
+    @staticmethod
+    @lru_cache(maxsize=1024)  # a lab has few builders, and each signs many statements
+    def parse(text: str) -> BuilderId:
         """Parse `keyturn://<lab>/builder/<name>` or `keyturn://<lab>/member/<id>`, or raise `Malformed`."""
         found = _BUILDER.match(text)
         if found is None:
@@ -71,7 +74,7 @@ class BuilderId:
                 "builder-id",
                 f"expected `keyturn://<lab>/builder/<name>` or `keyturn://<lab>/member/<id>`, got `{text[:120]}`",
             )
-        return cls(found["lab"], "builder" if found["kind"] == "builder" else "member", found["name"])
+        return BuilderId(found["lab"], "builder" if found["kind"] == "builder" else "member", found["name"])
 
     def __str__(self) -> str:
         return f"keyturn://{self.lab}/{self.kind}/{self.name}"
@@ -114,6 +117,9 @@ class Provenance:
     finished_at: int
     byproducts: tuple[Output, ...] = ()
     """What the step left that is no output: its standard output and error, by digest."""
+
+
+_KIND_OF: Mapping[str, BuildKind] = {BUILD_TYPE.format(kind=kind): kind for kind in get_args(BuildKind)}
 
 
 def build_type(kind: BuildKind) -> str:
@@ -239,9 +245,17 @@ def make(value: Provenance) -> bytes:
 
 def read(payload: bytes) -> Provenance:
     """Parse provenance of one of Keyturn's build types, or raise `Malformed` (`provenance-build-type` for others)."""
-    kind = _build_kind(payload)
-    parsed: Statement[_Predicate] = statement.parse(payload, _Predicate, PROVENANCE)
+    try:
+        parsed: Statement[_Predicate] = statement.parse(payload, _Predicate, PROVENANCE)
+    except Malformed:
+        _require_build_type(
+            payload
+        )  # somebody else's provenance is named as that, not by the field that surprised first
+        raise
     definition, run = parsed.predicate.build_definition, parsed.predicate.run_details
+    kind = _KIND_OF.get(definition.build_type)
+    if kind is None:
+        raise _foreign(definition.build_type)
     value = Provenance(
         lab=definition.external_parameters.lab,
         build=kind,
@@ -264,18 +278,19 @@ def read(payload: bytes) -> Provenance:
     return value
 
 
-def _build_kind(payload: bytes) -> BuildKind:
+def _require_build_type(payload: bytes) -> None:
     if len(payload) > canonical_json.SIZE_BYTES_MAX:
-        raise Malformed("json-too-large", f"provenance: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
+        return
     try:
         found = msgspec.json.decode(payload, type=_Peek).predicate.build_definition.build_type
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("provenance-invalid", f"provenance: {err}") from err
-    for kind in get_args(BuildKind):
-        if found == build_type(kind):
-            known: BuildKind = kind
-            return known
-    raise Malformed(
+    if found not in _KIND_OF:
+        raise _foreign(found)
+
+
+def _foreign(found: str) -> Malformed:
+    return Malformed(
         "provenance-build-type", f"provenance: expected `https://keyturn.dev/build/<kind>/v1`, got `{found[:120]}`"
     )
 
@@ -287,12 +302,12 @@ def _refuse_nonsense(value: Provenance) -> None:
         raise Malformed(
             "provenance-lab", f"provenance: lab `{value.lab}` has no builder of the lab `{value.builder.lab}`"
         )
-    for what, names in (
-        ("resolvedDependencies", [(d.role == "runtime", d.name) for d in value.dependencies]),
-        ("subject", [(False, o.name) for o in value.outputs]),
-        ("byproducts", [(False, b.name) for b in value.byproducts]),
+    for what, count, names in (
+        ("resolvedDependencies", len(value.dependencies), {(d.role == "runtime", d.name) for d in value.dependencies}),
+        ("subject", len(value.outputs), {output.name for output in value.outputs}),
+        ("byproducts", len(value.byproducts), {output.name for output in value.byproducts}),
     ):
-        if len(set(names)) != len(names):
+        if len(names) != count:
             raise Malformed("provenance-name-twice", f"provenance: expected each name in `{what}` once")
     if any((d.role == "runtime") != (d.check is None) for d in value.dependencies):
         raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -65,6 +66,11 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
 TrustVersionNumber = Annotated[int, Meta(ge=1, le=2**31)]
 
 
+@lru_cache(maxsize=4096)
+def _artifact(text: str) -> ArtifactDigest:
+    return ArtifactDigest.parse(text)
+
+
 class DeclaredInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One thing that goes into a step: its name in the step, its `dirHash:` or `sha256:` digest, how it is checked."""
 
@@ -74,11 +80,11 @@ class DeclaredInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     check: Check = "full"
 
     def __post_init__(self) -> None:
-        ArtifactDigest.parse(self.digest)
+        _artifact(self.digest)
 
     @property
     def artifact(self) -> ArtifactDigest:
-        return ArtifactDigest.parse(self.digest)
+        return _artifact(self.digest)
 
 
 class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -116,12 +122,12 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ):
             for text in texts:
                 check_free_text(text, what=what, size_bytes_max=4096)
-        for what, names in (
-            ("inputs", tuple(declared.name for declared in self.inputs)),
-            ("outputs", self.outputs),
-            ("runtime", self.runtime),
+        for what, count, names in (
+            ("inputs", len(self.inputs), {declared.name for declared in self.inputs}),
+            ("outputs", len(self.outputs), set(self.outputs)),
+            ("runtime", len(self.runtime), set(self.runtime)),
         ):
-            if len(set(names)) != len(names):
+            if len(names) != count:
                 raise ValueError(f"expected each name in `{what}` once")
         if (self.build == "evaluate") != (self.criteria is not None):
             raise ValueError("expected `criteria` for build `evaluate` and for no other")

@@ -65,6 +65,8 @@ def check_free_text(text: str, *, what: str, size_bytes_max: int = 2000) -> str:
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > size_bytes_max:
         raise Malformed("text-too-long", f"{what}: expected at most {size_bytes_max} bytes, got {size}")
+    if is_printable(text):
+        return text
     for position, character in enumerate(text):
         if character != "\n" and not is_printable(character):
             raise Malformed(

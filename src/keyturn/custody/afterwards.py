@@ -1,0 +1,53 @@
+"""Say what the log got after the pack index that people approved, as far as it touches the model or its release.
+
+People approve a chain as it stood at size N of the log. `changed_since` refuses whatever was said about that chain since:
+another step that made part of it, a test result, an evaluation that was asked for. Its authors can be right or wrong;
+either way nobody approved with it in view, and a new request names an index that has it. `carried` says which records
+after N a pack must hold, so that whoever has the leaves sees that nothing which could count against the release is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from keyturn.custody.evaluations import packed_from
+from keyturn.custody.evidence import Failure
+from keyturn.custody.lineage import inputs_of, outputs_of
+from keyturn.custody.verify import Chain
+from keyturn.formats import leaf as leaf_format
+from keyturn.formats.digest import Sha256
+from keyturn.formats.leaf import Leaf
+
+__all__ = ["carried", "changed_since"]
+
+_STANDING = frozenset({"rot", "tgt", "sus", "lft"})
+_OF_REQUEST = frozenset({"apr", "den", "rev", "use"})
+
+
+def carried(leaf: Leaf, request: Sha256) -> bool:
+    """Whether a pack must hold the record of `leaf`, which the log got after the pack index."""
+    if leaf.kind in _STANDING:
+        return True
+    if leaf.kind == "req":
+        return leaf.record == request
+    return leaf.kind in _OF_REQUEST and f"request:{request}" in leaf.about
+
+
+def changed_since(chain: Chain, leaves: Sequence[bytes], *, start: int) -> Iterator[Failure]:
+    """Name every statement about `chain` among `leaves`, the first of which is at log index `start`."""
+    parts = {str(chain.model)}
+    for step in chain.steps:
+        parts.update(str(digest) for digest in (*inputs_of(step), *outputs_of(step)))
+    models = {str(digest) for digest in packed_from(chain.model, chain.lineage)}
+    for index, raw in enumerate(leaves, start):
+        if not any(marker in raw for marker in (b'"kind":"prv"', b'"kind":"stp"', b'"kind":"tst"')):
+            continue
+        leaf = leaf_format.parse(raw)
+        about = set(leaf.about)
+        touches = (leaf.kind == "prv" and about & parts) or (leaf.kind == "tst" and about & models)
+        if touches or (leaf.kind == "stp" and "build:evaluate" in about and about & models):
+            yield Failure(
+                index,
+                "chain-changed-since",
+                f"a `{leaf.kind}` record about the chain was logged after the pack index that people approved",
+            )

@@ -1,0 +1,284 @@
+"""Release a model: verify the people's grant and the whole chain, once, and sign what outsiders read.
+
+1. What was done already is given again: one request, one pack.
+2. The grant is for this gate and a model; the order is what the request names: the index of (log, model, size, as_of),
+   computed here from the log, and the model's `dirHash`, hashed here when the order says where the files are.
+3. The log that was read is the one in the gate's fresh view; nothing about the chain was logged since the index.
+4. The chain holds, without a single failure. No policy can loosen this: a gate that signed a verification summary over a
+   broken chain would lie.
+5. The grant would be granted, and nobody used it; the gate signs its access-use, keeps it, and logs it.
+6. When the use is witnessed: the gate refreshes its view, reads the log again up to there, and repeats 3 and 4.
+   `verify_grant` demands that this use is the log's first.
+7. Only now it signs: release statement, verification summary, and the contents of the pack. The pack is kept before
+   anybody gets it, and the two statements are logged.
+
+A crash between any two steps leaves the journal with the use or without; the same order goes on from there, with the same
+use, and never makes a second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from keyturn.bulk.read_chain import LogReading
+from keyturn.bulk.threads import on_all_cores
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.custody.afterwards import changed_since
+from keyturn.custody.facts import facts_of
+from keyturn.custody.pack_index import PackIndex
+from keyturn.custody.verify import Chain, VerifiedChain, verify_chain, with_failures
+from keyturn.errors import Refused, Tampered
+from keyturn.formats import access, dsse, pack, pack_members, release, release_order, statement
+from keyturn.formats.access import AccessRequest, AccessUse
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.pack import PackContents
+from keyturn.formats.release import Release, Summary
+from keyturn.formats.release_order import ReleaseOrder
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.uri import Uri
+from keyturn.gates.release.pack import collect
+from keyturn.grants import bundle as bundles
+from keyturn.grants.bundle import Bundle
+from keyturn.grants.verify_grant import VerifiedGrant, ready_to_use, verify_grant
+from keyturn.grants.view import GateView
+from keyturn.policy.facts import Facts
+from keyturn.ports import Clock, Entropy, LogReader, LogWriter, ReleaseJournal
+from keyturn.tlog.frontier import Frontier
+
+__all__ = ["ACTION", "ReleaseGate", "ReleaseGateParts"]
+
+ACTION = "model:release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseGateParts:
+    """What a release gate is made of.
+
+    `refresh` gives the gate's newest view, or raises; `await_witnessed` returns when the record at that index is under a
+    checkpoint of the quorum, or raises; `hash_model` digests the files at a path below a directory of the operator's.
+    """
+
+    gate: Uri
+    key: SoftwareKey
+    root_json: bytes
+    pinned_sha256: str
+    log: LogReader
+    writer: LogWriter
+    journal: ReleaseJournal
+    clock: Clock
+    entropy: Entropy
+    refresh: Callable[[], GateView]
+    await_witnessed: Callable[[int, bytes], None]
+    hash_model: Callable[[str], ArtifactDigest]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An order whose parts agree with each other."""
+
+    bundle: Bundle
+    request: AccessRequest
+    digest: Sha256
+    subjects: tuple[ArtifactDigest, ...]
+    order: ReleaseOrder
+    resource: Uri
+    model: ArtifactDigest
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The chain at one size of the log, with the tree at the index and every leaf since."""
+
+    chain: VerifiedChain
+    facts: Facts
+    index: PackIndex
+    frontier: Frontier
+    leaves: tuple[bytes, ...]
+    view: GateView
+
+
+class ReleaseGate:
+    """Releases models, one order at a time. `release` is not safe to call from two threads at once."""
+
+    def __init__(self, parts: ReleaseGateParts) -> None:
+        self._parts = parts
+
+    def release(self, order: bytes) -> bytes:
+        """Carry out `order` and give the pack; or raise `Refused` with every reason, and release nothing."""
+        parts = self._parts
+        asked = self._parse(order)
+        done = parts.journal.pack(asked.digest)  # (1)
+        if done is not None:
+            self._log_statements(pack.parse(done).members)
+            return done
+        judged = self._judge(asked, parts.refresh())  # (2) (3) (4)
+        use = parts.journal.use(asked.digest)
+        if use is None:
+            ready_to_use(  # (5)
+                asked.bundle,
+                judged.view,
+                now=parts.clock.now(),
+                gate=parts.gate,
+                session_key=None,
+                facts=judged.facts,
+            )
+            use = self._sign_use(asked)
+            parts.journal.keep_use(asked.digest, use)
+        parts.await_witnessed(parts.writer.append(use), use)  # (6)
+        judged = self._judge(asked, parts.refresh())
+        grant = verify_grant(
+            asked.bundle,
+            judged.view,
+            now=parts.clock.now(),
+            gate=parts.gate,
+            session_key=None,
+            facts=judged.facts,
+        )
+        if grant.use != dsse.parse_own(use).record_digest:
+            raise Refused(
+                "one-shot-used", "another use of this gate's was logged first: its journal was lost or copied"
+            )
+        return self._act(asked, judged, grant)  # (7)
+
+    def _parse(self, raw: bytes) -> _Asked:
+        order = release_order.parse(raw)
+        bundle = bundles.parse(bytes(order.bundle))
+        parsed = statement.parse(bundle.request.payload, AccessRequest, access.ACCESS_REQUEST)
+        request, resource = parsed.predicate, Uri.parse(parsed.predicate.resource)
+        if request.action != ACTION or resource.type != "model":
+            raise Refused("release-action", f"expected `{ACTION}` of a model, got `{request.action}` of `{resource}`")
+        model = ArtifactDigest.parse(order.model)
+        return _Asked(
+            bundle=bundle,
+            request=request,
+            digest=bundle.request.record_digest,
+            subjects=tuple(subject.digest.artifact for subject in parsed.subject),
+            order=order,
+            resource=resource,
+            model=model,
+        )
+
+    def _judge(self, asked: _Asked, view: GateView) -> _Judged:
+        parts = self._parts
+        checkpoint = view.checkpoint
+        if checkpoint is None:
+            raise Refused("view-empty", "the gate has not seen a witnessed checkpoint yet")
+        if not asked.order.size <= checkpoint.checkpoint.size or asked.order.as_of > checkpoint.cosigned_at:
+            raise Refused(
+                "release-index-ahead", "the pack index claims a log size or time that the log has not reached"
+            )
+        # (2)
+        if asked.order.path is not None and parts.hash_model(asked.order.path) != asked.model:
+            raise Refused(
+                "model-other-files",
+                f"the files at `{asked.order.path}` are not `{asked.model}`",
+                hint="a model is its files' names and contents: find out what changed",
+            )
+        reading = LogReading(parts.log, root_json=parts.root_json, pinned_sha256=parts.pinned_sha256)
+        frontier = reading.to(asked.order.size)
+        index = reading.index(lab=asked.resource.lab, model=asked.model, as_of=asked.order.as_of)
+        expected = (asked.model, ArtifactDigest("sha256", index.digest))
+        if asked.subjects != expected:
+            raise Refused(
+                "release-subjects",
+                f"expected the subjects `{expected[0]}` and `{expected[1]}`, the request names "
+                + ", ".join(f"`{subject}`" for subject in asked.subjects),
+                hint="open the release again: its chain, or the log that it was computed of, is another",
+            )
+        # (3)
+        if reading.to(view.frontier.size) != view.frontier:
+            raise Tampered("log-other-leaves", "the log showed other leaves than those of the gate's view")
+        leaves = tuple(parts.log.leaves(index.size, view.frontier.size))
+        if frontier.extend(leaves) != view.frontier:
+            raise Tampered("log-other-leaves", "the log showed other leaves when it was read again")
+        # (4)
+        now_index = reading.index(lab=asked.resource.lab, model=asked.model, as_of=checkpoint.cosigned_at)
+        chain = reading.examine(now_index, resource=asked.resource, as_of=checkpoint.cosigned_at, each=on_all_cores)
+        chain = with_failures(chain, changed_since(chain, leaves, start=index.size))
+        return _Judged(verify_chain(chain), facts_of(chain), index, frontier, leaves, view)
+
+    def _sign_use(self, asked: _Asked) -> bytes:
+        parts = self._parts
+        use = AccessUse(
+            lab=asked.request.lab,
+            nonce=parts.entropy.nonce(),
+            gate=str(parts.gate),
+            key=parts.key.public.keyid,
+            request=asked.digest,
+            approvals=tuple(sorted(one.record_digest for one in asked.bundle.authorizations)),
+            used_at=parts.clock.now(),
+        )
+        subject = (Subject(digest=DigestSet(sha256=asked.digest), name="request"),)
+        return self._signed(statement.make(use, access.ACCESS_USE, subject))
+
+    def _act(self, asked: _Asked, judged: _Judged, grant: VerifiedGrant) -> bytes:
+        parts = self._parts
+        checkpoint = judged.view.checkpoint
+        if checkpoint is None:
+            raise Refused("view-empty", "the gate has not seen a witnessed checkpoint yet")
+        chain: Chain = judged.chain.chain
+        now = parts.clock.now()
+        statement_of_release = self._signed(release.make_release(Release(asked.model, asked.resource)))
+        summary = self._signed(
+            release.make_summary(
+                Summary(
+                    model=asked.model,
+                    resource=asked.resource,
+                    gate=parts.gate,
+                    verified_at=now,
+                    targets=_targets(judged.view),
+                    inputs=(
+                        ("access-request", asked.digest),
+                        *((f"human-authorization/{n}", d) for n, d in enumerate(grant.granted.approvals, 1)),
+                        ("pack-index", judged.index.digest),
+                    ),
+                    level=_level(chain.level_min),
+                )
+            )
+        )
+        members = collect(
+            parts.log,
+            index=judged.index,
+            frontier=judged.frontier,
+            leaves=judged.leaves,
+            checkpoint=checkpoint,
+            request=asked.digest,
+        )
+        members[pack_members.RELEASE_STATEMENT] = statement_of_release
+        members[pack_members.SUMMARY] = summary
+        contents = PackContents(
+            lab=asked.resource.lab,
+            nonce=parts.entropy.nonce(),
+            gate=str(parts.gate),
+            key=parts.key.public.keyid,
+            request=asked.digest,
+            size=checkpoint.checkpoint.size,
+            table=sha256(pack.make_table(members)),
+            signed_at=now,
+        )
+        subject = (Subject(digest=DigestSet.of(asked.model), name=asked.resource.name),)
+        made = pack.render(self._signed(statement.make(contents, pack.PACK, subject)), members)
+        parts.journal.keep_pack(asked.digest, made)
+        self._log_statements(members)
+        return made
+
+    def _log_statements(self, members: Mapping[str, bytes]) -> None:
+        for name in (pack_members.RELEASE_STATEMENT, pack_members.SUMMARY):
+            self._parts.writer.append(members[name])
+
+    def _signed(self, payload: bytes) -> bytes:
+        return dsse.render(dsse_signing.sign(payload, self._parts.key.signer()))
+
+
+def _targets(view: GateView) -> Sha256:
+    return next(link.digest for link in reversed(view.trust.links) if link.role == "targets")
+
+
+def _level(number: int) -> release.Level:
+    match number:
+        case 1 | 2 | 3:
+            return number
+        case _:
+            raise Refused("release-level", f"expected a build level of 1, 2 or 3, got {number}")

@@ -1,0 +1,68 @@
+"""Collect what an outsider needs to verify a release offline, from the log that the gate verified.
+
+Every record comes with its inclusion proof under the one checkpoint; the leaves after the pack index come whole, so that
+whoever has the pack sees for himself that nothing in them counts against the release (`custody.afterwards`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keyturn.custody.afterwards import carried
+from keyturn.custody.pack_index import PackIndex
+from keyturn.custody.pack_index import render as render_index
+from keyturn.errors import Tampered
+from keyturn.formats import leaf as leaf_format
+from keyturn.formats import pack_members, records
+from keyturn.formats.digest import Sha256, sha256
+from keyturn.ports import LogReader
+from keyturn.tlog import merkle
+from keyturn.tlog.frontier import Frontier
+from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
+
+__all__ = ["collect"]
+
+
+def collect(
+    log: LogReader,
+    *,
+    index: PackIndex,
+    frontier: Frontier,
+    leaves: Sequence[bytes],
+    checkpoint: WitnessedCheckpoint,
+    request: Sha256,
+) -> dict[str, bytes]:
+    """Give the members of the pack, but for the gate's own statements.
+
+    `frontier` is the tree of the first `index.size` leaves and `leaves` those from there up to `checkpoint`; the caller
+    has verified both against it.
+    """
+    wanted = {one.index: Sha256(one.envelope) for one in index.statements}
+    for place, raw in enumerate(leaves, index.size):
+        one = leaf_format.parse(raw)
+        if carried(one, request):
+            wanted[place] = Sha256(one.envelope)
+    size = checkpoint.checkpoint.size
+    members = {
+        pack_members.CHECKPOINT: checkpoint.note,
+        pack_members.FRONTIER: pack_members.render_frontier(frontier.size, frontier.nodes),
+        pack_members.INDEX: render_index(index),
+        pack_members.LEAVES: pack_members.render_leaves(leaves),
+    }
+    proofs = []
+    for place, envelope in sorted(wanted.items()):
+        raw = log.envelope(envelope)
+        if sha256(raw) != envelope:
+            raise Tampered("log-envelope-other", f"the log gave another record for `{envelope[:16]}`")
+        proof = merkle.inclusion_proof(place, size, log.hashes)
+        merkle.verify_inclusion(
+            merkle.leaf_hash(leaf_format.render(records.leaf_of(raw))),
+            index=place,
+            size=size,
+            proof=proof,
+            root=checkpoint.checkpoint.root,
+        )
+        members[pack_members.record_name(place)] = raw
+        proofs.append(proof)
+    members[pack_members.PROOFS] = pack_members.render_proofs(proofs)
+    return members
