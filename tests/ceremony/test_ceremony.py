@@ -483,3 +483,31 @@ def test_a_draft_is_plain_files_and_nothing_else(founded: Ceremony) -> None:
         founded.propose()
     with pytest.raises(Malformed, match="targets-file-unknown"):
         founded.store.write_draft({"../../x": b""})
+
+
+def test_whoever_can_publish_is_always_listed_as_able_to_change_everything(founded: Ceremony) -> None:
+    founded.edit("policy/release.cedar", lambda _: POLICY)
+    founded.propose()
+    lines = show_trust(store=founded.store).coalitions
+    assert lines == (
+        "permit `model-release`: 2 people are enough, as ada, bob",
+        "everything, by publishing again: any 2 of ada, bob",
+    )
+    founded.sign("ada")
+    founded.sign("bob")
+    founded.publish()
+    founded.edit("policy/release.cedar", lambda _: POLICY.replace("1 releasers", "2 releasers"))
+    with pytest.raises(Refused, match="policy-unapprovable"):
+        founded.propose()
+    founded.join("cyd", groups=("releasers",))
+    founded.propose()
+    first, *_, last = show_trust(store=founded.store).coalitions
+    assert first == "`cyd` can now publish root or targets"
+    assert last == "everything, by publishing again: any 2 of ada, bob, cyd"
+
+
+POLICY = """@id("model-release")
+@quorum("1 releasers")
+@pending_max("8h")
+permit (principal, action == Action::"model:release", resource);
+"""

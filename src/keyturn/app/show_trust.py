@@ -9,6 +9,7 @@ from keyturn.app.lab_trust import published_files, read_history
 from keyturn.errors import Refused
 from keyturn.formats import trust_version
 from keyturn.ports import TrustStore
+from keyturn.trust.metadata import parse_root
 from keyturn.trust.proposal import ProposedVersion, describe
 
 __all__ = ["Shown", "show_trust"]
@@ -31,4 +32,10 @@ def show_trust(*, store: TrustStore) -> Shown:
     versions = describe(staged, history, published_files(store))
     before = history.at(history.targets_version) if history is not None else None
     after = next((version.state for version in versions if version.state is not None), None)
-    return Shown(versions, coalition_changes(before, after))
+    lines = coalition_changes(before, after)
+    if after is not None:
+        root = next((parse_root(v.metadata) for v in staged if v.role == "root"), history.root if history else None)
+        assert root is not None  # `describe` refused targets without a root
+        holders = ", ".join(holder.human for holder in root.holders if holder.targets)
+        lines += (f"everything, by publishing again: any {root.targets_threshold} of {holders}",)
+    return Shown(versions, lines)

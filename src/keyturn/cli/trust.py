@@ -316,8 +316,9 @@ def _show_version(screen: Console, version: ProposedVersion) -> None:
 
 def _published(screen: Console, versions: tuple[tuple[str, int], ...], root_sha256: str) -> None:
     screen.print("published " + ", ".join(f"{role} version {number}" for role, number in versions))
-    screen.print(f"first root: sha256 {root_sha256}")
-    screen.print("compare it with a coworker by another way, then: keyturn trust pin SHA256")
+    if ("root", 1) in versions:
+        screen.print(f"first root: sha256 {root_sha256}")
+        screen.print("compare it with a coworker by another way, then: keyturn trust pin SHA256")
 
 
 def _log(screen: Console, found: TrustLog, *, pinned: bool) -> None:
