@@ -1,0 +1,201 @@
+"""The release gate: what it lets out, and everything that it does not."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from keyturn.app.verify_pack import verify_pack
+from keyturn.errors import KeyturnError, Refused
+from keyturn.formats import pack, release_order
+from support.chains import artifact
+from support.releases import MODEL, ReleaseWorld, make_release_world
+
+
+@pytest.fixture
+def made() -> ReleaseWorld:
+    world = make_release_world()
+    world.build()
+    return world
+
+
+def code_of(made: ReleaseWorld, order: bytes) -> str:
+    with pytest.raises(KeyturnError) as caught:
+        made.gate().release(order)
+    return caught.value.code
+
+
+def test_a_granted_release_of_a_whole_chain_gives_a_pack_that_verifies(made: ReleaseWorld) -> None:
+    lab = made.world.lab
+    found = verify_pack(made.released(), root_json=lab.root_json, pinned_sha256=lab.root_sha256)
+    assert found.model == MODEL
+    assert found.verdict.granted is not None
+    assert set(found.verdict.granted.approvers) == {"bob", "cat"}
+
+
+def test_one_approval_is_not_enough(made: ReleaseWorld) -> None:
+    with pytest.raises(Refused):
+        made.released("bob")
+    assert made.journal.uses == {}
+
+
+def test_an_agents_approval_is_none(made: ReleaseWorld) -> None:
+    with pytest.raises(Refused) as caught:
+        made.released("bob", "bob+ops")
+    assert caught.value.code == "approver-not-human"
+
+
+def test_the_requester_approves_nothing(made: ReleaseWorld) -> None:
+    with pytest.raises(Refused):
+        made.released("ada", "bob")
+
+
+def test_the_same_order_again_gives_the_same_pack(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    order = made.order(asked, made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    first = made.gate().release(order)
+    size = made.world.log.settle().size
+    assert made.gate().release(order) == first
+    assert made.world.log.settle().size == size
+
+
+def test_a_crash_after_the_use_was_kept_goes_on_with_the_same_use(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    order = made.order(asked, made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+
+    def crash() -> None:
+        raise KeyboardInterrupt
+
+    made.before_witness = crash
+    with pytest.raises(KeyboardInterrupt):
+        made.gate().release(order)
+    made.before_witness = lambda: None
+    kept = dict(made.journal.uses)
+    pack.parse(made.gate().release(order))
+    assert made.journal.uses == kept
+
+
+def test_a_gate_that_lost_its_journal_does_not_release_again(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    order = made.order(asked, made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    made.gate().release(order)
+    made.journal.uses.clear()
+    made.journal.packs.clear()
+    assert code_of(made, order) == "one-shot-used"
+
+
+def test_a_use_that_is_not_the_first_releases_nothing(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    made.world.use(asked, *given)
+    assert code_of(made, made.order(asked, *given)) == "one-shot-used"
+
+
+def test_another_use_of_the_gates_own_key_that_came_first_releases_nothing(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    order = made.order(asked, *given)
+    made.journal.uses[asked.record_digest] = b"".join(
+        (made.gate()._sign_use(made.gate()._parse(order)),)  # noqa: SLF001  # as a copy of the journal would hold it
+    )
+    made.world.use(asked, *given)
+    assert code_of(made, order) == "one-shot-used"
+
+
+def test_a_denial_between_use_and_witness_stops_the_release(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    made.before_witness = lambda: made.world.deny(asked, "eve") and None
+    assert code_of(made, made.order(asked, *given)) == "request-denied"
+    assert made.journal.packs == {}
+
+
+def test_a_chain_with_a_failure_is_not_released_whatever_policy_says() -> None:
+    made = make_release_world(
+        policy={
+            "main": '@id("release") @quorum("2 security") @pending_max("1d") permit (principal, '
+            'action == Action::"model:release", resource);'
+        }
+    )
+    made.chain.train()
+    made.chain.package()
+    made.sync()
+    with pytest.raises(Refused) as caught:
+        made.released()
+    assert caught.value.code == "chain-refused"
+    assert {code for code, _ in caught.value.reasons} == {"link-missing"}
+    assert made.journal.uses == {}
+
+
+def test_an_unevaluated_model_is_refused_by_this_policy() -> None:
+    made = make_release_world()
+    made.chain.ingest()
+    made.chain.train()
+    made.chain.step("package", {"model": artifact("weights")}, {"model": MODEL})
+    made.sync()
+    with pytest.raises(Refused):
+        made.released()
+    assert made.journal.uses == {}
+
+
+def test_what_was_said_about_the_chain_since_the_index_stops_the_release(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    made.chain.train()
+    made.sync()
+    assert code_of(made, made.order(asked, *given)) == "chain-refused"
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"model": str(artifact("other"))}, "release-subjects"),
+        ({"size": 3}, "release-subjects"),
+        ({"size": 2**40}, "release-index-ahead"),
+        ({"as_of": 4_000_000_000}, "release-index-ahead"),
+        ({"as_of": 5}, "release-subjects"),
+    ],
+)
+def test_an_order_that_is_not_what_people_signed_is_refused(
+    made: ReleaseWorld, changed: dict[str, object], code: str
+) -> None:
+    asked = made.ask()
+    given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    assert code_of(made, made.order(asked, *given, **changed)) == code
+
+
+def test_a_request_for_something_else_is_refused(made: ReleaseWorld) -> None:
+    made.index = made.compute_index()
+    asked = made.world.ask()
+    assert code_of(made, made.order(asked)) == "release-action"
+
+
+def test_files_that_are_not_the_model_are_refused(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    made.hashed = lambda _path: artifact("flipped")
+    assert code_of(made, made.order(asked, *given, path="/srv/models/aurora")) == "model-other-files"
+
+
+def test_a_live_suspension_of_an_approver_stops_the_release(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    made.world.suspend("bob", target_member="cat")
+    assert code_of(made, made.order(asked, *given)) == "suspended"
+
+
+def test_a_suspension_of_who_signed_the_chain_stops_the_release(made: ReleaseWorld) -> None:
+    made.world.suspend("bob", target_key=made.world.lab.builder_keys["builder"].public.keyid)
+    with pytest.raises(Refused) as caught:
+        made.released()
+    assert "chain-signer-suspended" in {code for code, _ in caught.value.reasons}
+
+
+def test_a_malformed_order_is_refused(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    order = made.order(asked)
+    for raw in (b"", b"{}", order + b" ", order.replace(b'"version":1}', b'"version":2}')):
+        with pytest.raises(KeyturnError):
+            made.gate().release(raw)
+    assert release_order.parse(order).version == 1
+    assert msgspec.json.decode(order)["model"] == str(MODEL)
