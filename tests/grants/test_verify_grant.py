@@ -22,6 +22,7 @@ from keyturn.grants import checks
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.verify_grant import ReadyToUse, VerifiedGrant, ready_to_use, verify_grant
 from keyturn.grants.view import GateView
+from keyturn.grants.window import window_of
 from keyturn.policy.facts import NO_FACTS, Facts
 from keyturn.trust.roster import Group, Member, Roster
 from support.labs import NOW, make_key
@@ -590,6 +591,16 @@ def test_people_who_do_not_make_the_quorum_do_not_open_the_window() -> None:
     asked = world.ask()
     given = [world.approve(asked, who, signed_at=NOW + late) for who, late in (("bob", 0), ("dan", 10), ("eve", 20))]
     assert verify(world, world.bundle(asked, *given), now=NOW + 50).granted.window.starts_at == NOW + 20
+
+
+def test_a_window_without_a_quorum_does_not_start() -> None:
+    world = make_world()
+    asked = world.ask()
+    policy = world.view().shelf.policy(world.lab.state)
+    made = checks.parse_bundle(world.bundle(asked)).made
+    for people in ({"bob": NOW}, {"bob": NOW, "dan": NOW}):
+        with pytest.raises(Refused, match="quorum-not-met"):
+            window_of(made, people, (policy,))
 
 
 # (9)

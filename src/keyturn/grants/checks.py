@@ -66,7 +66,7 @@ def parse_bundle(bundle: Bundle) -> Asked:
     asked = statement.parse(bundle.request.payload, AccessRequest, ACCESS_REQUEST)
     subjects = tuple(subject.digest.artifact for subject in asked.subject)
     request = asked.predicate
-    resource = ArtifactDigest("sha256", Uri.parse(request.resource).digest)
+    resource = ArtifactDigest("sha256", sha256(request.resource.encode("ascii")))
     # A release is about content, which the release gate compares; everything else is about the resource that it names.
     if not request.action.endswith(":release") and subjects != (resource,):
         raise Malformed(

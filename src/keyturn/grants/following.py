@@ -12,7 +12,7 @@ reading, since nobody knows what it says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
@@ -41,16 +41,16 @@ _KIND = b'"kind":"'
 _WATCHED = frozenset(kind.encode() for kind in ("apr", "chk", "den", "lft", "req", "rev", "rot", "sus", "tgt", "use"))
 
 
-def needed(known: Known, leaves: Sequence[bytes], *, now: int) -> tuple[Sha256, ...]:
-    """The digests of the envelopes that reading `leaves` after `known` will look for, in order."""
-    live = set(known.requests)
+def needed(live: Iterable[str], leaves: Sequence[bytes], *, now: int) -> tuple[Sha256, ...]:
+    """The digests of the envelopes that reading `leaves` will look for, in order, with requests `live` before them."""
+    alive = set(live)
     found = []
     for _, leaf in _watched(0, leaves):
         if leaf.kind == "chk" or _over(leaf, now):
             continue
         if leaf.kind == "req":
-            live.add(leaf.record)
-        if leaf.kind != "use" or _about(leaf, "request") in live:
+            alive.add(leaf.record)
+        if leaf.kind != "use" or _about(leaf, "request") in alive:
             found.append(Sha256(leaf.envelope))
     return tuple(found)
 
@@ -83,6 +83,10 @@ class Following:
             "lft": self._take_lift,
             "use": self._take_use,
         }
+
+    def needed(self, leaves: Sequence[bytes]) -> tuple[Sha256, ...]:
+        """The envelopes that `take` of these next `leaves` will look for."""
+        return needed(self._requests, leaves, now=self._now)
 
     def take(self, leaves: Sequence[bytes], envelopes: Mapping[Sha256, bytes]) -> None:
         """Read the next `leaves`, with the envelopes that `needed` asked for (those that could be had)."""

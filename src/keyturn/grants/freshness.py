@@ -58,9 +58,7 @@ def require_fresh(view: GateView, *, now: int) -> tuple[TrustState, WitnessedChe
 
 def require_trust(view: GateView, *, now: int) -> TrustState:
     """The newest trust of `view`; `Refused` while founding, and when its root or targets have expired at `now`."""
-    trust = view.known.newest
-    if trust is None:
-        return view.trust.current(now=now)
+    trust = view.known.newest or view.trust.newest
     for role, expires_at in (("root", trust.root_expires_at), ("targets", trust.targets_expires_at)):
         if expires_at <= now:
             raise Refused(

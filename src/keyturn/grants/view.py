@@ -107,7 +107,7 @@ class GateView:
 
     def needed(self, leaves: Sequence[bytes], *, now: int) -> tuple[Sha256, ...]:
         """The envelopes that reading `leaves` next will look for."""
-        return following.needed(self.known, leaves, now=now)
+        return following.needed(self.known.requests, leaves, now=now)
 
     def following(self, *, now: int) -> Following:
         """Begin to read on, in as many runs of leaves as there are; `finish` makes the next view of it."""

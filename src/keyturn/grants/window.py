@@ -51,6 +51,9 @@ def _met_at(policy: Policy, request: AccessRequest, signed_at: Mapping[str, int]
     counted = persons.countable(policy.roster, signed_at, request.requester, request.beneficiary)
     for instant in sorted({signed_at[person] for person in counted}):
         people = [person for person in counted if signed_at[person] <= instant]
+        # So few cannot meet it, and there is no need to look for a matching.
+        if len(people) < quorum.size:
+            continue
         if isinstance(match_quorum(quorum, people, policy.roster.members_of), Matching):
             return instant
     raise Refused("quorum-not-met", f"permit `{request.permit}` needs {quorum}")

@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cedarpy
+import msgspec
 
 from keyturn.formats.access import AccessRequest
-from keyturn.formats.uri import Uri
 from keyturn.policy import persons
 from keyturn.policy.facts import Fact, Facts
 from keyturn.policy.load import Permit, Policy
@@ -103,8 +103,8 @@ def _beyond_limits(permit: Permit, request: AccessRequest) -> Iterable[Reason]:
 
 
 def _ask_cedar(policy: Policy, request: AccessRequest, permit: Permit, facts: Facts, now: int) -> list[Reason]:
-    resource = Uri.parse(request.resource)
-    context = facts.adding(_own_facts(request, now)).nested()
+    resource = policy.resources.by_uri[request.resource].uri
+    context = msgspec.json.encode(facts.adding(_own_facts(request, now)).nested()).decode()
     members = sorted({request.requester, request.beneficiary})
     asked = [
         {
