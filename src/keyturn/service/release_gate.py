@@ -1,0 +1,42 @@
+"""The release gate over HTTP: takes an order, answers with the pack, or with every reason why not.
+
+POST /release     a release order (`formats.release_order`) -> the pack
+
+Who can reach the port can release nothing that people did not grant: the gate verifies all of it. One order at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+from litestar import Request, Response, get, post
+
+from keyturn.service import shell
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+__all__ = ["create_app"]
+
+
+def create_app(release: Callable[[bytes], bytes], *, about: dict[str, str]) -> Litestar:
+    """Make the service of one gate, whose `release` carries out an order."""
+    one_at_a_time = threading.Lock()
+
+    def carry_out(order: bytes) -> bytes:
+        with one_at_a_time:
+            return release(order)
+
+    @post("/release", status_code=200)
+    async def ordered(request: Request[Any, Any, Any]) -> Response[bytes]:
+        order = await request.body()
+        return Response(await anyio.to_thread.run_sync(carry_out, order), media_type="application/octet-stream")
+
+    @get("/about")
+    async def say() -> dict[str, str]:
+        return about
+
+    return shell.build([ordered, say])
