@@ -90,7 +90,7 @@ def found_lab(
         for name in founding.gates
     )
     builders = (
-        (Builder(f"https://{founding.lab}/builder", lab_keys.create("builder").public, 1, operator),)
+        (Builder("builder", lab_keys.create("builder").public, 1, operator),)
         if founding.builder
         else ()
     )
