@@ -19,6 +19,7 @@ from keyturn.app.propose_trust import propose_trust
 from keyturn.app.publish_trust import Published, publish_trust
 from keyturn.app.show_trust import show_trust
 from keyturn.app.sign_trust import Signed, sign_trust
+from keyturn.formats.digest import sha256
 from keyturn.formats.enrolment import InviteeKind
 
 FOUNDED = 1_790_000_000
@@ -57,6 +58,12 @@ class Ceremony:
     @property
     def trust(self) -> Path:
         return self.directory / "lab" / "trust"
+
+    @property
+    def pin(self) -> str | None:
+        """What each of these people has pinned, once there is something to pin."""
+        first = self.store.read_file("root.json")
+        return sha256(first) if first is not None else None
 
     @property
     def store(self) -> TrustOnDisk:
@@ -117,8 +124,8 @@ class Ceremony:
         propose_trust(renew=renew, replace=replace, store=self.store, clock=self.clock)
 
     def sign(self, member: str) -> Signed:
-        shown = tuple(version.digest for version in show_trust(store=self.store).versions)
-        return sign_trust(self.home(member).read("trust"), shown=shown, store=self.store)
+        shown = tuple(version.digest for version in show_trust(pinned_sha256=self.pin, store=self.store).versions)
+        return sign_trust(self.home(member).read("trust"), shown=shown, pinned_sha256=self.pin, store=self.store)
 
     def publish(self) -> Published:
         return publish_trust(store=self.store, log=self.log, online=self.lab_keys.read("online"), clock=self.clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -228,7 +229,7 @@ def test_what_is_shown_is_the_whole_change(founded: Ceremony) -> None:
         "resources.toml", lambda _: 'version = 1\n[[resources]]\nuri = "keyturn://acme.example/model/aurora"\n'
     )
     founded.propose()
-    shown = show_trust(store=founded.store)
+    shown = show_trust(pinned_sha256=None, store=founded.store)
     (version,) = shown.versions
     assert {change.path for change in version.changes} == {"resources.toml"}
     lines = next(change.lines for change in version.changes if change.path == "resources.toml")
@@ -241,7 +242,7 @@ def test_what_is_shown_is_the_whole_change(founded: Ceremony) -> None:
 def test_a_new_root_is_shown_as_what_it_says(founded: Ceremony) -> None:
     founded.join("cyd")
     founded.propose()
-    root, targets = show_trust(store=founded.store).versions
+    root, targets = show_trust(pinned_sha256=None, store=founded.store).versions
     lines = root.changes[0].lines
     cyd = founded.home("cyd").read("trust").public.keyid
     assert f"+cyd holds {cyd} for root and targets" in lines
@@ -250,7 +251,10 @@ def test_a_new_root_is_shown_as_what_it_says(founded: Ceremony) -> None:
     assert targets.role == "targets"
     founded.sign("ada")
     founded.sign("cyd")
-    assert show_trust(store=founded.store).versions[0].needs == (("root version 1", 1), ("root version 2", 0))
+    assert show_trust(pinned_sha256=None, store=founded.store).versions[0].needs == (
+        ("root version 1", 1),
+        ("root version 2", 0),
+    )
     with pytest.raises(Refused, match="trust-threshold"):
         founded.publish()
     founded.sign("bob")
@@ -278,22 +282,51 @@ def _without_holder(text: str, human: str) -> str:
 def test_nothing_is_signed_that_was_not_shown(founded: Ceremony) -> None:
     founded.edit("limits.toml", lambda text: text.replace("3600", "1800"))
     founded.propose()
-    shown = tuple(version.digest for version in show_trust(store=founded.store).versions)
+    shown = tuple(version.digest for version in show_trust(pinned_sha256=None, store=founded.store).versions)
     founded.edit("limits.toml", lambda text: text.replace("1800", "900"))
     founded.propose()
     key = founded.home("ada").read("trust")
     with pytest.raises(Refused, match="trust-not-shown"):
-        sign_trust(key, shown=shown, store=founded.store)
+        sign_trust(key, shown=shown, pinned_sha256=founded.pin, store=founded.store)
     with pytest.raises(Refused, match="trust-not-shown"):
-        sign_trust(key, shown=(), store=founded.store)
+        sign_trust(key, shown=(), pinned_sha256=founded.pin, store=founded.store)
+
+
+def test_nothing_is_signed_beside_a_history_that_the_signer_did_not_pin(founded: Ceremony) -> None:
+    founded.propose(renew=True)
+    shown = tuple(version.digest for version in show_trust(pinned_sha256=None, store=founded.store).versions)
+    key = founded.home("ada").read("trust")
+    for pin in (None, "0" * 64):
+        with pytest.raises(Refused, match="trust-root-not-pinned"):
+            sign_trust(key, shown=shown, pinned_sha256=pin, store=founded.store)
+    assert show_trust(pinned_sha256=founded.pin, store=founded.store).versions[0].signed_by == frozenset()
+
+
+def test_a_change_is_shown_against_the_version_before_it_and_no_older_one(founded: Ceremony, tmp_path: Path) -> None:
+    for age in ("1800", "900"):
+        founded.edit("limits.toml", lambda text, age=age: re.sub("log_age_max_s = .*", f"log_age_max_s = {age}", text))
+        founded.propose()
+        if age == "900":
+            break
+        founded.sign("ada")
+        founded.sign("bob")
+        founded.publish()
+    cut = TrustOnDisk(tmp_path / "cut")
+    for number, version in enumerate(founded.store.versions()[:2], start=1):
+        cut.add_version(number, version)
+    cut.swap_staged((), founded.store.staged())
+    with pytest.raises(Refused, match="trust-version-skipped"):
+        show_trust(pinned_sha256=founded.pin, store=cut)
+    cut.swap_staged(cut.staged(), founded.store.versions()[1:2])
+    assert show_trust(pinned_sha256=founded.pin, store=cut).versions[0].version == 1
 
 
 def test_a_key_that_counts_for_nothing_signs_nothing(founded: Ceremony) -> None:
     founded.propose(renew=True)
-    shown = tuple(version.digest for version in show_trust(store=founded.store).versions)
+    shown = tuple(version.digest for version in show_trust(pinned_sha256=None, store=founded.store).versions)
     for key in (SoftwareKey.generate(), founded.home("ada").read("member"), founded.lab_keys.read("online")):
         with pytest.raises(Refused, match="trust-key-unknown"):
-            sign_trust(key, shown=shown, store=founded.store)
+            sign_trust(key, shown=shown, pinned_sha256=founded.pin, store=founded.store)
 
 
 def test_a_proposal_with_signatures_is_not_replaced_by_accident(founded: Ceremony) -> None:
@@ -304,13 +337,13 @@ def test_a_proposal_with_signatures_is_not_replaced_by_accident(founded: Ceremon
     with pytest.raises(Refused, match="trust-staged"):
         founded.propose()
     founded.propose(replace=True)
-    assert show_trust(store=founded.store).versions[0].signed_by == frozenset()
+    assert show_trust(pinned_sha256=None, store=founded.store).versions[0].signed_by == frozenset()
 
 
 def test_nothing_to_propose_nothing_to_show_nothing_to_publish(founded: Ceremony) -> None:
     for step, code in (
         (founded.propose, "trust-nothing-to-propose"),
-        (lambda: show_trust(store=founded.store), "trust-nothing-staged"),
+        (lambda: show_trust(pinned_sha256=None, store=founded.store), "trust-nothing-staged"),
         (founded.publish, "trust-nothing-staged"),
     ):
         with pytest.raises(Refused) as caught:
@@ -337,7 +370,7 @@ def test_a_staged_policy_that_was_not_checked_is_not_published(founded: Ceremony
     founded.store.swap_staged((), [trust_version.render(version) for version in versions])
     shown = tuple(signed_sha256(version.metadata) for version in versions)
     for member in ("ada", "bob"):
-        sign_trust(founded.home(member).read("trust"), shown=shown, store=founded.store)
+        sign_trust(founded.home(member).read("trust"), shown=shown, pinned_sha256=founded.pin, store=founded.store)
     before = founded.store.versions()
     with pytest.raises(KeyturnError):
         founded.publish()
@@ -353,14 +386,14 @@ def test_staged_bytes_that_contradict_themselves_are_not_shown(founded: Ceremony
     changed = msgspec.structs.replace(version, files=tuple(sorted(files.items())))
     founded.store.swap_staged(staged, (trust_version.render(changed),))
     with pytest.raises(Malformed, match="targets-file-hash"):
-        show_trust(store=founded.store)
+        show_trust(pinned_sha256=None, store=founded.store)
 
 
 def test_targets_are_not_shown_without_a_root(founded: Ceremony, tmp_path: Path) -> None:
     store = TrustOnDisk(tmp_path / "other")
     store.swap_staged((), (founded.store.versions()[1],))
     with pytest.raises(Refused, match="trust-founding"):
-        show_trust(store=store)
+        show_trust(pinned_sha256=None, store=store)
     store.add_version(1, founded.store.versions()[1])
     with pytest.raises(Malformed, match="trust-root-first"):
         read_history(store, pinned_sha256=None)
@@ -488,7 +521,7 @@ def test_a_draft_is_plain_files_and_nothing_else(founded: Ceremony) -> None:
 def test_whoever_can_publish_is_always_listed_as_able_to_change_everything(founded: Ceremony) -> None:
     founded.edit("policy/release.cedar", lambda _: POLICY)
     founded.propose()
-    lines = show_trust(store=founded.store).coalitions
+    lines = show_trust(pinned_sha256=None, store=founded.store).coalitions
     assert lines == (
         "permit `model-release`: 2 people are enough, as ada, bob",
         "everything, by publishing again: any 2 of ada, bob",
@@ -501,7 +534,7 @@ def test_whoever_can_publish_is_always_listed_as_able_to_change_everything(found
         founded.propose()
     founded.join("cyd", groups=("releasers",))
     founded.propose()
-    first, *_, last = show_trust(store=founded.store).coalitions
+    first, *_, last = show_trust(pinned_sha256=None, store=founded.store).coalitions
     assert first == "`cyd` can now publish root or targets"
     assert last == "everything, by publishing again: any 2 of ada, bob, cyd"
 

@@ -23,12 +23,15 @@ class Shown:
     coalitions: tuple[str, ...]
 
 
-def show_trust(*, store: TrustStore) -> Shown:
-    """Describe the staged versions, from the bytes that would be signed; `Refused` when nothing is staged."""
+def show_trust(*, pinned_sha256: str | None, store: TrustStore) -> Shown:
+    """Describe the staged versions, from the bytes that would be signed; `Refused` when nothing is staged.
+
+    What they change is only as true as what lies in force beside them: `pinned_sha256` says whose it is.
+    """
     staged = tuple(trust_version.parse(raw) for raw in store.staged())
     if not staged:
         raise Refused("trust-nothing-staged", "nothing awaits signatures", hint="`keyturn trust propose`")
-    history = read_history(store, pinned_sha256=None)
+    history = read_history(store, pinned_sha256=pinned_sha256)
     versions = describe(staged, history, published_files(store))
     before = history.at(history.targets_version) if history is not None else None
     after = next((version.state for version in versions if version.state is not None), None)

@@ -27,17 +27,25 @@ class Signed:
     versions: tuple[tuple[str, int, Sha256], ...]
 
 
-def sign_trust(key: SoftwareKey, *, shown: tuple[Sha256, ...], store: TrustStore) -> Signed:
+def sign_trust(key: SoftwareKey, *, shown: tuple[Sha256, ...], pinned_sha256: str | None, store: TrustStore) -> Signed:
     """Add signatures by the trust key `key` to the staged versions in which it counts.
 
-    (1) `shown` are the digests of what the person saw: anything else staged by now is refused; (2) the key is held by a
-    human of the root in force or of the one proposed; (3) nobody else changed what is staged meanwhile (`Conflict`).
+    (0) a lab that has published is the one whose first root the person pinned: beside a forged history, a change looks like
+    none, and would be signed unseen; (1) `shown` are the digests of what the person saw: anything else staged by now is
+    refused; (2) the key is held by a human of the root in force or of the one proposed; (3) nobody else changed what is
+    staged meanwhile (`Conflict`).
     """
+    if store.versions() and pinned_sha256 is None:  # (0)
+        raise Refused(
+            "trust-root-not-pinned",
+            "you have pinned no root of this lab, so nobody knows what the change is held against",
+            hint="compare the SHA-256 that `keyturn trust log` shows with a coworker, then `keyturn trust pin SHA256`",
+        )
     staged = tuple(store.staged())
     versions = tuple(trust_version.parse(raw) for raw in staged)
     if not versions or tuple(signed_sha256(version.metadata) for version in versions) != shown:  # (1)
         raise Refused("trust-not-shown", "what is staged is not what was shown", hint="`keyturn trust show`, then sign")
-    history = read_history(store, pinned_sha256=None)
+    history = read_history(store, pinned_sha256=pinned_sha256)
     roots = (history.root,) if history is not None else ()
     done: list[TrustVersion] = []
     signed: list[tuple[str, int, Sha256]] = []

@@ -128,13 +128,14 @@ def propose(
     from keyturn.app.propose_trust import propose_trust
     from keyturn.app.show_trust import show_trust
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.trust import trust_store
+    from keyturn.wiring.trust import own_pin, trust_store
 
-    store = trust_store(find_lab(lab).directory)
+    place = find_lab(lab)
+    store = trust_store(place.directory)
     for path in acceptance or ():
         enrol_member(read_small(path), store=store, clock=SystemClock())
     propose_trust(renew=renew, replace=replace, store=store, clock=SystemClock())
-    shown = show_trust(store=store)
+    shown = show_trust(pinned_sha256=own_pin(place), store=store)
     output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))
 
 
@@ -143,9 +144,14 @@ def show(lab: Lab = None, json: Json = False) -> None:
     """Show what awaits signatures: every change whole, who has signed, who could then open what."""
     from keyturn.app.show_trust import show_trust
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.trust import trust_store
+    from keyturn.wiring.trust import own_pin, trust_store
 
-    shown = show_trust(store=trust_store(find_lab(lab).directory))
+    place = find_lab(lab)
+    pin = own_pin(place)
+    store = trust_store(place.directory)
+    shown = show_trust(pinned_sha256=pin, store=store)
+    if pin is None and store.versions():
+        output.warn("warning: you have pinned no root of this lab, so nobody knows what the change is held against")
     output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))
 
 
@@ -171,10 +177,12 @@ def sign(
     from keyturn.config.person import home_of
     from keyturn.errors import Refused
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.trust import passphrase, person_keys, trust_store
+    from keyturn.wiring.trust import own_pin, passphrase, person_keys, trust_store
 
-    store = trust_store(find_lab(lab).directory)
-    shown = show_trust(store=store)
+    place = find_lab(lab)
+    pin = own_pin(place)
+    store = trust_store(place.directory)
+    shown = show_trust(pinned_sha256=pin, store=store)
     digests = tuple(version.digest for version in shown.versions)
     if sha256 and tuple(sha256) != digests:
         raise Refused("trust-not-shown", f"expected {', '.join(sha256)}, staged is {', '.join(digests)}")
@@ -182,7 +190,7 @@ def sign(
         _show(output.console(), shown)
     output.confirm("Sign this?", yes=yes)
     keys = person_keys(home_of(os.environ)) if key is None else KeyFiles(lambda _: key, passphrase=passphrase())
-    signed = sign_trust(keys.read("trust"), shown=digests, store=store)
+    signed = sign_trust(keys.read("trust"), shown=digests, pinned_sha256=pin, store=store)
     output.emit(
         {"human": signed.human, "signed": [{"role": r, "version": v, "sha256": d} for r, v, d in signed.versions]},
         json=json,

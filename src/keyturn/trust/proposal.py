@@ -58,10 +58,14 @@ class ProposedVersion:
 def describe(
     versions: tuple[TrustVersion, ...], history: TrustHistory | None, files_before: Mapping[str, bytes]
 ) -> tuple[ProposedVersion, ...]:
-    """Describe staged `versions` against what is in force; refuses what could not be published once signed."""
+    """Describe staged `versions` against what is in force; refuses what could not be published once signed.
+
+    Only the next version is shown as a change: held against an older one, what was withdrawn since would look unchanged.
+    """
     current = history.root if history is not None else None
     shown = []
     for version in versions:
+        _check_next(version, history)
         if version.role == "root":
             new = parse_root(version.metadata)
             shown.append(_root(version, new, current))
@@ -71,6 +75,21 @@ def describe(
                 raise Refused("trust-founding", "expected a root version before the first targets version, got none")
             shown.append(_targets(version, current, files_before))
     return tuple(shown)
+
+
+def _check_next(version: TrustVersion, history: TrustHistory | None) -> None:
+    if version.role == "root":
+        known = (history.root.version, history.root.raw) if history is not None else (0, b"")
+        number = parse_root(version.metadata).version
+    else:
+        targets = history.targets if history is not None else None
+        known = (targets.version, targets.raw) if targets is not None else (0, b"")
+        number = parse_targets_metadata(version.metadata).version
+    published = number == known[0] and signed_sha256(version.metadata) == signed_sha256(known[1])
+    if number != version.version or (number != known[0] + 1 and not published):
+        raise Refused(
+            "trust-version-skipped", f"{version.role}: expected version {known[0] + 1} to be staged, got {number}"
+        )
 
 
 def root_lines(root: RootMetadata) -> tuple[str, ...]:
