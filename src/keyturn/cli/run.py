@@ -21,7 +21,7 @@ __all__ = ["run"]
 
 def run(
     step: Annotated[Path, typer.Argument(help="The STEP.toml.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="Where the outputs go. Default: out/<step> beside it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the outputs go. Default: out/ beside it.")] = None,
     criteria: Annotated[
         str | None, typer.Option(help="For an evaluation: the criteria that were logged before.")
     ] = None,

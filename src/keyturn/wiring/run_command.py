@@ -78,7 +78,7 @@ def prepare(
         raw=raw,
         step=step,
         base=base,
-        destination=(out or base / "out" / step.name).absolute(),
+        destination=(out or base / "out").absolute(),
         request=request,
         criteria=None if named is None else named[1],
         trust=trust,
