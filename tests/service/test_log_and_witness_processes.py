@@ -66,7 +66,7 @@ def test_a_record_is_submitted_witnessed_proved_and_verified(make_lab_on_disk: C
         proof = tlog_proof.parse(prove_entry(log, index=2, log=state.log, limits=state.limits, clock=SystemClock()))
         from keyturn.formats import leaf as leaf_format
 
-        verify_proof(proof, leaf_format.render(leaf_of(raw)), state.log, now=NOW + 60, skew_s=60)
+        verify_proof(proof, leaf_format.render(leaf_of(raw)), state.log, now=SystemClock().now(), skew_s=60)
         found = verify_log(log, log=state.log, limits=state.limits, clock=SystemClock(), progress=lambda n: None)
         assert (found.size, found.missing) == (3, ())
         root = urllib3.request("GET", f"{url}/trust/root.json")
