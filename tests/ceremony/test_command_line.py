@@ -95,11 +95,12 @@ def test_two_people_and_an_agent_found_a_lab_with_no_question_asked(shell: Shell
     shell.run("ada", "trust", "pin", published["root_sha256"])
     assert shell.json("ada", "trust", "log")["pinned"] is True
     assert shell.refused("ada", "trust", "propose") == "trust-nothing-to-propose"
-    for key in (
-        *shell.directory.glob("homes/*/keys/*.pem"),
-        *shell.directory.glob("lab/**/key"),
-        *shell.directory.glob("lab/keys/*"),
-    ):
+    shell.run("ada", "trust", "propose", "--renew")
+    assert shell.refused("bob", "trust", "sign", "--yes") == "trust-root-not-pinned"
+    assert shell.json("ada", "trust", "sign", "--yes")["signed"][0]["version"] == 2
+    keys = [key for below in ("homes/*/keys/*.pem", "lab/**/key", "lab/keys/*") for key in shell.directory.glob(below)]
+    assert len(keys) == 10
+    for key in keys:
         assert key.stat().st_mode & 0o077 == 0, key
 
 
