@@ -14,14 +14,18 @@ from keyturn.formats import dsse
 from keyturn.formats.digest import sha256
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 
-signatures = st.builds(Signature, keyid=st.text(max_size=20), sig=st.binary(min_size=1, max_size=80))
+signatures = st.builds(
+    Signature, keyid=st.binary(min_size=32, max_size=32).map(bytes.hex), sig=st.binary(min_size=1, max_size=80)
+)
 envelopes = st.builds(
     Envelope,
     payload_type=st.just(IN_TOTO),
     payload=st.binary(min_size=1, max_size=200),
     signatures=st.lists(signatures, min_size=1, max_size=4).map(tuple),
 )
-GOOD = b'{"payload":"YQ==","payloadType":"application/vnd.in-toto+json","signatures":[{"keyid":"k","sig":"Yg=="}]}'
+KEYID = b'"keyid":"' + b"ab" * 32 + b'",'
+SIGNATURES = b'"signatures":[{' + KEYID + b'"sig":"Yg=="}]'
+GOOD = b'{"payload":"YQ==","payloadType":"application/vnd.in-toto+json",' + SIGNATURES + b"}"
 
 
 def refused(raw, parse=dsse.parse_own):
@@ -78,14 +82,14 @@ def test_an_envelope_with_one_byte_changed_is_refused_or_renders_to_those_bytes(
         pytest.param(b"YQ==", b"", "dsse-base64", id="an empty payload"),
         pytest.param(b"Yg==", b"", "dsse-base64", id="an empty signature"),
         pytest.param(b"vnd.in-toto", b"vnd.other", "dsse-payload-type", id="another payload type"),
-        pytest.param(
-            b'"signatures":[{"keyid":"k","sig":"Yg=="}]', b'"signatures":[]', "dsse-signature-count", id="unsigned"
-        ),
-        pytest.param(b'"keyid":"k",', b'"keyid":"k","kid":"k",', "json-invalid", id="an unknown field of a signature"),
+        pytest.param(SIGNATURES, b'"signatures":[]', "dsse-signature-count", id="unsigned"),
+        pytest.param(KEYID, KEYID + b'"kid":"k",', "json-invalid", id="an unknown field of a signature"),
         pytest.param(b'{"payload"', b'{"note":"","payload"', "json-invalid", id="an unknown field"),
         pytest.param(b'{"payload"', b'{"payload":"YQ==","payload"', "json-not-canonical", id="a duplicate field"),
         pytest.param(b'{"payload"', b'{ "payload"', "json-not-canonical", id="white space"),
-        pytest.param(b'"keyid":"k",', b"", "json-not-canonical", id="no key id"),
+        pytest.param(KEYID, b"", "json-invalid", id="no key id"),
+        pytest.param(b"abab", b"ABAB", "json-invalid", id="a key id in upper case"),
+        pytest.param(b"abab", b"\\u001b[2J", "json-invalid", id="a terminal escape for a key id"),
         pytest.param(b'"YQ=="', b"7", "json-invalid", id="a number for a payload"),
     ],
 )
@@ -97,7 +101,7 @@ def test_our_own_envelopes_have_one_text(old, new, code):
 
 @pytest.mark.parametrize("parse", [dsse.parse_own, dsse.parse_foreign])
 def test_counts_and_sizes_are_bounded(parse):
-    many = Envelope(payload_type=IN_TOTO, payload=b"a", signatures=(Signature(keyid="", sig=b"b"),) * 17)
+    many = Envelope(payload_type=IN_TOTO, payload=b"a", signatures=(Signature(keyid="ab" * 32, sig=b"b"),) * 17)
     assert refused(dsse.render(many), parse) == "dsse-signature-count"
     large = Envelope(payload_type=IN_TOTO, payload=bytes(512 * 1024 + 1), signatures=many.signatures[:1])
     assert refused(dsse.render(large), parse) == "dsse-too-large"
@@ -144,7 +148,9 @@ def test_a_foreign_envelope_is_bounded_before_it_is_read():
 
 
 def test_the_largest_payload_of_ours_fits():
-    value = Envelope(payload_type=IN_TOTO, payload=bytes(512 * 1024), signatures=(Signature(keyid="k", sig=b"b"),))
+    value = Envelope(
+        payload_type=IN_TOTO, payload=bytes(512 * 1024), signatures=(Signature(keyid="ab" * 32, sig=b"b"),)
+    )
     raw = dsse.render(value)
     assert dsse.parse_own(raw) == value
     assert base64.b64encode(value.payload) in raw

@@ -176,6 +176,16 @@ def test_what_a_constructor_did_not_look_at_is_refused_before_it_is_signed(predi
         pytest.param({"subject": [{"digest": {"sha512": "ab" * 64}}]}, "json-invalid", id="another algorithm"),
         pytest.param({"subject": [{"digest": {"sha256": "AB" * 32}}]}, "json-invalid", id="a digest in upper case"),
         pytest.param({"more": 1}, "json-invalid", id="an unknown field"),
+        pytest.param(
+            {"subject": [{"digest": {"sha256": "ab" * 32}, "name": "\x1b[2J"}]},
+            "text-control-character",
+            id="a terminal escape in a subject's name",
+        ),
+        pytest.param(
+            {"subject": [{"digest": {"sha256": "ab" * 32}, "name": "é" * 2049}]},
+            "text-too-long",
+            id="a subject's name of 4098 bytes",
+        ),
     ],
 )
 def test_a_statement_of_ours_is_strict(predicate, changes, code):

@@ -17,6 +17,7 @@ import msgspec
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json
 from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.text import KeyId
 
 __all__ = ["IN_TOTO", "Envelope", "Signature", "pae", "parse_foreign", "parse_own", "render"]
 
@@ -46,7 +47,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _WireSignature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    keyid: str = ""
+    keyid: KeyId
     sig: str
 
 

@@ -15,12 +15,13 @@ import msgspec
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.text import HexDigest
+from keyturn.formats.text import HexDigest, check_free_text
 
 __all__ = ["STATEMENT_V1", "DigestSet", "Statement", "Subject", "make", "parse", "peek", "subject_digests"]
 
 STATEMENT_V1 = "https://in-toto.io/Statement/v1"
 SUBJECTS_MAX = 4096
+SUBJECT_NAME_BYTES_MAX = 4096
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -52,6 +53,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     digest: DigestSet
     name: str = ""
+
+    def __post_init__(self) -> None:
+        check_free_text(self.name, what="subject name", size_bytes_max=SUBJECT_NAME_BYTES_MAX)
 
 
 class Statement(
