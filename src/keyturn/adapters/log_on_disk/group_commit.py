@@ -7,7 +7,7 @@ comes later: nobody is ever told that something is durable which is not.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from keyturn.errors import KeyturnError, Unavailable
@@ -47,13 +47,20 @@ class GroupCommit:
 
     def submit(self, waiting: Waiting) -> int:
         """Wait until the record is durable, and give its index; or raise why it is not."""
-        self._queue.put(waiting)
+        return self.submit_all((waiting,))[0]
+
+    def submit_all(self, many: Sequence[Waiting]) -> list[int]:
+        """Wait until all of `many` are durable; raise why the first that is not is not. The others may be."""
+        for waiting in many:
+            self._queue.put(waiting)
         if self._ended is not None:
             self._fail_queue()
-        waiting.done.acquire()
-        if waiting.error is not None:
-            raise waiting.error
-        return waiting.index
+        for waiting in many:
+            waiting.done.acquire()
+        for waiting in many:
+            if waiting.error is not None:
+                raise waiting.error
+        return [waiting.index for waiting in many]
 
     def close(self) -> None:
         """Commit what is queued, and end the thread."""

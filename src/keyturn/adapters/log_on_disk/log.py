@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -111,10 +112,11 @@ class LogOnDisk:
 
     def append_leaf(self, envelope: bytes, leaf: Leaf) -> int:
         """Append an envelope whose `leaf` the caller computed with `leaf_of`."""
-        raw = leaf_format.render(leaf)
-        if len(envelope) > ENVELOPE_BYTES_MAX or len(raw) > LEAF_BYTES_MAX:
-            raise Malformed("record-too-large", f"expected at most {ENVELOPE_BYTES_MAX} bytes, got {len(envelope)}")
-        return self._group.submit(Waiting(envelope, leaf.envelope, raw))
+        return self._group.submit(_waiting(envelope, leaf))
+
+    def append_leaves(self, records: Iterable[tuple[bytes, Leaf]]) -> list[int]:
+        """`append_leaf` of many at once: all are durable when it returns. When it raises, some of them may be."""
+        return self._group.submit_all([_waiting(envelope, leaf) for envelope, leaf in records])
 
     def checkpoint(self) -> bytes:
         return self._reader.checkpoint()
@@ -170,6 +172,7 @@ class LogOnDisk:
                 if count >= _INDEX_COUNT:
                     self._index.add(waiting)
                     waiting, count = [], 0
+                time.sleep(0)  # lets appending threads go first: this is pure Python, and would hold the interpreter
             if waiting:
                 self._index.add(waiting)
             if self._tiles.tail.size > tiled.size:
@@ -309,3 +312,10 @@ class LogOnDisk:
             self._disk.cut(self._fd, at=offset)
         except OSError:
             self._broken = Unavailable("log-disk", "a failed write could not be undone", hint="start the log again")
+
+
+def _waiting(envelope: bytes, leaf: Leaf) -> Waiting:
+    raw = leaf_format.render(leaf)
+    if len(envelope) > ENVELOPE_BYTES_MAX or len(raw) > LEAF_BYTES_MAX:
+        raise Malformed("record-too-large", f"expected at most {ENVELOPE_BYTES_MAX} bytes, got {len(envelope)}")
+    return Waiting(envelope, leaf.envelope, raw)
