@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "log": "keyturn.cli.log:app",
     "witness": "keyturn.cli.witness:app",
     "builder": "keyturn.cli.builder:app",
+    "step": "keyturn.cli.step:app",
     "lineage": "keyturn.cli.lineage:app",
     "pack": "keyturn.cli.pack:app",
 }

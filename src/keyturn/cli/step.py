@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json
+from keyturn.cli.options import Json, Lab, Yes
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Write and check a STEP.toml.", no_args_is_help=True)
+app = typer.Typer(help="Write and check a STEP.toml, and say what an evaluation must reach.", no_args_is_help=True)
 
 
 @app.command()
@@ -60,4 +60,58 @@ def check(
         {"step": parsed.name, "inputs": {i.name: i.digest for i in inputs}},
         json=json,
         human=lambda screen: screen.print("\n".join(f"{i.name}  {i.digest}" for i in inputs)),
+    )
+
+
+@app.command()
+def criteria(
+    model: Annotated[str, typer.Argument(help="The model's URI.", show_default=False)],
+    metric: Annotated[str, typer.Option(help="The metric that is measured, as `bits-per-byte`.")],
+    comparison: Annotated[
+        Literal["above", "at-least", "at-most", "below"], typer.Option(help="How it must compare with the threshold.")
+    ],
+    threshold: Annotated[str, typer.Option(help="A decimal number.")],
+    against: Annotated[
+        str | None, typer.Option(help="Compare the difference to this other metric, as a baseline's.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why these.")] = "",
+    yes: Yes = False,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Log what a model must reach, before anybody measures it; `keyturn run --criteria` names the record."""
+    from keyturn.formats.posix_time import rfc3339
+    from keyturn.errors import Usage
+    from keyturn.formats.steps import EvaluationCriteria
+    from keyturn.wiring.criteria import author_of, log_criteria
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    author = author_of(place)
+    try:
+        stated = EvaluationCriteria(
+            lab=author.trust.lab,
+            nonce=author.nonce,
+            member=author.member,
+            key=author.key.public.keyid,
+            model=model,
+            metric=metric,
+            comparison=comparison,
+            threshold=threshold,
+            against=against,
+            reason=reason,
+            trust_version=author.trust.targets_version,
+            signed_at=author.now,
+        )
+    except ValueError as err:
+        raise Usage("criteria-invalid", str(err)) from err
+    difference = "" if against is None else f" minus {against}"
+    output.warn(f"criteria of {model}\n  {metric}{difference} is {comparison} {threshold}\n  why  {reason or '-'}")
+    output.warn(f"  by   {author.member}, at {rfc3339(author.now)}")
+    output.confirm("Sign and log this?", yes=yes)
+    logged = log_criteria(place, stated, author)
+    output.emit(
+        {"id": logged.id, "digest": logged.digest, "index": logged.index},
+        json=json,
+        human=lambda screen: screen.print(f"{logged.id} is logged as entry {logged.index}"),
     )

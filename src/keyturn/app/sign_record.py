@@ -1,0 +1,64 @@
+"""Sign one of the records that people make, and hand it to the log: durable when this returns, and not yet in force.
+
+One table says which predicate type each has. What is shown to the person before is the business of each use case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.formats import access, dsse, negatives, records, statement, steps
+from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.digest import Sha256
+from keyturn.formats.leaf import Leaf
+from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.steps import EvaluationCriteria
+from keyturn.ports import LogWriter
+
+__all__ = ["Logged", "about", "sign_and_log"]
+
+Predicate = (
+    AccessRequest | AccessUse | EvaluationCriteria | GateCheckin | HumanAuthorization | Lift | Revocation | Suspension
+)
+
+_TYPES: Mapping[type, str] = MappingProxyType(
+    {
+        AccessRequest: access.ACCESS_REQUEST,
+        AccessUse: access.ACCESS_USE,
+        EvaluationCriteria: steps.EVALUATION_CRITERIA,
+        GateCheckin: access.GATE_CHECKIN,
+        HumanAuthorization: access.HUMAN_AUTHORIZATION,
+        Lift: negatives.LIFT,
+        Revocation: negatives.REVOCATION,
+        Suspension: negatives.SUSPENSION,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A record that the log made durable at `index`."""
+
+    id: str
+    digest: Sha256
+    index: int
+    leaf: Leaf
+
+
+def about(digest: str, *, name: str = "") -> tuple[Subject, ...]:
+    """The one subject of a statement about whatever has this SHA-256."""
+    return (Subject(digest=DigestSet(sha256=digest), name=name),)
+
+
+def sign_and_log(predicate: Predicate, subjects: tuple[Subject, ...], *, key: SoftwareKey, log: LogWriter) -> Logged:
+    """Sign `predicate` with `key`, append it, and say where it is; raises what the log's admission refuses."""
+    payload = statement.make(predicate, _TYPES[type(predicate)], subjects)
+    raw = dsse.render(dsse_signing.sign(payload, key.signer()))
+    index = log.append(raw)
+    record = records.parse(raw)
+    return Logged(record.id, record.digest, index, records.leaf_of_record(record, raw))

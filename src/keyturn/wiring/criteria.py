@@ -1,0 +1,49 @@
+"""What `keyturn step criteria` does: sign and log what a model must reach, before anybody measures it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.app.sign_record import Logged, about, sign_and_log
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.formats.steps import EvaluationCriteria
+from keyturn.formats.uri import Uri
+from keyturn.trust.roster import TrustState
+from keyturn.wiring.log import log_reader, log_writer, trust_behind
+from keyturn.wiring.places import LabPlace, find_person
+from keyturn.wiring.trust import person_keys
+
+__all__ = ["Author", "author_of", "log_criteria"]
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who states criteria: a member, their key, the lab's trust, and what makes the record one of its own."""
+
+    member: str
+    key: SoftwareKey
+    trust: TrustState
+    nonce: str
+    now: int
+
+
+def author_of(place: LabPlace) -> Author:
+    """The person who runs this command, as the author of criteria at the lab."""
+    person = find_person()
+    with log_reader(place) as reader:
+        trust = trust_behind(place, reader).newest
+    return Author(
+        person.config.member,
+        person_keys(person.home).read("member"),
+        trust,
+        SystemEntropy().nonce(),
+        SystemClock().now(),
+    )
+
+
+def log_criteria(place: LabPlace, criteria: EvaluationCriteria, author: Author) -> Logged:
+    """Sign `criteria`, which were shown, and make them durable in the log."""
+    subjects = about(Uri.parse(criteria.model).digest, name=criteria.model)
+    with log_writer(place) as log:
+        return sign_and_log(criteria, subjects, key=author.key, log=log)
