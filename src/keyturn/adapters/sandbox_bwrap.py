@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import selectors
 import shutil
 import signal
@@ -241,7 +242,15 @@ def _end(child: subprocess.Popen[bytes], first: int | None) -> None:
     if first is not None:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(first, signal.SIGKILL)
+        # It ends only once the kernel has killed and reaped everything in its namespace: then nothing of the step is left.
+        ended = select.poll()
+        ended.register(first, select.POLLIN)
+        gone = ended.poll(_END_S * 1000)
         os.close(first)
+        if not gone:
+            child.kill()
+            child.wait()
+            raise Unavailable("sandbox-not-ended", f"processes of the step are still there after {_END_S:.0f} s")
         with suppress(subprocess.TimeoutExpired):
             child.wait(timeout=_END_S)
     child.kill()
