@@ -70,6 +70,7 @@ class GateView:
     gate: Uri | None
     nonce_record: Sha256 | None
     nonce_seen: bool
+    pinned: TrustHistory = field(repr=False)
     frontier: Frontier
     checkpoint: WitnessedCheckpoint | None
     known: Known = field(repr=False)
@@ -90,6 +91,7 @@ class GateView:
             gate=gate,
             nonce_record=nonce_record,
             nonce_seen=False,
+            pinned=history,
             frontier=Frontier.empty(),
             checkpoint=None,
             known=Known(history=history),
@@ -100,6 +102,10 @@ class GateView:
     def expecting(self, nonce_record: Sha256) -> GateView:
         """This view, not believed until the check-in `nonce_record` is seen; a gate does this every hour."""
         return replace(self, nonce_record=nonce_record, nonce_seen=False, made_by=_MAKER)
+
+    def again(self) -> GateView:
+        """A view that begins at the first leaf again: what could not be read before may be there now."""
+        return type(self).start(self.pinned, gate=self.gate, nonce_record=self.nonce_record)
 
     @property
     def trust(self) -> TrustHistory:

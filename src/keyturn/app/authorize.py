@@ -1,0 +1,100 @@
+"""Approve or deny a request that was shown whole, as one human.
+
+An approval that would not count is refused before it is signed, by the same rule that gates apply. A denial ends the request as
+soon as it is witnessed, and it stands for as long as the request could.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keyturn.app.sign_record import Logged, about, sign_and_log
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Refused
+from keyturn.formats import records
+from keyturn.formats.access import AccessRequest, HumanAuthorization
+from keyturn.formats.digest import Sha256
+from keyturn.formats.statement import Subject
+from keyturn.grants.approvers import require_countable_key
+from keyturn.grants.view import GateView
+from keyturn.policy import persons
+from keyturn.ports import Clock, Entropy, LogWriter
+from keyturn.trust.roster import TrustState
+
+__all__ = ["Pending", "authorize", "find_pending", "require_can_authorize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A live request, read from the witnessed log, with what it is about."""
+
+    digest: Sha256
+    made: AccessRequest
+    subjects: tuple[Subject, ...]
+
+    @property
+    def id(self) -> str:
+        return records.record_id("req", self.digest)
+
+
+def find_pending(view: GateView, text: str) -> Pending:
+    """The live request that `text` (`req-` and 8 to 64 digits) names; `Refused` when there is none, or several."""
+    prefix = text.removeprefix("req-")
+    found = [d for d in view.known.requests if len(prefix) >= 8 and d.startswith(prefix)]
+    if len(found) != 1:
+        code = "request-ambiguous" if found else "request-unknown"
+        raise Refused(
+            code, f"`{text[:80]}` names {len(found)} live requests of the witnessed log", hint="keyturn grant list"
+        )
+    raw = view.known.requests[found[0]].raw
+    if raw is None:
+        raise Refused("request-unread", f"`{text[:80]}` is in the log, and its text could not be had")
+    parsed = records.parse(raw)
+    return Pending(parsed.digest, parsed.statement.predicate, parsed.statement.subject)
+
+
+def require_can_authorize(
+    pending: Pending, trust: TrustState, view: GateView, *, member: str, keyid: str, now: int, approve: bool
+) -> None:
+    """Refuse by name whoever's authorization would not count, before anything is signed."""
+    if not approve:
+        known = trust.roster.members.get(member)
+        if known is None or known.kind != "human":
+            raise Refused("signer-not-human", f"`{member}` is no human of the lab: only humans deny")
+    else:
+        require_countable_key(trust, member, keyid)
+        if member in persons.excluded(trust.roster, pending.made.requester, pending.made.beneficiary):
+            raise Refused(
+                "approver-concerned",
+                f"`{member}` asks, benefits, or answers for an agent that does, and can never approve this",
+            )
+    view.known.require_unsuspended(member, keyid, now=now, what="approver")
+
+
+def authorize(
+    pending: Pending,
+    decision: Literal["approve", "deny"],
+    *,
+    member: str,
+    reason: str,
+    key: SoftwareKey,
+    log: LogWriter,
+    clock: Clock,
+    entropy: Entropy,
+) -> Logged:
+    """Sign and log the authorization of `pending`, which was shown. In force only when witnessed (`app.await_witnessed`)."""
+    now = clock.now()
+    made = HumanAuthorization(
+        lab=pending.made.lab,
+        nonce=entropy.nonce(),
+        approver=member,
+        key=key.public.keyid,
+        request=pending.digest,
+        trust_version=pending.made.trust_version,
+        decision=decision,
+        reason=reason,
+        signed_at=now,
+        expires_at=max(pending.made.not_after, now + 1),
+    )
+    return sign_and_log(made, about(pending.digest, name=pending.id), key=key, log=log)

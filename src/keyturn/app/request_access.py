@@ -1,0 +1,149 @@
+"""Ask for access: choose the permit, show the request whole, sign it, log it.
+
+A request that nobody could ever approve is refused here, with every reason: it would otherwise wait in vain. Coworkers and gates
+verify everything again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyturn.app.sign_record import Logged, about, sign_and_log
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Refused, Usage
+from keyturn.formats.access import AccessRequest
+from keyturn.formats.posix_time import rfc3339
+from keyturn.formats.statement import Subject
+from keyturn.formats.uri import Uri
+from keyturn.policy.decide import Deny, decide
+from keyturn.policy.facts import NO_FACTS
+from keyturn.policy.load import Permit, Policy
+from keyturn.policy.schema import ACTIONS
+from keyturn.ports import Clock, Entropy, LogWriter
+
+__all__ = ["Wish", "draft_request", "of_resource", "request_access", "require_hope", "shown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody asks for. What is None is chosen: the only permit that fits, its longest duration, from now on."""
+
+    requester: str
+    beneficiary: str | None
+    action: str
+    resource: Uri
+    gate: Uri
+    permit: str | None
+    justification: str
+    ticket: str
+    duration_s: int | None
+    not_before: int | None
+    pending_s: int | None
+    session_key: str | None
+    bytes_max: int | None
+    follows: str | None
+
+
+def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entropy: Entropy) -> AccessRequest:
+    """Fill in what `wish` leaves open, by the permit that it names; `Usage` when that is ambiguous."""
+    permit = _permit(wish, policy)
+    begin = clock.now() if wish.not_before is None else wish.not_before
+    pending_s = permit.pending_max_s if wish.pending_s is None else wish.pending_s
+    duration_s = wish.duration_s or permit.duration_max_s or pending_s
+    start_by = begin + pending_s
+    return AccessRequest(
+        lab=policy.lab,
+        nonce=entropy.nonce(),
+        requester=wish.requester,
+        key=keyid,
+        beneficiary=wish.beneficiary or wish.requester,
+        action=wish.action,
+        resource=str(wish.resource),
+        permit=permit.id,
+        gate=str(wish.gate),
+        justification=wish.justification,
+        ticket=wish.ticket,
+        not_before=begin,
+        start_by=start_by,
+        # A one-shot must be over when it may no longer wait; a session may start at the last moment, and then last.
+        not_after=start_by if permit.one_shot else start_by + duration_s,
+        duration_s=duration_s,
+        trust_version=policy.trust_version,
+        session_key=wish.session_key,
+        bytes_max=wish.bytes_max,
+        follows=wish.follows,
+    )
+
+
+def require_hope(made: AccessRequest, policy: Policy, *, now: int) -> None:
+    """Refuse a request that every human of the lab together could not get granted. Facts are taken as yet unknown."""
+    decided = decide(policy, made, policy.roster.members, NO_FACTS, now=now)
+    hopeless = () if not isinstance(decided, Deny) else tuple(r for r in decided.reasons if r.code != "policy-error")
+    if hopeless:
+        raise Refused(
+            "request-hopeless",
+            f"nobody could ever approve this: {hopeless[0].text}",
+            reasons=tuple((reason.code, reason.text) for reason in hopeless),
+            hint="keyturn policy check",
+        )
+    if made.session_key is None and not ACTIONS[made.action].one_shot:
+        raise Usage("session-key-missing", f"`{made.action}` opens a session: name its key", hint="--session-key")
+
+
+def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str, str], ...]:
+    """Every field of a request, in words, in the order in which a person should read it. Nothing that is signed is left out."""
+    return (
+        ("who asks", made.requester),
+        ("for whom", made.beneficiary),
+        ("action", made.action),
+        ("resource", made.resource),
+        *((f"about {subject.name or 'content'}", str(subject.digest.artifact)) for subject in subjects),
+        ("at gate", made.gate),
+        ("by permit", made.permit),
+        ("why", made.justification),
+        ("ticket", made.ticket or "-"),
+        ("not before", rfc3339(made.not_before)),
+        ("start by", rfc3339(made.start_by)),
+        ("not after", rfc3339(made.not_after)),
+        ("duration", f"{made.duration_s} s"),
+        ("bytes at most", "-" if made.bytes_max is None else str(made.bytes_max)),
+        ("session key", made.session_key or "-"),
+        ("follows", "-" if made.follows is None else f"req-{made.follows[:32]}"),
+        ("lab", made.lab),
+        ("trust version", str(made.trust_version)),
+        ("signing key", made.key),
+        ("nonce", made.nonce),
+    )
+
+
+def request_access(made: AccessRequest, *, subjects: tuple[Subject, ...], key: SoftwareKey, log: LogWriter) -> Logged:
+    """Sign and log `made`, which was shown with these `subjects`: a release's content, else `of_resource`."""
+    if key.public.keyid != made.key:
+        raise Refused(
+            "request-other-key", f"the request names key `{made.key[:16]}`, this is `{key.public.keyid[:16]}`"
+        )
+    return sign_and_log(made, subjects, key=key, log=log)
+
+
+def of_resource(made: AccessRequest) -> tuple[Subject, ...]:
+    """The subjects of a request that is about its resource itself."""
+    return about(Uri.parse(made.resource).digest, name=made.resource)
+
+
+def _permit(wish: Wish, policy: Policy) -> Permit:
+    if wish.permit is not None:
+        found = policy.permits.get(wish.permit)
+        if found is None:
+            raise Refused(
+                "permit-unknown",
+                f"`{wish.permit}` is no permit of trust version {policy.trust_version}",
+                hint=f"permits: {', '.join(sorted(policy.permits))}",
+            )
+        return found
+    fitting = [p for p in policy.permits.values() if wish.action in p.actions and wish.requester in p.asks]
+    if len(fitting) != 1:
+        names = ", ".join(sorted(p.id for p in fitting)) or "none"
+        raise Usage(
+            "permit-ambiguous", f"permits for `{wish.action}` by `{wish.requester}`: {names}", hint="--permit NAME"
+        )
+    return fitting[0]

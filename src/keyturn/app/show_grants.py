@@ -1,0 +1,129 @@
+"""List the live requests of a lab, show one whole, and explain what it still needs: for people, from a verified view.
+
+The state of each is computed through the table of `grants.lifecycle`. Nothing here opens anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keyturn.errors import KeyturnError, Refused
+from keyturn.formats import records
+from keyturn.formats.access import AccessRequest
+from keyturn.grants import lifecycle
+from keyturn.grants.lifecycle import Event, State
+from keyturn.grants.view import GateView
+from keyturn.grants.window import Window, window_of
+from keyturn.policy.decide import Deny, decide
+from keyturn.policy.explain import explain
+from keyturn.policy.facts import NO_FACTS
+from keyturn.policy.load import Policy
+from keyturn.trust.roster import TrustState
+
+__all__ = ["Explained", "Live", "explain_grant", "list_grants", "live_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A live request: its state, who approved, and the window if its quorum was met. `profile` is said with every verdict."""
+
+    id: str
+    digest: str
+    state: State
+    request: AccessRequest
+    approvers: tuple[str, ...]
+    window: Window | None
+    withdrawn_by: str | None
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Why it is not granted (nothing when it would be, facts aside), and who could still approve."""
+
+    live: Live
+    sentences: tuple[str, ...]
+    could_approve: tuple[str, ...]
+
+
+def list_grants(view: GateView, trust: TrustState, *, now: int) -> tuple[Live, ...]:
+    """Every live request that could be read, oldest first."""
+    readable = sorted((r for r in view.known.requests.values() if r.raw is not None), key=lambda r: r.index)
+    return tuple(live_request(view, trust, request.digest, now=now) for request in readable)
+
+
+def live_request(view: GateView, trust: TrustState, digest: str, *, now: int) -> Live:
+    """The live request `digest`, with its state at `now`."""
+    known = view.known.requests.get(digest)
+    if known is None or known.raw is None:
+        raise Refused("request-unknown", f"`req-{digest[:32]}` is no live request that could be read")
+    made: AccessRequest = records.parse(known.raw).statement.predicate
+    signed = _signed_at(view, digest)
+    withdrawn = next((w for w in view.known.withdrawals.get(digest, ()) if w.until > now), None)
+    window = _window(view, trust, made, signed)
+    return Live(
+        id=records.record_id("req", digest),
+        digest=digest,
+        state=lifecycle.run(_events(view, digest, made, signed, window, now)),
+        request=made,
+        approvers=tuple(sorted(signed)),
+        window=window,
+        withdrawn_by=withdrawn.by if withdrawn else None,
+        profile=trust.profile,
+    )
+
+
+def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -> Explained:
+    """Explain the live request `digest`, with what is known without the gate's facts."""
+    live = live_request(view, trust, digest, now=now)
+    suspended = frozenset(
+        member for member in trust.roster.members if list(view.known.suspensions_of(f"member:{member}", now=now))
+    )
+    sentences = [f"`{live.withdrawn_by}` ended it"] if live.withdrawn_by else []
+    policy = view.shelf.policy(trust)
+    approvers = [who for who in live.approvers if who not in suspended]
+    decided = decide(policy, live.request, approvers, NO_FACTS, now=now)
+    could: tuple[str, ...] = ()
+    if isinstance(decided, Deny):
+        found = explain(policy, live.request, approvers, decided, suspended=suspended)
+        sentences += found.sentences
+        could = found.could_approve
+    return Explained(live, tuple(sentences), could)
+
+
+def _signed_at(view: GateView, digest: str) -> dict[str, int]:
+    signed: dict[str, int] = {}
+    for approval in view.known.approvals.get(digest, ()):
+        if approval.raw is not None:
+            made = records.parse(approval.raw).statement.predicate
+            signed[made.approver] = min(made.signed_at, signed.get(made.approver, made.signed_at))
+    return signed
+
+
+def _window(view: GateView, trust: TrustState, made: AccessRequest, signed: dict[str, int]) -> Window | None:
+    try:
+        policy: Policy = view.shelf.policy(trust)
+        return window_of(made, signed, (policy,)) if made.permit in policy.permits else None
+    except KeyturnError:
+        return None  # not met, missed, or a policy that does not load: there is no window
+
+
+def _events(
+    view: GateView, digest: str, made: AccessRequest, signed: dict[str, int], window: Window | None, now: int
+) -> Iterator[Event]:
+    for _ in signed:
+        yield "approve"
+    if window is not None:
+        yield "quorum"
+        if now >= window.starts_at:
+            yield "open"
+            if digest in view.known.uses:
+                yield "use"
+    withdrawn = [w for w in view.known.withdrawals.get(digest, ()) if w.until > now]
+    if withdrawn:
+        yield "deny" if withdrawn[0].kind == "den" else "revoke"
+    elif window is None and now > made.start_by:
+        yield "lapse"
+    elif window is not None and now >= window.ends_at:
+        yield "close"

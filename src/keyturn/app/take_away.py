@@ -1,0 +1,116 @@
+"""Take access away, and give it back: revoke or withdraw a request, suspend a member, key or gate, lift a suspension.
+
+Each is one record by one person. It counts from the moment when it is witnessed: `await_witnessed` says so, or that it is NOT IN
+FORCE, as the person's own client computes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keyturn.app.authorize import Pending
+from keyturn.app.sign_record import Logged, about, sign_and_log
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Refused
+from keyturn.formats.digest import sha256
+from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.grants import negatives
+from keyturn.grants.known import Standing
+from keyturn.grants.view import GateView
+from keyturn.ports import Clock, Entropy, LogWriter
+from keyturn.trust.roster import TrustState
+
+__all__ = ["Hand", "Target", "find_standing", "lift", "revoke", "suspend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Whoever signs, and with what: one member, one key, one log, one clock."""
+
+    member: str
+    key: SoftwareKey
+    log: LogWriter
+    clock: Clock
+    entropy: Entropy
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is suspended: a member by id, a key by key id, or a gate by URI."""
+
+    kind: Literal["member", "key", "gate"]
+    name: str
+
+
+def revoke(pending: Pending, hand: Hand, trust: TrustState, *, reason: str) -> Logged:
+    """End `pending` for good; a withdrawal when the signer is its requester or beneficiary."""
+    now = hand.clock.now()
+    made = Revocation(
+        lab=trust.lab,
+        nonce=hand.entropy.nonce(),
+        member=hand.member,
+        key=hand.key.public.keyid,
+        request=pending.digest,
+        reason=reason,
+        signed_at=now,
+        until=max(pending.made.not_after, now + 1),
+    )
+    negatives.require_may_revoke(made, trust, frozenset({pending.made.requester, pending.made.beneficiary}))
+    return sign_and_log(made, about(pending.digest, name=pending.id), key=hand.key, log=hand.log)
+
+
+def suspend(
+    target: Target, hand: Hand, trust: TrustState, view: GateView, *, reason: str, lasts_s: int | None
+) -> Logged:
+    """Suspend `target` at once, for `lasts_s` seconds or as long as targets allow; refused here when it would have no effect."""
+    now = hand.clock.now()
+    made = Suspension(
+        lab=trust.lab,
+        nonce=hand.entropy.nonce(),
+        member=hand.member,
+        key=hand.key.public.keyid,
+        target_member=target.name if target.kind == "member" else None,
+        target_key=target.name if target.kind == "key" else None,
+        target_gate=target.name if target.kind == "gate" else None,
+        reason=reason,
+        signed_at=now,
+        until=now + (lasts_s or trust.limits.suspension_max_s),
+    )
+    if not negatives.is_own(made, trust):
+        view.known.require_unsuspended(hand.member, hand.key.public.keyid, now=now, what="signer")
+        tag = negatives.target_of(made)
+        before = tuple(s for s in view.known.standing.values() if (s.by, s.target) == (hand.member, tag))
+        negatives.require_may_suspend(made, trust, before)
+    return sign_and_log(made, about(sha256(target.name.encode("utf-8")), name=target.name), key=hand.key, log=hand.log)
+
+
+def find_standing(view: GateView, text: str, *, now: int) -> Standing:
+    """The suspension that `text` (`sus-` and 8 to 64 digits) names and that still stands."""
+    prefix = text.removeprefix("sus-")
+    standing = [s for d, s in view.known.standing.items() if len(prefix) >= 8 and d.startswith(prefix)]
+    alive = [s for s in standing if now < s.until and not s.lifted]
+    if len(alive) != 1:
+        raise Refused(
+            "suspension-unknown",
+            f"`{text[:80]}` names {len(alive)} standing suspensions",
+            hint="keyturn trust suspended",
+        )
+    return alive[0]
+
+
+def lift(standing: Standing, hand: Hand, trust: TrustState, view: GateView, *, reason: str) -> Logged:
+    """Lift `standing`, as one of the two humans that it takes."""
+    now = hand.clock.now()
+    made = Lift(
+        lab=trust.lab,
+        nonce=hand.entropy.nonce(),
+        member=hand.member,
+        key=hand.key.public.keyid,
+        suspension=standing.digest,
+        reason=reason,
+        signed_at=now,
+    )
+    view.known.require_unsuspended(hand.member, hand.key.public.keyid, now=now, what="signer")
+    negatives.require_may_lift(made, trust, standing)
+    return sign_and_log(made, about(standing.digest), key=hand.key, log=hand.log)

@@ -1,0 +1,118 @@
+"""`keyturn trust suspend | lift | suspended`: stop a member, a key or a gate at once, and let it go on again.
+
+Mounted under `trust` by its module. Each says NOT IN FORCE until it is witnessed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, Lab, Yes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keyturn.app.take_away import Target
+    from keyturn.grants.known import Standing
+
+__all__ = ["lift", "suspend", "suspended"]
+
+
+def suspend(
+    reason: Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.")],
+    member: Annotated[str | None, typer.Option(help="A member's id.")] = None,
+    key: Annotated[str | None, typer.Option(help="A key id: 64 hex digits.")] = None,
+    gate: Annotated[str | None, typer.Option(help="A gate to close, as `release`, or its whole URI.")] = None,
+    lasts: Annotated[str | None, typer.Option(help="How long, as `2h`. Default: as long as the lab allows.")] = None,
+    lab: Lab = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Suspend a member, a key or a gate, alone and at once: yourself always; others, when you are of `security`."""
+    from keyturn.app.take_away import suspend as suspend_target
+    from keyturn.cli.grant import seconds
+    from keyturn.wiring.grants import desk, wait_until_in_force
+
+    with desk(lab) as here:
+        seen, hand = here.seen, here.hand
+        target = _target(seen.trust.lab, member, key, gate)
+        output.warn(f"  suspend {target.kind} {target.name}: {reason}")
+        output.confirm("Sign this suspension?", yes=yes)
+        lasts_s = None if lasts is None else seconds(lasts)
+        logged = suspend_target(target, hand, seen.trust, seen.view, reason=reason, lasts_s=lasts_s)
+        witnessed = wait_until_in_force(seen, logged)
+    output.emit(
+        {"id": logged.id, "index": logged.index, "witnessed_at": witnessed.cosigned_at},
+        json=json,
+        human=lambda screen: screen.print(f"{logged.id}: {target.kind} {target.name} is suspended, in force"),
+    )
+
+
+def lift(
+    which: Annotated[str, typer.Argument(metavar="SUSPENSION", help="Its id, as `sus-1a2b3c4d` (8 digits or more).")],
+    reason: Annotated[str, typer.Option("--reason", help="Why.")],
+    lab: Lab = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Lift a suspension, as one of the two humans that it takes; never your own."""
+    from keyturn.app.take_away import find_standing
+    from keyturn.app.take_away import lift as lift_standing
+    from keyturn.wiring.grants import desk, wait_until_in_force
+
+    with desk(lab) as here:
+        seen, hand = here.seen, here.hand
+        standing = find_standing(seen.view, which, now=seen.now)
+        output.warn(f"  lift the suspension of {standing.target} by {standing.by}: {standing.reason}")
+        output.confirm("Sign this lift?", yes=yes)
+        logged = lift_standing(standing, hand, seen.trust, seen.view, reason=reason)
+        witnessed = wait_until_in_force(seen, logged)
+        lifters = standing.lifted_by | {hand.member}
+    ended = len(lifters) >= 2
+    output.emit(
+        {"id": logged.id, "index": logged.index, "witnessed_at": witnessed.cosigned_at, "lifted": ended},
+        json=json,
+        human=lambda screen: screen.print(f"{logged.id}: {'lifted' if ended else 'one more human must lift it too'}"),
+    )
+
+
+def suspended(lab: Lab = None, json: Json = False) -> None:
+    """List the suspensions that stand."""
+    from keyturn.wiring.grants import viewed
+
+    with viewed(lab) as seen:
+        found = tuple(s for s in seen.view.known.standing.values() if seen.now < s.until and not s.lifted)
+    output.emit(found, json=json, human=lambda screen: _listed(screen, found))
+
+
+def _target(lab: str, member: str | None, key: str | None, gate: str | None) -> Target:
+    from keyturn.app.take_away import Target
+    from keyturn.errors import Usage
+
+    named = [(kind, name) for kind, name in (("member", member), ("key", key), ("gate", gate)) if name is not None]
+    match named:
+        case [("member", str(name))]:
+            return Target("member", name)
+        case [("key", str(name))]:
+            return Target("key", name)
+        case [("gate", str(name))]:
+            return Target("gate", name if name.startswith("keyturn://") else f"keyturn://{lab}/gate/{name}")
+        case _:
+            raise Usage("suspend-target", "expected exactly one of --member, --key and --gate")
+
+
+def _listed(screen: Console, found: tuple[Standing, ...]) -> None:
+    from keyturn.formats.posix_time import rfc3339
+
+    if not found:
+        screen.print("nothing is suspended")
+    for one in found:
+        lifters = f"; lifted by {', '.join(sorted(one.lifted_by))}" if one.lifted_by else ""
+        screen.print(
+            output.plain(
+                f"sus-{one.digest[:32]}: {one.target} until {rfc3339(one.until)} by {one.by}: {one.reason}{lifters}"
+            )
+        )

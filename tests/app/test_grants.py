@@ -1,0 +1,377 @@
+"""Asking, agreeing, taking away and following, through the ports, against a log in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.app import authorize, request_access, show_grants, take_away
+from keyturn.app.follow_log import follow_log
+from keyturn.app.request_access import Wish
+from keyturn.app.take_away import Hand, Target
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.formats.access import AccessRequest
+from keyturn.formats.digest import Sha256
+from keyturn.formats.uri import Uri
+from keyturn.grants.verify_grant import verify_grant
+from keyturn.grants.view import GateView
+from keyturn.policy.facts import NO_FACTS
+from support.labs import NOW
+from support.world import POLICY, World, make_world
+
+
+@dataclass
+class Fixed:
+    """A clock and entropy of a test."""
+
+    world: World
+
+    def now(self) -> int:
+        return self.world.now
+
+    def nonce(self) -> str:
+        return self.world.nonce()
+
+
+class Witnessed:
+    """`ports.LogReader` of a world: its checkpoint is always the newest."""
+
+    def __init__(self, world: World, *, lost: frozenset[str] = frozenset()) -> None:
+        self._world = world
+        self.lost = lost
+
+    def checkpoint(self) -> bytes:
+        return self._world.note()
+
+    def leaves(self, start: int, end: int) -> list[bytes]:
+        return list(self._world.log.leaves(start, end))
+
+    def hashes(self, level: int, start: int, end: int) -> list[bytes]:
+        return list(self._world.log.hashes(level, start, end))
+
+    def envelope(self, digest: Sha256) -> bytes:
+        if digest in self.lost:
+            raise Unavailable("envelope-unknown", "lost")
+        return self._world.log.envelope(digest)
+
+
+def hand(world: World, member: str) -> Hand:
+    return Hand(member, world.key(member), world.log, Fixed(world), Fixed(world))
+
+
+def wish(world: World, **changed: object) -> Wish:
+    values: dict[str, object] = {
+        "requester": "ada",
+        "beneficiary": None,
+        "action": "weights:read",
+        "resource": Uri("acme.example", "model", "aurora"),
+        "gate": world.gate,
+        "permit": None,
+        "justification": "a look at the loss",
+        "ticket": "",
+        "duration_s": None,
+        "not_before": None,
+        "pending_s": None,
+        "session_key": world.session.public.text,
+        "bytes_max": None,
+        "follows": None,
+        **changed,
+    }
+    return Wish(**values)  # type: ignore[arg-type]  # the table above, field by field
+
+
+def draft(world: World, **changed: object) -> AccessRequest:
+    policy = world.view().shelf.policy(world.lab.state)
+    key = world.key(str(changed.get("requester", "ada"))).public.keyid
+    return request_access.draft_request(
+        wish(world, **changed), policy, keyid=key, clock=Fixed(world), entropy=Fixed(world)
+    )
+
+
+def view_of(world: World) -> GateView:
+    return follow_log(world.start(None), Witnessed(world), now=world.now)
+
+
+def asked(world: World, **changed: object) -> authorize.Pending:
+    made = draft(world, **changed)
+    logged = request_access.request_access(
+        made, subjects=request_access.of_resource(made), key=world.key(made.requester), log=world.log
+    )
+    return authorize.find_pending(view_of(world), logged.id)
+
+
+def say(world: World, pending: authorize.Pending, member: str, decision: str = "approve") -> str:
+    done = authorize.authorize(
+        pending,
+        "approve" if decision == "approve" else "deny",
+        member=member,
+        reason="no" if decision == "deny" else "",
+        key=world.key(member),
+        log=world.log,
+        clock=Fixed(world),
+        entropy=Fixed(world),
+    )
+    return done.id
+
+
+def test_asking_and_two_approvals_open_the_gate() -> None:
+    world = make_world()
+    pending = asked(world)
+    for member in ("bob", "eve"):
+        assert say(world, pending, member).startswith("apr-")
+    view = world.view()
+    bundle = view.bundle_of(pending.digest)
+    assert bundle is not None
+    grant = verify_grant(bundle, view, now=NOW, gate=world.gate, session_key=world.session.public, facts=NO_FACTS)
+    assert grant.granted.digest == pending.digest
+
+
+def test_a_draft_takes_the_permits_limits_and_what_was_asked() -> None:
+    world = make_world()
+    made = draft(world)
+    assert (made.permit, made.duration_s, made.start_by - made.not_before) == ("weights-read", 7200, 28800)
+    assert made.not_after == made.start_by + 7200
+    short = draft(world, duration_s=60, pending_s=600, not_before=NOW + 5, beneficiary="dan", permit="weights-read")
+    assert (short.duration_s, short.not_before, short.start_by, short.beneficiary) == (60, NOW + 5, NOW + 605, "dan")
+    one_shot = draft(world, action="model:release", session_key=None)
+    assert (one_shot.permit, one_shot.not_after - one_shot.not_before) == ("release", 86400)
+
+
+def test_a_permit_must_be_clear() -> None:
+    world = make_world()
+    with pytest.raises(Usage, match="permit-ambiguous"):
+        draft(world, requester="bob")
+    with pytest.raises(Refused, match="permit-unknown"):
+        draft(world, permit="nope")
+    twice = make_world(
+        policy={"main": POLICY + POLICY.replace('"weights-read"', '"again"').replace('"release"', '"more"')}
+    )
+    with pytest.raises(Usage, match="again, weights-read"):
+        draft(twice)
+
+
+def test_a_request_that_nobody_could_approve_is_not_accepted_and_reported_as_fine() -> None:
+    world = make_world(policy={"main": POLICY.replace("1 weights-owners + 1 security", "9 security")})
+    policy = world.view().shelf.policy(world.lab.state)
+    with pytest.raises(Refused, match="request-hopeless"):
+        request_access.require_hope(draft(world), policy, now=NOW)
+    world = make_world()
+    policy = world.view().shelf.policy(world.lab.state)
+    request_access.require_hope(draft(world), policy, now=NOW)
+    with pytest.raises(Usage, match="session-key-missing"):
+        request_access.require_hope(draft(world, session_key=None), policy, now=NOW)
+
+
+def test_facts_that_only_the_gate_knows_leave_hope() -> None:
+    text = POLICY.replace('Model::"aurora");', 'Model::"aurora") when { context.custody.verified };')
+    world = make_world(policy={"main": text})
+    request_access.require_hope(draft(world), world.view().shelf.policy(world.lab.state), now=NOW)
+
+
+def test_a_request_shows_itself_whole_before_it_is_signed() -> None:
+    world = make_world()
+    made = draft(world, ticket="T-1", bytes_max=5, follows="a" * 64)
+    said = " ".join(value for _, value in request_access.shown(made, request_access.of_resource(made)))
+    for field in made.__struct_fields__:
+        value = getattr(made, field)
+        if field in ("not_before", "start_by", "not_after"):
+            assert "2026-09-" in said
+        else:
+            assert (str(value)[:32] if field == "follows" else str(value)) in said, field
+    bare = dict(request_access.shown(draft(world), ()))
+    assert (bare["ticket"], bare["bytes at most"], bare["follows"]) == ("-", "-", "-")
+
+
+def test_a_request_is_signed_with_the_key_that_it_names() -> None:
+    world = make_world()
+    made = draft(world)
+    with pytest.raises(Refused, match="request-other-key"):
+        request_access.request_access(
+            made, subjects=request_access.of_resource(made), key=world.key("dan"), log=world.log
+        )
+
+
+@pytest.mark.parametrize(
+    ("member", "approve", "code"),
+    [
+        pytest.param("ada+coder", True, "approver-not-human", id="an AI agent approves"),
+        pytest.param("ada", True, "approver-concerned", id="the requester approves"),
+        pytest.param("mallory", True, "approver-unknown", id="a stranger approves"),
+        pytest.param("ada+coder", False, "signer-not-human", id="an AI agent denies"),
+        pytest.param("mallory", False, "signer-not-human", id="a stranger denies"),
+        pytest.param("ada", False, None, id="the requester denies"),
+        pytest.param("bob", True, None, id="a coworker approves"),
+        pytest.param("dan", True, "suspended", id="somebody suspended approves"),
+    ],
+)
+def test_an_authorization_that_would_not_count_is_refused_before_it_is_signed(
+    member: str, approve: bool, code: str | None
+) -> None:
+    world = make_world()
+    pending = asked(world)
+    world.suspend("cat", target_member="dan")
+    view = view_of(world)
+
+    def check() -> None:
+        authorize.require_can_authorize(
+            pending,
+            world.lab.state,
+            view,
+            member=member,
+            keyid=world.key(member).public.keyid,
+            now=NOW,
+            approve=approve,
+        )
+
+    if code is None:
+        check()
+        return
+    with pytest.raises(Refused) as caught:
+        check()
+    assert caught.value.code == code
+
+
+def test_a_request_is_named_by_a_unique_prefix() -> None:
+    world = make_world()
+    pending = asked(world)
+    view = view_of(world)
+    assert authorize.find_pending(view, pending.id[:12]).digest == pending.digest
+    assert authorize.find_pending(view, pending.digest).digest == pending.digest
+    for text in ("req-", "req-1234567", "req-" + "0" * 32):
+        with pytest.raises(Refused, match="request-unknown"):
+            authorize.find_pending(view, text)
+    envelope = view.known.requests[pending.digest].envelope
+    unread = follow_log(world.start(None), Witnessed(world, lost=frozenset({envelope})), now=NOW)
+    with pytest.raises(Refused, match="request-unread"):
+        authorize.find_pending(unread, pending.id)
+
+
+def test_a_denial_stands_as_long_as_the_request_could() -> None:
+    world = make_world()
+    pending = asked(world)
+    assert say(world, pending, "dan", "deny").startswith("den-")
+    (denial,) = view_of(world).known.withdrawals[pending.digest]
+    assert denial.until == pending.made.not_after
+
+
+def test_revoking_withdrawing_suspending_and_lifting() -> None:
+    world = make_world()
+    trust = world.lab.state
+    pending = asked(world)
+    take_away.revoke(pending, hand(world, "dan"), trust, reason="enough")
+    with pytest.raises(Refused, match="signer-not-human"):
+        take_away.revoke(pending, hand(world, "bob+ops"), trust, reason="enough")
+    view = view_of(world)
+    assert [w.by for w in view.known.withdrawals[pending.digest]] == ["dan"]
+
+    sus = take_away.suspend(
+        Target("member", "dan"), hand(world, "cat"), trust, view, reason="laptop lost", lasts_s=None
+    )
+    take_away.suspend(
+        Target("key", world.key("eve").public.keyid), hand(world, "eve"), trust, view, reason="lost", lasts_s=9
+    )
+    take_away.suspend(Target("gate", str(world.gate)), hand(world, "bob"), trust, view, reason="fire", lasts_s=60)
+    view = view_of(world)
+    assert list(view.known.suspensions_of("member:dan", now=NOW))
+    for member, code in (("ada", "suspension-not-allowed"), ("cat", "suspension-again"), ("dan", "suspended")):
+        with pytest.raises(Refused, match=code):
+            take_away.suspend(
+                Target("member", "dan" if member != "dan" else "bob"),
+                hand(world, member),
+                trust,
+                view,
+                reason="x",
+                lasts_s=None,
+            )
+
+    standing = take_away.find_standing(view, sus.id[:12], now=NOW)
+    with pytest.raises(Refused, match="suspended"):
+        take_away.lift(standing, hand(world, "dan"), trust, view, reason="found")
+    for member in ("ada", "bob"):
+        take_away.lift(standing, hand(world, member), trust, view, reason="found")
+    view = view_of(world)
+    assert not list(view.known.suspensions_of("member:dan", now=NOW))
+    with pytest.raises(Refused, match="suspension-unknown"):
+        take_away.find_standing(view, sus.id, now=NOW)
+
+
+def test_following_goes_on_from_where_it_was_and_begins_again_after_a_loss() -> None:
+    world = make_world()
+    pending = asked(world)
+    view = view_of(world)
+    say(world, pending, "dan", "deny")
+    lost = frozenset({world.log.about(f"request:{pending.digest}")[-1].envelope})
+    blind = follow_log(view, Witnessed(world, lost=lost), now=NOW)
+    assert blind.known.unread
+    again = follow_log(blind, Witnessed(world), now=NOW)
+    assert not again.known.unread
+    assert again.known.withdrawals[pending.digest]
+    assert again.frontier == blind.frontier
+
+
+def test_a_log_that_gives_no_leaves_is_unavailable() -> None:
+    world = make_world()
+
+    class Empty(Witnessed):
+        def leaves(self, start: int, end: int) -> list[bytes]:
+            return []
+
+    with pytest.raises(Unavailable, match="log-range"):
+        follow_log(world.start(None), Empty(world), now=NOW)
+
+
+def test_the_life_of_a_request_is_listed_and_explained() -> None:
+    world = make_world()
+    trust = world.lab.state
+    pending = asked(world, duration_s=100)
+
+    def state(now: int = NOW) -> str:
+        (live,) = show_grants.list_grants(world.read_on(world.start(None), now=now, at=now), trust, now=now)
+        assert live.profile == "demo"
+        return live.state
+
+    assert state() == "asked"
+    assert state(pending.made.start_by + 1) == "lapsed"
+    found = show_grants.explain_grant(view_of(world), trust, pending.digest, now=NOW)
+    assert found.could_approve == ("bob", "cat", "eve")
+    world.suspend("cat", target_member="bob")
+    assert show_grants.explain_grant(view_of(world), trust, pending.digest, now=NOW).could_approve == ("cat", "eve")
+    for member in ("cat", "dan"):
+        say(world, pending, member)
+    assert state() == "asked"
+    world.now = NOW + 3600
+    say(world, pending, "eve")
+    world.now = NOW
+    assert state() == "agreed"
+    assert state(NOW + 3600) == "open"
+    assert state(NOW + 3700) == "over"
+    say(world, pending, "dan", "deny")
+    assert state() == "denied"
+    assert "`dan` ended it" in show_grants.explain_grant(view_of(world), trust, pending.digest, now=NOW).sentences
+    with pytest.raises(Refused, match="request-unknown"):
+        show_grants.live_request(view_of(world), trust, "0" * 64, now=NOW)
+
+
+def test_a_used_one_shot_and_a_revoked_request_say_so() -> None:
+    world = make_world()
+    envelope = world.ask(world.release())
+    given = [world.approve(envelope, member) for member in ("bob", "cat")]
+    world.use(envelope, *given)
+    view = view_of(world)
+    live = show_grants.live_request(view, world.lab.state, envelope.record_digest, now=NOW)
+    assert (live.state, live.approvers) == ("used", ("bob", "cat"))
+    assert show_grants.explain_grant(view, world.lab.state, envelope.record_digest, now=NOW).sentences == ()
+    world.revoke(envelope, "dan")
+    assert show_grants.live_request(view_of(world), world.lab.state, envelope.record_digest, now=NOW).state == "revoked"
+
+
+def test_a_request_by_an_unknown_permit_has_no_window() -> None:
+    world = make_world()
+    envelope = world.ask(world.request(permit="gone"))
+    live = show_grants.live_request(view_of(world), world.lab.state, envelope.record_digest, now=NOW)
+    assert (live.state, live.window) == ("asked", None)
+    assert isinstance(world.key("ada"), SoftwareKey)
+    assert isinstance(world.log, LogInMemory)
