@@ -3,18 +3,24 @@
 The request's two subjects are the model's `dirHash` and the SHA-256 of the pack index: so people approve this model with
 this chain, all of it. The index is computed from the log that the witnesses cosigned, under the caller's own pinned root.
 
-This is NOT the request: `app.request_access` signs and submits it.
+`sign_release_request` makes the request; whoever asked for it shows it whole before he signs, and submits it.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from keyturn.bulk.read_chain import LogReading, claimed_size
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody.evidence import Map, in_turn
 from keyturn.custody.facts import facts_of
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.verify import Chain
+from keyturn.errors import Malformed
+from keyturn.formats import dsse, statement
+from keyturn.formats.access import ACCESS_REQUEST, AccessRequest
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
@@ -23,7 +29,9 @@ from keyturn.ports import LogReader
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["ReleaseDraft", "open_release", "release_subjects"]
+__all__ = ["ReleaseDraft", "open_release", "read_label", "release_subjects", "sign_release_request"]
+
+_LABEL = re.compile(r"pack-index/(0|[1-9][0-9]{0,15})/(0|[1-9][0-9]{0,11})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +54,56 @@ def release_subjects(index: PackIndex) -> tuple[Subject, ...]:
     """The two subjects of a release request: the model, and the pack index over its chain."""
     return (
         Subject(digest=DigestSet.of(ArtifactDigest.parse(index.model)), name="model"),
-        Subject(digest=DigestSet(sha256=index.digest), name="pack-index"),
+        Subject(digest=DigestSet(sha256=index.digest), name=f"pack-index/{index.size}/{index.as_of}"),
     )
+
+
+def read_label(name: str) -> tuple[int, int]:
+    """Read of which log size and time the pack index was computed, from the label of a request's second subject.
+
+    A label binds nothing: whoever computes another index finds another digest than the one that was signed.
+    """
+    found = _LABEL.match(name)
+    if found is None:
+        raise Malformed("release-label", f"expected a label as `pack-index/42/1790000000`, got `{name[:80]}`")
+    return int(found.group(1)), int(found.group(2))
+
+
+def sign_release_request(
+    draft: ReleaseDraft,
+    *,
+    requester: str,
+    key: SoftwareKey,
+    permit: str,
+    resource: Uri,
+    gate: Uri,
+    justification: str,
+    ticket: str,
+    open_for_s: int,
+    nonce: str,
+    now: int,
+) -> tuple[AccessRequest, bytes]:
+    """Make and sign the release request for `draft`: what approvers see, and the envelope to submit."""
+    made = AccessRequest(
+        lab=draft.index.lab,
+        nonce=nonce,
+        requester=requester,
+        key=key.public.keyid,
+        beneficiary=requester,
+        action="model:release",
+        resource=str(resource),
+        permit=permit,
+        gate=str(gate),
+        justification=justification,
+        ticket=ticket,
+        not_before=now,
+        start_by=now + open_for_s,
+        not_after=now + open_for_s,
+        duration_s=open_for_s,
+        trust_version=draft.history.targets_version,
+    )
+    payload = statement.make(made, ACCESS_REQUEST, draft.subjects)
+    return made, dsse.render(dsse_signing.sign(payload, key.signer()))
 
 
 def open_release(

@@ -13,7 +13,7 @@ the pinned root alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from keyturn.custody import pack_index, suspensions, timeline
 from keyturn.custody.evidence import Entry, Map, in_turn
@@ -109,9 +109,9 @@ class LogReading:
             raise Tampered("log-leaf-lies", f"the leaf at log index {index} is not that of its record")
         return raw
 
-    def leaves(self, start: int, end: int) -> Sequence[bytes]:
-        """Leaves again, as the log gives them: the caller compares them with a frontier."""
-        return self._log.leaves(start, end)
+    def of_kind(self, kind: Kind) -> tuple[int, ...]:
+        """Indices of the records of `kind` that were read; of the kinds that custody reads."""
+        return tuple(index for index, one in self._table.leaves.items() if one.kind == kind)
 
 
 def judge(

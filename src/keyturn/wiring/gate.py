@@ -27,17 +27,18 @@ from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Unavailable, Usage
 from keyturn.formats import access, checkpoint, dsse, leaf, note, records, statement
 from keyturn.formats.access import GateCheckin
-from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.gate import ReleaseGate, ReleaseGateParts
 from keyturn.grants.view import GateView
 from keyturn.ports import LogReader, LogWriter
 from keyturn.trust.history import TrustHistory
+from keyturn.trust.metadata import parse_root
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.trust import own_pin, trust_store
 
-__all__ = ["FollowedLog", "init_gate", "open_release_gate", "read_config"]
+__all__ = ["FollowedLog", "init_demo_gate", "init_gate", "open_release_gate", "read_config"]
 
 CHECKIN_EVERY_S = 3600
 _WAIT_S = 30.0
@@ -76,6 +77,14 @@ def init_gate(
     write_new(directory / "root.json", root)
     write_new(directory / "gate.toml", text)
     return config, read_key(directory / "key", passphrase=None).public
+
+
+def init_demo_gate(place: LabPlace, *, name: str) -> None:
+    """Set up the gate of a demo lab, pinning the root that lies beside it; `Usage` in any other lab."""
+    root = trust_store(place.directory).read_file("root.json")
+    if root is None or parse_root(root).profile != "demo":
+        raise Usage("gate-none", f"expected a gate `{name}` that is set up", hint=f"keyturn gate init {name}")
+    init_gate(place, name=name, pin=own_pin(place) or sha256(root), models=(str(place.directory.resolve().parent),))
 
 
 def read_config(place: LabPlace, name: str) -> GateConfig:

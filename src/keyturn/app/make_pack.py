@@ -1,0 +1,48 @@
+"""Have a release gate release what people granted, and keep its pack only when it verifies under the caller's own root.
+
+1. The request says of which size and time of the log its pack index was computed (a label; the gate computes it again).
+2. The gate gets the grant's bundle, and gives the pack; the same order again gives the same pack.
+3. The pack is verified here, as any outsider would, before anybody gets it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from keyturn.app.open_release import read_label
+from keyturn.app.verify_pack import VerifiedPack, verify_pack
+from keyturn.errors import Refused
+from keyturn.formats import access, release_order, statement
+from keyturn.formats.access import AccessRequest
+from keyturn.formats.release_order import ReleaseOrder
+from keyturn.grants import bundle as bundles
+from keyturn.grants.bundle import Bundle
+from keyturn.ports import ReleaseOrders
+
+__all__ = ["make_pack", "order_of"]
+
+
+def order_of(bundle: Bundle, *, path: str | None) -> bytes:
+    """Make the order that the release gate takes for `bundle`; `path` is where it shall hash the model itself."""
+    parsed = statement.parse(bundle.request.payload, AccessRequest, access.ACCESS_REQUEST)
+    if len(parsed.subject) != 2 or parsed.predicate.action != "model:release":
+        raise Refused("release-action", f"expected a release request, got `{parsed.predicate.action}`")
+    size, as_of = read_label(parsed.subject[1].name)
+    return release_order.render(
+        ReleaseOrder(
+            bundle=msgspec.Raw(bundles.render(bundle)),
+            model=str(parsed.subject[0].digest.artifact),
+            size=size,
+            as_of=as_of,
+            path=path,
+            version=1,
+        )
+    )
+
+
+def make_pack(
+    gate: ReleaseOrders, bundle: Bundle, *, path: str | None, root_json: bytes, pinned_sha256: str
+) -> tuple[bytes, VerifiedPack]:
+    """Release under `bundle`, and give the pack with its verdict; raises what the gate refused, or what does not verify."""
+    raw = gate.release(order_of(bundle, path=path))
+    return raw, verify_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256)

@@ -1,0 +1,97 @@
+"""`keyturn gate`: set up and run the release gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, Lab
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="The release gate: lets models out that people granted, and makes their packs.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(help="The gate's name, as the lab's targets list it.")]
+
+
+@app.command()
+def init(
+    name: Name = "release",
+    models: Annotated[
+        list[Path] | None, typer.Option(help="A directory below which the gate hashes models itself. Repeat for more.")
+    ] = None,
+    root: Annotated[
+        str | None, typer.Option(help="SHA-256 of the lab's first root. Default: the one you pinned.")
+    ] = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Set a release gate up on this machine: its key, its pinned root, its configuration."""
+    from keyturn.wiring.gate import init_gate
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    config, key = init_gate(place, name=name, pin=root, models=[str(path.absolute()) for path in models or ()])
+    output.emit(
+        {"gate": str(config.resource), "key": key.text, "keyid": key.keyid, "models": config.models},
+        json=json,
+        human=lambda screen: screen.print(
+            f"gate {config.resource}\n  public key  {key.text}\n"
+            f"targets must list this key before anybody believes it; then: keyturn gate serve {name}"
+        ),
+    )
+
+
+@app.command()
+def serve(
+    name: Name = "release",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    lab: Lab = None,
+) -> None:
+    """Serve the release gate until told to stop. A demo lab's gate that is not set up yet is, from the lab's root."""
+    from keyturn.service import shell
+    from keyturn.service.release_gate import create_app
+    from keyturn.wiring.gate import init_demo_gate, open_release_gate, read_config
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    if not (place.directory / "gates" / name / "gate.toml").exists():
+        init_demo_gate(place, name=name)
+    config = read_config(place, name)
+    gate = open_release_gate(place, name)
+    about = {"gate": str(config.resource), "pinned_root": config.pinned_root}
+    shell.serve(create_app(gate.release, about=about), name=f"gate-{name}", run_dir=place.directory / "run", port=port)
+
+
+@app.command()
+def show(name: Name = "release", lab: Lab = None, json: Json = False) -> None:
+    """Show how a release gate is set up: its pinned root, its key, and how much stricter than targets it is."""
+    from keyturn.adapters.key_files import read_key
+    from keyturn.wiring.gate import read_config
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    config = read_config(place, name)
+    key = read_key(place.directory / "gates" / name / "key", passphrase=None).public
+    value = {
+        "gate": str(config.resource),
+        "pinned_root": config.pinned_root,
+        "key": key.text,
+        "log_age_max_s": config.log_age_max_s,
+        "witnesses_min": config.witnesses_min,
+        "models": config.models,
+    }
+
+    def draw(screen: Console) -> None:
+        for field, found in value.items():
+            screen.print(output.plain(f"{field:14} {', '.join(found) if isinstance(found, tuple) else found}"))
+
+    output.emit(value, json=json, human=draw)

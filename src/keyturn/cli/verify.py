@@ -1,0 +1,128 @@
+"""`keyturn verify`: verify a pack offline, and a model's files against it, holding only the lab's first root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keyturn.app.verify_pack import PackVerdict
+
+__all__ = ["as_json", "show", "verify"]
+
+
+def verify(
+    subject: Annotated[Path, typer.Argument(help="A pack, or with --pack a model.", show_default=False)],
+    root: Annotated[
+        Path,
+        typer.Option(help="The lab's first root, which you got by another way than the pack.", show_default=False),
+    ],
+    pack: Annotated[Path | None, typer.Option(help="The pack of the model.", show_default=False)] = None,
+    json: Json = False,
+) -> None:
+    """Verify PACK, or with --pack the files of MODEL: who released it, who built it, from what. Needs no network.
+
+    Names every failure, and exits with 1 when there is one. The root is never taken from the pack.
+    """
+    from keyturn.wiring.release import verify_files
+
+    if pack is None:
+        verdict = verify_files(subject, root, model=None, progress=lambda done, total: None)
+    else:
+        verdict = verify_files(pack, root, model=subject, progress=lambda done, total: None)
+    output.emit(
+        {"verified": True, "files": None if pack is None else str(subject), **as_json(verdict)},
+        json=json,
+        human=lambda screen: _show(screen, verdict, None if pack is None else subject),
+    )
+
+
+def _show(screen: Console, verdict: PackVerdict, files: Path | None) -> None:
+    if files is not None:
+        screen.print(output.plain(f"VERIFIED: `{files}` is the released model"))
+    else:
+        screen.print("VERIFIED: the pack proves the release of this model")
+    show(screen, verdict)
+
+
+def show(screen: Console, verdict: PackVerdict) -> None:
+    """Say what `verdict` proves, line by line."""
+    lines = [
+        f"  model      {verdict.model}",
+        f"  released   as {verdict.resource} at {verdict.released_at}, by {verdict.gate}",
+        f"  lab        {verdict.lab}, profile {verdict.profile}, root {verdict.root_sha256}",
+    ]
+    if verdict.granted is not None:
+        asked = verdict.granted.request
+        lines.append(f"  requested  by {asked.requester}: {asked.justification}")
+        lines.append(f"  approved   by {', '.join(sorted(verdict.granted.approvers))}, permit `{asked.permit}`")
+    chain = verdict.chain
+    if chain is not None:
+        lines.append(f"  chain      {len(chain.steps)} steps, lowest build level {chain.level_min}")
+        for step in chain.steps:
+            made = step.value
+            lines.append(
+                f"  step       {made.step} ({made.build}) by {made.builder}, level {made.level}, {made.sandbox}"
+            )
+            for one in made.dependencies:
+                if one.role != "runtime":
+                    lines.append(f"               {one.role} {one.name}  {one.digest}")
+        lines += [f"  source     {digest} (custody begins here)" for digest in chain.sources]
+        for result in chain.evaluations:
+            values = ", ".join(f"{name} {value}" for name, value in result.values)
+            lines.append(
+                f"  evaluation {'PASSED' if result.passed else 'FAILED'} by crt-{result.criteria[:32]}: {values}"
+            )
+    lines.append(
+        f"  log        {verdict.log_size} entries, cosigned by {', '.join(verdict.cosigners)}; "
+        f"as of {verdict.as_of}; later withdrawals unknown"
+    )
+    for line in lines:
+        screen.print(output.plain(line))
+
+
+def as_json(verdict: PackVerdict) -> dict[str, Any]:
+    """The same, as one JSON value."""
+    chain, granted = verdict.chain, verdict.granted
+    return {
+        "lab": verdict.lab,
+        "profile": verdict.profile,
+        "root_sha256": verdict.root_sha256,
+        "model": None if verdict.model is None else str(verdict.model),
+        "resource": None if verdict.resource is None else str(verdict.resource),
+        "released_at": verdict.released_at,
+        "gate": verdict.gate,
+        "log_size": verdict.log_size,
+        "as_of": verdict.as_of,
+        "cosigners": verdict.cosigners,
+        "requester": None if granted is None else granted.request.requester,
+        "justification": None if granted is None else granted.request.justification,
+        "approvers": () if granted is None else tuple(sorted(granted.approvers)),
+        "permit": None if granted is None else granted.request.permit,
+        "steps": []
+        if chain is None
+        else [
+            {
+                "step": s.value.step,
+                "build": s.value.build,
+                "builder": str(s.value.builder),
+                "level": s.value.level,
+                "sandbox": s.value.sandbox,
+                "inputs": [{"name": d.name, "role": d.role, "digest": str(d.digest)} for d in s.value.dependencies],
+                "outputs": [{"name": o.name, "digest": str(o.digest)} for o in s.value.outputs],
+            }
+            for s in chain.steps
+        ],
+        "sources": [] if chain is None else [str(digest) for digest in chain.sources],
+        "evaluations": []
+        if chain is None
+        else [{"passed": e.passed, "criteria": e.criteria, "values": dict(e.values)} for e in chain.evaluations],
+        "failures": [{"code": code, "message": message} for code, message in verdict.failures],
+    }

@@ -1,0 +1,183 @@
+"""Join releases to this machine: whose model, which log and root, which gate, and where packs lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.adapters.config_files import read_small, replace_file
+from keyturn.adapters.release_over_http import ReleaseOverHttp
+from keyturn.app.make_pack import make_pack
+from keyturn.app.open_release import ReleaseDraft, open_release, sign_release_request
+from keyturn.app.show_lineage import ShownLineage, show_lineage
+from keyturn.app.verify_model import verify_model
+from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
+from keyturn.bulk import manifest
+from keyturn.bulk.threads import on_all_cores
+from keyturn.errors import Refused, Usage
+from keyturn.formats import dsse
+from keyturn.formats.access import AccessRequest
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.uri import Uri
+from keyturn.grants import bundle as bundles
+from keyturn.policy.load import Permit, load
+from keyturn.wiring.log import lab_index, log_reader, log_writer
+from keyturn.wiring.places import LabPlace, find_person
+from keyturn.wiring.trust import own_pin, person_keys, trust_store
+
+__all__ = [
+    "OpenedRelease",
+    "examine_file",
+    "lineage_of",
+    "model_digest",
+    "open_and_sign",
+    "release_by_gate",
+    "submit_request",
+    "verify_files",
+]
+
+PACK_BYTES_MAX = 1 << 30
+ROOT_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRelease:
+    """A release request that can be shown, and the envelope to submit once its maker agreed."""
+
+    draft: ReleaseDraft
+    request: AccessRequest
+    envelope: bytes
+
+
+def model_digest(named: str, progress: Callable[[int, int], None] | None = None) -> tuple[ArtifactDigest, Path | None]:
+    """The model that `named` means: a digest as text, or the files at a path, hashed now."""
+    if named.startswith(("dirHash:", "sha256:")):
+        return ArtifactDigest.parse(named), None
+    path = Path(named).absolute()
+    return manifest.make(path, progress=progress).identity, path
+
+
+def root_of(place: LabPlace) -> tuple[bytes, str]:
+    """The lab's first root, and the SHA-256 that the caller has pinned for it."""
+    pin = own_pin(place)
+    root = trust_store(place.directory).read_file("root.json")
+    if pin is None or root is None:
+        raise Refused(
+            "trust-root-not-pinned",
+            "you have pinned no root of this lab",
+            hint="compare the SHA-256 that `keyturn trust log` shows with a coworker, then `keyturn trust pin SHA256`",
+        )
+    return root, pin
+
+
+def open_and_sign(
+    place: LabPlace,
+    *,
+    model: ArtifactDigest,
+    resource: str,
+    permit: str | None,
+    gate: str,
+    justification: str,
+    ticket: str,
+    open_for_s: int,
+) -> OpenedRelease:
+    """Judge the model's chain, and make the release request of whoever runs the command."""
+    person, clock = find_person(), SystemClock()
+    root, pin = root_of(place)
+    with log_reader(place) as log:
+        uri = Uri.parse(resource)
+        draft = open_release(
+            log, root_json=root, pinned_sha256=pin, model=model, resource=uri, now=clock.now(), each=on_all_cores
+        )
+    allowed = _permit(draft, permit)
+    limits = (open_for_s, allowed.pending_max_s, allowed.duration_max_s or open_for_s)
+    made, envelope = sign_release_request(
+        draft,
+        requester=person.config.member,
+        key=person_keys(person.home).read("member"),
+        permit=allowed.id,
+        resource=uri,
+        gate=Uri(uri.lab, "gate", gate),
+        justification=justification,
+        ticket=ticket,
+        open_for_s=min(limits),
+        nonce=SystemEntropy().nonce(),
+        now=clock.now(),
+    )
+    return OpenedRelease(draft, made, envelope)
+
+
+def submit_request(place: LabPlace, opened: OpenedRelease) -> tuple[int, Sha256]:
+    """Log the request; gives its index and digest."""
+    with log_writer(place) as log:
+        return log.append(opened.envelope), dsse.parse_own(opened.envelope).record_digest
+
+
+def release_by_gate(
+    place: LabPlace, *, request: str, gate: str, path: Path | None, out: Path
+) -> tuple[VerifiedPack, Path]:
+    """Have the gate release the approved request whose id begins with `request`, verify its pack, and write it to `out`."""
+    root, pin = root_of(place)
+    with log_reader(place) as log, lab_index(place) as index:
+        found = index.by_record(request.removeprefix("req-"), "req")
+        if len(found) != 1:
+            raise Usage("request-unknown", f"expected one request `{request}`, found {len(found)}")
+        asked = dsse.parse_own(log.envelope(found[0].envelope))
+        given = tuple(
+            dsse.parse_own(log.envelope(one.envelope))
+            for one in index.about(f"request:{found[0].record}")
+            if one.kind == "apr"
+        )
+    raw, verified = make_pack(
+        ReleaseOverHttp(place.process_url(f"gate-{gate}")),
+        bundles.make(asked, given),
+        path=None if path is None else str(path),
+        root_json=root,
+        pinned_sha256=pin,
+    )
+    replace_file(out, raw)
+    return verified, out
+
+
+def examine_file(pack: Path, root: Path) -> PackVerdict:
+    """Judge the pack in a file under the root in a file; the latter is the caller's own, and what he pins."""
+    return examine_pack(_read_pack(pack), **_own_root(root))
+
+
+def verify_files(pack: Path, root: Path, *, model: Path | None, progress: Callable[[int, int], None]) -> PackVerdict:
+    """Verify the pack in a file, and the model's files if given; raises with every failure."""
+    verified = verify_pack(_read_pack(pack), **_own_root(root))
+    if model is not None:
+        verify_model(model, verified, progress=progress)
+    return verified.verdict
+
+
+def lineage_of(place: LabPlace, artifact: ArtifactDigest) -> ShownLineage:
+    """The lineage of `artifact` in the lab's log."""
+    root, pin = root_of(place)
+    with log_reader(place) as log:
+        return show_lineage(log, root_json=root, pinned_sha256=pin, artifact=artifact, now=SystemClock().now())
+
+
+def _own_root(root: Path) -> dict[str, Any]:
+    content = read_small(root, size_bytes_max=ROOT_BYTES_MAX)
+    return {"root_json": content, "pinned_sha256": sha256(content)}
+
+
+def _read_pack(path: Path) -> bytes:
+    return read_small(path, size_bytes_max=PACK_BYTES_MAX)
+
+
+def _permit(draft: ReleaseDraft, named: str | None) -> Permit:
+    permits = load(draft.history.newest).permits
+    found = sorted(id_ for id_, permit in permits.items() if "model:release" in permit.actions and named in (None, id_))
+    if len(found) != 1:
+        raise Usage(
+            "permit-ambiguous",
+            f"expected one permit for `model:release`, the policy has {len(found)}: {', '.join(found) or 'none'}",
+            hint="name one with --permit",
+        )
+    return permits[found[0]]
