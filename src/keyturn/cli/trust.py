@@ -9,6 +9,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.options import Json, Lab, Yes
+from keyturn.cli.suspend import lift, suspend, suspended
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +23,10 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Members, policy and keys: propose a change, see it whole, sign it, publish it.", no_args_is_help=True
 )
+
+app.command()(suspend)
+app.command()(lift)
+app.command()(suspended)
 
 
 @app.command()
