@@ -37,6 +37,7 @@ from keyturn.formats.access import AccessUse
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.pack import Pack, PackContents
+from keyturn.formats.records import Record
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.grants.verify_grant import Granted
@@ -183,16 +184,16 @@ class _Reading:
         contents = self._contents = _read_contents(found)
         self._failures += _missing(index, own, leaves, Sha256(contents.request))
         # (5) and (7) stand on the same records; a failure of one hides nothing of the other.
-        request = next((place for place, leaf in own.items() if leaf.kind == "req"), None)
-        if request is None:
-            raise Refused("pack-request-missing", "the pack holds no release request")
-        asked = records.parse(raws[request])
+        requests = [raws[p] for p, leaf in own.items() if (leaf.kind, leaf.record) == ("req", contents.request)]
+        if len(requests) != 1:
+            raise Refused("pack-request-missing", "the pack does not hold the one request that its contents name")
+        asked = records.parse(requests[0])
         self._resource = Uri.parse(asked.statement.predicate.resource)
         used = self._use(raws, own, Sha256(contents.request))
         self._judge_chain(index, raws, trusted, leaves, at=used)
         steps: tuple[Callable[[], None], ...] = (
             lambda: self._check_contents(found, contents, state.gates),
-            lambda: self._check_grant(proved, raws, own, at=used),
+            lambda: self._check_grant(proved, asked, raws, own, at=used),
             lambda: self._check_statements(found, contents, state.gates),
         )
         for step in steps:
@@ -252,18 +253,23 @@ class _Reading:
             raise Refused("lab-other", f"expected a pack of lab `{self._start.lab}`, got `{contents.lab}`")
 
     def _check_grant(
-        self, proved: list[Proved], raws: Mapping[int, bytes], own: Mapping[int, Leaf], *, at: int
+        self, proved: list[Proved], asked: Record, raws: Mapping[int, bytes], own: Mapping[int, Leaf], *, at: int
     ) -> None:
         # (7)
         contents, checkpoint, index = self._contents, self._checkpoint, self._index
         if contents is None or checkpoint is None or index is None or self._facts is None:
             return
         tag = f"request:{contents.request}"
-        asked = [raws[place] for place, leaf in own.items() if (leaf.kind, leaf.record) == ("req", contents.request)]
         given = [raws[place] for place, leaf in own.items() if leaf.kind == "apr" and tag in leaf.about]
-        if len(asked) != 1:
-            raise Refused("pack-request-missing", "the pack does not hold the one request that its contents name")
-        bundle = bundles.make(dsse.parse_own(asked[0]), tuple(dsse.parse_own(raw) for raw in given))
+        named = tuple(subject.digest.artifact for subject in asked.statement.subject)
+        if named != (ArtifactDigest.parse(index.model), ArtifactDigest("sha256", index.digest)):
+            self._failures.append(
+                (
+                    "release-subjects",
+                    "people were asked to release another model, or a chain with another pack index than this one",
+                )
+            )
+        bundle = bundles.make(asked.envelope, tuple(dsse.parse_own(raw) for raw in given))
         past = verify_past(
             bundle,
             history=self._start,
@@ -274,12 +280,6 @@ class _Reading:
             facts=self._facts,
         )
         self._granted = past.granted
-        expected = (ArtifactDigest.parse(index.model), ArtifactDigest("sha256", index.digest))
-        if past.granted.subjects != expected:
-            raise Refused(
-                "release-subjects",
-                "people granted the release of another model, or of a chain with another pack index",
-            )
         if past.granted.request.action != "model:release" or past.use is None:
             raise Refused("release-action", f"people granted `{past.granted.request.action}`, and that is no release")
         for later in past.withdrawn_later:

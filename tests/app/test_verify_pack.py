@@ -1,0 +1,478 @@
+"""A pack is verified by whoever holds only the lab's root: what it proves, and each way to forge one, by its failure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keyturn.app.open_release import read_label
+from keyturn.app.verify_model import verify_model
+from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
+from keyturn.bulk import manifest
+from keyturn.bulk.read_chain import LogReading
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.custody import pack_index
+from keyturn.errors import KeyturnError, Malformed, Refused
+from keyturn.formats import dsse, pack, pack_members, records, release, statement
+from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.pack import PackContents
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.gates.release.pack import collect
+from support.chains import AURORA, artifact, signed
+from support.labs import Lab, make_key, make_lab
+from support.releases import MODEL, ReleaseWorld, make_release_world
+
+Members = dict[str, bytes]
+
+
+@functools.cache
+def _made() -> tuple[Lab, bytes]:
+    world = make_release_world()
+    world.build()
+    return world.world.lab, world.released()
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return _made()[0]
+
+
+@pytest.fixture
+def raw() -> bytes:
+    return _made()[1]
+
+
+def judge(raw: bytes, lab: Lab) -> PackVerdict:
+    return examine_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256)
+
+
+def codes(raw: bytes, lab: Lab) -> set[str]:
+    return {code for code, _ in judge(raw, lab).failures}
+
+
+def forged(raw: bytes, lab: Lab, change: Callable[[Members], object], *, key: SoftwareKey | None = None) -> bytes:
+    """The pack with changed members, its contents signed again: what whoever has the gate's key can make."""
+    found = pack.parse(raw)
+    members = dict(found.members)
+    change(members)
+    old = statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK)
+    contents = msgspec.structs.replace(old.predicate, table=sha256(pack.make_table(members)))
+    payload = statement.make(contents, pack.PACK, old.subject)
+    return pack.render(signed(payload, key or lab.gate_keys["release"]), members)
+
+
+def records_of(members: Members) -> dict[int, str]:
+    return {
+        place: records.leaf_of(raw).kind
+        for name, raw in members.items()
+        if (place := pack_members.record_index(name)) is not None
+    }
+
+
+def drop(members: Members, place: int) -> None:
+    """Take a record out, with its proof."""
+    places = sorted(records_of(members))
+    proofs = list(pack_members.parse_proofs(members["proofs"], count=len(places)))
+    del proofs[places.index(place)]
+    members["proofs"] = pack_members.render_proofs(proofs)
+    del members[pack_members.record_name(place)]
+
+
+def drop_kind(kind: str) -> Callable[[Members], None]:
+    def change(members: Members) -> None:
+        for place in [place for place, found in records_of(members).items() if found == kind]:
+            drop(members, place)
+
+    return change
+
+
+# --- what it proves ------------------------------------------------------------------------------------------------------
+
+
+def test_a_pack_says_who_released_what_and_from_where(raw: bytes, lab: Lab) -> None:
+    found = verify_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256).verdict
+    assert found.failures == ()
+    assert (found.lab, found.profile, found.model) == ("acme.example", "demo", MODEL)
+    assert found.granted is not None
+    assert found.granted.request.requester == "ada"
+    assert set(found.granted.approvers) == {"bob", "cat"}
+    assert found.chain is not None
+    assert [step.value.build for step in found.chain.steps] == ["ingest", "train", "evaluate", "package"]
+    assert found.chain.sources == (artifact("raw"),)
+    assert found.cosigners == ("north",)
+
+
+def test_only_the_verifier_makes_a_verified_pack(raw: bytes, lab: Lab) -> None:
+    verdict = judge(raw, lab)
+    with pytest.raises(TypeError):
+        VerifiedPack(verdict, MODEL, object())
+    with pytest.raises(TypeError):
+        verify_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256).__reduce__()
+
+
+# --- whose root ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pack_of_another_lab_with_a_root_of_its_own_is_refused(lab: Lab) -> None:
+    world = make_release_world(name="acme.example", humans=("ada", "bob", "cat", "dan", "eve", "mal"))
+    world.build()
+    found = judge(world.released(), lab)
+    assert found.failures
+    assert found.chain is None
+
+
+def test_a_pack_never_brings_a_root(raw: bytes, lab: Lab) -> None:
+    brought = forged(raw, lab, lambda members: members.update({"root.json": lab.root_json}))
+    assert codes(brought, lab) == {"pack-member-unknown"}
+
+
+def test_a_root_that_is_not_the_pinned_one_is_the_callers_own_error(raw: bytes, lab: Lab) -> None:
+    with pytest.raises(Refused) as caught:
+        examine_pack(raw, root_json=make_lab(humans=("eve", "mal")).root_json, pinned_sha256=lab.root_sha256)
+    assert caught.value.code == "trust-root-not-pinned"
+
+
+# --- what is left out -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("prv", {"pack-statement-missing", "model-not-made"}),
+        ("stp", {"pack-statement-missing", "step-request-missing"}),
+        ("tst", {"pack-statement-missing"}),
+        ("crt", {"pack-statement-missing", "criteria-missing"}),
+        ("req", {"pack-request-missing"}),
+        ("apr", {"pack-record-missing"}),
+        ("use", {"pack-use-missing"}),
+        ("tgt", {"trust-founding"}),
+    ],
+)
+def test_a_record_that_is_left_out_is_missed_by_name(raw: bytes, lab: Lab, kind: str, expected: set[str]) -> None:
+    assert expected <= codes(forged(raw, lab, drop_kind(kind)), lab)
+
+
+def built() -> ReleaseWorld:
+    """A lab with a whole chain, of which a test may steal the release gate's key."""
+    made = make_release_world()
+    made.build()
+    return made
+
+
+def test_a_failed_result_that_is_dropped_from_the_pack_is_missed() -> None:
+    made = built()
+    _, criteria = made.chain.criteria((artifact("held-out"),))
+    made.chain.evaluate(artifact("weights"), criteria, name="again", alter_result=lambda r: replace(r, passed=False))
+    made.sync()
+    place = max(i for i, raw in enumerate(made.chain.records) if records.leaf_of(raw).kind == "tst")
+    raw = stolen_gate_pack(made)
+    dropped = forged(raw, made.world.lab, lambda members: drop(members, place))
+    assert "pack-statement-missing" in codes(dropped, made.world.lab)
+    assert "evaluation-failed" in codes(raw, made.world.lab)
+
+
+def test_a_failed_result_that_is_dropped_from_the_index_is_another_index_than_people_signed() -> None:
+    made = built()
+    _, criteria = made.chain.criteria((artifact("held-out"),))
+    made.chain.evaluate(artifact("weights"), criteria, name="again", alter_result=lambda r: replace(r, passed=False))
+    made.sync()
+    place = max(i for i, raw in enumerate(made.chain.records) if records.leaf_of(raw).kind == "tst")
+
+    def without(members: Members) -> None:
+        drop(members, place)
+        index = pack_index.parse(members["index.json"])
+        kept = tuple(one for one in index.statements if one.index != place)
+        members["index.json"] = pack_index.render(msgspec.structs.replace(index, statements=kept))
+
+    raw = stolen_gate_pack(made)
+    assert "release-subjects" in codes(forged(raw, made.world.lab, without), made.world.lab)
+
+
+def stolen_gate_pack(made: ReleaseWorld) -> bytes:
+    """What a gate that checks nothing would sign: an honest index, over a chain that fails."""
+    world, lab = made.world, made.world.lab
+    asked = made.ask()
+    given = (world.approve(asked, "bob"), world.approve(asked, "cat"))
+    world.use(asked, *given)
+    index = made.index
+    assert index is not None
+    view = world.view()
+    assert view.checkpoint is not None
+    reading = LogReading(world.log, root_json=lab.root_json, pinned_sha256=lab.root_sha256)
+    frontier = reading.to(index.size)
+    members = collect(
+        world.log,
+        index=index,
+        frontier=frontier,
+        leaves=tuple(world.log.leaves(index.size, view.frontier.size)),
+        checkpoint=view.checkpoint,
+        request=asked.record_digest,
+    )
+    resource = AURORA
+    members["release.json"] = signed(release.make_release(release.Release(MODEL, resource)), lab.gate_keys["release"])
+    members["vsa.json"] = signed(
+        release.make_summary(
+            release.Summary(MODEL, resource, world.gate, world.now, sha256(b""), (("x", sha256(b"")),), 1)
+        ),
+        lab.gate_keys["release"],
+    )
+    contents = PackContents(
+        lab=lab.name,
+        nonce=world.nonce(),
+        gate=str(world.gate),
+        key=lab.gate_keys["release"].public.keyid,
+        request=asked.record_digest,
+        size=view.frontier.size,
+        table=sha256(pack.make_table(members)),
+        signed_at=world.now,
+    )
+    subject = (Subject(digest=DigestSet.of(MODEL)),)
+    return pack.render(signed(statement.make(contents, pack.PACK, subject), lab.gate_keys["release"]), members)
+
+
+def test_what_a_careless_gate_signs_over_a_whole_chain_is_a_pack_too() -> None:
+    made = built()
+    assert codes(stolen_gate_pack(made), made.world.lab) == set()
+
+
+def test_a_gates_key_alone_releases_nothing() -> None:
+    made = built()
+    world = made.world
+    world.approve = lambda asked, approver: world.submit(  # type: ignore[method-assign]  # a gate without people
+        world.authorization(asked, approver, key=make_key("thief").public.keyid)
+    )
+    assert codes(stolen_gate_pack(made), world.lab) & {"approver-key-unknown", "signature-invalid", "leaf-missing"}
+
+
+def test_a_denial_after_the_index_cannot_be_left_out() -> None:
+    made = built()
+    world = made.world
+
+    def approve_then_deny(asked: dsse.Envelope, approver: str) -> dsse.Envelope:
+        given = world.submit(world.authorization(asked, approver))
+        if approver == "cat":
+            world.submit(world.authorization(asked, "eve", decision="deny", reason="not yet"))
+        return given
+
+    world.approve = approve_then_deny  # type: ignore[method-assign]  # somebody denies in between
+    raw = stolen_gate_pack(made)
+    assert "request-denied" in codes(raw, world.lab)
+    assert "pack-record-missing" in codes(forged(raw, world.lab, drop_kind("den")), world.lab)
+
+
+def test_a_revocation_after_the_release_and_before_the_checkpoint_is_named() -> None:
+    made = built()
+    world = made.world
+    use = world.use
+
+    def use_then_revoke(asked: dsse.Envelope, *given: dsse.Envelope) -> dsse.Envelope:
+        used = use(asked, *given)
+        world.revoke(asked, "eve")
+        return used
+
+    world.use = use_then_revoke  # type: ignore[method-assign,assignment]  # somebody revokes right after
+    assert "release-withdrawn" in codes(stolen_gate_pack(made), world.lab)
+
+
+def test_a_statement_about_the_chain_after_the_index_is_named() -> None:
+    made = built()
+    use = made.world.use
+
+    def use_then_say(asked: dsse.Envelope, *given: dsse.Envelope) -> dsse.Envelope:
+        made.chain.train()
+        made.sync()
+        return use(asked, *given)
+
+    made.world.use = use_then_say  # type: ignore[method-assign,assignment]  # a step in between
+    assert codes(stolen_gate_pack(made), made.world.lab) == {"chain-changed-since"}
+
+
+# --- what is altered ------------------------------------------------------------------------------------------------------
+
+
+def test_a_flipped_bit_anywhere_in_the_pack_is_refused(raw: bytes, lab: Lab) -> None:
+    for position in range(0, len(raw), 211):
+        assert judge(raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1 :], lab).failures
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_every_single_byte_mutation_is_refused(data: st.DataObject) -> None:
+    lab, raw = _made()
+    position = data.draw(st.integers(0, len(raw) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda b: b != raw[position]))
+    assert judge(raw[:position] + bytes([byte]) + raw[position + 1 :], lab).failures
+
+
+def test_a_truncated_pack_is_refused(raw: bytes, lab: Lab) -> None:
+    assert codes(raw[:-1], lab) == {"pack-truncated"}
+    assert codes(b"", lab) == {"pack-magic"}
+
+
+def test_contents_that_another_key_signed_are_refused(raw: bytes, lab: Lab) -> None:
+    assert "signature-key" in codes(forged(raw, lab, lambda members: None, key=make_key("thief")), lab)
+
+
+def test_another_members_record_in_a_records_place_is_refused(raw: bytes, lab: Lab) -> None:
+    def swap(members: Members) -> None:
+        first, second = sorted(p for p, kind in records_of(members).items() if kind == "prv")[:2]
+        a, b = pack_members.record_name(first), pack_members.record_name(second)
+        members[a], members[b] = members[b], members[a]
+
+    assert {"pack-record-unproved", "pack-record-other"} <= codes(forged(raw, lab, swap), lab)
+
+
+def test_a_record_that_the_index_does_not_name_is_refused(raw: bytes, lab: Lab) -> None:
+    def add(members: Members) -> None:
+        index = pack_index.parse(members["index.json"])
+        kept = tuple(one for one in index.statements if one.kind != "crt")
+        members["index.json"] = pack_index.render(msgspec.structs.replace(index, statements=kept))
+
+    assert {"pack-record-unknown", "release-subjects"} <= codes(forged(raw, lab, add), lab)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(lambda m: m.update(leaves=m["leaves"][:-1]), "pack-leaves", id="leaves cut inside one"),
+        pytest.param(lambda m: m.update(leaves=b""), "pack-other-leaves", id="no leaves"),
+        pytest.param(
+            lambda m: m.update({"frontier.json": pack_members.render_frontier(0, ())}),
+            "pack-other-leaves",
+            id="a tree without the leaves before the index",
+        ),
+        pytest.param(lambda m: m.update(proofs=b""), "pack-proofs", id="no proofs"),
+        pytest.param(lambda m: m.update(checkpoint=b"x"), "note-", id="no checkpoint"),
+        pytest.param(lambda m: m.pop("vsa.json"), "pack-member-missing", id="no summary"),
+        pytest.param(lambda m: m.update({"vsa.json": m["release.json"]}), "json-invalid", id="no summary in its place"),
+    ],
+)
+def test_a_member_that_is_not_what_it_must_be_is_refused(
+    raw: bytes, lab: Lab, change: Callable[[Members], object], expected: str
+) -> None:
+    assert any(code.startswith(expected) for code in codes(forged(raw, lab, change), lab)), codes(
+        forged(raw, lab, change), lab
+    )
+
+
+def test_an_index_of_another_tree_is_refused(raw: bytes, lab: Lab) -> None:
+    def other(members: Members) -> None:
+        index = pack_index.parse(members["index.json"])
+        members["index.json"] = pack_index.render(msgspec.structs.replace(index, root="0" * 64))
+
+    assert codes(forged(raw, lab, other), lab) == {"pack-other-index"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"gate": "keyturn://acme.example/gate/elsewhere"}, "gate-unknown"),
+        ({"gate": "keyturn://acme.example/gate/other"}, "signature-key"),
+        ({"key": "0" * 64}, "pack-contents-key"),
+        ({"size": 3}, "pack-contents-size"),
+        ({"lab": "evil.example"}, "lab-other"),
+        ({"table": "0" * 64}, "pack-table-other"),
+        ({"request": "0" * 64}, "pack-use-missing"),
+    ],
+)
+def test_contents_that_say_something_else_are_refused(
+    raw: bytes, lab: Lab, changed: dict[str, object], code: str
+) -> None:
+    found = pack.parse(raw)
+    old = statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK)
+    payload = statement.make(msgspec.structs.replace(old.predicate, **changed), pack.PACK, old.subject)
+    assert code in codes(pack.render(signed(payload, lab.gate_keys["release"]), found.members), lab)
+
+
+def test_contents_about_another_model_are_refused(raw: bytes, lab: Lab) -> None:
+    found = pack.parse(raw)
+    old = statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK)
+    payload = statement.make(old.predicate, pack.PACK, (Subject(digest=DigestSet.of(artifact("other"))),))
+    assert "pack-contents-model" in codes(pack.render(signed(payload, lab.gate_keys["release"]), found.members), lab)
+
+
+@pytest.mark.parametrize("name", ["release.json", "vsa.json"])
+def test_statements_about_another_model_or_by_another_key_are_refused(raw: bytes, lab: Lab, name: str) -> None:
+    def about_another(members: Members) -> None:
+        payload = dsse.parse_own(members[name]).payload.replace(MODEL.hex.encode(), artifact("other").hex.encode())
+        members[name] = signed(payload, lab.gate_keys["release"])
+
+    def by_another(members: Members) -> None:
+        members[name] = signed(dsse.parse_own(members[name]).payload, make_key("thief"))
+
+    assert "release-statement-other" in codes(forged(raw, lab, about_another), lab)
+    assert "signature-key" in codes(forged(raw, lab, by_another), lab)
+
+
+def test_a_summary_that_claims_a_higher_level_is_refused(raw: bytes, lab: Lab) -> None:
+    def higher(members: Members) -> None:
+        payload = dsse.parse_own(members["vsa.json"]).payload.replace(b"SLSA_BUILD_LEVEL_1", b"SLSA_BUILD_LEVEL_3")
+        members["vsa.json"] = signed(payload, lab.gate_keys["release"])
+
+    assert "release-statement-other" in codes(forged(raw, lab, higher), lab)
+
+
+# --- the model's files ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    place = tmp_path / "model"
+    place.mkdir()
+    (place / "weights.safetensors").write_bytes(bytes(4096))
+    (place / "config.json").write_text("{}")
+    return place
+
+
+def released(identity: ArtifactDigest) -> VerifiedPack:
+    """A real pack of a model with that identity."""
+    made = make_release_world()
+    made.chain.ingest()
+    _, criteria = made.chain.criteria((artifact("held-out"),))
+    made.chain.step("train", {"data": artifact("data"), "code": artifact("code")}, {"model": identity})
+    made.chain.evaluate(identity, criteria)
+    made.sync()
+    index = made.compute_index(model=identity)
+    asked = made.ask(index=index)
+    raw = made.gate().release(made.order(asked, made.world.approve(asked, "bob"), made.world.approve(asked, "cat")))
+    lab = made.world.lab
+    return verify_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256)
+
+
+def test_the_released_files_verify_and_every_other_set_of_files_is_refused(model: Path) -> None:
+    verified = released(manifest.make(model).identity)
+    verify_model(model, verified)
+    weights = model / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    with pytest.raises(Refused) as caught:
+        verify_model(model, verified)
+    assert caught.value.code == "model-other-files"
+    weights.write_bytes(whole)
+    (model / "extra.py").write_text("")
+    with pytest.raises(Refused):
+        verify_model(model, verified)
+    (model / "extra.py").unlink()
+    (model / "config.json").rename(model / "konfig.json")
+    with pytest.raises(Refused):
+        verify_model(model, verified)
+
+
+def test_links_in_a_model_are_refused(model: Path) -> None:
+    verified = released(manifest.make(model).identity)
+    (model / "link").symlink_to("/etc/passwd")
+    with pytest.raises(KeyturnError):
+        verify_model(model, verified)
+
+
+@pytest.mark.parametrize("name", ["", "pack-index", "pack-index/01/2", "pack-index/1/2/3", "pack-index/1/\u0662"])
+def test_a_label_has_one_form(name: str) -> None:
+    with pytest.raises(Malformed):
+        read_label(name)

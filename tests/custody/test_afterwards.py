@@ -1,0 +1,83 @@
+"""What the log got after the pack index that people approved."""
+
+from __future__ import annotations
+
+import pytest
+
+from keyturn.custody.afterwards import carried, changed_since
+from keyturn.custody.evidence import Failure
+from keyturn.custody.verify import Chain, Suspended, examine, with_failures
+from keyturn.formats.digest import Sha256
+from keyturn.formats.leaf import Kind, Leaf
+from support.chains import AURORA, MadeChain, artifact
+from support.labs import make_lab
+
+REQUEST = Sha256("a" * 64)
+WEIGHTS = artifact("weights")
+
+
+@pytest.fixture
+def chain() -> MadeChain:
+    made = MadeChain(make_lab())
+    made.build()
+    return made
+
+
+def judged(chain: MadeChain) -> Chain:
+    return examine(
+        artifact("model"),
+        chain.entries(artifact("model")),
+        lab=chain.lab.name,
+        resource=AURORA,
+        timeline=chain.timeline,
+        suspended=Suspended(frozenset(), frozenset()),
+    )
+
+
+def since(chain: MadeChain, before: Chain, size: int) -> list[int | None]:
+    return [failure.index for failure in changed_since(before, chain.leaves[size:], start=size)]
+
+
+def test_what_is_about_other_things_changes_nothing(chain: MadeChain) -> None:
+    before, size = judged(chain), len(chain.records)
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.step("train", {"data": artifact("data")}, {"model": artifact("other")})
+    chain.evaluate(artifact("other"), criteria, name="others")
+    assert since(chain, before, size) == []
+
+
+def test_another_maker_a_result_and_a_wanted_evaluation_are_named(chain: MadeChain) -> None:
+    before, size = judged(chain), len(chain.records)
+    chain.train()  # request, provenance
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.evaluate(WEIGHTS, criteria, name="again")  # request, provenance of other results, result
+    assert since(chain, before, size) == [size + 1, size + 3, size + 5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "about", "expected"),
+    [
+        ("tgt", (), True),
+        ("sus", ("member:ada",), True),
+        ("lft", (f"suspension:{REQUEST}",), True),
+        ("den", (f"request:{REQUEST}",), True),
+        ("rev", (f"request:{'b' * 64}",), False),
+        ("use", (f"request:{REQUEST}",), True),
+        ("chk", ("gate:x",), False),
+        ("prv", (), False),
+        ("req", (), False),
+    ],
+)
+def test_a_pack_must_hold_what_can_count_against_the_release(
+    kind: Kind, about: tuple[str, ...], expected: bool
+) -> None:
+    assert carried(Leaf(kind=kind, record="c" * 64, envelope="d" * 64, about=about), REQUEST) is expected
+
+
+def test_a_pack_must_hold_the_request_itself() -> None:
+    assert carried(Leaf(kind="req", record=REQUEST, envelope="d" * 64), REQUEST)
+
+
+def test_failures_are_added_and_never_taken_away(chain: MadeChain) -> None:
+    one = Failure(3, "x", "y")
+    assert with_failures(with_failures(judged(chain), (one,)), ()).failures == (one,)
