@@ -379,7 +379,7 @@ def test_an_index_of_another_tree_is_refused(raw: bytes, lab: Lab) -> None:
         ({"size": 3}, "pack-contents-size"),
         ({"lab": "evil.example"}, "lab-other"),
         ({"table": "0" * 64}, "pack-table-other"),
-        ({"request": "0" * 64}, "pack-use-missing"),
+        ({"request": "0" * 64}, "pack-request-missing"),
     ],
 )
 def test_contents_that_say_something_else_are_refused(
