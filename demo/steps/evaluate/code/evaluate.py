@@ -56,7 +56,7 @@ def main(inputs: Path = Path("/in"), outputs: Path = Path("/out")) -> None:
     measured = {
         "bits-per-byte": f"{bits_per_byte(weights, config['context'], text):.4f}",
         "bytes": str(len(text)),
-        "order-0-bits-per-byte": f"{order_0_bits_per_byte(text):.4f}",
+        "bits-per-byte-order-0": f"{order_0_bits_per_byte(text):.4f}",
     }
     (outputs / "measurement.json").write_text(json.dumps(measured, sort_keys=True, separators=(",", ":")))
     for name, value in measured.items():

@@ -51,7 +51,7 @@ content's digest. Licence: PSF-2.0.
 | what | bits per byte |
 |---|---|
 | this model | {measured["bits-per-byte"]} |
-| the best that byte frequencies can do | {measured["order-0-bits-per-byte"]} |
+| the best that byte frequencies can do | {measured["bits-per-byte-order-0"]} |
 
 ## Not for
 
