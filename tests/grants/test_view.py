@@ -463,6 +463,21 @@ def test_what_is_over_is_not_even_asked_for() -> None:
     assert len(view.needed(leaves, now=NOW + 8000)) == 2, "trust alone"
 
 
+def test_repeating_a_denial_costs_the_gates_nothing() -> None:
+    world = make_world()
+    asked = world.ask()
+    for lasts_s in (50, 70, 60):
+        world.deny(asked, "dan", expires_at=NOW + lasts_s)
+    world.deny(asked, "eve")
+    world.revoke(asked, "dan")
+    found = world.view().known.withdrawals[asked.record_digest]
+    assert [(w.kind, w.by, w.until - NOW) for w in found] == [
+        ("den", "dan", 70),
+        ("den", "eve", 7200),
+        ("rev", "dan", 7200),
+    ]
+
+
 def test_unread_negatives_are_forgotten_when_they_are_over() -> None:
     world = make_world()
     asked = world.ask()

@@ -27,6 +27,7 @@ from keyturn.grants import bundle as bundles
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.view import GateView, refresh
 from keyturn.tlog import signing
+from keyturn.tlog.frontier import Frontier
 from keyturn.trust.history import TrustHistory
 from support.labs import NOW, Lab, make_key, make_lab
 
@@ -226,10 +227,10 @@ class World:
     def bundle(self, asked: Envelope, *given: Envelope) -> Bundle:
         return bundles.make(asked, given)
 
-    def note(self, *, at: int | None = None, lab: Lab | None = None) -> bytes:
-        """The checkpoint of everything logged, cosigned by every witness at `at`."""
+    def note(self, *, at: int | None = None, lab: Lab | None = None, frontier: Frontier | None = None) -> bytes:
+        """The checkpoint of everything logged (or of `frontier`), cosigned by every witness at `at`."""
         lab = lab or self.lab
-        frontier = self.log.settle()
+        frontier = frontier or self.log.settle()
         checkpoint = Checkpoint(lab.state.log.origin, frontier.size, frontier.root)
         signed = signing.sign_checkpoint(checkpoint, lab.log_key)
         lines = [

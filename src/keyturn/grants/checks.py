@@ -118,7 +118,8 @@ def require_approvals(
                 "approval-other-trust",
                 f"`{made.approver}` approved under trust version {made.trust_version}, expected {asked.made.trust_version}",
             )
-        require_countable_key(then, made.approver, made.key)
+        if then is not trust:
+            require_countable_key(then, made.approver, made.key)
         held = require_countable_key(trust, made.approver, made.key)
         known.require_unsuspended(made.approver, made.key, now=now, what="approver")
         if made.expires_at <= now:
@@ -136,7 +137,7 @@ def require_persons(
     responsible for an agent concerned, under either trust."""
     request = asked.made
     counted = {made.approver for made in approvals}
-    for state in (trust, then):
+    for state in (trust,) if then is trust else (trust, then):
         counted &= persons.countable(state.roster, counted, request.requester, request.beneficiary)
     earliest: dict[str, int] = {}
     for made in approvals:

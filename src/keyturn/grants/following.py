@@ -196,7 +196,14 @@ class Following:
             self._mark_unread(f"request:{request}", leaf)
             return
         found = Withdrawal("den" if leaf.kind == "den" else "rev", Sha256(leaf.record), by, reason, leaf.until or 0)
-        self._withdrawals[request] = (*self._withdrawals.get(request, ()), found)
+        # One of each kind by each person is enough, the one that stands longest: repeating oneself costs the gates nothing.
+        others = []
+        for one in self._withdrawals.get(request, ()):
+            if (one.kind, one.by) != (found.kind, found.by):
+                others.append(one)
+            elif one.until >= found.until:
+                found = one
+        self._withdrawals[request] = (*others, found)
 
     def _require_human(self, made: HumanAuthorization) -> None:
         negatives.require_human(made, made.approver, self._require_trust())
