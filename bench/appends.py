@@ -125,7 +125,8 @@ def _by_processes() -> Row:
             for k in range(processes)
         ]
         for child in children:
-            assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"ready\n"
         begin = time.perf_counter()
         for child in children:
             assert child.stdin is not None

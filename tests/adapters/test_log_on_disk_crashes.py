@@ -252,3 +252,30 @@ def test_a_log_that_witnesses_know_as_another_tree_refuses_to_write(open_log: Ca
             log.confirm(3, bytes(32))
         with pytest.raises(Tampered, match="log-fork"):
             log.append(RECORDS[5])
+
+
+def test_a_writer_beside_one_that_died_cuts_what_it_left_and_goes_on(open_log: Callable, tmp_path: Path) -> None:
+    with open_log(pack_bytes_max=3000) as ours, open_log(pack_bytes_max=3000) as theirs:
+        assert [ours.append(RECORDS[0]), theirs.append(RECORDS[1]), ours.append(RECORDS[2])] == [0, 1, 2]
+        newest = max((tmp_path / "log" / "envelopes").glob("*.pack"))
+        whole = newest.read_bytes()
+        for left in (b"\xffKTBATC1", bytes(500), whole[-300:]):
+            newest.write_bytes(newest.read_bytes() + left)
+            assert theirs.append(RECORDS[0]) == 0
+            assert newest.read_bytes() == whole
+        assert [theirs.append(RECORDS[3]), ours.append(RECORDS[4]), ours.append(RECORDS[3])] == [3, 4, 3]
+        check(theirs, [*RECORDS[:5]])
+
+
+def test_a_log_cut_beside_a_running_writer_is_tampering_to_that_writer(open_log: Callable, tmp_path: Path) -> None:
+    with open_log() as log:
+        for record in RECORDS[:3]:
+            log.append(record)
+        pack = pack_path(tmp_path / "log", 0)
+        ends = [tail.offset for _, tail in batches_from(tmp_path / "log", START)]
+        whole = pack.read_bytes()
+        pack.write_bytes(whole[: ends[1]])
+        with pytest.raises(Tampered, match="log-goes-back"):
+            log.append(RECORDS[4])
+        pack.write_bytes(whole)
+        assert log.append(RECORDS[4]) == 3

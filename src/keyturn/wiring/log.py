@@ -118,7 +118,12 @@ def reindex(directory: Path) -> int:
     with WriterLock(log / "lock"), WriterLock(log / "settle.lock"):
         signed = CheckpointFiles(PosixDisk(), log).read_body("signed")
         tail = recover(
-            PosixDisk(), log, START, signed_size=0 if signed is None else signed.size, seen=lambda found, after: None
+            PosixDisk(),
+            log,
+            START,
+            signed_size=0 if signed is None else signed.size,
+            rewrite=False,
+            seen=lambda found, after: None,
         )
         rebuild(directory / "index.sqlite", batches_from(log, START))
         tiles = TileWriter(PosixDisk(), log)

@@ -65,6 +65,8 @@ class LogOnDisk:
         """Envelopes that are durable and not yet in the index, with their log indexes."""
         self._fd = -1
         self._tail = START
+        self._unsynced = False
+        """Whether the newest pack holds batches of other processes that this one has not synced."""
         self._broken: KeyturnError | None = None
         self._open()
         self._refusal: KeyturnError | None = None
@@ -158,7 +160,9 @@ class LogOnDisk:
 
     def settle(self) -> Frontier:
         with self._settling:
-            until = self._tail
+            with self._lock:
+                self._catch_up()  # others may have appended while nothing was appended here
+                until = self._tail
             if read_mark(self._directory).size > self._tiles.tail.size:
                 self._tiles.load()  # another process went on
             indexed, tiled = self._index.tail, self._tiles.tail
@@ -195,7 +199,12 @@ class LogOnDisk:
         start = min(tail, indexed, key=lambda place: place.size)
         with self._lock:
             self._tail = recover(
-                self._disk, self._directory, start, signed_size=signed_size, seen=lambda found, after: None
+                self._disk,
+                self._directory,
+                start,
+                signed_size=signed_size,
+                rewrite=True,
+                seen=lambda found, after: None,
             )
         if indexed.size > self._tail.size or tail.size > self._tail.size:
             raise Tampered(
@@ -253,8 +262,14 @@ class LogOnDisk:
             return
         signed = self._notes.read_body("signed")
         self._tail = recover(
-            self._disk, self._directory, tail, signed_size=0 if signed is None else signed.size, seen=self._remember
+            self._disk,
+            self._directory,
+            tail,
+            signed_size=0 if signed is None else signed.size,
+            rewrite=False,
+            seen=self._remember,
         )
+        self._unsynced = True
         if self._tail.pack != tail.pack:
             os.close(self._fd)
             self._fd = os.open(pack_path(self._directory, self._tail.pack), os.O_RDWR | os.O_CLOEXEC)
@@ -278,9 +293,11 @@ class LogOnDisk:
         return list(fresh.values())
 
     def _append(self, fresh: list[Waiting]) -> None:
+        tail = self._tail
+        if self._unsynced and (not fresh or tail.offset >= self._pack_bytes_max):
+            self._sync(tail.offset)
         if not fresh:
             return
-        tail = self._tail
         leaves = [waiting.leaf for waiting in fresh]
         frontier = tail.frontier.extend(leaves)
         raw = batch_format.render(tail.size, [waiting.envelope for waiting in fresh], leaves, frontier.nodes)
@@ -297,15 +314,19 @@ class LogOnDisk:
         except OSError as err:
             self._cut_back(tail.offset)
             raise Unavailable("log-disk", f"not appended: {err.strerror}", hint="free space, then try again") from err
+        self._sync(offset)
+        self._tail = Tail(frontier, pack, offset + len(raw))
+        for waiting in fresh:
+            self._recent[waiting.digest] = waiting.index
+
+    def _sync(self, offset: int) -> None:
         try:
             self._disk.sync(self._fd)
         except OSError as err:
             self._broken = Unavailable("log-disk", f"the disk could not sync: {err.strerror}", hint="check the disk")
             self._cut_back(offset)
             raise self._broken from err
-        self._tail = Tail(frontier, pack, offset + len(raw))
-        for waiting in fresh:
-            self._recent[waiting.digest] = waiting.index
+        self._unsynced = False
 
     def _cut_back(self, offset: int) -> None:
         try:

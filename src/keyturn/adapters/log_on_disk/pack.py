@@ -126,21 +126,33 @@ def envelope_at(directory: Path, pack: int, offset: int, length: int) -> bytes:
     return raw
 
 
-def recover(disk: Disk, directory: Path, known: Tail, *, signed_size: int, seen: Callable[[Batch, Tail], None]) -> Tail:
+def recover(
+    disk: Disk,
+    directory: Path,
+    known: Tail,
+    *,
+    signed_size: int,
+    rewrite: bool,
+    seen: Callable[[Batch, Tail], None],
+) -> Tail:
     """Find the log's end after `known`, which no crash can have touched; the caller holds the writer's lock.
 
     (1) Each intact batch is checked against the tree, and given to `seen` with its end.
     (2) What follows the last intact batch is cut when a crash can have left it: it is above `signed_size`, the newest
         checkpoint; nothing intact comes after it; and it is not longer than the batch that its header promises. Anything
         else is `Tampered`, and nothing is changed.
-    (3) What is kept above `known` is written again and synced: a writer that died may not have synced it.
+    (3) What is kept above `known` and the newest checkpoint may not be durable: its writer may have died. With `rewrite`, or
+        when packs have changed, it is written again and synced here; else the caller syncs the last pack before it
+        acknowledges anything.
     """
-    tail = known
+    tail = durable = known
     try:
         for found, after in batches_from(directory, known):  # (1)
             check_frontier(tail, found)
             seen(found, after)
             tail = after
+            if after.size <= signed_size:
+                durable = after
     except Torn as torn:
         tail = torn.tail
         _refuse_behind(tail, signed_size)
@@ -152,8 +164,8 @@ def recover(disk: Disk, directory: Path, known: Tail, *, signed_size: int, seen:
         finally:
             os.close(fd)
     _refuse_behind(tail, signed_size)
-    if tail.size > known.size:
-        _settle(disk, directory, known, tail)  # (3)
+    if tail.size > durable.size and (rewrite or tail.pack != known.pack):
+        _settle(disk, directory, durable, tail)  # (3)
     return tail
 
 
