@@ -1,0 +1,187 @@
+"""Three attacks on the demo's model and lab, each with what its attacker would really have in hand.
+
+Each shows what the attacker did in a sentence, runs the real thing against it, and raises `Stop` if it went through.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from demo.founding import DemoLab
+from demo.people import Stop, say
+from keyturn.adapters.key_files import read_key
+from keyturn.adapters.release_over_http import ReleaseOverHttp
+from keyturn.adapters.run_files import find
+from keyturn.adapters.witness_over_http import WitnessOverHttp
+from keyturn.app.make_pack import order_of
+from keyturn.app.sign_record import about
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import KeyturnError
+from keyturn.formats import access, dsse, pack, statement
+from keyturn.formats import checkpoint as checkpoints
+from keyturn.formats import note as notes
+from keyturn.formats.access import AccessRequest, HumanAuthorization
+from keyturn.formats.add_checkpoint import AddCheckpoint
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.leaf import Kind
+from keyturn.formats.pack import PackContents
+from keyturn.grants import bundle as bundles
+from keyturn.tlog.signing import sign_checkpoint
+from keyturn.wiring.log import LabLog, lab_log
+
+__all__ = ["flipped_bit", "offline", "removed_step", "stolen_service"]
+
+
+def offline(directory: Path, hidden: Path, *arguments: str, status: int = 0) -> str:
+    """Run `keyturn` in `directory` with no network and with the whole of `hidden` gone; give what it printed."""
+    command = [sys.executable, "-m", "keyturn", *arguments]
+    sandbox = [
+        "bwrap",
+        "--unshare-all",
+        "--die-with-parent",
+        "--ro-bind",
+        "/",
+        "/",
+        "--tmpfs",
+        str(hidden),
+        "--dev",
+        "/dev",
+    ]
+    sandbox += ["--bind", str(directory), str(directory), "--chdir", str(directory), "--"]
+    done = subprocess.run(
+        sandbox + command,
+        env={"KEYTURN_HOME": str(directory / "nobody"), "PATH": os.defpath, "COLUMNS": "118", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode != status:
+        raise Stop(f"keyturn {' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def flipped_bit(lab: DemoLab) -> None:
+    """Whoever stores the weights flips one bit of them."""
+    out = lab.out
+    with tempfile.TemporaryDirectory(prefix="keyturn-attack-") as name:
+        place = Path(name)
+        shutil.copytree(out / "model", place / "model")
+        weights = place / "model" / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[len(content) // 2] ^= 1
+        weights.write_bytes(content)
+        say("\n(a) One bit of the weights is flipped where they are stored.")
+        _show_refusal(place, lab.out, "verify", "model", "--pack", "model.pack", "--root", "root.json")
+
+
+def removed_step(lab: DemoLab) -> None:
+    """Whoever has the release gate's key removes the training step from the pack, and signs the pack anew."""
+    out = lab.out
+    gate_key = read_key(out / "lab" / "gates" / "release" / "key", passphrase=None)
+    real = pack.parse((out / "model.pack").read_bytes())
+    training = next(name for name, content in real.members.items() if b"build/train/v1" in _payload(content))
+    members = {name: content for name, content in real.members.items() if name != training}
+    contents = statement.parse(dsse.parse_own(real.contents).payload, PackContents, pack.PACK)
+    table = pack.make_table(members)
+    forged = msgspec.structs.replace(contents.predicate, table=pack.Pack(b"", table, {}).table_digest)
+    payload = statement.make(forged, pack.PACK, contents.subject)
+    with tempfile.TemporaryDirectory(prefix="keyturn-attack-") as name:
+        place = Path(name)
+        signed = dsse.render(dsse_signing.sign(payload, gate_key.signer()))
+        (place / "model.pack").write_bytes(pack.render(signed, members))
+        say(f"\n(b) The gate's key is stolen: the training step ({training}) is removed, and the pack signed again.")
+        _show_refusal(place, lab.out, "verify", "model.pack", "--root", "root.json")
+
+
+def stolen_service(lab: DemoLab, request: str) -> None:
+    """Whoever has every key, file and database of the service tries to release a model that nobody approved."""
+    directory = lab.out / "lab"
+    say("\n(c) The service is taken over: its log key, its online key, its database and its disk are the attacker's.")
+    stolen = read_key(directory / "keys" / "log", passphrase=None)
+    with lab_log(directory) as service:
+        asked, given = (_newest(service, kind) for kind in ("req", "apr"))
+        forged_request, forged_approval = _forge(asked, given, stolen)
+        for envelope in (forged_request, forged_approval):
+            service.log.append(dsse.render(envelope))  # past the service's own admission: the disk is his
+        honest = checkpoints.parse_body(notes.parse(service.log.checkpoint()).text)
+    order = order_of(bundles.make(forged_request, (forged_approval,)), path=None)
+    gate = ReleaseOverHttp(_url(directory, "gate-release"))
+    _attempt(
+        "He writes a request as Ada and an approval as an owner into the log, and goes to the gate",
+        lambda: gate.release(order),
+    )
+    fork = sign_checkpoint(replace(honest, root=bytes(32)), stolen)
+    witness = WitnessOverHttp(_url(directory, _witness(directory)))
+    _attempt(
+        "He signs another history of the same length, and asks the witness to cosign it",
+        lambda: witness.add_checkpoint(AddCheckpoint(old_size=honest.size, proof=(), note=fork)),
+    )
+
+
+def _newest(service: LabLog, kind: Kind) -> Envelope:
+    found = service.index.of_kinds([kind])[-1]
+    return dsse.parse_own(service.log.envelope(found.envelope))
+
+
+def _witness(directory: Path) -> str:
+    return next(place.stem for place in sorted((directory / "run").glob("witness-*.json")))
+
+
+def _url(directory: Path, name: str) -> str:
+    url = find(directory / "run", name)
+    if url is None:
+        raise Stop(f"`{name}` does not run")
+    return url
+
+
+def _forge(asked: Envelope, given: Envelope, stolen: SoftwareKey) -> tuple[Envelope, Envelope]:
+    """Make a request that names its requester's key and an approval that names its approver's, signed with another key."""
+    request = statement.parse(asked.payload, AccessRequest, access.ACCESS_REQUEST)
+    again = msgspec.structs.replace(request.predicate, nonce=os.urandom(16).hex(), justification="ship it")
+    forged = _signed_as(again.key, statement.make(again, access.ACCESS_REQUEST, request.subject), stolen)
+    approval = statement.parse(given.payload, HumanAuthorization, access.HUMAN_AUTHORIZATION)
+    named = msgspec.structs.replace(approval.predicate, nonce=os.urandom(16).hex(), request=forged.record_digest)
+    payload = statement.make(named, access.HUMAN_AUTHORIZATION, about(forged.record_digest))
+    return forged, _signed_as(named.key, payload, stolen)
+
+
+def _payload(member: bytes) -> bytes:
+    return dsse.parse_foreign(member).payload if member.startswith(b'{"payload"') else b""
+
+
+def _signed_as(keyid: str, payload: bytes, key: SoftwareKey) -> Envelope:
+    made = dsse_signing.sign(payload, key.signer())
+    lie = msgspec.structs.replace(made.signatures[0], keyid=keyid)
+    return msgspec.structs.replace(made, signatures=(lie,))
+
+
+def _attempt(what: str, attack: Callable[[], object]) -> None:
+    try:
+        answer = attack()
+    except KeyturnError as err:
+        say(f"\n{what}:\n    refused: {err}")
+        return
+    raise Stop(f"{what}: it went through: {str(answer)[:200]}")
+
+
+def _show_refusal(place: Path, out: Path, *arguments: str) -> None:
+    for file in ("root.json", "model.pack"):
+        if not (place / file).exists():
+            shutil.copyfile(out / file, place / file)
+    printed = offline(place, out, *arguments, status=1)
+    say(f"\nsomebody $ keyturn {' '.join(arguments)}")
+    for line in printed.splitlines():
+        say(f"    {line}")
