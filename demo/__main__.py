@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from demo import scenario
-from demo.people import Stop, say
+from demo.people import Stop, Teller
+from demo.scenario import play
 
 OUT = Path(__file__).resolve().parents[1] / "demo-out"
 
@@ -25,20 +25,21 @@ def main() -> None:
     begin = time.monotonic()
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
+    teller = Teller(OUT)
     try:
-        scenario.play(OUT)
+        play(teller)
     except Stop as err:
         sys.exit(f"\nthe demo stopped: {err}")
-    say(f"\nDone in {time.monotonic() - begin:.0f} s. Everything is in {OUT.name}/. Try next:")
-    home = f"KEYTURN_HOME={OUT.name}/homes/ada"
+    (OUT / "transcript.txt").write_text(teller.transcript(), encoding="utf-8")
+    print(f"\nDone in {time.monotonic() - begin:.0f} s. Everything is in {OUT.name}/. Try next:")
     for line in (
         f".venv/bin/keyturn verify {OUT.name}/model --pack {OUT.name}/model.pack --root {OUT.name}/root.json",
-        f"{home} .venv/bin/keyturn policy check --lab {OUT.name}/lab",
-        f"{home} .venv/bin/keyturn up --lab {OUT.name}/lab",
-        f"{home} .venv/bin/keyturn log show --lab {OUT.name}/lab          (while it runs)",
-        "docs/threats.md: each attack, what stops it, and the test that shows it",
+        f"export KEYTURN_HOME={OUT.name}/homes/ada    # you are Ada now",
+        ".venv/bin/keyturn lineage show demo-out/model",
+        ".venv/bin/keyturn policy check",
+        ".venv/bin/keyturn log show",
     ):
-        say(f"    {line}")
+        print(f"    {line}")
 
 
 if __name__ == "__main__":

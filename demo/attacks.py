@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from demo.custody import somebody_runs
 from demo.founding import DemoLab
-from demo.people import Stop, say
+from demo.people import Stop
 from keyturn.adapters.key_files import read_key
 from keyturn.adapters.release_over_http import ReleaseOverHttp
 from keyturn.adapters.run_files import find
@@ -39,38 +38,7 @@ from keyturn.grants import bundle as bundles
 from keyturn.tlog.signing import sign_checkpoint
 from keyturn.wiring.log import LabLog, lab_log
 
-__all__ = ["flipped_bit", "offline", "removed_step", "stolen_service"]
-
-
-def offline(directory: Path, hidden: Path, *arguments: str, status: int = 0) -> str:
-    """Run `keyturn` in `directory` with no network and with the whole of `hidden` gone; give what it printed."""
-    command = [sys.executable, "-m", "keyturn", *arguments]
-    sandbox = [
-        "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--ro-bind",
-        "/",
-        "/",
-        "--tmpfs",
-        str(hidden),
-        "--dev",
-        "/dev",
-    ]
-    sandbox += ["--bind", str(directory), str(directory), "--chdir", str(directory), "--"]
-    done = subprocess.run(
-        sandbox + command,
-        env={"KEYTURN_HOME": str(directory / "nobody"), "PATH": os.defpath, "COLUMNS": "118", "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    if done.returncode != status:
-        raise Stop(f"keyturn {' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}")
-    return done.stdout
+__all__ = ["flipped_bit", "removed_step", "stolen_service"]
 
 
 def flipped_bit(lab: DemoLab) -> None:
@@ -83,8 +51,8 @@ def flipped_bit(lab: DemoLab) -> None:
         content = bytearray(weights.read_bytes())
         content[len(content) // 2] ^= 1
         weights.write_bytes(content)
-        say("\n(a) One bit of the weights is flipped where they are stored.")
-        _show_refusal(place, lab.out, "verify", "model", "--pack", "model.pack", "--root", "root.json")
+        lab.teller.say("\n(a) One bit of the weights is flipped where they are stored.")
+        _somebody_is_refused(lab, place, "verify", "model", "--pack", "model.pack", "--root", "root.json")
 
 
 def removed_step(lab: DemoLab) -> None:
@@ -102,14 +70,18 @@ def removed_step(lab: DemoLab) -> None:
         place = Path(name)
         signed = dsse.render(dsse_signing.sign(payload, gate_key.signer()))
         (place / "model.pack").write_bytes(pack.render(signed, members))
-        say(f"\n(b) The gate's key is stolen: the training step ({training}) is removed, and the pack signed again.")
-        _show_refusal(place, lab.out, "verify", "model.pack", "--root", "root.json")
+        lab.teller.say(
+            f"\n(b) The gate's key is stolen: the training step ({training}) is removed, and the pack signed again."
+        )
+        _somebody_is_refused(lab, place, "verify", "model.pack", "--root", "root.json")
 
 
-def stolen_service(lab: DemoLab, request: str) -> None:
+def stolen_service(lab: DemoLab) -> None:
     """Whoever has every key, file and database of the service tries to release a model that nobody approved."""
     directory = lab.out / "lab"
-    say("\n(c) The service is taken over: its log key, its online key, its database and its disk are the attacker's.")
+    lab.teller.say(
+        "\n(c) The service is taken over: its log key, its online key, its database and its disk are the attacker's."
+    )
     stolen = read_key(directory / "keys" / "log", passphrase=None)
     with lab_log(directory) as service:
         asked, given = (_newest(service, kind) for kind in ("req", "apr"))
@@ -120,12 +92,14 @@ def stolen_service(lab: DemoLab, request: str) -> None:
     order = order_of(bundles.make(forged_request, (forged_approval,)), path=None)
     gate = ReleaseOverHttp(_url(directory, "gate-release"))
     _attempt(
+        lab,
         "He writes a request as Ada and an approval as an owner into the log, and goes to the gate",
         lambda: gate.release(order),
     )
     fork = sign_checkpoint(replace(honest, root=bytes(32)), stolen)
     witness = WitnessOverHttp(_url(directory, _witness(directory)))
     _attempt(
+        lab,
         "He signs another history of the same length, and asks the witness to cosign it",
         lambda: witness.add_checkpoint(AddCheckpoint(old_size=honest.size, proof=(), note=fork)),
     )
@@ -168,20 +142,17 @@ def _signed_as(keyid: str, payload: bytes, key: SoftwareKey) -> Envelope:
     return msgspec.structs.replace(made, signatures=(lie,))
 
 
-def _attempt(what: str, attack: Callable[[], object]) -> None:
+def _attempt(lab: DemoLab, what: str, attack: Callable[[], object]) -> None:
     try:
         answer = attack()
     except KeyturnError as err:
-        say(f"\n{what}:\n    refused: {err}")
+        lab.teller.say(f"\n{what}:\n    refused: {err}")
         return
     raise Stop(f"{what}: it went through: {str(answer)[:200]}")
 
 
-def _show_refusal(place: Path, out: Path, *arguments: str) -> None:
+def _somebody_is_refused(lab: DemoLab, place: Path, *words: str) -> None:
     for file in ("root.json", "model.pack"):
         if not (place / file).exists():
-            shutil.copyfile(out / file, place / file)
-    printed = offline(place, out, *arguments, status=1)
-    say(f"\nsomebody $ keyturn {' '.join(arguments)}")
-    for line in printed.splitlines():
-        say(f"    {line}")
+            shutil.copyfile(lab.out / file, place / file)
+    somebody_runs(lab, place, *words, expect=1)

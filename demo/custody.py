@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-from demo import attacks, prepare
+from demo import prepare
 from demo.founding import DemoLab
-from demo.people import say
+from demo.people import WIDTH, Stop, shown
 
-__all__ = ["MODEL", "build", "release", "verify_elsewhere"]
+__all__ = ["MODEL", "build", "release", "somebody_runs", "verify_elsewhere"]
 
 MODEL = "keyturn://acme.example/model/pystd"
 BETTER_BY = "-1.5"
 """Bits per byte that the model must be below the best order-0 model."""
 
 
-def build(lab: DemoLab) -> Path:
-    """Run the four steps, and give the directory that is to be released."""
-    work = lab.out / "work"
+def build(lab: DemoLab) -> None:
+    """Run the four steps; the directory that is to be released is then `model/`."""
+    work, say = lab.out / "work", lab.teller.say
     count = prepare.copy_source(work / "source")
     say(f"\nThe data: {count} files, the source text of this Python's standard library.")
     source = lab.ada.asks("step", "digest", work / "source", shown=False)["digest"]
@@ -33,10 +36,8 @@ def build(lab: DemoLab) -> Path:
     )
     _run(lab, "evaluate", source=source, criteria=stated["digest"])
     _run(lab, "package", source=source)
-    model = lab.out / "model"
-    shutil.copytree(work / "package" / "out" / "model", model)
-    lab.ada.does("lineage", "show", "model", "--lab", "lab", shown=40)
-    return model
+    shutil.copytree(work / "package" / "out" / "model", lab.out / "model")
+    lab.ada.does("lineage", "show", "model", shown=60)
 
 
 def _run(lab: DemoLab, name: str, *, source: str, criteria: str = "") -> None:
@@ -46,35 +47,49 @@ def _run(lab: DemoLab, name: str, *, source: str, criteria: str = "") -> None:
     template = (place / "STEP.toml").read_text(encoding="utf-8")
     filled = prepare.fill(template, runtime=prepare.runtime_paths(), code=code, source=source, criteria=criteria)
     (place / "STEP.toml").write_text(filled, encoding="utf-8")
-    lab.ada.does("run", f"work/{name}/STEP.toml", "--yes", "--lab", "lab")
+    lab.ada.does("run", f"work/{name}/STEP.toml", "--yes")
 
 
-def release(lab: DemoLab, model: Path) -> str:
-    """Have the model released: not by one, not with an agent, but by two others. Gives the request's id."""
-    ask = ("release", model.name, "--as", MODEL, "--why", "first public model", "--yes", "--lab", "lab")
-    request: str = lab.ada.asks(*ask)["request"]
+def release(lab: DemoLab) -> str:
+    """Have the model released: not by one, not with an agent, but by two. Gives the request's id."""
+    say = lab.teller.say
+    request: str = lab.ada.asks("release", "model", "--as", MODEL, "--reason", "first public model", "--yes")["request"]
     say(f"    {request}")
-    act = ("release", model.name, "--request", request, "--out", "model.pack", "--lab", "lab")
     say("\nAda alone:")
-    lab.ada.is_refused(*act)
+    lab.ada.is_refused("release", "model", "--request", request)
     say("\nAda's AI agent, which is in the group `security`, approves for her:")
     lab.coder.is_refused("approve", request, "--yes", "--lab", "lab")
     say("\nBob, who owns weights, and Carol, of security:")
     lab.bob.does("approve", request, "--reason", "chain and numbers are fine", "--yes", "--lab", "lab", shown=4)
     lab.carol.does("approve", request, "--reason", "evaluated as agreed", "--yes", "--lab", "lab", shown=4)
-    lab.ada.does(*act)
+    lab.ada.does("release", "model", "--request", request)
     return request
 
 
 def verify_elsewhere(lab: DemoLab) -> None:
     """Verify pack and model in an empty directory without network or home, as somebody who never saw the lab."""
-    with tempfile.TemporaryDirectory(prefix="keyturn-somebody-") as name:
+    with tempfile.TemporaryDirectory(prefix="somebody-") as name:
         place = Path(name)
         for file in ("model.pack", "root.json"):
             shutil.copyfile(lab.out / file, place / file)
         shutil.copytree(lab.out / "model", place / "model")
-        words = ("verify", "model", "--pack", "model.pack", "--root", "root.json")
-        printed = attacks.offline(place, lab.out, *words)
-        say(f"\nsomebody $ keyturn {' '.join(words)}")
-        for line in printed.splitlines():
-            say(f"    {line}")
+        somebody_runs(lab, place, "verify", "model", "--pack", "model.pack", "--root", "root.json", expect=0)
+
+
+def somebody_runs(lab: DemoLab, place: Path, *words: str, expect: int) -> None:
+    """Run a command in `place` with no network, and with everything that the demo made hidden; show it."""
+    confined = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev"]
+    confined += ["--tmpfs", str(lab.out), "--bind", str(place), str(place), "--chdir", str(place), "--"]
+    done = subprocess.run(
+        [*confined, sys.executable, "-m", "keyturn", *words],
+        env={"HOME": str(place), "PATH": os.environ["PATH"], "COLUMNS": WIDTH, "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    lab.teller.say(f"\nsomebody $ keyturn {' '.join(words)}\n{shown(done.stdout)}")
+    if done.returncode != expect:
+        raise Stop(f"`keyturn {' '.join(words)}` elsewhere ended with {done.returncode}, expected {expect}")

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from demo.people import Person, Stop, say
+from demo.people import WIDTH, Person, Stop
 
 __all__ = ["lab_running"]
 
@@ -18,22 +17,21 @@ STOP_S = 30.0
 
 
 @contextmanager
-def lab_running(person: Person, lab: Path) -> Iterator[None]:
-    """Run `keyturn up` on `lab` until the block ends; `Stop` when it does not get ready."""
-    say(f"\n{person.name} $ keyturn up --lab lab")
+def lab_running(person: Person) -> Iterator[None]:
+    """Run `keyturn up` until the block ends; `Stop` when it does not get ready."""
+    person.teller.say(f"\n{person.name} $ keyturn up")
     child = subprocess.Popen(
-        [sys.executable, "-m", "keyturn", "up", "--lab", str(lab)],
-        cwd=person.place,
-        env={**os.environ, "KEYTURN_HOME": str(person.home), "COLUMNS": "118", "NO_COLOR": "1"},
+        [sys.executable, "-m", "keyturn", "up", "--lab", "lab"],
+        cwd=person.teller.out,
+        env={**os.environ, "KEYTURN_HOME": str(person.home), "COLUMNS": WIDTH, "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        encoding="utf-8",
         start_new_session=True,
     )
     try:
-        _await_ready(child)
+        _await_ready(person, child)
         yield
     finally:
         child.send_signal(signal.SIGINT)
@@ -42,14 +40,14 @@ def lab_running(person: Person, lab: Path) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-        if child.stdout is not None:
-            child.stdout.close()
 
 
-def _await_ready(child: subprocess.Popen[str]) -> None:
+def _await_ready(person: Person, child: subprocess.Popen[str]) -> None:
     assert child.stdout is not None  # it was asked for
+    said = []
     for line in child.stdout:
-        say(f"    {line.rstrip()}")
+        said.append(line)
+        person.teller.say(f"    {line}".rstrip())
         if line.startswith("ready"):
             return
-    raise Stop("`keyturn up` ended before it was ready")
+    raise Stop(f"`keyturn up` ended before it was ready: {''.join(said)}")
