@@ -89,11 +89,7 @@ def found_lab(
         Gate(Uri(founding.lab, "gate", name), name, lab_keys.create(f"gate/{name}").public, operator)
         for name in founding.gates
     )
-    builders = (
-        (Builder("builder", lab_keys.create("builder").public, 1, operator),)
-        if founding.builder
-        else ()
-    )
+    builders = (Builder("builder", lab_keys.create("builder").public, 1, operator),) if founding.builder else ()
     draft = Draft(
         root=RootDraft(
             lab=founding.lab,

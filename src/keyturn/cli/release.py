@@ -21,7 +21,7 @@ def release(
     resource: Annotated[
         str | None, typer.Option("--as", help="What it is released as: keyturn://LAB/model/NAME.", show_default=False)
     ] = None,
-    why: Annotated[str, typer.Option("--why", help="Why it should be released; approvers read this.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why it should be released; approvers read this.")] = "",
     ticket: Annotated[str, typer.Option(help="A reference that approvers know.")] = "",
     permit: Annotated[str | None, typer.Option(help="The policy's permit. Default: the only one for releases.")] = None,
     request: Annotated[
@@ -62,15 +62,15 @@ def release(
             ),
         )
         return
-    if resource is None or not why:
-        raise Usage("option-missing", "expected --as keyturn://LAB/model/NAME and --why, or --request req-...")
+    if resource is None or not reason:
+        raise Usage("option-missing", "expected --as keyturn://LAB/model/NAME and --reason, or --request req-...")
     opened = wiring.open_and_sign(
         place,
         model=digest,
         resource=resource,
         permit=permit,
         gate=gate,
-        justification=why,
+        justification=reason,
         ticket=ticket,
         open_for_s=open_for,
     )
