@@ -209,8 +209,6 @@ def test_trust_versions_come_one_after_the_other_and_verified() -> None:
     admission, log = door(lab)
     with pytest.raises(Refused, match="trust-version-skipped"):
         admission.submit(third.containers[-1])
-    unsigned = lab.with_contents
-    assert unsigned is not None
     forged = trust_version.parse(second.containers[-1])
     with pytest.raises(KeyturnError):
         admission.submit(
@@ -252,3 +250,35 @@ def test_rubbish_is_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
         admission.submit(raw)
     assert log.settle().size == 2
+
+
+def test_trust_versions_appended_here_are_followed_though_the_index_is_late() -> None:
+    class Late(LogInMemory):
+        """A log whose index shows entries only when told to."""
+
+        shown = 0
+
+        def of_kinds(self, kinds, *, start=0):  # type: ignore[no-untyped-def]
+            return tuple(found for found in super().of_kinds(kinds, start=start) if found.index < self.shown)
+
+    lab = make_lab()
+    third = lab.publish(policy={"a": "// nothing"}).publish(policy={"b": "// nothing"})
+    clock, log = At(NOW), Late()
+    admission, _ = door(third, log=log, clock=clock)
+    log.shown = 4
+    clock.time += 1
+    assert admission.trust.targets_version == 3
+    admission.submit(request(third, 1, at=NOW))
+
+
+def test_a_record_admitted_once_keeps_its_index_when_its_signer_has_left() -> None:
+    lab = make_lab(humans=("ada", "bob", "cleo"))
+    admission, _ = door(lab)
+    raw = request(lab, 1, at=NOW, member="cleo")
+    index = admission.submit(raw).index
+    members = {name: member for name, member in lab.state.roster.members.items() if name != "cleo"}
+    later = lab.publish(roster=replace(lab.state.roster, members=members))
+    admission.submit(later.containers[-1])
+    assert admission.submit(raw).index == index
+    with pytest.raises(Refused, match="signer-unknown"):
+        admission.submit(request(lab, 2, at=NOW, member="cleo"))

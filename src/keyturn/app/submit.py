@@ -1,6 +1,6 @@
 """Admit a record to the log: it is well formed, of this lab, signed by whoever it says, and within that one's quota.
 
-1. Parse, and compute the leaf. A record that is in the log already keeps its index.
+1. Parse, and compute the leaf. A record that was admitted once keeps its index, whatever is refused now.
 2. A trust version must be the next one that `TrustHistory.advance` accepts.
 3. Any other record must be of this lab, and carry only signatures by the right key of the right member, gate or builder under the
    newest trust in the log.
@@ -13,7 +13,7 @@ Admission keeps rubbish out of the log and grants nothing: every gate verifies a
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -58,14 +58,18 @@ class _Quota:
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
         self._lock = threading.Lock()
-        self._used: dict[tuple[str, bool], deque[int]] = {}
+        self._used: dict[tuple[str, bool], OrderedDict[str, int]] = {}
 
-    def charge(self, signer: str, *, negative: bool, now: int) -> None:
+    def charge(self, signer: str, leaf: Leaf, *, now: int) -> None:
+        """Charge one record, unless it was charged within the window; `Refused` `quota` when nothing is left."""
+        negative = leaf.kind in NEGATIVES
         limit = self._quotas.negatives if negative else self._quotas.records
         with self._lock:
-            used = self._used.setdefault((signer, negative), deque())
-            while used and used[0] <= now - self._quotas.window_s:
-                used.popleft()
+            used = self._used.setdefault((signer, negative), OrderedDict())
+            while used and next(iter(used.values())) <= now - self._quotas.window_s:
+                used.popitem(last=False)
+            if leaf.envelope in used:
+                return
             if len(used) >= limit:
                 raise Refused(
                     "quota",
@@ -73,7 +77,7 @@ class _Quota:
                     f"{self._quotas.window_s} s, which is the most",
                     hint="wait; what takes access away has a quota of its own",
                 )
-            used.append(now)
+            used[leaf.envelope] = now
 
 
 class Admission:
@@ -98,6 +102,7 @@ class Admission:
         self._reader = reader
         self._trust_lock = threading.RLock()
         self._history: TrustHistory | None = None
+        self._newest: TrustState | None = None
         self._read_to = 0
         self._read_at = -1
         self._read_trust()
@@ -111,24 +116,35 @@ class Admission:
             raise Refused(
                 "trust-founding", "the lab is founding: its log holds no root yet", hint="keyturn trust publish"
             )
-        return self._history.newest
+        newest = self._newest
+        if newest is None:  # verifying signatures again for each record would cost more than the record
+            newest = self._newest = self._history.newest
+        return newest
 
     def submit(self, raw: bytes) -> Submitted:
         """Verify and append one record; raises `Malformed`, `Refused`, or what the log raises."""
-        leaf = records.leaf_of(raw)  # (1)
-        known = [found for found in self._index.by_record(leaf.record, leaf.kind) if found.envelope == leaf.envelope]
-        if known:
-            return Submitted(known[0].index, leaf)
-        if leaf.kind in ("rot", "tgt"):  # (2)
-            with self._trust_lock:
-                self._read_trust()
-                history = self._advance(trust_version.parse(raw), now=self._clock.now())
-                index = self._append(raw, leaf)
-                self._history = history
-                return Submitted(index, leaf)
-        signer = _verified_signer(raw, leaf, self.trust)  # (3)
-        self._quota.charge(signer, negative=leaf.kind in NEGATIVES, now=self._clock.now())  # (4)
+        leaf, record = records.read(raw)  # (1)
+        try:
+            if leaf.kind in ("rot", "tgt"):  # (2)
+                return self._submit_trust(raw, leaf)
+            signer = _verified_signer(raw, record, self.trust)  # (3)
+            self._quota.charge(signer, leaf, now=self._clock.now())  # (4)
+        except Refused:
+            known = [
+                found for found in self._index.by_record(leaf.record, leaf.kind) if found.envelope == leaf.envelope
+            ]
+            if not known:
+                raise
+            return Submitted(known[0].index, leaf)  # it was admitted when it came first
         return Submitted(self._append(raw, leaf), leaf)
+
+    def _submit_trust(self, raw: bytes, leaf: Leaf) -> Submitted:
+        with self._trust_lock:
+            self._read_trust()
+            history = self._advance(trust_version.parse(raw), now=self._clock.now())
+            index = self._append(raw, leaf)
+            self._follow(history, index)
+        return Submitted(index, leaf)
 
     def _append(self, raw: bytes, leaf: Leaf) -> int:  # (5)
         return self._log.append_leaf(raw, leaf)
@@ -139,8 +155,13 @@ class Admission:
             while found := self._index.of_kinds(("rot", "tgt"), start=self._read_to):
                 for known in found:
                     version = trust_version.parse(self._reader.envelope(known.envelope))
-                    self._history = self._advance(version, now=None)
-                    self._read_to = known.index + 1
+                    self._follow(self._advance(version, now=None), known.index)
+
+    def _follow(self, history: TrustHistory, index: int) -> None:
+        self._history = history
+        self._newest = None
+        # The index may be behind what was appended here: what was followed once is not read again.
+        self._read_to = max(self._read_to, index + 1)
 
     def _advance(self, version: TrustVersion, *, now: int | None) -> TrustHistory:
         if self._history is None:
@@ -148,11 +169,10 @@ class Admission:
         return self._history.advance(version, now=now)
 
 
-def _verified_signer(raw: bytes, leaf: Leaf, trust: TrustState) -> str:
+def _verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> str:
     """Check whose record it is, and return who (`member:ada`, `gate:...`, `builder:...`)."""
-    if leaf.kind in ("prv", "tst", "vsa", "rel"):
+    if record is None:
         return _verified_foreign(raw, trust)
-    record = records.parse(raw)
     predicate = record.statement.predicate
     if predicate.lab != trust.lab:
         raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{predicate.lab}`")

@@ -25,7 +25,18 @@ from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.statement import Statement
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 
-__all__ = ["PROVENANCE", "RELEASE", "TEST_RESULT", "VSA", "Record", "leaf_of", "leaf_of_record", "parse", "record_id"]
+__all__ = [
+    "PROVENANCE",
+    "RELEASE",
+    "TEST_RESULT",
+    "VSA",
+    "Record",
+    "leaf_of",
+    "leaf_of_record",
+    "parse",
+    "read",
+    "record_id",
+]
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
 VSA = "https://slsa.dev/verification_summary/v1"
@@ -77,19 +88,26 @@ def parse(raw: bytes) -> Record:
 
 def leaf_of(raw: bytes) -> Leaf:
     """Compute the leaf of any record that the log accepts, from its bytes alone; or raise `Malformed`."""
+    return read(raw)[0]
+
+
+def read(raw: bytes) -> tuple[Leaf, Record | None]:
+    """Compute the leaf of any record that the log accepts, and parse it if it is one of ours; or raise `Malformed`."""
     if raw.startswith((b'{"files":', b'{"metadata":')):  # how the canonical text of a trust version begins
         version = trust_version.parse(raw)
         kind: Kind = "rot" if version.role == "root" else "tgt"
-        return Leaf(
+        leaf = Leaf(
             kind=kind, record=sha256(version.metadata), envelope=sha256(raw), about=(f"version:{version.version}",)
         )
+        return leaf, None
     envelope = dsse.parse_foreign(raw, size_bytes_max=canonical_json.SIZE_BYTES_MAX)
     predicate_type = statement.peek(envelope.payload)
     foreign = _FOREIGN.get(predicate_type)
     if foreign is not None:
         digests = statement.subject_digests(envelope.payload)
-        return _leaf(foreign, raw, envelope, tuple(str(digest) for digest in digests), None)
-    return leaf_of_record(parse(raw), raw)
+        return _leaf(foreign, raw, envelope, tuple(str(digest) for digest in digests), None), None
+    record = parse(raw)
+    return leaf_of_record(record, raw), record
 
 
 def leaf_of_record(record: Record, raw: bytes) -> Leaf:
