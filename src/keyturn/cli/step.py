@@ -80,8 +80,8 @@ def criteria(
     json: Json = False,
 ) -> None:
     """Log what a model must reach, before anybody measures it; `keyturn run --criteria` names the record."""
-    from keyturn.formats.posix_time import rfc3339
     from keyturn.errors import Usage
+    from keyturn.formats.posix_time import rfc3339
     from keyturn.formats.steps import EvaluationCriteria
     from keyturn.wiring.criteria import author_of, log_criteria
     from keyturn.wiring.places import find_lab
