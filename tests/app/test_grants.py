@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.app import authorize, request_access, show_grants, take_away
+from keyturn.app import authorize, request_access, show_grants, sign_record, take_away
 from keyturn.app.follow_log import follow_log
 from keyturn.app.request_access import Wish
 from keyturn.app.take_away import Hand, Target
+from keyturn.cli.grant import _table
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.access import AccessRequest
@@ -183,6 +184,17 @@ def test_a_request_shows_itself_whole_before_it_is_signed() -> None:
             assert (str(value)[:32] if field == "follows" else str(value)) in said, field
     bare = dict(request_access.shown(draft(world), ()))
     assert (bare["ticket"], bare["bytes at most"], bare["follows"]) == ("-", "-", "-")
+
+
+def test_nothing_that_a_requester_writes_looks_like_another_field() -> None:
+    world = make_world()
+    made = draft(world, justification="fine\n  who asks  bob")
+    named = sign_record.about("a" * 64, name="x; who asks: bob")
+    rows = request_access.shown(made, named)
+    assert dict(rows)["about"] == f"sha256:{'a' * 64} called 'x; who asks: bob'"
+    lines = _table(rows).splitlines()
+    assert [line.split()[:3] for line in lines if line.split()[:2] == ["who", "asks"]] == [["who", "asks", "ada"]]
+    assert any(line.split()[:3] == ["|", "who", "asks"] for line in lines)
 
 
 def test_a_request_is_signed_with_the_key_that_it_names() -> None:

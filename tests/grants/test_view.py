@@ -154,6 +154,18 @@ def test_reading_in_pieces_gives_the_same_view() -> None:
     assert read.frontier == whole.frontier
 
 
+def test_a_view_can_begin_again_at_the_first_leaf() -> None:
+    view = make_world().view()
+    again = view.again()
+    assert (again.frontier.size, again.nonce_seen, again.checkpoint, again.nonce_record) == (
+        0,
+        False,
+        None,
+        view.nonce_record,
+    )
+    assert again.gate == view.gate
+
+
 def test_a_view_is_made_by_start_and_refresh_only() -> None:
     view = make_world().view()
     with pytest.raises(TypeError, match=r"GateView\.start"):

@@ -97,7 +97,8 @@ def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str
         ("for whom", made.beneficiary),
         ("action", made.action),
         ("resource", made.resource),
-        *((f"about {subject.name or 'content'}", str(subject.digest.artifact)) for subject in subjects),
+        # A subject's name is the requester's word: it is shown as a quotation, on one line, and never as a row's label.
+        *(("about", f"{subject.digest.artifact} called {subject.name!a}") for subject in subjects),
         ("at gate", made.gate),
         ("by permit", made.permit),
         ("why", made.justification),

@@ -281,8 +281,10 @@ def _standing(live: Live) -> tuple[tuple[str, str], ...]:
 
 
 def _table(rows: tuple[tuple[str, str], ...]) -> str:
+    # A newline in what somebody wrote begins no row of its own: it could look like another field of the request.
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+    margin = f"\n  {'':<{width}}  | "
+    return "\n".join(f"  {name:<{width}}  {value.replace(chr(10), margin)}" for name, value in rows)
 
 
 def _listed(screen: Console, found: tuple[Live, ...]) -> None:

@@ -101,7 +101,7 @@ def _checked(screen: Console, found: Report, findings: tuple[Finding, ...]) -> N
         screen.print(output.plain(f"{name}: {permit.permit.quorum}: {size}"))
         for row in permit.coalitions:
             classes = ", ".join(f"{count} {words}" for words, count in row.classes)
-            screen.print(output.plain(f"  {row.count:>6} x {classes}; as {', '.join(row.example)}"))
+            screen.print(output.plain(f"  {row.count:>6} of: {classes}; as {', '.join(row.example)}"))
     for finding in findings:
         screen.print(output.plain(f"{finding.level}: {finding.text} [{finding.code}]"))
 
