@@ -169,7 +169,12 @@ class MadeChain:
             signed_at=NOW,
         )
         payload = statement.make(
-            made, steps.EVALUATION_CRITERIA, tuple(Subject(digest=DigestSet.of(one)) for one in needs)
+            made,
+            steps.EVALUATION_CRITERIA,
+            (
+                Subject(digest=DigestSet(sha256=model.digest), name=str(model)),
+                *(Subject(digest=DigestSet.of(one)) for one in needs),
+            ),
         )
         return self.append(signed(payload, key)), sha256(payload)
 

@@ -71,7 +71,8 @@ def _grow(
         tree.add("custody begins here: no step in the log made this")
     for step in steps:
         made = step.value
-        label = f"{made.step} ({made.build}) by {made.builder}, level {made.level}, log index {step.index}"
+        who = f"{made.builder.kind} {made.builder.name}"
+        label = f"{made.step} ({made.build}) by {who}, level {made.level}, entry {step.index}"
         if step.index in seen or depth > _DEPTH_MAX:
             tree.add(output.plain(f"{label}, shown above"))
             continue
@@ -79,14 +80,19 @@ def _grow(
         branch = tree.add(output.plain(label))
         if not back:
             for digest in outputs_of(step):
-                _grow(branch.add(str(digest)), digest, shown, back=False, seen=seen, depth=depth + 1)
+                _grow(branch.add(_short(digest)), digest, shown, back=False, seen=seen, depth=depth + 1)
             continue
         for one in made.dependencies:
             if one.role == "runtime":
                 continue
-            leaf = branch.add(output.plain(f"{one.role} {one.name}  {one.digest}"))
+            leaf = branch.add(output.plain(f"{one.role} {one.name}  {_short(one.digest)}"))
             if one.role == "input":
                 _grow(leaf, one.digest, shown, back=True, seen=seen, depth=depth + 1)
+
+
+def _short(digest: ArtifactDigest) -> str:
+    """Enough of a digest to tell artifacts apart on a line; `--json` has all of it."""
+    return f"{digest.algorithm}:{digest.hex[:16]}"
 
 
 def _as_json(shown: ShownLineage) -> dict[str, Any]:

@@ -74,6 +74,12 @@ def criteria(
     against: Annotated[
         str | None, typer.Option(help="Compare the difference to this other metric, as a baseline's.")
     ] = None,
+    takes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An artifact (path or digest) that an evaluation must take, as held-out data. Repeat for more."
+        ),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why these.")] = "",
     yes: Yes = False,
     lab: Lab = None,
@@ -85,6 +91,7 @@ def criteria(
     from keyturn.formats.steps import EvaluationCriteria
     from keyturn.wiring.criteria import author_of, log_criteria
     from keyturn.wiring.places import find_lab
+    from keyturn.wiring.release import model_digest
 
     place = find_lab(lab)
     author = author_of(place)
@@ -107,9 +114,12 @@ def criteria(
         raise Usage("criteria-invalid", str(err)) from err
     difference = "" if against is None else f" minus {against}"
     output.warn(f"criteria of {model}\n  {metric}{difference} is {comparison} {threshold}\n  why  {reason or '-'}")
+    needed = [model_digest(one)[0] for one in takes or ()]
+    for digest in needed:
+        output.warn(f"  on   {digest}")
     output.warn(f"  by   {author.member}, at {rfc3339(author.now)}")
     output.confirm("Sign and log this?", yes=yes)
-    logged = log_criteria(place, stated, author)
+    logged = log_criteria(place, stated, author, takes=needed)
     output.emit(
         {"id": logged.id, "digest": logged.digest, "index": logged.index},
         json=json,

@@ -23,6 +23,7 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.provenance import BuilderId, Provenance
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.test_result import TestResult
+from keyturn.formats.uri import Uri
 from keyturn.trust.roster import TrustState
 
 __all__ = ["Entry", "Evidence", "Failure", "Logged", "Map", "in_turn", "read"]
@@ -69,7 +70,7 @@ class Logged(Generic[T]):
     value: T
     keyid: str
     artifacts: tuple[ArtifactDigest, ...] = ()
-    """The subjects of evaluation criteria: what an evaluation by them must take."""
+    """Of evaluation criteria: the artifacts that an evaluation by them must take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,9 @@ def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) ->
             criteria = statement.parse(envelope.payload, EvaluationCriteria, predicate_type)
             _verify_member(criteria.predicate.member, criteria.predicate.key, envelope, trust)
             _require_lab(criteria.predicate.lab, lab)
-            needed = tuple(subject.digest.artifact for subject in criteria.subject)
+            # The model as a resource stands among the subjects by the digest of its URI; every other one is needed.
+            model = ArtifactDigest("sha256", Uri.parse(criteria.predicate.model).digest)
+            needed = tuple(one.digest.artifact for one in criteria.subject if one.digest.artifact != model)
             into.criteria.append(Logged(entry.index, digest, criteria.predicate, criteria.predicate.key, needed))
         case _:
             raise Refused("chain-foreign-statement", f"`{predicate_type[:120]}` is no part of a chain of custody")

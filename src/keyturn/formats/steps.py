@@ -3,7 +3,7 @@
 Predicate types `https://keyturn.dev/step-request/v1` (kind `stp`) and `https://keyturn.dev/evaluation-criteria/v1`
 (kind `crt`); normative page docs/formats/steps.md. Both are records of ours: one signature, by the member and key that
 they name. A step request's subjects are the artifacts that go in, so that its leaf is about them; an evaluation
-criteria's subjects are the artifacts (held-out data, evaluation code) that an evaluation by it must take.
+criteria's subjects are its model (by the digest of the URI) and the artifacts, as held-out data, that an evaluation must take.
 
 This is NOT where a step is judged: see `custody.verify`.
 """

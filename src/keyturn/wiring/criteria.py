@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.app.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.signers import SoftwareKey
+from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import EvaluationCriteria
 from keyturn.formats.uri import Uri
 from keyturn.trust.roster import TrustState
@@ -42,8 +45,11 @@ def author_of(place: LabPlace) -> Author:
     )
 
 
-def log_criteria(place: LabPlace, criteria: EvaluationCriteria, author: Author) -> Logged:
-    """Sign `criteria`, which were shown, and make them durable in the log."""
+def log_criteria(
+    place: LabPlace, criteria: EvaluationCriteria, author: Author, *, takes: Sequence[ArtifactDigest]
+) -> Logged:
+    """Sign `criteria`, which were shown, and make them durable in the log; an evaluation by them must take `takes`."""
     subjects = about(Uri.parse(criteria.model).digest, name=criteria.model)
+    subjects += tuple(Subject(digest=DigestSet.of(digest)) for digest in takes)
     with log_writer(place) as log:
         return sign_and_log(criteria, subjects, key=author.key, log=log)
