@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from keyturn.bulk import manifest as bulk_manifest
 from keyturn.config import builder, lab, person
 from keyturn.custody import pack_index
@@ -30,6 +32,7 @@ from keyturn.formats import (
     pack,
     pack_members,
     release,
+    release_order,
     tile,
     tlog_proof,
     trust_version,
@@ -164,6 +167,16 @@ def _bundles() -> tuple[bytes, ...]:
     make: Callable[..., object] = resolve("grants.bundle.make")
     render = resolve("grants.bundle.render")
     return tuple(bytes(render(make(one, tuple(some)))) for some in ((), others[:1], others[:3]))  # type: ignore[call-overload]  # `render` gives bytes
+
+
+def _orders() -> tuple[bytes, ...]:
+    made = [
+        release_order.ReleaseOrder(
+            bundle=msgspec.Raw(raw), model=str(artifact("model")), size=42, as_of=NOW, path=path, version=1
+        )
+        for raw, path in zip(_bundles(), (None, "/srv/models", None), strict=True)
+    ]
+    return tuple(release_order.render(one) for one in made)
 
 
 def _draft_files() -> dict[str, bytes]:
@@ -345,6 +358,14 @@ def _made() -> Iterator[Target]:
         "formats.pack_members.parse_leaves",
         lazy=lambda: (pack_members.render_leaves(_chain().leaves),),
     )
+    yield from own(
+        "formats.pack_members.parse_proofs",
+        lazy=lambda: (pack_members.render_proofs(((ROOT,), (), (ROOT, ROOT))),),
+        call=lambda raw: pack_members.parse_proofs(raw, count=3),
+        render="formats.pack_members.render_proofs",
+    )
+    yield from own("formats.release_order.parse", lazy=_orders, render="formats.release_order.render")
+    yield from own("formats.records.read", lazy=lambda: tuple(_chain().records))
     yield from own("trust.draft.Draft.parse", lazy=_drafts, call=_draft, refusals=(Malformed, Refused))
     yield from own("crypto.keys.PublicKey.from_spki", make_key("x").public.spki)
     for name, text in (
