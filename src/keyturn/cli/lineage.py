@@ -35,9 +35,9 @@ def show(
 ) -> None:
     """Show the lineage of ARTIFACT as a tree, both ways: what it was made from, and what was made from it."""
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.release import lineage_of, model_digest
+    from keyturn.wiring.release import artifact_digest, lineage_of
 
-    digest, _ = model_digest(artifact)
+    digest, _ = artifact_digest(artifact)
     shown = lineage_of(find_lab(lab), digest)
     output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))
 

@@ -47,7 +47,7 @@ def release(
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
-    digest, path = wiring.model_digest(model)
+    digest, path = wiring.artifact_digest(model)
     if request is not None:
         verified, written = wiring.release_by_gate(
             place, request=request, gate=gate, path=path if send_path else None, out=out

@@ -71,14 +71,11 @@ def criteria(
         Literal["above", "at-least", "at-most", "below"], typer.Option(help="How it must compare with the threshold.")
     ],
     threshold: Annotated[str, typer.Option(help="A decimal number.")],
+    on: Annotated[
+        list[str], typer.Option(help="Data that the evaluation must take: a path, or its digest. Repeat for more.")
+    ],
     against: Annotated[
         str | None, typer.Option(help="Compare the difference to this other metric, as a baseline's.")
-    ] = None,
-    takes: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="An artifact (path or digest) that an evaluation must take, as held-out data. Repeat for more."
-        ),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why these.")] = "",
     yes: Yes = False,
@@ -91,10 +88,11 @@ def criteria(
     from keyturn.formats.steps import EvaluationCriteria
     from keyturn.wiring.criteria import author_of, log_criteria
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.release import model_digest
+    from keyturn.wiring.release import artifact_digest
 
     place = find_lab(lab)
     author = author_of(place)
+    data = [artifact_digest(named)[0] for named in on]
     try:
         stated = EvaluationCriteria(
             lab=author.trust.lab,
@@ -113,13 +111,12 @@ def criteria(
     except ValueError as err:
         raise Usage("criteria-invalid", str(err)) from err
     difference = "" if against is None else f" minus {against}"
-    output.warn(f"criteria of {model}\n  {metric}{difference} is {comparison} {threshold}\n  why  {reason or '-'}")
-    needed = [model_digest(one)[0] for one in takes or ()]
-    for digest in needed:
-        output.warn(f"  on   {digest}")
+    said = [f"criteria of {model}", f"  {metric}{difference} is {comparison} {threshold}"]
+    said += [f"  on   {digest}" for digest in data]
+    output.warn("\n".join([*said, f"  why  {reason or '-'}"]))
     output.warn(f"  by   {author.member}, at {rfc3339(author.now)}")
     output.confirm("Sign and log this?", yes=yes)
-    logged = log_criteria(place, stated, author, takes=needed)
+    logged = log_criteria(place, stated, author, takes=data)
     output.emit(
         {"id": logged.id, "digest": logged.digest, "index": logged.index},
         json=json,

@@ -30,9 +30,9 @@ from keyturn.wiring.trust import own_pin, person_keys, trust_store
 
 __all__ = [
     "OpenedRelease",
+    "artifact_digest",
     "examine_file",
     "lineage_of",
-    "model_digest",
     "open_and_sign",
     "release_by_gate",
     "submit_request",
@@ -52,8 +52,10 @@ class OpenedRelease:
     envelope: bytes
 
 
-def model_digest(named: str, progress: Callable[[int, int], None] | None = None) -> tuple[ArtifactDigest, Path | None]:
-    """The model that `named` means: a digest as text, or the files at a path, hashed now."""
+def artifact_digest(
+    named: str, progress: Callable[[int, int], None] | None = None
+) -> tuple[ArtifactDigest, Path | None]:
+    """The artifact that `named` means: a digest as text, or the files at a path, hashed now."""
     if named.startswith(("dirHash:", "sha256:")):
         return ArtifactDigest.parse(named), None
     path = Path(named).absolute()
