@@ -32,7 +32,18 @@ def build(lab: DemoLab) -> None:
     words = ("--metric", "bits-per-byte", "--against", "bits-per-byte-order-0", "--comparison", "at-most")
     why = "clearly better than counting bytes, on text that it never saw"
     stated = lab.carol.asks(
-        "step", "criteria", MODEL, *words, f"--threshold={BETTER_BY}", "--reason", why, "--yes", "--lab", "lab"
+        "step",
+        "criteria",
+        MODEL,
+        *words,
+        f"--threshold={BETTER_BY}",
+        "--on",
+        "work/ingest/out/heldout",
+        "--reason",
+        why,
+        "--yes",
+        "--lab",
+        "lab",
     )
     _run(lab, "evaluate", source=source, criteria=stated["digest"])
     _run(lab, "package", source=source)

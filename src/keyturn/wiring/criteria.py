@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
-from keyturn.app.sign_record import Logged, about, sign_and_log
+from keyturn.app.sign_record import Logged, sign_and_log
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import EvaluationCriteria
-from keyturn.formats.uri import Uri
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import log_reader, log_writer, trust_behind
 from keyturn.wiring.places import LabPlace, find_person
@@ -46,10 +45,9 @@ def author_of(place: LabPlace) -> Author:
 
 
 def log_criteria(
-    place: LabPlace, criteria: EvaluationCriteria, author: Author, *, takes: Sequence[ArtifactDigest]
+    place: LabPlace, criteria: EvaluationCriteria, data: Sequence[ArtifactDigest], author: Author
 ) -> Logged:
-    """Sign `criteria`, which were shown, and make them durable in the log; an evaluation by them must take `takes`."""
-    subjects = about(Uri.parse(criteria.model).digest, name=criteria.model)
-    subjects += tuple(Subject(digest=DigestSet.of(digest)) for digest in takes)
+    """Sign `criteria`, which were shown, and make them durable in the log; an evaluation must take all of `data`."""
+    subjects = tuple(Subject(digest=DigestSet.of(digest)) for digest in data)
     with log_writer(place) as log:
         return sign_and_log(criteria, subjects, key=author.key, log=log)
