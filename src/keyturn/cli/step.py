@@ -116,7 +116,7 @@ def criteria(
     output.warn("\n".join([*said, f"  why  {reason or '-'}"]))
     output.warn(f"  by   {author.member}, at {rfc3339(author.now)}")
     output.confirm("Sign and log this?", yes=yes)
-    logged = log_criteria(place, stated, author, takes=data)
+    logged = log_criteria(place, stated, data, author)
     output.emit(
         {"id": logged.id, "digest": logged.digest, "index": logged.index},
         json=json,
