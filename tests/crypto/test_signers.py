@@ -68,6 +68,12 @@ def test_a_key_is_not_written_under_a_passphrase_that_cannot_be(new_key, passphr
         pytest.param(
             b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "key-invalid", id="no key in it"
         ),
+        pytest.param(
+            b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VvBCIEICghnc2hu8cAcDIC0FBCgucg5rNeInz8G4bd1Oy1Nyca\n"
+            b"-----END PRIVATE KEY-----\n",
+            "key-invalid",
+            id="an X448 key of 32 bytes, over which OpenSSL trips",
+        ),
         pytest.param(b"-----BEGIN PRIVATE KEY-----\n" + bytes(20_000), "key-invalid", id="too many bytes"),
         pytest.param(pem(ec.derive_private_key(7, ec.SECP384R1())), "key-algorithm", id="P-384"),
         pytest.param(pem(ec.derive_private_key(7, ec.SECP256K1())), "key-algorithm", id="secp256k1"),

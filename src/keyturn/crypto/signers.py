@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -99,7 +99,7 @@ def _load(pem: bytes, passphrase: bytes | None) -> PrivateKeyTypes | KeyturnErro
         return Refused(
             "key-passphrase", "private key: it is encrypted, and no passphrase was given (or the other way round)"
         )
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):  # OpenSSL's own word for some keys of the wrong length
         if passphrase is not None:
             return Refused("key-passphrase", "private key: wrong passphrase, or not a PKCS#8 PEM")
         return Malformed("key-invalid", "private key: expected a PKCS#8 PEM")
