@@ -45,6 +45,8 @@ def show(
 def _show(screen: Console, shown: ShownLineage) -> None:
     from rich.tree import Tree
 
+    from keyturn.formats.posix_time import rfc3339
+
     lineage = shown.lineage
     behind = Tree(f"made from: {shown.artifact}")
     _grow(behind, shown.artifact, shown, back=True, seen=set())
@@ -55,7 +57,7 @@ def _show(screen: Console, shown: ShownLineage) -> None:
         screen.print(ahead)
     for failure in shown.failures:
         screen.print(output.plain(f"FAILURE at log index {failure.index}: {failure.message} [{failure.code}]"))
-    screen.print(f"as of {shown.as_of}, log size {shown.log_size}")
+    screen.print(f"as of {rfc3339(shown.as_of)}, log size {shown.log_size}")
 
 
 _DEPTH_MAX = 200

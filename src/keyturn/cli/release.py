@@ -94,16 +94,18 @@ def release(
 
 def _show_request(opened: OpenedRelease) -> None:
     """Show the whole request on standard error, before it is submitted."""
+    from keyturn.formats.posix_time import rfc3339
+
     asked, chain = opened.request, opened.draft.chain
     lines = [
         f"release {chain.model}",
         f"  as        {asked.resource}, by permit `{asked.permit}`, at {asked.gate}",
         f"  requester {asked.requester}: {asked.justification}",
         f"  chain     {len(chain.steps)} steps, lowest level {chain.level_min}, {len(chain.evaluations)} evaluations",
-        f"  log       {opened.draft.index.size} entries, as of {opened.draft.index.as_of}",
+        f"  log       {opened.draft.index.size} entries, as of {rfc3339(opened.draft.index.as_of)}",
     ]
     lines += [f"  step      {s.value.step} ({s.value.build}) by {s.value.builder}" for s in chain.steps]
     lines += [f"  source    {digest}" for digest in chain.sources]
     lines += [f"  FAILURE   {failure.message} [{failure.code}]" for failure in chain.failures]
-    lines.append(f"  until     {asked.not_after} (POSIX seconds)")
+    lines.append(f"  until     {rfc3339(asked.not_after)}")
     output.warn("\n".join(lines))

@@ -56,7 +56,7 @@ def show(screen: Console, verdict: PackVerdict) -> None:
     """Say what `verdict` proves, line by line."""
     lines = [
         f"  model      {verdict.model}",
-        f"  released   as {verdict.resource} at {verdict.released_at}, by {verdict.gate}",
+        f"  released   as {verdict.resource} at {_time(verdict.released_at)}, by {verdict.gate}",
         f"  lab        {verdict.lab}, profile {verdict.profile}, root {verdict.root_sha256}",
     ]
     if verdict.granted is not None:
@@ -82,10 +82,16 @@ def show(screen: Console, verdict: PackVerdict) -> None:
             )
     lines.append(
         f"  log        {verdict.log_size} entries, cosigned by {', '.join(verdict.cosigners)}; "
-        f"as of {verdict.as_of}; later withdrawals unknown"
+        f"as of {_time(verdict.as_of)}; later withdrawals unknown"
     )
     for line in lines:
         screen.print(output.plain(line))
+
+
+def _time(at: int | None) -> str:
+    from keyturn.formats.posix_time import rfc3339
+
+    return "an unknown time" if at is None else rfc3339(at)
 
 
 def as_json(verdict: PackVerdict) -> dict[str, Any]:
