@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -339,6 +340,19 @@ def test_people_are_counted_and_never_those_concerned(
     assert caught.value.code == "quorum-not-met", why
 
 
+def test_whoever_is_concerned_is_out_before_any_policy_is_asked() -> None:
+    world = make_world()
+    asked = world.ask(world.request("ada+coder", beneficiary="dan"))
+    everyone = [world.approve(asked, who) for who in ("ada", "bob", "dan", "eve")]
+    parsed = checks.parse_bundle(world.bundle(asked, *everyone, world.approve(asked, "bob", signed_at=NOW - 5)))
+    approvals = [one.made for one in parsed.given]
+    state = world.lab.state
+    assert checks.require_persons(parsed, state, state, approvals) == {"bob": NOW - 5, "eve": NOW}
+    roster = Roster("acme.example", {m: v for m, v in state.roster.members.items() if m != "eve"}, {})
+    for trusts in ((state, replace(state, roster=roster)), (replace(state, roster=roster), state)):
+        assert checks.require_persons(parsed, *trusts, approvals) == {"bob": NOW - 5}
+
+
 def test_one_person_with_two_approvals_counts_once() -> None:
     world = make_world()
     asked = world.ask(world.release())
@@ -618,6 +632,23 @@ def test_what_is_not_in_the_log_opens_nothing() -> None:
     for one in given:
         world.submit(one)
     assert verify(world, world.bundle(asked, *given))
+
+
+def test_another_envelope_of_a_logged_record_is_not_the_one_in_the_log() -> None:
+    """Whoever holds a key can sign the same payload twice; the log holds one of them."""
+    world = make_world()
+    asked, bundle = agreed(world)
+    known = world.view().known
+
+    def resigned(envelope: Envelope) -> Envelope:
+        signature = dsse.Signature(keyid=envelope.signatures[0].keyid, sig=bytes(64))
+        return Envelope(payload_type=envelope.payload_type, payload=envelope.payload, signatures=(signature,))
+
+    checks.require_logged(checks.parse_bundle(bundle), known)
+    first, second = bundle.authorizations
+    for other in (Bundle(resigned(asked), bundle.authorizations), Bundle(asked, (resigned(first), second))):
+        with pytest.raises(Refused, match="leaf-missing"):
+            checks.require_logged(checks.parse_bundle(other), known)
 
 
 # (10)

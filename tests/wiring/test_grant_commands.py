@@ -1,0 +1,185 @@
+"""Requests, approvals and what takes them away, by the command line, against a witness and a log service that run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.grants import bundle as bundles
+from support.processes import running, wait_for_file
+
+KEYTURN = (sys.executable, "-m", "keyturn")
+POLICY = """
+@id("weights-read") @quorum("1 security") @duration_max("2h") @pending_max("8h")
+permit (principal in Group::"research", action == Action::"weights:read", resource in Model::"aurora");
+"""
+RESOURCES = 'version = 1\n\n[[resources]]\nuri = "keyturn://acme.example/model/aurora"\n'
+
+
+@dataclass
+class People:
+    """A lab on disk whose members each have a home; `by` runs one command as one of them."""
+
+    place: Path
+
+    @property
+    def lab(self) -> Path:
+        return self.place / "lab"
+
+    def run(self, member: str, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "KEYTURN_HOME": str(self.place / member), "KEYTURN_LAB": str(self.lab)}
+        return subprocess.run(
+            [*KEYTURN, *words], cwd=self.place, env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    def by(self, member: str, *words: str) -> Any:
+        done = self.run(member, *words, "--json")
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def refused(self, member: str, *words: str, status: int = 1) -> str:
+        done = self.run(member, *words, "--json")
+        assert done.returncode == status, (words, done.stdout, done.stderr)
+        return str(json.loads(done.stderr.splitlines()[-1])["error"]["code"])
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
+    found = People(tmp_path_factory.mktemp("grants"))
+    init = ("init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada", "--full-name", "Ada")
+    found.by("ada", *init, "--group", "research", "--witness", "north")
+    for member, more in (
+        ("bob", ("--group", "security")),
+        ("cat", ("--group", "security")),
+        ("ada+coder", ("--kind", "agent", "--responsible", "ada", "--group", "research")),
+    ):
+        found.by("ada", "trust", "invite", member, *more)
+        found.by(member, "trust", "accept", f"{member}.invitation.json", "--full-name", member)
+    draft = found.lab / "trust" / "draft"
+    (draft / "policy").mkdir(exist_ok=True)
+    (draft / "policy" / "main.cedar").write_text(POLICY)
+    (draft / "resources.toml").write_text(RESOURCES)
+    accepted = [
+        word for member in ("bob", "cat", "ada+coder") for word in ("--acceptance", f"{member}.acceptance.json")
+    ]
+    found.by("ada", "trust", "propose", *accepted)
+    for member in ("ada", "bob"):
+        found.by(member, "trust", "sign", "--yes")
+    found.by("ada", "trust", "publish")
+    pin = hashlib.sha256((found.lab / "trust" / "root.json").read_bytes()).hexdigest()
+    for member in ("ada", "bob", "cat", "ada+coder"):
+        found.by(member, "trust", "pin", pin)
+    served = {"KEYTURN_HOME": str(found.place / "ada")}
+    run = found.lab / "run"
+    with running([*KEYTURN, "witness", "serve", "north", "--lab", found.lab], environment=served) as witness:
+        wait_for_file(run / "witness-north.json", witness)
+        with running([*KEYTURN, "log", "serve", "--lab", found.lab], environment=served) as log:
+            wait_for_file(run / "log.json", log)
+            wait_for_file(found.lab / "log" / "checkpoint", log)
+            yield found
+
+
+def asked(people: People, member: str = "ada") -> str:
+    words = ("weights:read", "model/aurora", "--gate", "gate/release", "--reason", "a look", "--duration", "30m")
+    session = SoftwareKey.generate().public.text
+    return str(people.by(member, "request", *words, "--session-key", session, "--yes")["id"])
+
+
+def test_a_request_is_approved_by_a_coworker_and_bundled_for_a_gate(people: People) -> None:
+    request = asked(people)
+    assert people.refused("ada+coder", "approve", request, "--yes") == "approver-not-human"
+    assert people.refused("ada", "approve", request, "--yes") == "approver-concerned"
+    assert people.by("ada", "grant", "explain", request)["could_approve"] == ["bob", "cat"]
+    done = people.run("bob", "approve", request[:12], "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "in force (profile: demo)" in done.stdout
+    for said in ("a look", "keyturn://acme.example/model/aurora", "1800 s"):
+        assert said in done.stderr, "the request is shown whole before it is signed"
+    (live,) = [one for one in people.by("cat", "grant", "list") if one["id"] == request]
+    assert (live["state"], live["approvers"]) == ("open", ["bob"])
+    people.by("cat", "grant", "bundle", request, "--out", "b.json")
+    assert len(bundles.parse((people.place / "b.json").read_bytes()).authorizations) == 1
+    assert "approved by" in people.run("cat", "grant", "show", request).stdout
+
+
+def test_nothing_is_signed_without_a_yes(people: People) -> None:
+    request = asked(people)
+    assert people.run("bob", "approve", request).returncode == 2
+    assert people.by("bob", "grant", "show", request)["approvers"] == []
+
+
+def test_one_human_denies_and_another_revokes_and_the_requester_withdraws(people: People) -> None:
+    for member, words, state in (
+        ("cat", ("deny", "--reason", "not now"), "denied"),
+        ("bob", ("grant", "revoke", "--reason", "enough"), "revoked"),
+        ("ada", ("grant", "withdraw"), "revoked"),
+    ):
+        request = asked(people)
+        assert people.by(member, *words, request, "--yes")["witnessed_at"] > 0
+        assert people.by("cat", "grant", "show", request)["state"] == state
+    assert people.refused("bob", "grant", "withdraw", asked(people), "--yes") == "withdraw-other"
+
+
+def test_one_of_security_suspends_and_two_others_lift(people: People) -> None:
+    request = asked(people)
+    suspension = people.by("cat", "trust", "suspend", "--member", "bob", "--reason", "laptop lost", "--yes")["id"]
+    assert people.refused("bob", "approve", request, "--yes") == "suspended"
+    assert [one["target"] for one in people.by("ada", "trust", "suspended")] == ["member:bob"]
+    assert people.refused("bob", "trust", "lift", suspension, "--reason", "found", "--yes") == "suspended"
+    assert people.by("ada", "trust", "lift", suspension, "--reason", "found", "--yes")["lifted"] is False
+    assert people.by("cat", "trust", "lift", suspension, "--reason", "found", "--yes")["lifted"] is True
+    assert people.by("bob", "approve", request, "--yes")
+    words = ("trust", "suspend", "--reason", "x", "--yes")
+    assert people.refused("ada", *words, "--member", "cat") == "suspension-not-allowed"
+    assert people.refused("ada", *words, status=2) == "suspend-target"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "code"),
+    [
+        pytest.param(("request", "weights:sell", "model/aurora"), 2, "permit-ambiguous", id="an unknown action"),
+        pytest.param(("request", "weights:read", "model/nova"), 1, "request-hopeless", id="an unknown resource"),
+        pytest.param(("request", "weights:read", "model/../x"), 1, "uri-name", id="a name that is none"),
+        pytest.param(("request", "weights:read", "model/aurora"), 2, "session-key-missing", id="no session key"),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_and_nothing_is_logged(
+    people: People, words: tuple[str, ...], status: int, code: str
+) -> None:
+    before = len(people.by("ada", "grant", "list"))
+    assert people.refused("ada", *words, "--gate", "gate/release", "--reason", "x", "--yes", status=status) == code
+    assert len(people.by("ada", "grant", "list")) == before
+
+
+def test_other_bad_words_are_usage(people: People) -> None:
+    assert people.refused("ada", "grant", "show", "req-00000000") == "request-unknown"
+    more = ("request", "weights:read", "model/aurora", "--gate", "gate/release", "--reason", "x", "--yes")
+    assert people.refused("ada", *more, "--duration", "soon", status=2) == "duration-invalid"
+    assert people.refused("ada", *more, "--session-key", "x") == "key-invalid"
+
+
+def test_policy_check_and_diff(people: People) -> None:
+    found = people.by("ada", "policy", "check")
+    assert found["publishers"] == ["ada", "bob", "cat"]
+    assert (found["permits"]["weights-read"]["size"], found["permits"]["weights-read"]["count"]) == (2, 4)
+    new = people.place / "new"
+    new.mkdir()
+    (new / "main.cedar").write_text(POLICY.replace("1 security", "2 security"))
+    (change,) = people.by("ada", "policy", "diff", str(new))
+    assert (change["permit"], change["opens"]) == ("weights-read", False)
+    (new / "main.cedar").write_text(POLICY.replace("1 security", "9 security"))
+    done = people.run("ada", "policy", "check", str(new))
+    assert done.returncode == 1
+    assert "nobody can ever use it" in done.stdout
+    assert "[policy-unapprovable]" in done.stderr
+    assert "closes weights-read" in people.run("ada", "policy", "diff", str(new)).stdout
