@@ -65,7 +65,7 @@ def _by_threads() -> list[Row]:
         ready: list[list[Record]] = []
 
         def ours() -> None:
-            _each(ready.pop(), lambda record: log.append_leaf(*record))
+            each(ready.pop(), lambda record: log.append_leaf(*record))
 
         fd = os.open(Path(directory) / "peer", os.O_CREAT | os.O_RDWR)
 
@@ -78,7 +78,7 @@ def _by_threads() -> list[Row]:
         plain = [(envelope, None) for envelope, _ in make(0, PER_TURN)]
 
         def peer() -> None:
-            _each(plain, lambda record: group.submit(Waiting(record[0], "", leaf)))
+            each(plain, lambda record: group.submit(Waiting(record[0], "", leaf)))
 
         ready.extend(make(next(fresh), PER_TURN) for _ in range(ROUNDS))
         found = paired(ours, peer, rounds=ROUNDS, calls=1)
@@ -97,7 +97,7 @@ def _by_threads() -> list[Row]:
     ]
 
 
-def _each(records: Sequence[object], append: Callable[..., object]) -> None:
+def each(records: Sequence[object], append: Callable[..., object]) -> None:
     share = len(records) // THREADS
 
     def work(start: int) -> None:
@@ -114,7 +114,7 @@ def _each(records: Sequence[object], append: Callable[..., object]) -> None:
 def _by_processes() -> Row:
     count, processes = 6400, 4
     with tempfile.TemporaryDirectory() as directory:
-        with _log(Path(directory)):
+        with opened_log(Path(directory)):
             pass
         children = [
             subprocess.Popen(
@@ -134,7 +134,7 @@ def _by_processes() -> Row:
         for child in children:
             assert child.wait() == 0
         took_s = time.perf_counter() - begin
-        with _log(Path(directory)) as log:
+        with opened_log(Path(directory)) as log:
             assert log.size == count * processes
     return row("durable appends, 4 processes of 16 threads on one log", count * processes / took_s, "entries/s")
 
@@ -143,7 +143,7 @@ def _by_size(sizes: Sequence[int]) -> list[Row]:
     """The time per append at each size, and the memory that the log takes meanwhile."""
     times: dict[int, list[float]] = {}
     grown: dict[int, int] = {}
-    with tempfile.TemporaryDirectory() as directory, _log(Path(directory)) as log:
+    with tempfile.TemporaryDirectory() as directory, opened_log(Path(directory)) as log:
         for size in sizes:
             while log.size < size:
                 log.append_leaves(make(log.size, min(COUNT_MAX, size - log.size)))
@@ -152,7 +152,7 @@ def _by_size(sizes: Sequence[int]) -> list[Row]:
             for _ in range(5):
                 records = make(log.size, 3200)
                 begin = time.perf_counter()
-                _each(records, lambda record: log.append_leaf(*record))
+                each(records, lambda record: log.append_leaf(*record))
                 times.setdefault(size, []).append((time.perf_counter() - begin) / len(records))
     (small, _), (large, spread) = median_and_spread(times[sizes[0]]), median_and_spread(times[sizes[-1]])
     return [
@@ -179,7 +179,7 @@ def _resident_bytes() -> int:
 
 
 @contextmanager
-def _log(directory: Path) -> Iterator[LogOnDisk]:
+def opened_log(directory: Path) -> Iterator[LogOnDisk]:
     index = IndexSqlite(directory / "index.sqlite")
     with LogOnDisk(directory / "log", index) as log:
         yield log
@@ -218,7 +218,7 @@ def _published_log(directory: Path) -> Iterator[LogOnDisk]:
     )
     stop = threading.Event()
     with ExitStack() as stack:
-        log = stack.enter_context(_log(directory))
+        log = stack.enter_context(opened_log(directory))
 
         def publish() -> None:
             while not stop.wait(1.0):
@@ -237,7 +237,7 @@ def _published_log(directory: Path) -> Iterator[LogOnDisk]:
 
 def _process(directory: str, first: str, count: str) -> None:
     records = make(int(first), int(count))
-    with _log(Path(directory)) as log:
+    with opened_log(Path(directory)) as log:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -41,6 +41,7 @@ ENVELOPE_BYTES_MAX = 1 << 20
 PACK_BYTES_MAX = 256 << 20
 _GROUP_BYTES_MAX = 4 << 20
 _SETTLE_COUNT = 8192
+_RECENT_MAX = 32768
 _SETTLE_EVERY_S = 1.0
 _INDEX_COUNT = 2048
 
@@ -223,12 +224,14 @@ class LogOnDisk:
             self._wake.clear()
             if self._closing:
                 return
-            try:
-                if self._tail.size > self._tiles.tail.size:
-                    self.settle()
-            except (KeyturnError, OSError) as err:
-                self._broken = Unavailable("log-not-settled", f"tiles or index cannot be derived: {err}")
-                return
+            if self._broken is None and self._tail.size > self._tiles.tail.size:
+                self._settle_or_stop()
+
+    def _settle_or_stop(self) -> None:
+        try:
+            self.settle()
+        except (KeyturnError, OSError) as err:
+            self._broken = Unavailable("log-not-settled", f"tiles or index cannot be derived: {err}")
 
     def _forget_indexed(self) -> None:
         with self._lock:
@@ -247,7 +250,9 @@ class LogOnDisk:
             for waiting in group:
                 waiting.error = err
         else:
-            if count > _SETTLE_COUNT:
+            if count > _RECENT_MAX:
+                self._settle_or_stop()  # appends wait: what is not derived yet is held in memory
+            elif count > _SETTLE_COUNT:
                 self._wake.set()
 
     def _catch_up(self) -> None:
