@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,16 +17,19 @@ import msgspec
 from demo.custody import somebody_runs
 from demo.founding import DemoLab
 from demo.people import Stop
+from keyturn.adapters.clock import SystemClock, pause
 from keyturn.adapters.key_files import read_key
 from keyturn.adapters.release_over_http import ReleaseOverHttp
 from keyturn.adapters.run_files import find
 from keyturn.adapters.witness_over_http import WitnessOverHttp
+from keyturn.app.await_witnessed import await_witnessed
 from keyturn.app.make_pack import order_of
 from keyturn.app.sign_record import about
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey
+from keyturn.custody import pack_index
 from keyturn.errors import KeyturnError
-from keyturn.formats import access, dsse, pack, statement
+from keyturn.formats import access, dsse, pack, pack_members, statement
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
 from keyturn.formats.access import AccessRequest, HumanAuthorization
@@ -34,6 +37,7 @@ from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind
 from keyturn.formats.pack import PackContents
+from keyturn.formats.records import leaf_of
 from keyturn.grants import bundle as bundles
 from keyturn.tlog.signing import sign_checkpoint
 from keyturn.wiring.log import LabLog, lab_log
@@ -61,7 +65,7 @@ def removed_step(lab: DemoLab) -> None:
     gate_key = read_key(out / "lab" / "gates" / "release" / "key", passphrase=None)
     real = pack.parse((out / "model.pack").read_bytes())
     training = next(name for name, content in real.members.items() if b"build/train/v1" in _payload(content))
-    members = {name: content for name, content in real.members.items() if name != training}
+    members = _without(real.members, training)
     contents = statement.parse(dsse.parse_own(real.contents).payload, PackContents, pack.PACK)
     table = pack.make_table(members)
     forged = msgspec.structs.replace(contents.predicate, table=pack.Pack(b"", table, {}).table_digest)
@@ -71,9 +75,23 @@ def removed_step(lab: DemoLab) -> None:
         signed = dsse.render(dsse_signing.sign(payload, gate_key.signer()))
         (place / "model.pack").write_bytes(pack.render(signed, members))
         lab.teller.say(
-            f"\n(b) The gate's key is stolen: the training step ({training}) is removed, and the pack signed again."
+            "\n(b) The release gate's key is stolen. The training step is removed from the pack, with its proof and its line in\n"
+            "    the pack index, so that nothing is missing; and the pack is signed anew."
         )
         _somebody_is_refused(lab, place, "verify", "model.pack", "--root", "root.json")
+
+
+def _without(members: Mapping[str, bytes], record: str) -> dict[str, bytes]:
+    """The members of a pack without `record`, its inclusion proof, and what the pack index says of it."""
+    names = sorted(name for name in members if pack_members.record_index(name) is not None)
+    proofs = pack_members.parse_proofs(members[pack_members.PROOFS], count=len(names))
+    kept = [proof for name, proof in zip(names, proofs, strict=True) if name != record]
+    index = pack_index.parse(members[pack_members.INDEX])
+    left = tuple(one for one in index.statements if one.index != pack_members.record_index(record))
+    return {name: content for name, content in members.items() if name != record} | {
+        pack_members.PROOFS: pack_members.render_proofs(kept),
+        pack_members.INDEX: pack_index.render(msgspec.structs.replace(index, statements=left)),
+    }
 
 
 def stolen_service(lab: DemoLab) -> None:
@@ -86,14 +104,28 @@ def stolen_service(lab: DemoLab) -> None:
     with lab_log(directory) as service:
         asked, given = (_newest(service, kind) for kind in ("req", "apr"))
         forged_request, forged_approval = _forge(asked, given, stolen)
-        for envelope in (forged_request, forged_approval):
-            service.log.append(dsse.render(envelope))  # past the service's own admission: the disk is his
+        honest = checkpoints.parse_body(notes.parse(service.log.checkpoint()).text)
+        service.log.confirm(honest.size, honest.root)
+        service.log.append(dsse.render(forged_request))  # past the service's own admission: the disk is his
+        raw = dsse.render(forged_approval)
+        index = service.log.append(raw)
+        trust = service.trust()
+        await_witnessed(
+            service.log,
+            index=index,
+            leaf=leaf_of(raw),
+            log=trust.log,
+            limits=trust.limits,
+            clock=SystemClock(),
+            pause=pause,
+            deadline_s=30,
+        )
         honest = checkpoints.parse_body(notes.parse(service.log.checkpoint()).text)
     order = order_of(bundles.make(forged_request, (forged_approval,)), path=None)
     gate = ReleaseOverHttp(_url(directory, "gate-release"))
     _attempt(
         lab,
-        "He writes a request as Ada and an approval as an owner into the log, and goes to the gate",
+        "He writes a request as Ada and an approval as Carol into the log, has it witnessed, and goes to the gate",
         lambda: gate.release(order),
     )
     fork = sign_checkpoint(replace(honest, root=bytes(32)), stolen)

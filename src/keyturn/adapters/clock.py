@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-__all__ = ["SystemClock", "SystemEntropy"]
+__all__ = ["SystemClock", "SystemEntropy", "pause"]
 
 
 class SystemClock:
@@ -20,3 +20,8 @@ class SystemEntropy:
 
     def nonce(self) -> str:
         return secrets.token_hex(16)
+
+
+def pause(seconds: float) -> None:
+    """`ports.Pause`: wait."""
+    time.sleep(seconds)
