@@ -172,3 +172,10 @@ def test_every_single_byte_mutation_is_refused_or_another_value(data: st.DataObj
 
 def test_a_builder_id_has_one_text() -> None:
     assert str(BuilderId.parse("keyturn://acme.example/member/ada+coder")) == "keyturn://acme.example/member/ada+coder"
+
+
+def test_somebody_elses_provenance_is_named_as_that_whatever_else_it_holds() -> None:
+    payload = provenance.make(TRAIN).replace(b"keyturn.dev/build/train/v1", b"example.com/workflow/v1", 1)
+    with pytest.raises(Malformed) as caught:
+        provenance.read(payload.replace(b'"level":1', b'"theirOwnField":1'))
+    assert caught.value.code == "provenance-build-type"
