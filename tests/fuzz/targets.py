@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -243,11 +242,6 @@ def _text(name: str) -> Callable[[bytes], object]:
     return lambda raw: resolve(name)(raw.decode("utf-8", "surrogateescape"))
 
 
-def _there(name: str) -> bool:
-    place = name.rsplit(".", 2 if name.split(".")[-2][:1].isupper() else 1)[0]
-    return find_spec(f"keyturn.{place}") is not None
-
-
 def _made() -> Iterator[Target]:
     def own(
         name: str,
@@ -257,8 +251,6 @@ def _made() -> Iterator[Target]:
         render: str = "",
         refusals: tuple[type[KeyturnError], ...] = (Malformed,),
     ) -> Iterator[Target]:
-        if not _there(name):
-            return
         back = resolve(render) if render else None
         yield Target(
             name,
