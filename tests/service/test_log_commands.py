@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.processes import wait_for
-from support.signed_records import request
 
 from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.errors import Unavailable
 from keyturn.formats import checkpoint, note, tlog_proof
 from keyturn.formats.records import leaf_of
+from support.processes import wait_for
+from support.signed_records import request
 
 NOW = int(time.time())
 
