@@ -52,8 +52,8 @@ class Tail:
 START = Tail(Frontier.empty(), 0, 0)
 
 
-class Torn(Exception):  # noqa: N818  # no error yet: a reader stops here, a writer recovers
-    """What follows `tail` is no intact batch."""
+class Torn(Exception):
+    """What follows `tail` is no intact batch. No error yet: a reader stops here, a writer recovers."""
 
     def __init__(self, tail: Tail) -> None:
         super().__init__(tail)
