@@ -75,7 +75,7 @@ def show_error(err: KeyturnError, *, json: bool) -> None:
         sys.stderr.write(msgspec.json.encode(body).decode() + "\n")
         return
     lines = [f"error: {err.message} [{err.code}]"]
-    if len(reasons) > 1 or reasons[0] != (err.code, err.message):
+    if len(reasons) > 1 or reasons[0][1] not in err.message:
         lines += [f"  - {message} [{code}]" for code, message in reasons]
     if err.hint:
         lines.append(f"  try: {err.hint}")
