@@ -20,7 +20,7 @@ STOP_S = 30.0
 def lab_running(person: Person) -> Iterator[None]:
     """Run `keyturn up` until the block ends; `Stop` when it does not get ready."""
     person.teller.say(f"\n{person.name} $ keyturn up")
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "keyturn", "up", "--lab", "lab"],
         cwd=person.teller.out,
         env={**os.environ, "KEYTURN_HOME": str(person.home), "COLUMNS": WIDTH, "NO_COLOR": "1"},
@@ -29,17 +29,16 @@ def lab_running(person: Person) -> Iterator[None]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )
-    try:
-        _await_ready(person, child)
-        yield
-    finally:
-        child.send_signal(signal.SIGINT)
+    ) as child:
         try:
-            child.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            _await_ready(person, child)
+            yield
+        finally:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
 
 
 def _await_ready(person: Person, child: subprocess.Popen[str]) -> None:
