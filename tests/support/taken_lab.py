@@ -1,0 +1,396 @@
+"""A real lab that runs, and whose every key, file and port a test may take: founded, run and fed by the real command line.
+
+Ada researches, Bob owns weights, Carol and Dan are security, and Ada's agent stands in the group `security` too. A model was
+built by four tiny steps in the sandbox. Every member has a home of their own; `by` types commands as one of them.
+
+What an attacker has is what `key`, `stolen` and `disk` give: the files themselves. Records that he makes go through `sign_as`,
+which can lie about whose key signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.key_files import read_key
+from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.release_over_http import ReleaseOverHttp
+from keyturn.adapters.run_files import find
+from keyturn.app.await_witnessed import await_witnessed
+from keyturn.app.make_pack import order_of
+from keyturn.app.open_release import open_release, sign_release_request
+from keyturn.app.publish_checkpoint import confirm_standing
+from keyturn.app.sign_record import about
+from keyturn.app.verify_pack import examine_pack
+from keyturn.bulk import manifest
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import KeyturnError
+from keyturn.formats import access, dsse, leaf, negatives, records, statement
+from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
+from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.leaf import Leaf
+from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.uri import Uri
+from keyturn.grants import bundle as bundles
+from keyturn.trust.roster import TrustState
+from keyturn.wiring.log import LabLog, cosigners, lab_log
+from support.builders import RUNTIME
+from support.processes import Process, running
+
+__all__ = ["GATE", "LAB", "MODEL", "TakenLab", "build", "code_of", "found", "relabelled", "serving"]
+
+LAB = "acme.example"
+MODEL = Uri(LAB, "model", "tiny")
+GATE = Uri(LAB, "gate", "release")
+KEYTURN = (sys.executable, "-m", "keyturn")
+POLICY = """
+@id("model-release") @quorum("1 weights-owners + 1 security") @pending_max("8h")
+permit (principal in Group::"research", action == Action::"model:release", resource == Model::"tiny")
+  when { context.custody.verified && context.custody.evaluated };
+"""
+RESOURCES = f'version = 1\n\n[[resources]]\nuri = "{MODEL}"\n'
+STEPS = {
+    "ingest": (
+        {"source": ("../source", "$source")},
+        "mkdir /out/train /out/heldout; cat /in/source/a.txt > /out/train/t; cat /in/source/b.txt > /out/heldout/t",
+        ("train", "heldout"),
+    ),
+    "train": (
+        {"train": ("../ingest/out/train", "from-step:ingest/train")},
+        "mkdir /out/model; cat /in/train/t > /out/model/weights",
+        ("model",),
+    ),
+    "evaluate": (
+        {
+            "model": ("../train/out/model", "from-step:train/model"),
+            "heldout": ("../ingest/out/heldout", "from-step:ingest/heldout"),
+        },
+        'echo -n \'{\\"loss\\":\\"0.5\\"}\' > /out/measurement',
+        ("measurement",),
+    ),
+    "package": (
+        {
+            "model": ("../train/out/model", "from-step:train/model"),
+            "measurement": ("../evaluate/out/measurement", "from-step:evaluate/measurement"),
+        },
+        "mkdir /out/model; cat /in/model/weights > /out/model/weights; cat /in/measurement > /out/model/card",
+        ("model",),
+    ),
+}
+_TYPES: dict[type, str] = {
+    AccessRequest: access.ACCESS_REQUEST,
+    AccessUse: access.ACCESS_USE,
+    HumanAuthorization: access.HUMAN_AUTHORIZATION,
+    Lift: negatives.LIFT,
+    Revocation: negatives.REVOCATION,
+    Suspension: negatives.SUSPENSION,
+}
+
+
+@dataclass
+class TakenLab:
+    """The lab at `place`, as its members use it and as its attackers find it."""
+
+    place: Path
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    # --- what honest people do ------------------------------------------------------------------------------------------
+
+    @property
+    def lab(self) -> Path:
+        return self.place / "lab"
+
+    def run(self, member: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Type a command as `member`."""
+        environment = {**os.environ, "KEYTURN_HOME": str(self.home(member)), "KEYTURN_LAB": str(self.lab)}
+        return subprocess.run(
+            [*KEYTURN, *map(str, words)],
+            cwd=self.place,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    def by(self, member: str, *words: str | Path) -> Any:
+        """Type a command that must succeed, and give what it said as JSON."""
+        done = self.run(member, *words, "--json")
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def refused(self, member: str, *words: str | Path, status: int = 1) -> set[str]:
+        """Type a command that must be refused, and give the codes of its error and its reasons."""
+        done = self.run(member, *words, "--json")
+        assert done.returncode == status, (words, done.stdout, done.stderr)
+        error = json.loads(done.stderr.splitlines()[-1])["error"]
+        return {error["code"], *(reason["code"] for reason in error.get("reasons", ()))}
+
+    def releases(self, out: str) -> Path:
+        """The honest way, from the first command to the last: a release by Ada, Bob and Carol, verified by somebody else."""
+        request = self.by("ada", "release", "model", "--as", str(MODEL), "--reason", "it is good", "--yes")["request"]
+        for member in ("bob", "carol"):
+            self.by(member, "approve", request, "--reason", "agreed", "--yes")
+        self.by("ada", "release", "model", "--request", request, "--out", out)
+        self.by("nobody", "verify", "model", "--pack", out, "--root", "root.json")
+        return self.place / out
+
+    # --- what lies about for whoever takes something over ---------------------------------------------------------------
+
+    def home(self, member: str) -> Path:
+        return self.place / "homes" / member
+
+    def key(self, member: str) -> SoftwareKey:
+        """A member's key, from his laptop."""
+        return read_key(self.home(member) / "keys" / "member.pem", passphrase=None)
+
+    def trust_key(self, member: str) -> SoftwareKey:
+        return read_key(self.home(member) / "keys" / "trust.pem", passphrase=None)
+
+    def stolen(self, path: str) -> SoftwareKey:
+        """A key of the service, a gate or the builder, from its disk."""
+        return read_key(self.lab / path, passphrase=None)
+
+    @property
+    def root_json(self) -> bytes:
+        return (self.place / "root.json").read_bytes()
+
+    @property
+    def log(self) -> LogOverHttp:
+        return LogOverHttp(self.url("log"))
+
+    def url(self, name: str) -> str:
+        found = find(self.lab / "run", name)
+        assert found is not None, name
+        return found
+
+    @contextmanager
+    def disk(self) -> Iterator[LabLog]:
+        """The service's disk: what is appended here passed no admission."""
+        with lab_log(self.lab) as opened:
+            log = opened.trust().log
+            confirm_standing(opened.log, log=log, cosigners=cosigners(self.lab, log))
+            yield opened
+
+    def write(self, *raws: bytes, leaves: tuple[Leaf, ...] = ()) -> int:
+        """Write records to the log on the service's disk, and wait until they are witnessed; gives the last one's index."""
+        with self.disk() as opened:
+            index = -1
+            one = leaf.Leaf(kind="chk", record="0" * 64, envelope="0" * 64)
+            for number, raw in enumerate(raws):
+                one = leaves[number] if leaves else records.leaf_of(raw)
+                index = opened.log.append_leaf(raw, one)
+            self.witnessed(index, one)
+        return index
+
+    def witnessed(self, index: int, one: Leaf, *, deadline_s: float = 30) -> None:
+        """Wait until the leaf at `index` is under a checkpoint of the quorum."""
+        trust = self.trust
+        await_witnessed(
+            self.log,
+            index=index,
+            leaf=one,
+            log=trust.log,
+            limits=trust.limits,
+            clock=SystemClock(),
+            pause=pause,
+            deadline_s=deadline_s,
+        )
+
+    @property
+    def trust(self) -> TrustState:
+        with lab_log(self.lab) as opened:
+            return opened.trust()
+
+    # --- records, by whoever has whatever key ---------------------------------------------------------------------------
+
+    def sign_as(self, made: Any, subject: str, key: SoftwareKey, *, keyid: str | None = None) -> Envelope:
+        """Sign a predicate with `key`; `keyid` is the lie about whose key it was."""
+        envelope = dsse_signing.sign(statement.make(made, _TYPES[type(made)], about(subject)), key.signer())
+        return relabelled(envelope, keyid) if keyid is not None else envelope
+
+    def ask(self, member: str = "ada", *, submit: bool = True, **changed: Any) -> Envelope:
+        """A release request for the model, as `member` would make it; `changed` fields are signed with it."""
+        made, raw = self._release_request(member)
+        if changed:
+            parsed = statement.parse(dsse.parse_own(raw).payload, AccessRequest, access.ACCESS_REQUEST)
+            payload = statement.make(msgspec.structs.replace(made, **changed), access.ACCESS_REQUEST, parsed.subject)
+            raw = dsse.render(dsse_signing.sign(payload, self.key(member).signer()))
+        if submit:
+            self.submit(dsse.parse_own(raw))
+        return dsse.parse_own(raw)
+
+    def _release_request(self, member: str) -> tuple[AccessRequest, bytes]:
+        draft = open_release(
+            self.log,
+            root_json=self.root_json,
+            pinned_sha256=sha256(self.root_json),
+            model=self.model,
+            resource=MODEL,
+            now=SystemClock().now(),
+        )
+        return sign_release_request(
+            draft,
+            requester=member,
+            key=self.key(member),
+            permit="model-release",
+            resource=MODEL,
+            gate=GATE,
+            justification="it is good",
+            ticket="",
+            open_for_s=8 * 3600,
+            nonce=SystemEntropy().nonce(),
+            now=SystemClock().now(),
+        )
+
+    @property
+    def model(self) -> ArtifactDigest:
+        return manifest.make(self.place / "model").identity
+
+    def approval(self, asked: Envelope, member: str, *, key: SoftwareKey | None = None, **changed: Any) -> Envelope:
+        """An approval of `asked` that names `member` and his key, signed by `key` (his own unless said)."""
+        own = self.key(member).public.keyid
+        now = int(time.time())
+        values: dict[str, Any] = {
+            "lab": LAB,
+            "nonce": os.urandom(16).hex(),
+            "approver": member,
+            "key": own,
+            "request": asked.record_digest,
+            "trust_version": 1,
+            "decision": "approve",
+            "reason": "agreed",
+            "signed_at": now,
+            "expires_at": now + 8 * 3600,
+            **changed,
+        }
+        made = HumanAuthorization(**values)
+        return self.sign_as(made, made.request, key or self.key(member), keyid=own if key else None)
+
+    def negative(
+        self, kind: type, member: str, subject: str, *, key: SoftwareKey | None = None, **fields: Any
+    ) -> Envelope:
+        """A revocation, suspension or lift by `member`."""
+        own = self.key(member).public.keyid
+        values = {"lab": LAB, "nonce": os.urandom(16).hex(), "member": member, "key": own, "reason": "because"}
+        made = kind(**{**values, "signed_at": int(time.time()), **fields})
+        return self.sign_as(made, subject, key or self.key(member), keyid=own if key else None)
+
+    def submit(self, *envelopes: Envelope) -> None:
+        """Give records to the log service, and wait until the last one is witnessed."""
+        for envelope in envelopes:
+            raw = dsse.render(envelope)
+            self.witnessed(self.log.append(raw), records.leaf_of(raw))
+
+    def release(self, asked: Envelope, *given: Envelope, url: str | None = None, **changed: Any) -> bytes:
+        """Go to the gate with a bundle; `changed` fields of the order."""
+        order = order_of(bundles.make(asked, given), path=None)
+        if changed:
+            order = msgspec.json.encode({**msgspec.json.decode(order), **changed}, order="sorted")
+        return ReleaseOverHttp(url or self.url("gate-release")).release(order)
+
+    def judged(self, pack: bytes) -> set[str]:
+        """The codes of everything that an outsider finds wrong with `pack`."""
+        found = examine_pack(pack, root_json=self.root_json, pinned_sha256=sha256(self.root_json))
+        return {code for code, _ in found.failures}
+
+
+def relabelled(envelope: Envelope, keyid: str) -> Envelope:
+    """The envelope with its first signature under another key id."""
+    lie = msgspec.structs.replace(envelope.signatures[0], keyid=keyid)
+    return msgspec.structs.replace(envelope, signatures=(lie, *envelope.signatures[1:]))
+
+
+def code_of(attempt: Callable[[], object]) -> set[str]:
+    """The codes by which `attempt` is refused; fails when it goes through."""
+    try:
+        answer = attempt()
+    except KeyturnError as err:
+        return {err.code, *(code for code, _ in getattr(err, "reasons", ()))}
+    raise AssertionError(f"expected a refusal, and it went through: {str(answer)[:300]}")
+
+
+def found(place: Path) -> TakenLab:
+    """Found the lab, up to the point where its processes can run."""
+    lab = TakenLab(place)
+    words = ("--profile", "demo", "--name", LAB, "--member", "ada", "--full-name", "Ada", "--group", "research")
+    lab.by("ada", "init", "lab", *words)
+    members = {
+        "bob": ("--group", "weights-owners"),
+        "carol": ("--group", "security"),
+        "dan": ("--group", "security"),
+        "ada+coder": ("--kind", "agent", "--responsible", "ada", "--group", "security"),
+    }
+    for member, more in members.items():
+        lab.by("ada", "trust", "invite", member, *more)
+        lab.by(member, "trust", "accept", f"{member}.invitation.json", "--full-name", member)
+    draft = lab.lab / "trust" / "draft"
+    (draft / "policy").mkdir(exist_ok=True)
+    (draft / "policy" / "main.cedar").write_text(POLICY)
+    (draft / "resources.toml").write_text(RESOURCES)
+    lab.by("ada", "trust", "propose", *(w for m in members for w in ("--acceptance", f"{m}.acceptance.json")))
+    for member in ("ada", "bob"):
+        lab.by(member, "trust", "sign", "--yes")
+    lab.by("ada", "trust", "publish")
+    root = (lab.lab / "trust" / "root.json").read_bytes()
+    (place / "root.json").write_bytes(root)
+    for member in ("ada", *members):
+        lab.by(member, "trust", "pin", hashlib.sha256(root).hexdigest())
+    (place / "work").mkdir()
+    runtime = (w for path in json.loads(RUNTIME) for w in ("--runtime", path))
+    lab.by("ada", "builder", "init", "--work", place / "work", *runtime, "--private", place / "homes")
+    return lab
+
+
+@contextmanager
+def serving(lab: TakenLab) -> Iterator[Process]:
+    """Run the lab's processes with `keyturn up`."""
+    environment = {"KEYTURN_HOME": str(lab.home("ada")), "KEYTURN_LAB": str(lab.lab)}
+    with ExitStack() as stack:
+        process = stack.enter_context(running([*KEYTURN, "up"], cwd=lab.place, environment=environment))
+        process.wait_for_line("ready")
+        stack.callback(lambda: (process.signal(signal.SIGINT), process.wait(deadline_s=30)))
+        yield process
+
+
+def build(lab: TakenLab) -> None:
+    """Make the model: four steps, each in the sandbox."""
+    work = lab.place / "work"
+    (work / "source").mkdir()
+    (work / "source" / "a.txt").write_text("to train on\n")
+    (work / "source" / "b.txt").write_text("held out\n")
+    source = str(manifest.make(work / "source").identity)
+    for name, (inputs, script, outputs) in STEPS.items():
+        criteria = ""
+        if name == "evaluate":
+            words = ("--metric", "loss", "--comparison", "at-most", "--threshold", "1", "--reason", "good enough")
+            on = ("--on", work / "ingest" / "out" / "heldout")
+            criteria = lab.by("carol", "step", "criteria", str(MODEL), *words, *on, "--yes")["digest"]
+        text = f'version = 1\nname = "{name}"\nbuild_type = "{name}"\ncommand = ["sh", "-c", "{script}"]\n'
+        text += f'criteria = "{criteria}"\n' if criteria else ""
+        for mount, (path, digest) in inputs.items():
+            text += f'[[inputs]]\nname = "{mount}"\nsource = "{path}"\n'
+            text += f'digest = "{digest.replace("$source", source)}"\nmount = "/in/{mount}"\n'
+        for output in outputs:
+            text += f'[[outputs]]\nname = "{output}"\npath = "/out/{output}"\n'
+        text += f"[sandbox]\nruntime = {RUNTIME}\ntimeout_s = 30\n"
+        (work / name).mkdir()
+        (work / name / "STEP.toml").write_text(text)
+        lab.by("ada", "run", work / name / "STEP.toml", "--yes")
+    (work / "package" / "out" / "model").rename(lab.place / "model")
