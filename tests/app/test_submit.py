@@ -282,3 +282,16 @@ def test_a_record_admitted_once_keeps_its_index_when_its_signer_has_left() -> No
     assert admission.submit(raw).index == index
     with pytest.raises(Refused, match="signer-unknown"):
         admission.submit(request(lab, 2, at=NOW, member="cleo"))
+
+
+def test_trust_that_somebody_wrote_past_admission_stops_nobody() -> None:
+    _, log = door()
+    log.append(
+        LAB.with_contents(LAB.contents).containers[-1].replace(b'"version":2', b'"version":3')
+    )  # the disk is his
+    admission, _ = door(log=log)
+    assert admission.trust.targets_version == 1
+    admission.submit(request(LAB, 1, at=NOW))
+    later = LAB.publish(policy={})
+    admission.submit(later.containers[-1])
+    assert admission.trust.targets_version == 2

@@ -248,7 +248,28 @@ def test_a_gates_key_alone_releases_nothing() -> None:
     world.approve = lambda asked, approver: world.submit(  # type: ignore[method-assign]  # a gate without people
         world.authorization(asked, approver, key=make_key("thief").public.keyid)
     )
-    assert codes(stolen_gate_pack(made), world.lab) & {"approver-key-unknown", "signature-invalid", "leaf-missing"}
+    assert codes(stolen_gate_pack(made), world.lab) == {"quorum-not-met"}
+
+
+def test_records_about_the_request_that_nobody_signed_do_not_harm_the_pack() -> None:
+    made = built()
+    world = made.world
+    thief = make_key("thief")
+
+    def forge(envelope: dsse.Envelope, keyid: str) -> None:
+        resigned = dsse.parse_own(signed(envelope.payload, thief)).signatures[0]
+        lie = msgspec.structs.replace(resigned, keyid=keyid)
+        world.log.append(dsse.render(msgspec.structs.replace(envelope, signatures=(lie,))))
+
+    def approve_among_forgeries(asked: dsse.Envelope, approver: str) -> dsse.Envelope:
+        forge(asked, world.key("ada").public.keyid)
+        given = world.authorization(asked, approver)
+        forge(given, world.key(approver).public.keyid)
+        forge(world.authorization(asked, "dan", decision="deny", reason="no"), world.key("dan").public.keyid)
+        return world.submit(given)
+
+    world.approve = approve_among_forgeries  # type: ignore[method-assign]  # among what a thief of the log wrote
+    assert codes(made.released(), world.lab) == set()
 
 
 def test_a_denial_after_the_index_cannot_be_left_out() -> None:

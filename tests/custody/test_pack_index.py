@@ -176,3 +176,12 @@ def test_every_single_byte_mutation_is_refused_or_has_another_digest(data: st.Da
         assert pack_index.parse(mutated).digest != sha256(raw)
     except KeyturnError:
         pass
+
+
+def test_a_leaf_of_no_record_counts_in_the_tree_and_says_nothing(chain: MadeChain) -> None:
+    chain.build()
+    leaves = [*chain.leaves, b'{"kind":"prv"', b"\xff"]
+    table = pack_index.LeafTable()
+    table.extend(leaves)
+    assert table.size == len(leaves)
+    assert set(table.leaves) <= set(range(len(leaves) - 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, Suspended, VerifiedChain, examine, verify_chain
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, statement, steps
-from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.provenance import BuilderId, Dependency, Output
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
@@ -246,9 +246,7 @@ def test_one_builder_does_not_sign_for_another(chain: MadeChain) -> None:
 def test_a_broken_signature_under_the_right_key_id_is_refused(chain: MadeChain) -> None:
     chain.ingest()
     _, made = chain.train()
-    envelope = dsse.parse_foreign(chain.records[made])
-    forged = changed(envelope.signatures[0], sig=bytes(64))
-    chain.records[made] = dsse.render(changed(envelope, signatures=(forged,)))
+    broken(chain, made)
     assert "signature-invalid" in codes(judge(chain, WEIGHTS))
 
 
@@ -257,8 +255,43 @@ def test_a_builder_that_trust_removed_later_was_allowed_then(chain: MadeChain) -
     contents = replace(chain.lab.contents, builders={})
     chain.publish(chain.lab.with_contents(contents))
     assert codes(judge(chain)) == []
-    chain.train()
-    assert "builder-not-allowed" in codes(judge(chain))
+    chain.train()  # whoever was removed says nothing more about it, neither good nor bad
+    assert codes(judge(chain)) == []
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(
+            lambda chain: chain.train(builder_key=make_key("thief")), id="provenance by a key that is nobody's"
+        ),
+        pytest.param(
+            lambda chain: chain.train(builder="stranger", builder_key=make_key("x")), id="by a builder of nobody's"
+        ),
+        pytest.param(
+            lambda chain: chain.request("evaluate", {"model": WEIGHTS}, criteria=sha256(b""), key=make_key("thief")),
+            id="an evaluation that nobody asked for",
+        ),
+        pytest.param(lambda chain: broken(chain, chain.train()[1]), id="a signature that is broken"),
+    ],
+)
+def test_what_nobody_of_the_lab_signed_fails_no_chain(chain: MadeChain, forge: Callable[[MadeChain], object]) -> None:
+    chain.build()
+    forge(chain)  # whoever keeps the log can write whatever he likes into it
+    assert codes(judge(chain)) == []
+
+
+def test_what_a_member_signed_in_anothers_name_fails_the_chain(chain: MadeChain) -> None:
+    chain.build()
+    chain.train(builder_key=chain.lab.member_keys["ada"])
+    assert codes(judge(chain)) == ["builder-key"]
+
+
+def broken(chain: MadeChain, index: int) -> None:
+    """Break the signature of the record at `index`."""
+    envelope = dsse.parse_foreign(chain.records[index])
+    forged = changed(envelope.signatures[0], sig=bytes(64))
+    chain.records[index] = dsse.render(changed(envelope, signatures=(forged,)))
 
 
 def test_a_builder_that_was_removed_before_is_refused_whatever_version_the_request_names(chain: MadeChain) -> None:

@@ -148,6 +148,17 @@ def test_targets_signed_by_one_human_are_refused(lab: Lab) -> None:
         lab.with_contents(lab.contents, signers=("ada",))
 
 
+def test_a_version_in_the_log_that_nobody_signed_changes_nothing_and_stops_nobody(lab: Lab) -> None:
+    files = render_contents(lab.contents)
+    for version in (1, 2, 7):
+        raw = signing.make_targets(files, lab=lab.name, version=version, expires_at=NOW + DAY_S)
+        raw = signing.add_signature(raw, lab.online_key.signer())
+        forged = TrustVersion(role="targets", version=version, metadata=raw, files=tuple(sorted(files.items())))
+        assert lab.history.followed_by(forged) is lab.history
+    later = lab.publish(policy={})
+    assert lab.history.followed_by(trust_version.parse(later.containers[-1])) == later.history
+
+
 def test_two_keys_that_one_human_has_had_count_once() -> None:
     lab = make_lab(humans=("ada", "bob", "cyd"))
     raw = signing.add_signature(lab.make_root(version=2), lab.trust_keys["ada"].signer())

@@ -141,7 +141,10 @@ class Admission:
     def _submit_trust(self, raw: bytes, leaf: Leaf) -> Submitted:
         with self._trust_lock:
             self._read_trust()
-            history = self._advance(trust_version.parse(raw), now=self._clock.now())
+            version = trust_version.parse(raw)
+            history = (
+                self._start(version) if self._history is None else self._history.advance(version, now=self._clock.now())
+            )
             index = self._append(raw, leaf)
             self._follow(history, index)
         return Submitted(index, leaf)
@@ -155,7 +158,7 @@ class Admission:
             while found := self._index.of_kinds(("rot", "tgt"), start=self._read_to):
                 for known in found:
                     version = trust_version.parse(self._reader.envelope(known.envelope))
-                    self._follow(self._advance(version, now=None), known.index)
+                    self._follow(self._followed_by(version), known.index)
 
     def _follow(self, history: TrustHistory, index: int) -> None:
         self._history = history
@@ -163,10 +166,11 @@ class Admission:
         # The index may be behind what was appended here: what was followed once is not read again.
         self._read_to = max(self._read_to, index + 1)
 
-    def _advance(self, version: TrustVersion, *, now: int | None) -> TrustHistory:
-        if self._history is None:
-            return TrustHistory.start(version.metadata, pinned_sha256=self._root_sha256())
-        return self._history.advance(version, now=now)
+    def _followed_by(self, version: TrustVersion) -> TrustHistory:
+        return self._start(version) if self._history is None else self._history.followed_by(version)
+
+    def _start(self, version: TrustVersion) -> TrustHistory:
+        return TrustHistory.start(version.metadata, pinned_sha256=self._root_sha256())
 
 
 def _verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> str:

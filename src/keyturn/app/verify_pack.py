@@ -40,6 +40,7 @@ from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.records import Record
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
+from keyturn.grants.following import key_of
 from keyturn.grants.verify_grant import Granted
 from keyturn.grants.verify_past import Proved, verify_past
 from keyturn.policy.facts import Facts
@@ -183,6 +184,10 @@ class _Reading:
         self._failures += _misplaced(index, own, leaves)
         contents = self._contents = _read_contents(found)
         self._failures += _missing(index, own, leaves, Sha256(contents.request))
+        # Whoever keeps the log can write a record about the request that nobody signed: it is proved, and has no effect.
+        proved = [one for one in proved if not _is_forged(one, own[one.index], trusted)]
+        raws = {one.index: one.raw for one in proved}
+        own = {place: own[place] for place in raws}
         # (5) and (7) stand on the same records; a failure of one hides nothing of the other.
         requests = [raws[p] for p, leaf in own.items() if (leaf.kind, leaf.record) == ("req", contents.request)]
         if len(requests) != 1:
@@ -313,6 +318,19 @@ def _read_contents(found: Pack) -> PackContents:
     return statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK).predicate
 
 
+def _is_forged(one: Proved, leaf: Leaf, trusted: TrustTimeline) -> bool:
+    trust = trusted.before(one.index)
+    if leaf.kind not in _OF_REQUEST or trust is None:
+        return False
+    record = records.parse(one.raw)
+    try:
+        verify_one(record.envelope, key_of(record.statement.predicate, trust))
+    except Refused:
+        return True
+    return False
+
+
+_OF_REQUEST = frozenset({"req", "apr", "den", "rev", "use"})
 _Failures = Iterator[tuple[str, str]]
 
 

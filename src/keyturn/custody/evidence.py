@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from keyturn.crypto.dsse_signing import verify_one
+from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import KeyturnError, Refused
@@ -82,6 +82,9 @@ class Evidence:
     criteria: tuple[Logged[EvaluationCriteria], ...]
     results: tuple[Logged[TestResult], ...]
     failures: tuple[Failure, ...]
+    unsigned: tuple[Failure, ...]
+    """Failures of statements that nobody signed whom the trust of then lists. Whoever keeps the log can write such things about
+    any model, so they have no effect: they help to explain a chain that fails without them, and fail none."""
 
 
 @dataclass(slots=True)
@@ -93,6 +96,7 @@ class _Sorted:
     criteria: list[Logged[EvaluationCriteria]]
     results: list[Logged[TestResult]]
     failures: list[Failure]
+    unsigned: list[Failure]
 
 
 _BATCH = 256
@@ -114,17 +118,37 @@ def read(entries: Sequence[Entry], *, lab: str, timeline: TrustTimeline, each: M
         tuple(one for part in found for one in part.criteria),
         tuple(one for part in found for one in part.results),
         tuple(one for part in found for one in part.failures),
+        tuple(one for part in found for one in part.unsigned),
     )
 
 
 def _read_batch(lab: str, timeline: TrustTimeline, batch: Sequence[Entry]) -> _Sorted:
-    into = _Sorted([], [], [], [], [])
+    into = _Sorted([], [], [], [], [], [])
     for entry in batch:
         try:
             _read_one(entry, lab, timeline, into)
         except KeyturnError as err:
-            into.failures.append(Failure(entry.index, err.code, err.message))
+            failed = into.failures if _is_somebodys(entry, timeline) else into.unsigned
+            failed.append(Failure(entry.index, err.code, err.message))
     return into
+
+
+def _is_somebodys(entry: Entry, timeline: TrustTimeline) -> bool:
+    """Whether anybody whom the trust of then lists as member or builder signed the statement, whatever it says."""
+    envelope, trust = dsse.parse_foreign(entry.raw), timeline.before(entry.index)
+    if trust is None:
+        return False
+    listed = [held.key for member in trust.roster.members.values() for held in member.keys]
+    listed += [builder.key for builder in trust.builders.values()]
+    hinted = {signature.keyid for signature in envelope.signatures}
+    for key in listed:
+        if key.keyid in hinted:
+            try:
+                verify_all(envelope, (key,))
+            except Refused:
+                continue
+            return True
+    return False
 
 
 def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) -> None:

@@ -96,7 +96,10 @@ class LeafTable:
     def extend(self, leaves: Sequence[bytes]) -> None:
         """Take the next `leaves` of the log."""
         for index, raw in enumerate(leaves, self.size):
-            one = leaf.parse(raw)
+            try:
+                one = leaf.parse(raw)
+            except Malformed:
+                continue  # the leaf of no record: it counts in the tree, and says nothing
             if one.kind in self._CHAIN:
                 self.leaves[index] = one
                 self.by_record.setdefault(one.record, index)

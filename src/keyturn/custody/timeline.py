@@ -40,12 +40,13 @@ class TrustTimeline:
 def follow(history: TrustHistory, records: Iterable[tuple[int, bytes]]) -> tuple[TrustHistory, TrustTimeline]:
     """Advance `history` (started from a pinned root) through the trust versions `(log index, container)`, in log order.
 
-    Raises whatever `TrustHistory.advance` refuses: a version that is skipped, rolled back or not signed by its threshold.
+    A version that is skipped, rolled back or not signed by its threshold changes nothing; two signed texts of one version are
+    `Tampered`.
     """
     indices: list[int] = []
     states: list[TrustState] = []
     for index, raw in records:
-        history = history.advance(trust_version.parse(raw), now=None)
+        history = history.followed_by(trust_version.parse(raw))
         state = history.at(history.targets_version)
         # A new root alters the newest state too (its publishers, its expiry), so each version is a point of its own.
         if state is not None:

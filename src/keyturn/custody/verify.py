@@ -135,6 +135,8 @@ def examine(
     found = evaluations.judge(model, lineage, evidence)  # (5)
     failures += (failure for one in found for failure in one.failures)
     failures += evaluations.unfinished(evidence)
+    if failures:
+        failures += evidence.unsigned
     return Chain(
         model=model,
         resource=resource,

@@ -32,7 +32,7 @@ from keyturn.grants.known import Approval, Known, Request, Standing, Use, Withdr
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Following", "needed"]
+__all__ = ["Following", "key_of", "needed"]
 
 Own = AccessRequest | AccessUse | HumanAuthorization | Lift | Revocation | Suspension
 P = TypeVar("P", AccessRequest, AccessUse, HumanAuthorization, Lift, Revocation, Suspension)
@@ -267,7 +267,7 @@ class Following:
         trust = self._require_trust()
         if made.lab != trust.lab:
             raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{made.lab}`")
-        verify_one(record.envelope, _key_of(made, trust))
+        verify_one(record.envelope, key_of(made, trust))
         return made
 
     def _require_trust(self) -> TrustState:
@@ -287,7 +287,8 @@ class Following:
         self._unread[tag] = None if earlier is None or leaf.until is None else max(earlier, leaf.until)
 
 
-def _key_of(made: Own, trust: TrustState) -> PublicKey:
+def key_of(made: Own, trust: TrustState) -> PublicKey:
+    """The enrolled key by which `made` must be signed: the one that it names, of whom it names; `Refused` when there is none."""
     if isinstance(made, AccessUse):
         gate = trust.gates.get(made.gate)
         if gate is None or gate.key.keyid != made.key:

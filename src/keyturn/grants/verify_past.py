@@ -142,7 +142,7 @@ def _require_proved(
     # Trust versions prove themselves; the newest says which log and witnesses the checkpoint must satisfy.
     for item in items:
         if records.leaf_of(item.raw).kind in ("rot", "tgt"):
-            history = history.advance(trust_version.parse(item.raw), now=None)
+            history = history.followed_by(trust_version.parse(item.raw))
     checkpoint = verify_checkpoint(note, history.newest.log, now=None, skew_s=0)
     size, root = checkpoint.checkpoint.size, checkpoint.checkpoint.root
     for item in items:

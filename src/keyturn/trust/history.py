@@ -146,6 +146,16 @@ class TrustHistory:
             return self._advance_root(version, now)
         return self._advance_targets(version, now)
 
+    def followed_by(self, version: TrustVersion) -> TrustHistory:
+        """The history after a version that stands in a log: as `advance`, and one that does not verify changes nothing.
+
+        Whoever keeps the log can write what nobody signed into it. That stops no reader, and misleads none.
+        """
+        try:
+            return self.advance(version, now=None)
+        except (Malformed, Refused):
+            return self
+
     def _advance_root(self, version: TrustVersion, now: int | None) -> TrustHistory:
         new = parse_root(version.metadata)  # (1)
         _check_number("root", version.version, new.version, self.root.version)  # (2)

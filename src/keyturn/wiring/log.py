@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,17 @@ from keyturn.trust.roster import Log, TrustState
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.trust import own_pin, trust_store
 
-__all__ = ["LabLog", "cosigners", "lab_index", "lab_log", "log_reader", "log_writer", "reindex", "trust_behind"]
+__all__ = [
+    "FoundLog",
+    "LabLog",
+    "cosigners",
+    "lab_index",
+    "lab_log",
+    "log_reader",
+    "log_writer",
+    "reindex",
+    "trust_behind",
+]
 
 _LEAVES = 4096
 
@@ -161,10 +171,42 @@ def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
                 if found is None:
                     found = TrustHistory.start(version.metadata, pinned_sha256=_pin_for(version.metadata, place))
                 else:
-                    found = found.advance(version, now=None)
+                    found = found.followed_by(version)
     if found is None:
         raise Refused("trust-founding", "the lab is founding: its log holds no root yet")
     return found
+
+
+class FoundLog:
+    """The lab's log service for a process that outlives it: looked up for each call, as one that starts again moves."""
+
+    def __init__(self, find: Callable[[], str | None]) -> None:
+        self._find = find
+        self._known: tuple[str, LogOverHttp] | None = None
+
+    def checkpoint(self) -> bytes:
+        return self._log().checkpoint()
+
+    def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        return self._log().leaves(start, end)
+
+    def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
+        return self._log().hashes(level, start, end)
+
+    def envelope(self, digest: Sha256) -> bytes:
+        return self._log().envelope(digest)
+
+    def append(self, envelope: bytes) -> int:
+        return self._log().append(envelope)
+
+    def _log(self) -> LogOverHttp:
+        url = self._find()
+        if url is None:
+            raise Unavailable("process-not-running", "the lab's log service does not run here", hint="keyturn up")
+        known = self._known
+        if known is None or known[0] != url:
+            known = self._known = (url, LogOverHttp(url))
+        return known[1]
 
 
 class _Admitted:

@@ -10,6 +10,7 @@ from typing import Any
 from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.config_files import read_small, replace_file
 from keyturn.adapters.release_over_http import ReleaseOverHttp
+from keyturn.app.authorize import find_pending
 from keyturn.app.make_pack import make_pack
 from keyturn.app.open_release import ReleaseDraft, open_release, sign_release_request
 from keyturn.app.show_lineage import ShownLineage, show_lineage
@@ -17,14 +18,14 @@ from keyturn.app.verify_model import verify_model
 from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.threads import on_all_cores
-from keyturn.errors import Refused, Usage
+from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats import dsse
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.uri import Uri
-from keyturn.grants import bundle as bundles
 from keyturn.policy.load import Permit, load
-from keyturn.wiring.log import lab_index, log_reader, log_writer
+from keyturn.wiring.grants import followed
+from keyturn.wiring.log import log_reader, log_writer
 from keyturn.wiring.places import LabPlace, find_person
 from keyturn.wiring.trust import own_pin, person_keys, trust_store
 
@@ -123,19 +124,14 @@ def release_by_gate(
 ) -> tuple[VerifiedPack, Path]:
     """Have the gate release the approved request whose id begins with `request`, verify its pack, and write it to `out`."""
     root, pin = root_of(place)
-    with log_reader(place) as log, lab_index(place) as index:
-        found = index.by_record(request.removeprefix("req-"), "req")
-        if len(found) != 1:
-            raise Usage("request-unknown", f"expected one request `{request}`, found {len(found)}")
-        asked = dsse.parse_own(log.envelope(found[0].envelope))
-        given = tuple(
-            dsse.parse_own(log.envelope(one.envelope))
-            for one in index.about(f"request:{found[0].record}")
-            if one.kind == "apr"
-        )
+    with log_reader(place) as log:
+        view = followed(log, now=SystemClock().now())
+    bundle = view.bundle_of(find_pending(view, request).digest)
+    if bundle is None:
+        raise Unavailable("bundle-unread", f"an approval of `{request}` is in the log, and its text could not be had")
     raw, verified = make_pack(
         ReleaseOverHttp(place.process_url(f"gate-{gate}")),
-        bundles.make(asked, given),
+        bundle,
         path=None if path is None else str(path),
         root_json=root,
         pinned_sha256=pin,
