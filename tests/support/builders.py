@@ -13,13 +13,13 @@ from keyturn.adapters.builder_over_http import About, Order
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.adapters.step_files import Allowed, RuntimeMemory
+from keyturn.app.follow_as_builder import Standing
 from keyturn.app.run_step import Signer
 from keyturn.bulk import manifest
 from keyturn.config import step as step_config
 from keyturn.crypto import dsse_signing
 from keyturn.formats.provenance import BuilderId
 from keyturn.wiring.builder import BuilderParts
-from keyturn.wiring.builder_view import Standing
 from keyturn.wiring.steps import declared_inputs, make_request, sign_request
 from support.labs import NOW, Lab
 

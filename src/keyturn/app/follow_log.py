@@ -1,7 +1,10 @@
-"""Follow the log with a gate's view, up to its newest witnessed checkpoint: read the leaves, fetch what the view needs.
+"""Follow the log with a view, up to its newest witnessed checkpoint: read the leaves, fetch what the view needs.
 
 Memory is flat: leaves come in runs of `RUN`. An envelope that cannot be had is left out, and the view then knows that it does not
 know; the next time it begins at the first leaf again, so that what was lost for a moment is not lost for good.
+
+INVARIANT: a view that begins again ends as the same log: what it had read before must hash to the same root, and a change of
+witnesses or log key still needs the old quorum and the new. Otherwise hiding one envelope would make a gate forget.
 
 This is NOT belief: `grants.view` verifies every leaf and envelope, and the checkpoint over all of them.
 """
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keyturn.errors import Unavailable
+from keyturn.errors import KeyturnError, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
 from keyturn.formats.digest import Sha256
@@ -26,19 +29,28 @@ RUN = 4096
 def follow_log(view: GateView, reader: LogReader, *, now: int) -> GateView:
     """The view after everything that the log shows under its newest checkpoint.
 
-    Raises `Unavailable` when the log does not answer, `Refused` or `Tampered` when what it shows is not believed; then
-    `view` is as it was, and goes stale.
+    Raises `Unavailable` when the log does not answer or shows less than before, `Refused` or `Tampered` when what it shows is
+    not believed; then `view` is as it was, and goes stale.
     """
     note = reader.checkpoint()
     size = checkpoints.parse_body(notes.parse(note).text).size
-    before = view.again() if view.known.unread else view
-    read = before.following(now=now)
-    while read.frontier.size < size:
-        leaves = reader.leaves(read.frontier.size, min(read.frontier.size + RUN, size))
-        if not leaves:
-            raise Unavailable("log-range", f"the log gave no leaves after {read.frontier.size} of {size}")
+    seen = view.frontier
+    if size < seen.size:
+        raise Unavailable("log-behind", f"the log shows {size} entries, and {seen.size} were seen before")
+    read = (view.again() if view.known.unread else view).following(now=now)
+    while (start := read.frontier.size) < size:
+        end = min(start + RUN, seen.size if start < seen.size else size)
+        leaves = reader.leaves(start, end)
+        if not 0 < len(leaves) <= end - start:
+            raise Unavailable("log-range", f"expected leaves {start} to {end} of {size}, got {len(leaves)}")
         read.take(leaves, _envelopes(read, leaves, reader))
-    return before.finish(read, note, now=now)
+        if read.frontier.size == seen.size and read.frontier.root != seen.root:
+            raise Tampered(
+                "log-fork",
+                f"the first {seen.size} leaves hash to another root than when they were read before",
+                hint="keep both, and compare with another gate: the log shows different leaves to different readers",
+            )
+    return view.finish(read, note, now=now)
 
 
 def _envelopes(read: Following, leaves: Sequence[bytes], reader: LogReader) -> dict[Sha256, bytes]:
@@ -46,6 +58,6 @@ def _envelopes(read: Following, leaves: Sequence[bytes], reader: LogReader) -> d
     for digest in read.needed(leaves):
         try:
             found[digest] = reader.envelope(digest)
-        except Unavailable:
-            continue  # the view notes what it could not read
+        except KeyturnError:
+            continue  # the view notes what it could not read: whoever it concerns is "could not find out"
     return found

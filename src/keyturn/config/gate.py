@@ -12,8 +12,8 @@
     [release]
     models = ["/srv/models"]                    # directories below which the gate itself hashes models
 
-The file belongs to whoever operates the gate, and may only tighten what targets say: `tightened` takes the stricter of the
-two, whatever the file claims. `pinned_root` is what its operator compared with a coworker. A release gate has no
+The file belongs to whoever operates the gate, and may only tighten what targets say: `app.follow_as_gate` takes the stricter
+of the two, whatever the file claims. `pinned_root` is what its operator compared with a coworker. A release gate has no
 `observe` mode: letting a release through to see what would have happened is a release.
 """
 
@@ -36,7 +36,7 @@ __all__ = ["GateConfig", "parse", "render"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig:
-    """A gate as its operator configured it. `models` are absolute directories."""
+    """A gate as its operator configured it. `models` are absolute directories; `None` where targets are strict enough."""
 
     name: str
     resource: Uri
@@ -45,14 +45,6 @@ class GateConfig:
     log_age_max_s: int | None = None
     witnesses_min: int | None = None
     models: tuple[str, ...] = ()
-
-    def log_age_max(self, targets_s: int) -> int:
-        """The stricter of what targets say and what the file says, in seconds."""
-        return targets_s if self.log_age_max_s is None else min(targets_s, self.log_age_max_s)
-
-    def witnesses_needed(self, quorum: int) -> int:
-        """The stricter of the targets' quorum and what the file says."""
-        return quorum if self.witnesses_min is None else max(quorum, self.witnesses_min)
 
 
 class _Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

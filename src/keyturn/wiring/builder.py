@@ -18,9 +18,9 @@ from keyturn.adapters.builder_over_http import About
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.config_files import read_small, write_new
 from keyturn.adapters.key_files import read_key, write_key
-from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.adapters.step_files import Allowed, RuntimeMemory
+from keyturn.app.follow_as_builder import BuilderView, Standing
 from keyturn.app.run_step import Signer
 from keyturn.config import builder as builder_config
 from keyturn.config.builder import BuilderConfig
@@ -28,11 +28,11 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage
-from keyturn.formats.digest import Sha256, parse_sha256
+from keyturn.formats.digest import parse_sha256
 from keyturn.formats.provenance import BuilderId
 from keyturn.ports import Clock, LogWriter, Sandbox
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.builder_view import BuilderView, Standing
+from keyturn.wiring.log import FoundLog
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.trust import own_pin, trust_store
 
@@ -114,7 +114,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
     config = read_config(place)
     directory = place.directory / "builder"
     key = read_key(directory / "key", passphrase=None)
-    clock, log, sandbox = SystemClock(), _FoundLog(place), BubblewrapSandbox()
+    clock, log, sandbox = SystemClock(), FoundLog(lambda: place.log_url), BubblewrapSandbox()
     root = read_small(directory / "root.json", size_bytes_max=_ROOT_BYTES_MAX)
     view = BuilderView(root, pinned_sha256=config.root_sha256, log=log, clock=clock)
 
@@ -160,35 +160,3 @@ def builder_parts(place: LabPlace) -> BuilderParts:
         clock=clock,
         marks=directory / "ran",
     )
-
-
-class _FoundLog:
-    """The lab's log service, looked up for each call: one that starts again has another address."""
-
-    def __init__(self, place: LabPlace) -> None:
-        self._place = place
-        self._known: tuple[str, LogOverHttp] | None = None
-
-    def append(self, envelope: bytes) -> int:
-        return self._log().append(envelope)
-
-    def checkpoint(self) -> bytes:
-        return self._log().checkpoint()
-
-    def leaves(self, start: int, end: int) -> Sequence[bytes]:
-        return self._log().leaves(start, end)
-
-    def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
-        return self._log().hashes(level, start, end)
-
-    def envelope(self, digest: Sha256) -> bytes:
-        return self._log().envelope(digest)
-
-    def _log(self) -> LogOverHttp:
-        url = self._place.log_url
-        if url is None:
-            raise Unavailable("log-not-running", "the lab's log service does not run", hint="keyturn up")
-        known = self._known
-        if known is None or known[0] != url:
-            known = self._known = (url, LogOverHttp(url))
-        return known[1]

@@ -1,18 +1,18 @@
-"""What a builder knows of its lab: its own pinned root, and the log followed leaf by leaf up to a witnessed checkpoint.
+"""Follow the log as a builder: its own pinned root, and the log leaf by leaf up to a witnessed checkpoint.
 
 Asked before each order. A log that cannot be reached, that its witnesses do not cosign, or that is older than the lab's
-limits admits nothing.
+limits admits nothing. A builder opens no door, and so needs no nonce in the log: what it signs, verifiers judge by its place
+there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from keyturn.app.follow_log import follow_log
 from keyturn.errors import Refused
-from keyturn.formats import checkpoint, note
-from keyturn.formats.digest import Sha256
 from keyturn.grants.freshness import require_trust
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, LogReader
@@ -20,8 +20,6 @@ from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
 
 __all__ = ["BuilderView", "Standing"]
-
-_LEAVES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +44,10 @@ class BuilderView:
         """Follow the log to its newest witnessed checkpoint, and say what stands there; raises when it is too old."""
         with self._lock:
             now = self._clock.now()
-            self._refresh(now)
-            view = self._view
+            view = self._view = follow_log(self._view, self._log, now=now)
         trust = require_trust(view, now=now)
-        assert view.checkpoint is not None  # a refresh that did not raise has one
+        if view.checkpoint is None:
+            raise Refused("view-empty", "the builder has not seen a witnessed checkpoint yet", hint="keyturn up")
         age_s = now - view.checkpoint.cosigned_at
         if age_s > trust.limits.log_age_max_s:
             raise Refused("view-stale", f"the newest witnessed checkpoint is {age_s} s old", hint="keyturn log verify")
@@ -58,18 +56,3 @@ class BuilderView:
             view.known.require_unsuspended(member, keyid, now=now, what="member")
 
         return Standing(trust, require_unsuspended)
-
-    def _refresh(self, now: int) -> None:
-        raw = self._log.checkpoint()
-        size = checkpoint.parse_body(note.parse(raw).text).size
-        read = self._view.following(now=now)
-        start = self._view.frontier.size
-        while start < size:
-            leaves = self._log.leaves(start, min(start + _LEAVES, size))
-            read.take(leaves, self._envelopes(leaves, now))
-            start += len(leaves)
-        self._view = self._view.finish(read, raw, now=now)
-
-    def _envelopes(self, leaves: Sequence[bytes], now: int) -> dict[Sha256, bytes]:
-        wanted: tuple[Sha256, ...] = self._view.needed(leaves, now=now)
-        return {digest: self._log.envelope(digest) for digest in wanted}

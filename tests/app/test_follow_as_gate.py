@@ -1,0 +1,187 @@
+"""How a gate follows the log: with its own nonce, its own root, and only ever stricter than targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from keyturn.app.follow_as_gate import CHECKIN_EVERY_S, FollowedLog, Stricter
+from keyturn.errors import Refused, Tampered, Unavailable
+from keyturn.formats.digest import Sha256
+from keyturn.trust.history import TrustHistory
+from support.world import World, make_world
+
+AS_TARGETS = Stricter(witnesses_min=None, log_age_max_s=None)
+
+
+@dataclass
+class Published:
+    """The world's log, as its service shows it: everything is cosigned at once, at the time `at`; `lost` is not given."""
+
+    world: World
+    at: int
+    lost: set[Sha256] = field(default_factory=set)
+    unsigned: bool = False
+
+    def checkpoint(self) -> bytes:
+        if self.unsigned:
+            raise Unavailable("log-unpublished", "nothing is cosigned yet")
+        return self.world.note(at=self.at)
+
+    def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        return self.world.log.leaves(start, end)
+
+    def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
+        return self.world.log.hashes(level, start, end)
+
+    def envelope(self, digest: Sha256) -> bytes:
+        if digest in self.lost:
+            raise Unavailable("envelope-missing", "it was here a moment ago")
+        return self.world.log.envelope(digest)
+
+    def append(self, envelope: bytes) -> int:
+        return self.world.log.append(envelope)
+
+
+@dataclass
+class Machine:
+    """A gate, the clock it sees, the log it is shown, and how often it waited."""
+
+    log: Published
+    at: int
+    waited: int = 0
+    made: int = 0
+
+    def now(self) -> int:
+        return self.at
+
+    def nonce(self) -> str:
+        self.made += 1
+        return f"{self.made:032x}"
+
+    def pause(self, seconds: float) -> None:
+        self.waited += 1
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+def gate_of(
+    world: World, *, stricter: Stricter = AS_TARGETS, cosigned_at: int | None = None
+) -> tuple[FollowedLog, Machine]:
+    machine = Machine(Published(world, world.now if cosigned_at is None else cosigned_at), world.now)
+    history: TrustHistory = TrustHistory.start(world.lab.root_json, pinned_sha256=world.lab.root_sha256)
+    gate = FollowedLog(
+        history,
+        gate=world.gate,
+        key=world.lab.gate_keys["release"],
+        stricter=stricter,
+        log=machine.log,
+        clock=machine,
+        entropy=machine,
+        pause=machine.pause,
+    )
+    return gate, machine
+
+
+def test_a_gate_logs_a_nonce_and_believes_a_view_that_has_it(world: World) -> None:
+    gate, _ = gate_of(world)
+    assert gate.refresh().nonce_seen
+    size = world.log.settle().size
+    assert gate.refresh().frontier.size == size  # once an hour is enough
+
+
+def test_after_an_hour_it_logs_another_nonce(world: World) -> None:
+    gate, machine = gate_of(world)
+    gate.refresh()
+    size = world.log.settle().size
+    machine.at += CHECKIN_EVERY_S
+    machine.log.at += CHECKIN_EVERY_S
+    assert gate.refresh().frontier.size == size + 1
+
+
+def test_a_nonce_that_is_never_witnessed_keeps_the_gate_closed(world: World) -> None:
+    gate, machine = gate_of(world)
+    old = world.note(at=world.now)
+    machine.log.checkpoint = lambda: old  # type: ignore[method-assign]  # the log that stays as it was
+    with pytest.raises(Unavailable) as caught:
+        gate.refresh()
+    assert caught.value.code == "not-in-force"
+    assert machine.waited > 100
+
+
+@pytest.mark.parametrize(
+    ("stricter", "age_s", "code"),
+    [
+        pytest.param(Stricter(witnesses_min=2, log_age_max_s=None), 0, "gate-witnesses", id="more witnesses"),
+        pytest.param(Stricter(witnesses_min=None, log_age_max_s=10), 30, "view-stale", id="a fresher log"),
+    ],
+)
+def test_gate_toml_may_ask_for_more_than_targets(world: World, stricter: Stricter, age_s: int, code: str) -> None:
+    gate, _ = gate_of(world, stricter=stricter, cosigned_at=world.now - age_s)
+    with pytest.raises(Refused) as caught:
+        gate.refresh()
+    assert caught.value.code == code
+
+
+def test_gate_toml_never_asks_for_less_than_targets(world: World) -> None:
+    limit_s = world.lab.state.limits.log_age_max_s
+    loose = Stricter(witnesses_min=1, log_age_max_s=10 * limit_s)
+    gate, _ = gate_of(world, stricter=loose, cosigned_at=world.now - limit_s - 1)
+    with pytest.raises(Refused) as caught:
+        gate.refresh()
+    assert caught.value.code == "view-stale"
+
+
+def test_a_record_is_awaited_until_the_view_has_it(world: World) -> None:
+    gate, _ = gate_of(world)
+    asked = world.ask()
+    entry = world.log.by_record(asked.record_digest)[0]
+    raw = world.log.envelope(entry.envelope)
+    gate.await_witnessed(entry.index, raw)
+    with pytest.raises(Refused) as caught:
+        gate.await_witnessed(0, raw)
+    assert caught.value.code == "use-not-logged"
+
+
+def test_a_log_that_shows_less_than_before_is_not_followed(world: World) -> None:
+    gate, machine = gate_of(world)
+    gate.refresh()
+    machine.log.world = make_world()
+    with pytest.raises(Unavailable) as caught:
+        gate.refresh()
+    assert caught.value.code == "log-behind"
+
+
+def test_what_could_not_be_read_for_a_moment_is_not_lost_for_good(world: World) -> None:
+    gate, machine = gate_of(world)
+    asked = world.ask()
+    taken = world.deny(asked, "bob")
+    machine.log.lost.add(Sha256(world.log.by_record(taken.record_digest)[0].envelope))
+    assert gate.refresh().known.unread
+    machine.log.lost.clear()
+    view = gate.refresh()
+    assert view.nonce_seen
+    assert not view.known.unread
+    assert view.known.withdrawals[asked.record_digest][0].by == "bob"
+
+
+def test_a_gate_that_reads_again_does_not_forget_which_log_it_read(world: World) -> None:
+    """Hiding one envelope makes a gate begin at the first leaf again; another log than before is then a fork all the same."""
+    gate, machine = gate_of(world)
+    asked = world.ask()
+    taken = world.revoke(asked, "ada")
+    machine.log.lost.add(Sha256(world.log.by_record(taken.record_digest)[0].envelope))
+    view = gate.refresh()
+    assert view.known.unread
+    forked = make_world()
+    while forked.log.settle().size <= view.frontier.size:
+        forked.ask()
+    machine.log.world = forked
+    with pytest.raises(Tampered) as caught:
+        gate.refresh()
+    assert caught.value.code == "log-fork"
