@@ -335,14 +335,14 @@ def _published(screen: Console, versions: tuple[tuple[str, int], ...], root_sha2
 
 
 def _log(screen: Console, found: TrustLog, *, pinned: bool) -> None:
-    from datetime import UTC, datetime
-
     from rich.table import Table
+
+    from keyturn.formats.posix_time import rfc3339
 
     screen.print(f"{found.lab}, profile {found.profile}")
     screen.print(f"first root: sha256 {found.root_sha256} ({'pinned by you' if pinned else 'NOT PINNED by you'})")
     table = Table("version", "signed by", "until", "sha256", box=None)
     for link in found.links:
-        until = datetime.fromtimestamp(link.expires_at, UTC).strftime("%Y-%m-%d")
+        until = rfc3339(link.expires_at)[:10]
         table.add_row(f"{link.role} {link.version}", ", ".join(sorted(link.signers)), until, link.digest[:16])
     screen.print(table)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
 from keyturn.errors import Malformed, Refused
+from keyturn.formats import base64_text
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey
@@ -83,7 +84,7 @@ class PublicKey:
             der = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as err:
             raise Malformed("key-invalid", "public key: expected base64 of SubjectPublicKeyInfo DER") from err
-        if base64.b64encode(der).decode("ascii") != text:
+        if base64_text.encode(der) != text:
             raise Malformed("key-not-canonical", "public key: expected canonical base64")
         return cls.from_spki(der)
 
@@ -101,7 +102,7 @@ class PublicKey:
     @property
     def text(self) -> str:
         """Base64 of the SubjectPublicKeyInfo DER."""
-        return base64.b64encode(self.spki).decode("ascii")
+        return base64_text.encode(self.spki)
 
     @property
     def raw_ed25519(self) -> bytes:

@@ -15,7 +15,7 @@ import binascii
 import msgspec
 
 from keyturn.errors import Malformed
-from keyturn.formats import canonical_json
+from keyturn.formats import base64_text, canonical_json
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.text import KeyId
 
@@ -102,11 +102,9 @@ def render(envelope: Envelope) -> bytes:
     """Render the canonical JSON text of `envelope`."""
     return canonical_json.encode(
         _Wire(
-            payload=base64.b64encode(envelope.payload).decode("ascii"),
+            payload=base64_text.encode(envelope.payload),
             payload_type=envelope.payload_type,
-            signatures=tuple(
-                _WireSignature(keyid=s.keyid, sig=base64.b64encode(s.sig).decode("ascii")) for s in envelope.signatures
-            ),
+            signatures=tuple(_WireSignature(keyid=s.keyid, sig=base64_text.encode(s.sig)) for s in envelope.signatures),
         )
     )
 

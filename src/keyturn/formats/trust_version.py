@@ -8,18 +8,18 @@ SHA-256 of `metadata`. This is NOT verification: `trust.history` verifies, and o
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Malformed
-from keyturn.formats import canonical_json
+from keyturn.formats import base64_text, canonical_json
 from keyturn.formats.digest import check_path
 
 __all__ = ["TrustVersion", "parse", "render"]
+
+_WHAT = "trust version"
 
 
 class TrustVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +40,14 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def parse(raw: bytes) -> TrustVersion:
     """Parse `raw`, or raise `Malformed`."""
-    wire = canonical_json.decode(raw, _Wire, what="trust version")
+    wire = canonical_json.decode(raw, _Wire, what=_WHAT)
     value = TrustVersion(
         role=wire.role,
         version=wire.version,
-        metadata=_base64(wire.metadata),
-        files=tuple((check_path(path), _base64(content)) for path, content in sorted(wire.files.items())),
+        metadata=base64_text.decode(wire.metadata, what=_WHAT),
+        files=tuple(
+            (check_path(path), base64_text.decode(content, what=_WHAT)) for path, content in sorted(wire.files.items())
+        ),
     )
     if value.role == "root" and value.files:
         raise Malformed("trust-version-files", "trust version: a root version carries no target files")
@@ -60,14 +62,7 @@ def render(value: TrustVersion) -> bytes:
         _Wire(
             role=value.role,
             version=value.version,
-            metadata=base64.b64encode(value.metadata).decode("ascii"),
-            files={path: base64.b64encode(content).decode("ascii") for path, content in value.files},
+            metadata=base64_text.encode(value.metadata),
+            files={path: base64_text.encode(content) for path, content in value.files},
         )
     )
-
-
-def _base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as err:
-        raise Malformed("trust-version-base64", f"trust version: not base64: {err}") from err

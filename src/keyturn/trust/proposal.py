@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from keyturn.errors import Malformed, Refused
 from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.trust_version import TrustVersion
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.metadata import (
@@ -98,7 +98,7 @@ def root_lines(root: RootMetadata) -> tuple[str, ...]:
         f"lab {root.lab}",
         f"profile {root.profile}",
         f"version {root.version}",
-        f"expires {_date(root.expires_at)}",
+        f"expires {rfc3339(root.expires_at)}",
         f"root needs {root.threshold} humans",
         f"targets need {root.targets_threshold} humans",
         *(
@@ -164,7 +164,3 @@ def _lines(content: bytes) -> tuple[str, ...]:
 def _diff(before: tuple[str, ...], after: tuple[str, ...]) -> tuple[str, ...]:
     lines = difflib.unified_diff(before, after, lineterm="", n=max(len(before), len(after)))
     return tuple(lines)[3:]  # without the `---`, `+++` and `@@` lines: every line is context
-
-
-def _date(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
