@@ -223,7 +223,13 @@ def _published_log(directory: Path) -> Iterator[LogOnDisk]:
         def publish() -> None:
             while not stop.wait(1.0):
                 publish_checkpoint(
-                    log, key=lab.log_key, log=log_roster, cosigners={"north": witness}, now=NOW, skew_s=60
+                    log,
+                    keys=(lab.log_key,),
+                    log=log_roster,
+                    earlier=(),
+                    cosigners={"north": witness},
+                    now=NOW,
+                    skew_s=60,
                 )
 
         thread = threading.Thread(target=publish)

@@ -57,7 +57,9 @@ def witnesses(tmp_path: object) -> dict[str, Here]:
 
 
 def publish(log: LogInMemory, witnesses: dict[str, Here], now: int = NOW) -> object:
-    return publish_checkpoint(log, key=LAB.log_key, log=LAB.state.log, cosigners=witnesses, now=now, skew_s=60)
+    return publish_checkpoint(
+        log, keys=(LAB.log_key,), log=LAB.state.log, earlier=(), cosigners=witnesses, now=now, skew_s=60
+    )
 
 
 def grown(count: int, start: int = 0, log: LogInMemory | None = None) -> LogInMemory:
@@ -170,6 +172,14 @@ def test_standing_needs_answers_of_a_quorum(witnesses: dict[str, Here]) -> None:
 
 def test_a_log_key_that_targets_do_not_name_publishes_nothing(witnesses: dict[str, Here]) -> None:
     log = grown(3)
-    with pytest.raises(Refused):
-        publish_checkpoint(log, key=make_key("other log"), log=LAB.state.log, cosigners=witnesses, now=NOW, skew_s=60)
+    with pytest.raises(Unavailable, match="log-key-missing"):
+        publish_checkpoint(
+            log,
+            keys=(make_key("other log"),),
+            log=LAB.state.log,
+            earlier=(),
+            cosigners=witnesses,
+            now=NOW,
+            skew_s=60,
+        )
     assert log.note("signed") is None

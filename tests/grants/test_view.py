@@ -94,10 +94,10 @@ def test_a_change_of_witnesses_needs_the_old_quorum_and_the_new() -> None:
     world.lab = replace(world.lab.publish(log=replace(log, witnesses=(south,))), witness_keys={"south": new_key})
     world.sync_trust()
     both = replace(world.lab, witness_keys={**old_lab.witness_keys, "south": new_key})
-    for note in (world.note(), world.note(lab=old_lab)):
-        leaves = world.log.leaves(view.frontier.size, world.log.settle().size)
-        found = {d: world.log.envelope(d) for d in view.needed(leaves, now=NOW)}
-        with pytest.raises(Refused, match="checkpoint-quorum"):
+    leaves = world.log.leaves(view.frontier.size, world.log.settle().size)
+    found = {d: world.log.envelope(d) for d in view.needed(leaves, now=NOW)}
+    for note, code in ((world.note(), "checkpoint-old-quorum"), (world.note(lab=old_lab), "checkpoint-quorum")):
+        with pytest.raises(Refused, match=code):
             refresh(view, checkpoint_note=note, leaves=leaves, envelopes=found, now=NOW)
     assert refresh(view, checkpoint_note=world.note(lab=both), leaves=leaves, envelopes=found, now=NOW)
 

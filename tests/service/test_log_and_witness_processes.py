@@ -305,9 +305,10 @@ def test_an_idle_log_seeks_fresh_cosignatures(make_lab_on_disk: Callable) -> Non
     with lab.witness(), lab_log(lab.path) as opened:
         publisher = Publisher(
             opened.log,
-            key=lab.lab.log_key,
+            keys=lambda: (lab.lab.log_key,),
             trust=opened.trust,
-            cosigners=lambda log: cosigners(lab.path, log),
+            earlier=lambda: (),
+            cosigners=lambda logs: cosigners(lab.path, *logs),
             clock=Hurried(),
             freshen_s=20,
         )

@@ -397,3 +397,9 @@ def test_a_history_keeps_what_old_versions_said(lab: Lab) -> None:
 def test_publishers_are_everyone_who_signs_root_or_targets(production: Lab) -> None:
     root: RootMetadata = production.history.root
     assert root.publishers == {"ada", "bob", "cyd"}
+
+
+def test_the_log_keeps_its_origin() -> None:
+    lab = make_lab(humans=("ada", "bob"))
+    with pytest.raises(Refused, match="log-origin-changed"):
+        lab.publish(log=replace(lab.contents.log, origin="log.elsewhere.example"))

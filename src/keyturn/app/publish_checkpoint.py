@@ -4,15 +4,20 @@
 (3) Each witness gets the proof from the size that it has. (4) Cosignatures are verified one by one. (5) With a quorum, the
 note replaces the published one. An idle log does the same again: its tree stays, its cosignatures are fresh.
 
+When targets changed the witnesses or the log's key, gates that follow ask for the old quorum and the new. So the log also signs
+with its earlier keys, and collects the cosignatures of the `earlier` witnesses: as many as come within `EARLIER_GRACE_S`, since
+nothing that is published may wait for a witness that has retired (docs/decisions/0021-changing-witnesses.md).
+
 `confirm_standing` comes before the first append of a process: it asks the witnesses whether the log is behind them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
@@ -27,18 +32,39 @@ from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint, verify_log_signature
 from keyturn.trust.roster import Log, Witness
 
-__all__ = ["confirm_standing", "publish_checkpoint"]
+__all__ = ["EARLIER_GRACE_S", "confirm_standing", "publish_checkpoint"]
+
+EARLIER_GRACE_S = 1.0
+"""How long witnesses of earlier definitions may take longer than the slowest of the newest."""
 
 T = TypeVar("T")
+Cosignatures = dict[tuple[str, bytes], NoteSignature]
+"""Verified cosignatures, by name and key id."""
 
 
-def confirm_standing(keeper: LogKeeper, *, log: Log, cosigners: Mapping[str, Cosigner]) -> None:
+def confirm_standing(
+    keeper: LogKeeper, *, log: Log, cosigners: Mapping[str, Cosigner], earlier: Sequence[Log] = ()
+) -> None:
     """Ask the witnesses for the newest tree they know, and let the log compare itself with it.
 
-    A quorum must answer: any earlier quorum shares an honest witness with it. `Unavailable` when it does not; what
-    `LogKeeper.confirm` raises when the log is behind or another tree.
+    A quorum must answer: any quorum before it shares an honest witness with it. When no more of them know a tree than may lie,
+    nothing was published under `log`, and a quorum of the newest of the `earlier` definitions must answer as well, and so on.
+    `Unavailable` when too few do; what `LogKeeper.confirm` raises when the log is behind or another tree.
     """
-    asked = _ask_all(log, cosigners, lambda witness, cosigner: _newest(witness, cosigner, log))
+    definitions = (log, *reversed(earlier))
+    for defined in definitions:
+        seen = _standing(defined, cosigners, definitions)
+        for body in seen:
+            keeper.confirm(body.size, body.root)
+        if len(seen) > defined.lying_max:
+            return
+    keeper.confirm(0, merkle.EMPTY_ROOT)
+
+
+def _standing(log: Log, cosigners: Mapping[str, Cosigner], definitions: Iterable[Log]) -> list[Checkpoint]:
+    """The newest trees that the witnesses of `log` know."""
+    by_name = {witness.name: witness for witness in log.witnesses}
+    asked = _ask_all(by_name, (), cosigners, lambda name, cosigner: _newest(by_name[name], cosigner, log, definitions))
     answers = [answer for answer in asked.values() if not isinstance(answer, KeyturnError)]
     if len(answers) < log.quorum:
         raise Unavailable(
@@ -47,25 +73,31 @@ def confirm_standing(keeper: LogKeeper, *, log: Log, cosigners: Mapping[str, Cos
             hint="start the witnesses: keyturn up",
             detail="; ".join(f"{name}: {answer}" for name, answer in asked.items()),
         )
-    seen = [answer for answer in answers if answer is not None]
-    for body in seen:
-        keeper.confirm(body.size, body.root)
-    if not seen:
-        keeper.confirm(0, merkle.EMPTY_ROOT)
+    return [answer for answer in answers if answer is not None]
 
 
 def publish_checkpoint(
-    keeper: LogKeeper, *, key: SoftwareKey, log: Log, cosigners: Mapping[str, Cosigner], now: int, skew_s: int
+    keeper: LogKeeper,
+    *,
+    keys: Sequence[SoftwareKey],
+    log: Log,
+    earlier: Sequence[Log],
+    cosigners: Mapping[str, Cosigner],
+    now: int,
+    skew_s: int,
 ) -> WitnessedCheckpoint | None:
     """Publish the tree that is durable now; `None` for an empty log.
 
-    Raises `Refused` `checkpoint-quorum` when too few witnesses cosign, and then the published note stays; whatever
-    `LogKeeper.confirm` raises when a witness has seen more than the log has.
+    `log` is what the newest targets say, and must be satisfied; `earlier` are definitions that gates may still be moving from.
+    Raises `Unavailable` `log-key-missing` when the key of `log` is not among `keys`, `Refused` `checkpoint-quorum` when too few
+    witnesses cosign, and then the published note stays; whatever `LogKeeper.confirm` raises when a witness has seen more than
+    the log has.
     """
     frontier = keeper.settle()  # (1)
     if frontier.size == 0:
         return None
-    note = sign_checkpoint(Checkpoint(log.origin, frontier.size, frontier.root), key)
+    definitions = (log, *reversed(earlier))
+    note = _sign(Checkpoint(log.origin, frontier.size, frontier.root), keys, definitions)
     body = verify_log_signature(note, origin=log.origin, key=log.key)  # the key at hand is the one that targets name
     signed = keeper.note("signed")
     if signed != notes.render(note):  # (2)
@@ -73,48 +105,88 @@ def publish_checkpoint(
     published = keeper.note("checkpoint")
     before = _body(published)
     start = 0 if before is None else before.size
-    made = _ask_all(log, cosigners, lambda witness, cosigner: _cosign(keeper, cosigner, note, body, start))  # (3)
-    found = {**_kept(published, note, log), **_verified(made, note, log)}  # (4)
-    refused = next((answer for answer in made.values() if isinstance(answer, Tampered)), None)
-    if len(found) < log.quorum and refused is not None:
+    asked = [witness.name for witness in log.witnesses]
+    retired = [witness.name for witness in _witnesses(earlier) if witness.name not in asked]
+    made = _ask_all(  # (3)
+        asked, retired, cosigners, lambda _, cosigner: _cosign(keeper, cosigner, note, body, start)
+    )
+    found = {**_kept(published, note, definitions), **_verified(made, note, definitions)}  # (4)
+    refused = next((answer for name in asked if isinstance(answer := made[name], Tampered)), None)
+    if sum(_identity(witness) in found for witness in log.witnesses) < log.quorum and refused is not None:
         raise refused
-    full = notes.render(note.with_signatures(*(found[name] for name in sorted(found)))) if found else notes.render(note)
+    full = notes.render(_with(note, found, definitions))
     witnessed = verify_checkpoint(full, log, now=now, skew_s=skew_s)  # (5)
     if full != published:
         keeper.swap("checkpoint", published, full)
     return witnessed
 
 
+def _sign(checkpoint: Checkpoint, keys: Sequence[SoftwareKey], definitions: Sequence[Log]) -> Note:
+    at_hand = {key.public: key for key in keys}
+    if definitions[0].key not in at_hand:
+        raise Unavailable(
+            "log-key-missing",
+            f"targets name the log key `{definitions[0].key.keyid[:16]}`, and it is not among this log's keys",
+            hint="the log's keys are lab/keys/log and lab/keys/log-*; keyturn log new-key",
+        )
+    wanted = dict.fromkeys(log.key for log in definitions)
+    notes_made = [sign_checkpoint(checkpoint, at_hand[key]) for key in wanted if key in at_hand]
+    return notes_made[0].with_signatures(*(signature for made in notes_made[1:] for signature in made.signatures))
+
+
+def _with(note: Note, found: Cosignatures, definitions: Sequence[Log]) -> Note:
+    """The note with its cosignatures, the newest definition's first: when there is no room, earlier ones go without."""
+    order = dict.fromkeys(_identity(witness) for witness in _witnesses(definitions))
+    kept = [found[identity] for identity in order if identity in found]
+    return note.with_signatures(*kept[: notes.SIGNATURES_MAX - len(note.signatures)]) if kept else note
+
+
 def _ask_all(
-    log: Log, cosigners: Mapping[str, Cosigner], ask: Callable[[Witness, Cosigner], T]
+    needed: Collection[str],
+    welcome: Collection[str],
+    cosigners: Mapping[str, Cosigner],
+    ask: Callable[[str, Cosigner], T],
 ) -> dict[str, T | KeyturnError]:
-    def answer(witness: Witness) -> T | KeyturnError:
-        cosigner = cosigners.get(witness.name)
+    """Ask every witness by name, all at once: wait for the `needed`, and for the `welcome` a moment longer."""
+
+    def answer(name: str) -> T | KeyturnError:
+        cosigner = cosigners.get(name)
         if cosigner is None:
-            return Unavailable("witness-address", f"no address of the witness `{witness.name}`", hint="keyturn.toml")
+            return Unavailable("witness-address", f"no address of the witness `{name}`", hint="keyturn.toml")
         try:
-            return ask(witness, cosigner)
+            return ask(name, cosigner)
         except KeyturnError as err:
             return err
 
-    with ThreadPoolExecutor(max_workers=len(log.witnesses)) as pool:
-        return dict(zip((w.name for w in log.witnesses), pool.map(answer, log.witnesses), strict=True))
+    names = [*needed, *welcome]
+    pool = ThreadPoolExecutor(max_workers=len(names))
+    try:
+        asked = {name: pool.submit(answer, name) for name in names}
+        wait([asked[name] for name in needed])
+        done, _ = wait(asked.values(), timeout=EARLIER_GRACE_S)
+        late = Unavailable("witness-late", "the witness of an earlier definition did not answer in time")
+        return {name: future.result() if future in done else late for name, future in asked.items()}
+    finally:
+        pool.shutdown(wait=False)  # whoever is late answers to nobody
 
 
-def _newest(witness: Witness, cosigner: Cosigner, log: Log) -> Checkpoint | None:
+def _newest(witness: Witness, cosigner: Cosigner, log: Log, definitions: Iterable[Log]) -> Checkpoint | None:
     raw = cosigner.newest(log.origin)
     if raw is None:
         return None
-    return verify_checkpoint(raw, _only(log, witness), now=None, skew_s=0).checkpoint
+    seen = notes.parse(raw)
+    # Signed by the key that the log had when this witness cosigned, which may be another than now.
+    keys = {notes.key_id(log.origin, notes.ED25519, old.key.raw_ed25519): old.key for old in definitions}
+    key = next((keys[made.key_id] for made in seen.signatures if made.key_id in keys), log.key)
+    return verify_checkpoint(raw, _only(log, witness, key), now=None, skew_s=0).checkpoint
 
 
 def _cosign(
     keeper: LogKeeper, cosigner: Cosigner, note: Note, body: Checkpoint, start: int
 ) -> tuple[NoteSignature, ...]:
     size = start
-    for _ in range(
-        3
-    ):  # a witness says which size it has; it may move once more under a log that several processes keep
+    # A witness says which size it has; it may move once more under a log that several processes keep.
+    for _ in range(3):
         if size > body.size:
             newest = cosigner.newest(body.origin)
             seen = None if newest is None else _body(newest)
@@ -130,47 +202,54 @@ def _cosign(
 
 
 def _verified(
-    made: Mapping[str, tuple[NoteSignature, ...] | KeyturnError], note: Note, log: Log
-) -> dict[str, NoteSignature]:
-    found = {}
-    for witness in log.witnesses:
+    made: Mapping[str, tuple[NoteSignature, ...] | KeyturnError], note: Note, definitions: Sequence[Log]
+) -> Cosignatures:
+    found: Cosignatures = {}
+    for witness in _witnesses(definitions):
         answer = made[witness.name]
         if isinstance(answer, KeyturnError):
             continue
-        identifier = notes.key_id(witness.name, notes.COSIGNATURE_V1, witness.key.raw_ed25519)
         for signature in answer:
-            if (
-                signature.name == witness.name
-                and signature.key_id == identifier
-                and _holds(note, signature, log, witness)
+            if (signature.name, signature.key_id) == _identity(witness) and _holds(
+                note, signature, definitions, witness
             ):
-                found[witness.name] = signature
+                found[_identity(witness)] = signature
     return found
 
 
-def _kept(published: bytes | None, note: Note, log: Log) -> dict[str, NoteSignature]:
+def _kept(published: bytes | None, note: Note, definitions: Sequence[Log]) -> Cosignatures:
     """Cosignatures that the published note has for this very tree: a witness that is away for a moment still counts."""
     if published is None:
         return {}
     old = notes.parse(published)
     if old.text != note.text:
         return {}
-    by_name = {signature.name: (signature,) for signature in old.signatures}
-    return _verified({w.name: by_name.get(w.name, ()) for w in log.witnesses}, note, log)
+    return _verified({w.name: old.signatures for w in _witnesses(definitions)}, note, definitions)
 
 
-def _holds(note: Note, signature: NoteSignature, log: Log, witness: Witness) -> bool:
+def _holds(note: Note, signature: NoteSignature, definitions: Sequence[Log], witness: Witness) -> bool:
     # One bad cosignature would condemn the whole note, so each is tried alone.
+    log = definitions[0]
     try:
         cosignatures.parse(signature.signature)
-        verify_checkpoint(notes.render(note.with_signatures(signature)), _only(log, witness), now=None, skew_s=0)
+        alone = Note(note.text, (*note.signatures, signature))
+        verify_checkpoint(notes.render(alone), _only(log, witness, log.key), now=None, skew_s=0)
     except (Refused, Malformed):
         return False
     return True
 
 
-def _only(log: Log, witness: Witness) -> Log:
-    return Log(origin=log.origin, key=log.key, witnesses=(witness,), lying_max=0)
+def _witnesses(definitions: Iterable[Log]) -> tuple[Witness, ...]:
+    """Every witness of `definitions`, each once; one that has a new key is another."""
+    return tuple({_identity(witness): witness for log in definitions for witness in log.witnesses}.values())
+
+
+def _identity(witness: Witness) -> tuple[str, bytes]:
+    return witness.name, notes.key_id(witness.name, notes.COSIGNATURE_V1, witness.key.raw_ed25519)
+
+
+def _only(log: Log, witness: Witness, key: PublicKey) -> Log:
+    return Log(origin=log.origin, key=key, witnesses=(witness,), lying_max=0)
 
 
 def _body(note: bytes | None) -> Checkpoint | None:

@@ -30,7 +30,7 @@ from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.trust_version import TrustVersion
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
-from keyturn.trust.roster import TrustState
+from keyturn.trust.roster import Log, TrustState
 
 __all__ = ["Admission", "Quotas", "Submitted"]
 
@@ -120,6 +120,13 @@ class Admission:
         if newest is None:  # verifying signatures again for each record would cost more than the record
             newest = self._newest = self._history.newest
         return newest
+
+    @property
+    def earlier_logs(self) -> tuple[Log, ...]:
+        """Every log definition that targets replaced, oldest first, without the one in force."""
+        newest = self.trust.log
+        history = self._history
+        return tuple(log for log in history.logs_since(1) if log != newest) if history is not None else ()
 
     def submit(self, raw: bytes) -> Submitted:
         """Verify and append one record; raises `Malformed`, `Refused`, or what the log raises."""

@@ -29,7 +29,7 @@ from keyturn.policy.load import Policy, load
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
-from keyturn.trust.roster import TrustState
+from keyturn.trust.roster import Log, TrustState
 
 __all__ = ["GateView", "PolicyShelf", "refresh"]
 
@@ -159,10 +159,25 @@ class GateView:
     def _witnessed(self, known: Known, note: bytes, now: int | None) -> WitnessedCheckpoint:
         newest = known.history.newest
         skew_s = newest.limits.clock_skew_max_s
+        witnessed = verify_checkpoint(note, newest.log, now=now, skew_s=skew_s)
         if self.checkpoint is not None:
             for log in known.history.logs_since(self.trust.targets_version):
-                verify_checkpoint(note, log, now=now, skew_s=skew_s)
-        return verify_checkpoint(note, newest.log, now=now, skew_s=skew_s)
+                _require_earlier(note, log, newest, now=now, skew_s=skew_s)
+        return witnessed
+
+
+def _require_earlier(note: bytes, log: Log, newest: TrustState, *, now: int | None, skew_s: int) -> None:
+    # INVARIANT: whoever can publish targets, and runs the witnesses that they name, moves no view that knew other witnesses.
+    try:
+        verify_checkpoint(note, log, now=now, skew_s=skew_s)
+    except Refused as err:
+        raise Refused(
+            "checkpoint-old-quorum",
+            f"targets version {newest.targets_version} changed the log's witnesses or key since this view, and the checkpoint "
+            f"does not satisfy those of before: {err.message}",
+            reasons=((err.code, err.message),),
+            hint="the witnesses of before must cosign once more: keep them, and the log's old key, until every gate has moved",
+        ) from err
 
 
 def refresh(

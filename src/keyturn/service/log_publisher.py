@@ -1,5 +1,8 @@
 """The log's publisher: a thread that has every new entry cosigned at once, and keeps an idle log's cosignatures fresh.
 
+After a change of witnesses or of the log's key it goes on asking the earlier witnesses, and signing with the earlier keys, for
+`HANDOVER_S`: so long may a gate that followed the old definition take to follow the new one.
+
 Before anything else it asks the witnesses whether this log is behind them; until they answered, a published log takes no
 appends. What goes wrong is said once on standard error, and tried again.
 """
@@ -8,36 +11,49 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, Refused
 from keyturn.ports import Clock, Cosigner, LogKeeper
+from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.roster import Log, TrustState
 
-__all__ = ["Publisher"]
+__all__ = ["HANDOVER_S", "Publisher"]
+
+HANDOVER_S = 7 * 86_400
+"""How long earlier definitions are collected for, counted from when this process first saw them replaced."""
+EARLIER_MAX = 8
+"""Definitions that are collected for at once, the newest ones."""
 
 _RETRY_S = 0.5
 _IDLE_S = 1.0
 
 
 class Publisher:
-    """Publishes until `stop`. `wake` after an append; `trust` is called each time, since witnesses may change."""
+    """Publishes until `stop`. `wake` after an append.
+
+    `trust`, `earlier` (definitions that targets replaced, oldest first) and `keys` (the log's, new and old) are called each
+    time, since witnesses and keys may change.
+    """
 
     def __init__(
         self,
         keeper: LogKeeper,
         *,
-        key: SoftwareKey,
+        keys: Callable[[], Sequence[SoftwareKey]],
         trust: Callable[[], TrustState],
-        cosigners: Callable[[Log], Mapping[str, Cosigner]],
+        earlier: Callable[[], Sequence[Log]],
+        cosigners: Callable[[Sequence[Log]], Mapping[str, Cosigner]],
         clock: Clock,
         freshen_s: int,
     ) -> None:
         self._keeper = keeper
-        self._key = key
+        self._keys = keys
         self._trust = trust
+        self._earlier = earlier
+        self._until: dict[Log, int] = {}
         self._cosigners = cosigners
         self._clock = clock
         self._freshen_s = freshen_s
@@ -64,8 +80,7 @@ class Publisher:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._publish()
-                self._say("")
+                self._say(self._publish())
                 wait_s = _IDLE_S
             except (KeyturnError, OSError) as err:
                 self._say(str(err))
@@ -73,32 +88,58 @@ class Publisher:
                 self._wake.clear()
             self._wake.wait(wait_s)
 
-    def _publish(self) -> None:
+    def _publish(self) -> str:
+        """Publish when there is something to; gives what the operator should know of it."""
         now = self._clock.now()
         size, at = self._published
         frontier = self._keeper.settle()
         if frontier.size == size and 0 <= now - at < self._freshen_s:
-            return
+            return self._said
         if frontier.size == 0:
-            return
-        trust = self._trust()
-        cosigners = self._cosigners(trust.log)
+            return ""
+        trust, replaced = self._trust(), self._earlier()
         if not self._confirmed:
-            confirm_standing(self._keeper, log=trust.log, cosigners=cosigners)
+            everybody = self._cosigners((*replaced, trust.log))
+            confirm_standing(self._keeper, log=trust.log, cosigners=everybody, earlier=replaced)
             self._confirmed = True
+        earlier = self._handed_over(trust.log, replaced, now)
         witnessed = publish_checkpoint(
             self._keeper,
-            key=self._key,
+            keys=self._keys(),
             log=trust.log,
-            cosigners=cosigners,
+            earlier=earlier,
+            cosigners=self._cosigners((*earlier, trust.log)),
             now=now,
             skew_s=trust.limits.clock_skew_max_s,
         )
-        if witnessed is not None:
-            self._published = (witnessed.checkpoint.size, now)
+        if witnessed is None:
+            return ""
+        self._published = (witnessed.checkpoint.size, now)
+        return _left_behind(witnessed, earlier)
+
+    def _handed_over(self, log: Log, replaced: Sequence[Log], now: int) -> tuple[Log, ...]:
+        """The definitions that a gate may still be moving from to `log`."""
+        self._until.pop(log, None)
+        for old in replaced:
+            self._until.setdefault(old, now + HANDOVER_S)
+        return tuple(old for old in replaced if now < self._until[old])[-EARLIER_MAX:]
 
     def _say(self, text: str) -> None:
         if text and text != self._said:
             sys.stderr.write(f"log: {text}\n")
             sys.stderr.flush()
         self._said = text
+
+
+def _left_behind(witnessed: WitnessedCheckpoint, earlier: Sequence[Log]) -> str:
+    """Say which earlier definitions the checkpoint does not satisfy: gates that follow from there stay closed until it does."""
+    missing = []
+    for log in earlier:
+        try:
+            verify_checkpoint(witnessed.note, log, now=None, skew_s=0)
+        except Refused as err:
+            names = ", ".join(witness.name for witness in log.witnesses)
+            missing.append(f"from the witnesses {names} and log key {log.key.keyid[:16]}: {err.message}")
+    if not missing:
+        return ""
+    return f"published, and gates that still move away cannot follow: {'; '.join(missing)} [handover-incomplete]"

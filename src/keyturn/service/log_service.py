@@ -28,7 +28,8 @@ from keyturn.ports import LogReader, RecordIndex
 from keyturn.service import shell
 from keyturn.service.log_publisher import Publisher
 from keyturn.wiring import log as wiring
-from keyturn.wiring.trust import lab_keys, trust_store
+from keyturn.wiring.log_keys import key_ring
+from keyturn.wiring.trust import trust_store
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -102,9 +103,10 @@ def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
     with wiring.lab_log(directory, quotas=quotas) as lab:
         publisher = Publisher(
             lab.log,
-            key=lab_keys(directory).read("log"),
+            keys=key_ring(directory),
             trust=lab.trust,
-            cosigners=lambda log: wiring.cosigners(directory, log),
+            earlier=lambda: lab.admission.earlier_logs,
+            cosigners=lambda logs: wiring.cosigners(directory, *logs),
             clock=clock,
             freshen_s=FRESHEN_S,
         )

@@ -202,6 +202,12 @@ class TrustHistory:
         state = parse_targets(
             dict(version.files), root=self.root, targets_version=new.version, targets_expires_at=new.expires_at
         )
+        if self.states and state.log.origin != self.states[-1].log.origin:
+            raise Refused(
+                "log-origin-changed",
+                f"log.toml: the log is `{self.states[-1].log.origin}` for the lab's life, got `{state.log.origin}`",
+                hint="witnesses and the log's key can change; another origin would be another log",
+            )
         kinds, owners = self._check_identities(state.roster)
         _refuse_expired_now("targets", new.version, new.expires_at, now)  # (6)
         link = Link(

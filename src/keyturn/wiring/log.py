@@ -114,8 +114,9 @@ def log_writer(place: LabPlace) -> Iterator[LogWriter]:
         return
     with lab_log(place.directory) as opened:
         if opened.log.note("checkpoint") is not None:
-            log = opened.trust().log
-            confirm_standing(opened.log, log=log, cosigners=cosigners(place.directory, log))
+            log, earlier = opened.trust().log, opened.admission.earlier_logs
+            everybody = cosigners(place.directory, *earlier, log)
+            confirm_standing(opened.log, log=log, cosigners=everybody, earlier=earlier)
         yield _Admitted(opened.admission)
 
 
@@ -143,9 +144,10 @@ def reindex(directory: Path) -> int:
     return tail.size
 
 
-def cosigners(directory: Path, log: Log) -> Mapping[str, Cosigner]:
-    """How to reach each witness of `log`: the address in keyturn.toml, or that of a process of this lab."""
-    return {witness.name: _FoundWitness(_address(directory, witness.name)) for witness in log.witnesses}
+def cosigners(directory: Path, *logs: Log) -> Mapping[str, Cosigner]:
+    """How to reach each witness of `logs`: the address in keyturn.toml, or that of a process of this lab."""
+    names = {witness.name for log in logs for witness in log.witnesses}
+    return {name: _FoundWitness(_address(directory, name)) for name in names}
 
 
 def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:

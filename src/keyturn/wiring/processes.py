@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keyturn.adapters.supervisor import Process
 from keyturn.errors import Usage
+from keyturn.wiring.log_keys import key_names
 from keyturn.wiring.places import find_lab
 
 __all__ = ["processes_of"]
@@ -19,7 +20,7 @@ def processes_of(lab: str | None) -> tuple[Path, tuple[Process, ...]]:
         Process(f"witness-{key.parent.name}", ("witness", "serve", key.parent.name, *at))
         for key in sorted(place.glob("witness/*/key"))
     ]
-    if (place / "keys" / "log").exists():
+    if key_names(place):
         found.append(Process("log", ("log", "serve", *at)))
     if (place / "builder" / "key").exists():
         found.append(Process("builder", ("builder", "serve", *at)))
