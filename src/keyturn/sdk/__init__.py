@@ -1,1 +1,22 @@
-"""What `import keyturn` is for: the few names that other programs use, with nothing of the command line or the services."""
+"""What `import keyturn` shows: the few names that other programs use, with nothing of the command line or the services.
+
+They are stable from version to version; every other module may change. Documented, with an example that runs: docs/sdk.md.
+"""
+
+from __future__ import annotations
+
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.sdk.verify import ReleasedModel, verify_model, verify_pack
+
+__all__ = [
+    "Conflict",
+    "KeyturnError",
+    "Malformed",
+    "Refused",
+    "ReleasedModel",
+    "Tampered",
+    "Unavailable",
+    "Usage",
+    "verify_model",
+    "verify_pack",
+]

@@ -38,6 +38,7 @@ __all__ = [
     "release_by_gate",
     "submit_request",
     "verify_files",
+    "verify_pack_file",
 ]
 
 PACK_BYTES_MAX = 1 << 30
@@ -145,8 +146,14 @@ def examine_file(pack: Path, root: Path) -> PackVerdict:
     return examine_pack(_read_pack(pack), **_own_root(root))
 
 
+def verify_pack_file(pack: Path, root: Path, *, pinned_sha256: str) -> VerifiedPack:
+    """Verify the pack in a file under the root in a file, which must be the pinned one; raises with every failure."""
+    content = read_small(root, size_bytes_max=ROOT_BYTES_MAX)
+    return verify_pack(_read_pack(pack), root_json=content, pinned_sha256=pinned_sha256)
+
+
 def verify_files(pack: Path, root: Path, *, model: Path | None, progress: Callable[[int, int], None]) -> PackVerdict:
-    """Verify the pack in a file, and the model's files if given; raises with every failure."""
+    """Verify the pack in a file, and the model's files if given, under the caller's own root; raises with every failure."""
     verified = verify_pack(_read_pack(pack), **_own_root(root))
     if model is not None:
         verify_model(model, verified, progress=progress)
