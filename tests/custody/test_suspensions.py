@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from keyturn.formats import negatives, statement
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.statement import DigestSet, Subject
+from keyturn.trust.roster import Group, Roster
 from support.chains import MadeChain, artifact, signed
 from support.labs import NOW, make_key, make_lab
 
@@ -79,6 +81,26 @@ def test_a_member_suspends_his_own_key_and_himself(chain: MadeChain) -> None:
     suspend(chain, "ada", target_key=key)
     suspend(chain, "cyd", target_member="cyd")
     assert judged(chain) == ({"cyd"}, {key})
+
+
+def test_who_is_suspended_suspends_nobody_else_but_his_own_key(chain: MadeChain) -> None:
+    chain.publish(chain.lab.with_contents(replace(chain.lab.contents, roster=_security(chain, "bob", "dan"))))
+    suspend(chain, "dan", target_member="bob")
+    suspend(chain, "bob", target_member="cyd")
+    key = chain.lab.member_keys["bob"].public.keyid
+    suspend(chain, "bob", target_key=key)
+    assert judged(chain) == ({"bob"}, {key})
+
+
+def _security(chain: MadeChain, *members: str) -> Roster:
+    roster = chain.lab.contents.roster
+    return replace(roster, groups={"security": Group("security", frozenset(members), frozenset())})
+
+
+def test_a_suspension_for_longer_than_targets_allow_counts_for_nothing(chain: MadeChain) -> None:
+    suspend(chain, "bob", target_member="ada", until=NOW + 10 * 365 * 86400)
+    suspend(chain, "cyd", target_member="cyd", until=NOW + 10 * 365 * 86400)  # his own lasts as long as he says
+    assert judged(chain) == ({"cyd"}, set())
 
 
 def test_a_closed_gate_suspends_nobody(chain: MadeChain) -> None:

@@ -1,6 +1,6 @@
 """A real lab that runs, and whose every key, file and port a test may take: founded, run and fed by the real command line.
 
-Ada researches, Bob owns weights, Carol and Dan are security, and Ada's agent stands in the group `security` too. A model was
+Ada researches, Bob owns weights, Carol, Dan and Eve are security, and Ada's agent stands in the group `security` too. A model was
 built by four tiny steps in the sandbox. Every member has a home of their own; `by` types commands as one of them.
 
 What an attacker has is what `key`, `stolen` and `disk` give: the files themselves. Records that he makes go through `sign_as`,
@@ -18,7 +18,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ from keyturn.wiring.log import LabLog, cosigners, lab_log
 from support.builders import RUNTIME
 from support.processes import Process, running
 
-__all__ = ["GATE", "LAB", "MODEL", "TakenLab", "build", "code_of", "found", "relabelled", "serving"]
+__all__ = ["GATE", "KEYTURN", "LAB", "MODEL", "TakenLab", "build", "code_of", "found", "relabelled", "serving"]
 
 LAB = "acme.example"
 MODEL = Uri(LAB, "model", "tiny")
@@ -107,7 +108,6 @@ class TakenLab:
     """The lab at `place`, as its members use it and as its attackers find it."""
 
     place: Path
-    asked: dict[str, Any] = field(default_factory=dict)
 
     # --- what honest people do ------------------------------------------------------------------------------------------
 
@@ -213,8 +213,9 @@ class TakenLab:
             deadline_s=deadline_s,
         )
 
-    @property
+    @cached_property
     def trust(self) -> TrustState:
+        """Version 1: no test publishes another one."""
         with lab_log(self.lab) as opened:
             return opened.trust()
 
@@ -294,9 +295,9 @@ class TakenLab:
 
     def submit(self, *envelopes: Envelope) -> None:
         """Give records to the log service, and wait until the last one is witnessed."""
-        for envelope in envelopes:
-            raw = dsse.render(envelope)
-            self.witnessed(self.log.append(raw), records.leaf_of(raw))
+        log = self.log
+        placed = [(log.append(raw), records.leaf_of(raw)) for raw in map(dsse.render, envelopes)]
+        self.witnessed(*placed[-1])
 
     def release(self, asked: Envelope, *given: Envelope, url: str | None = None, **changed: Any) -> bytes:
         """Go to the gate with a bundle; `changed` fields of the order."""
@@ -335,6 +336,7 @@ def found(place: Path) -> TakenLab:
         "bob": ("--group", "weights-owners"),
         "carol": ("--group", "security"),
         "dan": ("--group", "security"),
+        "eve": ("--group", "security"),
         "ada+coder": ("--kind", "agent", "--responsible", "ada", "--group", "security"),
     }
     for member, more in members.items():
@@ -365,7 +367,8 @@ def serving(lab: TakenLab) -> Iterator[Process]:
     with ExitStack() as stack:
         process = stack.enter_context(running([*KEYTURN, "up"], cwd=lab.place, environment=environment))
         process.wait_for_line("ready")
-        stack.callback(lambda: (process.signal(signal.SIGINT), process.wait(deadline_s=30)))
+        stack.callback(process.wait, deadline_s=30)
+        stack.callback(process.signal, signal.SIGINT)
         yield process
 
 

@@ -1,7 +1,7 @@
 """Say who is suspended, from the suspensions and lifts that the log has: nothing such a signer signed is relied on.
 
 A suspension counts when its `until` is later than `as_of`, and it was signed, under the trust of then, by the target
-himself or by a human of group `security`. It is lifted by lifts of two different humans, neither of them the target or
+himself or by a human of group `security` who was not suspended himself, for at most as long as targets allow. It is lifted by lifts of two different humans, neither of them the target or
 himself suspended. What does not verify has no effect: the log's keeper can delay, and never take away.
 
 This is NOT the gates' view of who may act (`grants.view`): this judges who signed the chain.
@@ -9,7 +9,7 @@ This is NOT the gates' view of who may act (`grants.view`): this judges who sign
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.custody.evidence import Entry
@@ -34,21 +34,25 @@ def suspended_at(as_of: int, entries: Sequence[Entry], *, timeline: TrustTimelin
     for entry in sorted(entries, key=lambda one: one.index):
         try:
             record = records.parse(entry.raw)
-            made = _verified(record, timeline.before(entry.index))
+            made = _verified(record, timeline.before(entry.index), _standing(live, lifters))
         except KeyturnError:
             continue
         if isinstance(made, Lift):
             lifters.setdefault(made.suspension, []).append((made.member, made.key))
         elif made.until > as_of:
             live[record.digest] = made
-    standing = {d: s for d, s in live.items() if len(_eligible(s, lifters.get(d, []), live)) < 2}
+    return _standing(live, lifters)
+
+
+def _standing(live: Mapping[Sha256, Suspension], lifters: Mapping[str, list[tuple[str, str]]]) -> Suspended:
+    standing = [one for digest, one in live.items() if len(_eligible(one, lifters.get(digest, []), live)) < 2]
     return Suspended(
-        frozenset(s.target_member for s in standing.values() if s.target_member is not None),
-        frozenset(s.target_key for s in standing.values() if s.target_key is not None),
+        frozenset(one.target_member for one in standing if one.target_member is not None),
+        frozenset(one.target_key for one in standing if one.target_key is not None),
     )
 
 
-def _verified(record: Record, trust: TrustState | None) -> Suspension | Lift:
+def _verified(record: Record, trust: TrustState | None, suspended: Suspended) -> Suspension | Lift:
     made: object = record.statement.predicate
     if trust is None or not isinstance(made, Suspension | Lift):
         raise Refused("suspension-kind", f"expected a suspension or a lift under some trust, got `{record.kind}`")
@@ -61,13 +65,20 @@ def _verified(record: Record, trust: TrustState | None) -> Suspension | Lift:
         if not human:
             raise Refused("lift-not-allowed", f"`{made.member}` is no human")
         return made
-    own = made.member == made.target_member or trust.roster.key_of(made.member, made.target_key or "") is not None
-    if not own and not (human and made.member in trust.roster.members_of(SECURITY)):
+    if made.member == made.target_member or trust.roster.key_of(made.member, made.target_key or "") is not None:
+        return made
+    if not human or made.member not in trust.roster.members_of(SECURITY):
         raise Refused("suspension-not-allowed", f"`{made.member}` is no human of group `{SECURITY}`")
+    if made.member in suspended.members or made.key in suspended.keys:
+        raise Refused("suspended", f"`{made.member}` is suspended, and suspends nobody else")
+    if made.until - made.signed_at > trust.limits.suspension_max_s:
+        raise Refused("suspension-too-long", f"a suspension lasts at most {trust.limits.suspension_max_s} s")
     return made
 
 
-def _eligible(suspension: Suspension, lifters: list[tuple[str, str]], live: dict[Sha256, Suspension]) -> frozenset[str]:
+def _eligible(
+    suspension: Suspension, lifters: list[tuple[str, str]], live: Mapping[Sha256, Suspension]
+) -> frozenset[str]:
     # Somebody under any live suspension, lifted or not, lifts nobody: two of them could otherwise lift each other.
     members = {s.target_member for s in live.values()}
     keys = {s.target_key for s in live.values()} | {suspension.target_key}
