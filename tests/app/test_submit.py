@@ -10,10 +10,12 @@ import pytest
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.app.submit import Admission, Quotas
 from keyturn.errors import KeyturnError, Malformed, Refused
-from keyturn.formats import dsse, trust_version
+from keyturn.formats import dsse, negatives, statement, trust_version
 from keyturn.formats.dsse import Envelope
+from keyturn.formats.negatives import Suspension
 from keyturn.formats.records import PROVENANCE
-from keyturn.formats.statement import STATEMENT_V1
+from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
+from support.chains import MadeChain, artifact
 from support.labs import NOW, Lab, make_key, make_lab
 from support.signed_records import authorization, checkin, request, revocation, sign
 
@@ -66,7 +68,6 @@ def foreign(lab: Lab, *keys: object, payload: bytes | None = None) -> bytes:
         pytest.param(lambda lab: revocation(lab, 1, at=NOW), "rev", id="a member revokes"),
         pytest.param(lambda lab: checkin(lab, 1, at=NOW), "chk", id="a gate checks in"),
         pytest.param(lambda lab: foreign(lab, lab.builder_keys["builder"]), "prv", id="a builder's provenance"),
-        pytest.param(lambda lab: foreign(lab, lab.member_keys["ada"]), "prv", id="a member's own provenance"),
     ],
 )
 def test_a_record_by_the_right_key_is_admitted(make: Callable[[Lab], bytes], kind: str) -> None:
@@ -295,3 +296,109 @@ def test_trust_that_somebody_wrote_past_admission_stops_nobody() -> None:
     later = LAB.publish(policy={})
     admission.submit(later.containers[-1])
     assert admission.trust.targets_version == 2
+
+
+# --- what one member, or nobody at all, can do to everybody ---------------------------------------------------------------
+
+
+def test_the_newest_trust_version_written_in_another_way_is_not_appended_again() -> None:
+    # Anybody can fetch it, and write its JSON in as many ways as there are bytes: each would be another record.
+    admission, log = door()
+    known = trust_version.parse(LAB.containers[-1])
+    for number in range(1, 4):
+        twin = trust_version.render(replace_metadata(known, known.metadata + b"\n" * number))
+        with pytest.raises(Refused, match="trust-version-known"):
+            admission.submit(twin)
+    root = trust_version.parse(LAB.containers[0])
+    with pytest.raises(Refused, match="trust-version-known"):
+        admission.submit(trust_version.render(replace_metadata(root, root.metadata + b"\n")))
+    assert log.settle().size == 2
+    assert admission.submit(LAB.containers[-1]).index == 1
+
+
+def test_nobody_puts_a_statement_that_names_somebody_else_into_a_chain() -> None:
+    # The chain would be refused for it, and nobody could ever take it out again.
+    admission, log = door()
+    chain = MadeChain(LAB)
+    _, made, digest = chain.request("train", {"data": artifact("data")})
+    chain.provenance(made, digest, {"out": artifact("model")}, key=LAB.member_keys["ada+coder"])
+    _, judged, digest = chain.request("evaluate", {"model": artifact("model")}, criteria=digest)
+    chain.result(judged, digest, subject=artifact("model"), measurement=artifact("x"), key=LAB.member_keys["ada"])
+    for bad in (chain.records[-3], chain.records[-1]):
+        with pytest.raises(Refused, match="signer-other"):
+            admission.submit(bad)
+    with pytest.raises(Refused, match="signer-no-builder"):
+        admission.submit(foreign(LAB, LAB.member_keys["ada"]))
+    assert log.settle().size == 2
+
+
+def test_who_a_statement_names_puts_it_into_a_chain() -> None:
+    admission, _ = door()
+    chain = MadeChain(LAB)
+    for builder in ("builder", None):
+        _, made, digest = chain.request("train", {"data": artifact("data")}, builder=builder)
+        chain.provenance(made, digest, {"out": artifact("model")})
+        assert admission.submit(chain.records[-1]).leaf.kind == "prv"
+
+
+def suspension(lab: Lab, *, signed_at: int, until: int) -> bytes:
+    key = lab.member_keys["bob"]
+    made = Suspension(
+        lab=lab.name,
+        nonce="5" * 32,
+        member="bob",
+        key=key.public.keyid,
+        target_member="ada",
+        reason="for good",
+        signed_at=signed_at,
+        until=until,
+    )
+    return sign(statement.make(made, negatives.SUSPENSION, (Subject(digest=DigestSet(sha256="6" * 64)),)), key)
+
+
+def test_a_suspension_dated_ahead_does_not_outlast_what_targets_allow() -> None:
+    # Its length is counted from when it says that it was signed, and it stands as soon as it is logged.
+    admission, _ = door()
+    ahead = NOW + 365 * 86400
+    with pytest.raises(Refused, match="signed-in-the-future"):
+        admission.submit(suspension(LAB, signed_at=ahead, until=ahead + 3600))
+    admission.submit(suspension(LAB, signed_at=NOW + 60, until=NOW + 3600))
+
+
+def test_an_approval_dated_ahead_is_refused_and_a_denial_takes_away_all_the_same() -> None:
+    admission, _ = door()
+    with pytest.raises(Refused, match="signed-in-the-future"):
+        admission.submit(authorization(LAB, 1, at=NOW + 61, member="bob"))
+    admission.submit(authorization(LAB, 1, at=NOW + 61, member="bob", deny=True))
+    admission.submit(revocation(LAB, 1, at=NOW + 61))
+
+
+def test_nothing_stays_in_the_memory_of_every_gate_for_ever() -> None:
+    admission, _ = door()
+    far = NOW + 91 * 86400
+    with pytest.raises(Refused, match="lives-too-long"):
+        admission.submit(request(LAB, 1, at=far))
+    with pytest.raises(Refused, match="lives-too-long"):
+        admission.submit(authorization(LAB, 1, at=far, member="bob", deny=True))
+    with pytest.raises(Refused, match="lives-too-long"):
+        admission.submit(suspension(LAB, signed_at=NOW, until=far))
+
+
+def test_a_large_record_uses_up_more_of_a_quota() -> None:
+    clock = At(NOW)
+    admission, _ = door(clock=clock, quotas=Quotas(records=3, window_s=100))
+    body = b'{"_type":"%s","predicate":{"x":"%s"},"predicateType":"%s","subject":[{"digest":{"sha256":"%s"}}]}'
+    key = LAB.builder_keys["builder"]
+
+    def large(size: int, number: int) -> bytes:
+        digest = b"%064x" % number
+        return foreign(LAB, key, payload=body % (STATEMENT_V1.encode(), b"x" * size, PROVENANCE.encode(), digest))
+
+    with pytest.raises(Refused, match="quota"):
+        admission.submit(large(48 << 10, 1))
+    admission.submit(large(16 << 10, 2))
+    with pytest.raises(Refused, match="quota"):
+        admission.submit(large(16 << 10, 3))
+    admission.submit(large(100, 4))
+    clock.time += 100
+    admission.submit(large(16 << 10, 3))

@@ -1,11 +1,13 @@
 """Admit a record to the log: it is well formed, of this lab, signed by whoever it says, and within that one's quota.
 
 1. Parse, and compute the leaf. A record that was admitted once keeps its index, whatever is refused now.
-2. A trust version must be the next one that `TrustHistory.advance` accepts.
+2. A trust version must be the next one that `TrustHistory.advance` accepts. The newest again, signed or written differently, is
+   no new version: anybody could write it in as many ways as he likes.
 3. Any other record must be of this lab, and carry only signatures by the right key of the right member, gate or builder under the
-   newest trust in the log.
-4. Its signer has quota left; what takes access away has a quota of its own, which asking for access cannot use up.
-5. Append: durable when this returns. In force is another thing: see `await_witnessed`.
+   newest trust in the log; provenance and test results by whom they name themselves.
+4. It is not of the future, and matters to nobody for longer than `LIFETIME_MAX_S`: gates hold in memory what is live.
+5. Its signer has quota left; what takes access away has a quota of its own, which asking for access cannot use up.
+6. Append: durable when this returns. In force is another thing: see `await_witnessed`.
 
 Admission keeps rubbish out of the log and grants nothing: every gate verifies again, all of it.
 """
@@ -14,30 +16,38 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
-from keyturn.errors import Refused
-from keyturn.formats import dsse, records, trust_version
+from keyturn.errors import Malformed, Refused
+from keyturn.formats import dsse, provenance, records, statement, test_result, trust_version
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.leaf import NEGATIVES, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.provenance import Provenance
 from keyturn.formats.records import Record
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
+from keyturn.formats.test_result import TestResult
 from keyturn.formats.trust_version import TrustVersion
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
 
-__all__ = ["Admission", "Quotas", "Submitted"]
+__all__ = ["LIFETIME_MAX_S", "Admission", "Quotas", "Submitted"]
+
+LIFETIME_MAX_S: Final = 60 * 86400
+"""How far ahead a request, an authorization or a negative may reach, unless targets let negatives live longer: as long as the
+longest wait and the longest session that a policy can allow."""
+_CHARGED_BYTES: Final = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """Records that one signer may append within `window_s`: of any kind but negatives, and negatives."""
+    """Records that one signer may append within `window_s`: of any kind but negatives, and negatives. A large record counts
+    once for each 16 KiB that it begins."""
 
     records: int = 2000
     negatives: int = 500
@@ -58,26 +68,43 @@ class _Quota:
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
         self._lock = threading.Lock()
-        self._used: dict[tuple[str, bool], OrderedDict[str, int]] = {}
+        self._used: dict[tuple[str, bool], _Used] = {}
 
-    def charge(self, signer: str, leaf: Leaf, *, now: int) -> None:
-        """Charge one record, unless it was charged within the window; `Refused` `quota` when nothing is left."""
+    def charge(self, signer: str, leaf: Leaf, *, size_bytes: int, now: int) -> None:
+        """Charge one record, unless it was charged within the window; `Refused` `quota` when too little is left."""
         negative = leaf.kind in NEGATIVES
         limit = self._quotas.negatives if negative else self._quotas.records
+        cost = -(-size_bytes // _CHARGED_BYTES)
         with self._lock:
-            used = self._used.setdefault((signer, negative), OrderedDict())
-            while used and next(iter(used.values())) <= now - self._quotas.window_s:
-                used.popitem(last=False)
-            if leaf.envelope in used:
+            used = self._used.setdefault((signer, negative), _Used())
+            used.forget(now - self._quotas.window_s)
+            if leaf.envelope in used.records:
                 return
-            if len(used) >= limit:
+            if used.total + cost > limit:
                 raise Refused(
                     "quota",
-                    f"`{signer}` appended {limit} {'negatives' if negative else 'records'} within "
-                    f"{self._quotas.window_s} s, which is the most",
+                    f"`{signer}` appended {used.total} {'negatives' if negative else 'records'} within "
+                    f"{self._quotas.window_s} s: {limit} is the most",
                     hint="wait; what takes access away has a quota of its own",
                 )
-            used[leaf.envelope] = now
+            used.records[leaf.envelope] = (now, cost)
+            used.total += cost
+
+
+@dataclass(slots=True)
+class _Used:
+    """What one signer appended: when and at which cost, by envelope, oldest first."""
+
+    records: OrderedDict[str, tuple[int, int]] = field(default_factory=OrderedDict)
+    total: int = 0
+
+    def forget(self, until: int) -> None:
+        while self.records:
+            at, cost = next(iter(self.records.values()))
+            if at > until:
+                return
+            self.records.popitem(last=False)
+            self.total -= cost
 
 
 class Admission:
@@ -134,8 +161,10 @@ class Admission:
         try:
             if leaf.kind in ("rot", "tgt"):  # (2)
                 return self._submit_trust(raw, leaf)
-            signer = _verified_signer(raw, record, self.trust)  # (3)
-            self._quota.charge(signer, leaf, now=self._clock.now())  # (4)
+            trust, now = self.trust, self._clock.now()
+            signer = _verified_signer(raw, record, trust)  # (3)
+            _require_of_its_time(record, leaf, trust, now=now)  # (4)
+            self._quota.charge(signer, leaf, size_bytes=len(raw), now=now)  # (5)
         except Refused:
             known = [
                 found for found in self._index.by_record(leaf.record, leaf.kind) if found.envelope == leaf.envelope
@@ -152,11 +181,15 @@ class Admission:
             history = (
                 self._start(version) if self._history is None else self._history.advance(version, now=self._clock.now())
             )
+            if history is self._history:
+                raise Refused(
+                    "trust-version-known", f"the log has {version.role} version {version.version}, in another text"
+                )
             index = self._append(raw, leaf)
             self._follow(history, index)
         return Submitted(index, leaf)
 
-    def _append(self, raw: bytes, leaf: Leaf) -> int:  # (5)
+    def _append(self, raw: bytes, leaf: Leaf) -> int:  # (6)
         return self._log.append_leaf(raw, leaf)
 
     def _read_trust(self) -> None:
@@ -223,8 +256,27 @@ def _member_key(member: str, keyid: str, trust: TrustState, *, human: bool = Fal
     return f"member:{member}", held.key
 
 
+def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *, now: int) -> None:
+    # A denial or revocation by a clock that is ahead takes away all the same (docs/decisions/0040).
+    signed_at: int = getattr(record.statement.predicate, "signed_at", now) if record is not None else now
+    if signed_at > now + trust.limits.clock_skew_max_s and leaf.kind not in ("den", "rev"):
+        raise Refused(
+            "signed-in-the-future",
+            f"the record says that it was signed at {signed_at}, it is {now}",
+            hint="set the clock of the machine that signed it",
+        )
+    lifetime_s = max(LIFETIME_MAX_S, trust.limits.negative_lifetime_max_s)
+    if leaf.until is not None and leaf.until > now + lifetime_s:
+        raise Refused(
+            "lives-too-long", f"expected a record that is over within {lifetime_s} s, got one until {leaf.until}"
+        )
+
+
 def _verified_foreign(raw: bytes, trust: TrustState) -> str:
-    """Every signature of a foreign statement must be by a builder, gate or member of the lab; the first names its signer."""
+    """Every signature of a foreign statement must be by a builder, gate or member of the lab; the first names its signer.
+
+    A chain of custody refuses a statement that is not by whom it names, so nobody may put one into somebody else's chain.
+    """
     envelope = dsse.parse_foreign(raw)
     signers: list[str] = []
     keys: list[PublicKey] = []
@@ -235,7 +287,28 @@ def _verified_foreign(raw: bytes, trust: TrustState) -> str:
         signers.append(found[0])
         keys.append(found[1])
     verify_all(envelope, tuple(keys))
+    if statement.peek(envelope.payload) in _OF_A_CHAIN:
+        _require_named(envelope.payload, signers)
     return signers[0]
+
+
+_OF_A_CHAIN: Mapping[str, Callable[[bytes], Provenance | TestResult]] = {
+    provenance.PROVENANCE: provenance.read,
+    test_result.TEST_RESULT: test_result.read,
+}
+
+
+def _require_named(payload: bytes, signers: Sequence[str]) -> None:
+    try:
+        named = _OF_A_CHAIN[statement.peek(payload)](payload).builder
+    except Malformed as err:  # somebody else's format: no chain holds with it, so only builders may say that much
+        if not signers[0].startswith("builder:"):
+            raise Refused(
+                "signer-no-builder", f"only a builder's statement may be of a format of others: {err.message}"
+            ) from err
+        return
+    if list(signers) != [f"{named.kind}:{named.name}"]:
+        raise Refused("signer-other", f"the statement names `{named}`, and is signed by {', '.join(signers)}")
 
 
 def _all_keys(trust: TrustState) -> Iterable[tuple[str, PublicKey]]:
