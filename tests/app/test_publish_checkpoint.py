@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
@@ -11,10 +15,12 @@ from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint
+from keyturn.formats import note as notes
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.note import NoteSignature
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
 from keyturn.tlog.witness import Refusal
+from keyturn.trust.roster import Log, Witness
 from support.labs import NOW, Lab, make_key, make_lab
 from support.log_records import make_records
 
@@ -183,3 +189,84 @@ def test_a_log_key_that_targets_do_not_name_publishes_nothing(witnesses: dict[st
             skew_s=60,
         )
     assert log.note("signed") is None
+
+
+def defined(*names: str, key: SoftwareKey = LAB.log_key) -> Log:
+    return replace(
+        LAB.state.log,
+        key=key.public,
+        witnesses=tuple(Witness(name, make_key(f"acme.example witness {name}").public, f"op-{name}") for name in names),
+    )
+
+
+def test_earlier_witnesses_cosign_as_well_and_one_that_hangs_delays_nothing_for_long(tmp_path: Path) -> None:
+    class Hangs(Here):
+        """Answers when the test is over."""
+
+        over = threading.Event()
+
+        def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
+            self.over.wait(60)
+            return super().add_checkpoint(request)
+
+    names = ("north", "retired", "south")
+    here = {name: Here(LAB, name, tmp_path, make_key(f"acme.example witness {name}")) for name in names}
+    log, old, new = grown(3), defined("north", "retired"), defined("south")
+    words = {"keys": (LAB.log_key,), "log": new, "earlier": (old,), "now": NOW, "skew_s": 60}
+    found = publish_checkpoint(log, cosigners=here, **words)  # type: ignore[arg-type]
+    assert found is not None
+    for one in (old, new):
+        verify_checkpoint(found.note, one, now=NOW, skew_s=60)
+    grown(1, 10, log)
+    hangs = Hangs(LAB, "retired", tmp_path / "other", make_key("acme.example witness retired"))
+    try:
+        found = publish_checkpoint(log, cosigners={**here, "retired": hangs}, **words)  # type: ignore[arg-type]
+    finally:
+        Hangs.over.set()
+    assert found is not None
+    assert (found.checkpoint.size, found.cosigners) == (4, {"south"})
+    with pytest.raises(Refused, match="checkpoint-quorum"):
+        verify_checkpoint(found.note, old, now=NOW, skew_s=60)
+
+
+def test_both_keys_of_the_log_sign_while_both_are_there(tmp_path: Path) -> None:
+    new_key = make_key("the log's next key")
+    old, new = defined("north"), defined("north", key=new_key)
+    north = {"north": Here(LAB, "north", tmp_path)}  # it believes the old key
+    log = grown(3)
+    for keys, earlier in (((LAB.log_key, new_key), (old,)), ((new_key, LAB.log_key), (old,))):
+        found = publish_checkpoint(log, keys=keys, log=new, earlier=earlier, cosigners=north, now=NOW, skew_s=60)
+        assert found is not None
+        for one in (old, new):
+            verify_checkpoint(found.note, one, now=NOW, skew_s=60)
+    confirm_standing(log, log=new, earlier=(old,), cosigners=north)
+    grown(1, 10, log)
+    with pytest.raises(Refused, match="checkpoint-quorum"):  # and does not believe the new one alone
+        publish_checkpoint(log, keys=(new_key,), log=new, earlier=(old,), cosigners=north, now=NOW, skew_s=60)
+
+
+def test_new_witnesses_who_know_nothing_do_not_vouch_for_a_restored_log(
+    witnesses: dict[str, Here], tmp_path: Path
+) -> None:
+    publish(grown(5), witnesses)
+    new, old = defined("fresh"), LAB.state.log
+    everybody = {**witnesses, "fresh": Here(LAB, "fresh", tmp_path, make_key("acme.example witness fresh"))}
+    with pytest.raises(Refused, match="log-behind-witnesses"):
+        confirm_standing(grown(3), log=new, earlier=(old,), cosigners=everybody)
+    confirm_standing(grown(6), log=new, earlier=(old,), cosigners=everybody)
+    for witness in witnesses.values():
+        witness.up = False
+    with pytest.raises(Unavailable, match="witness-quorum"):
+        confirm_standing(grown(6), log=new, earlier=(old,), cosigners=everybody)
+
+
+def test_cosignatures_that_do_not_fit_into_a_note_are_the_earliest_ones(tmp_path: Path) -> None:
+    names = [f"w{number:02}" for number in range(80)]
+    here = {name: Here(LAB, name, tmp_path, make_key(f"acme.example witness {name}")) for name in names}
+    old, new = defined(*names[:40]), defined(*names[40:])
+    found = publish_checkpoint(
+        grown(3), keys=(LAB.log_key,), log=new, earlier=(old,), cosigners=here, now=NOW, skew_s=60
+    )
+    assert found is not None
+    assert found.cosigners == frozenset(names[40:])
+    assert len(notes.parse(found.note).signatures) == notes.SIGNATURES_MAX

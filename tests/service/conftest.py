@@ -21,9 +21,9 @@ from support.labs import Lab, make_lab
 from support.processes import Process, running, wait_for
 
 
-@dataclass(frozen=True)
+@dataclass
 class LabOnDisk:
-    """A lab's directory, and the keys of everybody in it."""
+    """A lab's directory, and the keys of everybody in it; `lab` becomes another when people publish."""
 
     path: Path
     lab: Lab

@@ -103,6 +103,27 @@ def reindex(lab: Lab = None, json: Json = False) -> None:
     output.emit({"size": size}, json=json, human=lambda screen: screen.print(f"indexed {size} entries"))
 
 
+@app.command("new-key")
+def new_key(lab: Lab = None, json: Json = False) -> None:
+    """Give the log another key: makes it here, and puts it into the trust draft. The old one signs on beside it."""
+    from keyturn.app.new_log_key import new_log_key
+    from keyturn.wiring.log_keys import next_key_name
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.trust import lab_keys, trust_store
+
+    directory = find_lab(lab).directory
+    name = next_key_name(directory)
+    key = new_log_key(name, keys=lab_keys(directory), store=trust_store(directory))
+    output.emit(
+        {"key": key.text, "keyid": key.keyid, "file": str(directory / "keys" / name)},
+        json=json,
+        human=lambda screen: screen.print(
+            f"key {key.text}\n  in {directory / 'keys' / name}, and named in the draft"
+            f"\nnext: keyturn trust propose, sign, publish; then each witness: keyturn witness log-key NAME"
+        ),
+    )
+
+
 @app.command()
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,

@@ -57,6 +57,37 @@ def init(
     )
 
 
+@app.command("log-key")
+def log_key(
+    name: Annotated[str, typer.Argument(help="The witness's name.")],
+    origin: Annotated[str | None, typer.Option(help="Origin of the log. Default: that of the lab's targets.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--log-key", help="Its new public key (base64 SPKI). Default: that of the targets.")
+    ] = None,
+    directory: Directory = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Believe another key of a log from now on, after the lab's targets changed it; then serve the witness again."""
+    from keyturn.crypto.keys import PublicKey
+    from keyturn.errors import Usage
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.witness import change_log_key
+
+    if (origin is None) != (key is None):
+        raise Usage("option-missing", "expected both --origin and --log-key, or neither")
+    logs = _logs_of(lab) if origin is None or key is None else {origin: PublicKey.from_text(key)}
+    place = directory or find_lab(lab).directory / "witness" / name
+    change_log_key(place, logs=logs)
+    output.emit(
+        {"witness": name, "logs": {log: public.text for log, public in logs.items()}},
+        json=json,
+        human=lambda screen: screen.print(
+            f"witness {name} believes another key of {', '.join(logs)}\nnext: keyturn witness serve {name}, again"
+        ),
+    )
+
+
 @app.command()
 def serve(
     name: Annotated[str, typer.Argument(help="The witness's name.")],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keyturn.adapters.config_files import read_small, write_new
+from keyturn.adapters.config_files import read_small, replace_file, write_new
 from keyturn.adapters.key_files import read_key, write_key
 from keyturn.adapters.witness_files import WitnessFiles
 from keyturn.app.cosign_checkpoint import Witnessing
@@ -16,7 +16,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Usage
 
-__all__ = ["init_witness", "open_witness"]
+__all__ = ["change_log_key", "init_witness", "open_witness"]
 
 
 def init_witness(directory: Path, *, name: str, logs: dict[str, PublicKey]) -> PublicKey:
@@ -34,13 +34,20 @@ def init_witness(directory: Path, *, name: str, logs: dict[str, PublicKey]) -> P
     return key.public
 
 
+def change_log_key(directory: Path, *, logs: dict[str, PublicKey]) -> None:
+    """Believe other keys of `logs`, each of which the witness watches already. A witness that serves must start again."""
+    place = directory / "witness.toml"
+    config = _config(directory)
+    for origin in logs:
+        if origin not in config.logs:
+            raise Refused("witness-log-unknown", f"`{config.name}` does not watch the log `{origin}`")
+    replace_file(place, witness_config.render(WitnessConfig(config.name, {**config.logs, **logs})))
+
+
 @contextmanager
 def open_witness(directory: Path) -> Iterator[tuple[Witnessing, WitnessFiles]]:
     """Open the witness in `directory` for serving; `Conflict` when another process has it open."""
-    place = directory / "witness.toml"
-    if not place.exists():
-        raise Usage("witness-not-set-up", f"expected `{place}`, found none", hint="keyturn witness init NAME")
-    config = witness_config.parse(read_small(place), where=str(place))
+    config = _config(directory)
     key = read_key(directory / "key", passphrase=None)
     if any(key.public == log for log in config.logs.values()):
         raise Refused("witness-key-shared", "the witness's key is the log's key")
@@ -49,3 +56,10 @@ def open_witness(directory: Path) -> Iterator[tuple[Witnessing, WitnessFiles]]:
         yield Witnessing(config.name, key, config.logs), store
     finally:
         store.close()
+
+
+def _config(directory: Path) -> WitnessConfig:
+    place = directory / "witness.toml"
+    if not place.exists():
+        raise Usage("witness-not-set-up", f"expected `{place}`, found none", hint="keyturn witness init NAME")
+    return witness_config.parse(read_small(place), where=str(place))
