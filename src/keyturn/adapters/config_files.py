@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from keyturn.adapters import durable_files
 from keyturn.errors import Conflict, Unavailable, Usage
 
 __all__ = ["read_small", "replace_file", "write_new"]
@@ -13,12 +13,7 @@ __all__ = ["read_small", "replace_file", "write_new"]
 def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write the new file `path` durably; `Conflict` `file-exists` when there is anything already."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        durable_files.create(path, content, mode=mode)
     except FileExistsError as err:
         raise Conflict("file-exists", f"`{path}` is there already, and is not overwritten") from err
     except OSError as err:
@@ -27,12 +22,9 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Put `content` at `path` atomically and durably."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    write_new(fresh, content, mode=mode)
     try:
-        fresh.replace(path)
+        durable_files.replace(path, content, mode=mode)
     except OSError as err:
-        fresh.unlink(missing_ok=True)
         raise Unavailable("file-unwritable", f"cannot write `{path}`: {err.strerror}") from err
 
 

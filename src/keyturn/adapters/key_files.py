@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from keyturn.adapters import durable_files
 from keyturn.crypto.keys import Scheme
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable
@@ -39,25 +40,14 @@ class KeyFiles:
 
 def write_key(path: Path, key: SoftwareKey, *, passphrase: bytes | None) -> None:
     """Write `key` to the new file `path`, durably; `Refused` `key-exists` when there is anything already."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(key.render(passphrase=passphrase))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(fresh, path)  # unlike a rename, a link never replaces
-        except FileExistsError as err:
-            raise Refused(
-                "key-exists",
-                f"`{path}` is there already, and keys are never overwritten",
-                hint="one home is one member of one lab: use another KEYTURN_HOME",
-            ) from err
-        finally:
-            fresh.unlink()
-        _sync_directory(path.parent)
+        durable_files.create(path, key.render(passphrase=passphrase), mode=0o600, directory_mode=0o700)
+    except FileExistsError as err:
+        raise Refused(
+            "key-exists",
+            f"`{path}` is there already, and keys are never overwritten",
+            hint="one home is one member of one lab: use another KEYTURN_HOME",
+        ) from err
     except OSError as err:
         raise Unavailable("key-unwritable", f"cannot write `{path}`: {err.strerror}") from err
 
@@ -86,11 +76,3 @@ def read_key(path: Path, *, passphrase: bytes | None) -> SoftwareKey:
     finally:
         os.close(fd)
     return SoftwareKey.parse(pem, passphrase=passphrase)
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

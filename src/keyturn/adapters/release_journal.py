@@ -8,9 +8,9 @@ Each file is written whole, synced, and never replaced.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from keyturn.adapters import durable_files
 from keyturn.errors import Conflict, Unavailable
 from keyturn.formats.digest import Sha256, parse_sha256
 
@@ -48,25 +48,10 @@ class ReleaseJournalFiles:
 
     def _keep(self, request: Sha256, kind: str, content: bytes) -> None:
         path = self._path(request, kind)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(fresh, path)  # unlike a rename, a link never replaces
-            except FileExistsError as err:
-                if self._read(request, kind) != content:
-                    raise Conflict("journal-kept", f"the gate's journal holds another {kind} for this request") from err
-            finally:
-                fresh.unlink()
-            directory = os.open(self._place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            durable_files.create(path, content, mode=0o600, directory_mode=0o700)
+        except FileExistsError as err:
+            if self._read(request, kind) != content:
+                raise Conflict("journal-kept", f"the gate's journal holds another {kind} for this request") from err
         except OSError as err:
             raise Unavailable("journal-unwritable", f"the gate's journal cannot be written: {err.strerror}") from err

@@ -13,11 +13,11 @@ compare-and-swap.
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from keyturn.adapters import durable_files
 from keyturn.errors import Conflict, Malformed, Refused, Unavailable
 from keyturn.formats.digest import Sha256, check_path, sha256
 from keyturn.trust.draft import ROOT_FILE
@@ -121,21 +121,9 @@ class TrustOnDisk:
         return raw
 
     def _write(self, path: Path, content: bytes) -> None:
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with fresh.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-            fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            durable_files.replace(path, content, mode=0o644)
         except OSError as err:
-            fresh.unlink(missing_ok=True)
             raise Unavailable("trust-unwritable", f"cannot write `{path}`: {err.strerror}") from err
 
     @contextmanager

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from keyturn.adapters.durable_files import sync_directory
+
 __all__ = ["Disk", "PosixDisk"]
 
 
@@ -38,7 +40,7 @@ class PosixDisk:
     def create(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644))
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
     def append(self, fd: int, raw: bytes, *, at: int) -> None:
         done = os.pwrite(fd, raw, at)
@@ -64,12 +66,4 @@ class PosixDisk:
             os.close(fd)
         fresh.replace(path)
         if durable:
-            _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            sync_directory(path.parent)
