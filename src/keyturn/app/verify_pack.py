@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import NoReturn
 
-from keyturn.bulk.read_chain import judge
+from keyturn.bulk.read_chain import STANDING_KINDS, judge
 from keyturn.bulk.threads import on_all_cores
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.custody import pack_index, timeline
@@ -232,9 +232,11 @@ class _Reading:
         entries += [
             (leaf.kind, Entry(place, raws[place]))
             for place, leaf in ((place, records.leaf_of(raws[place])) for place in raws if place >= index.size)
-            if leaf.kind in ("sus", "lft")
+            if leaf.kind in STANDING_KINDS
         ]
-        chain = judge(index, entries, resource=self._resource, trusted=trusted, as_of=at, each=on_all_cores)
+        chain = judge(
+            index, entries, start=self._start, resource=self._resource, trusted=trusted, as_of=at, each=on_all_cores
+        )
         self._chain = chain
         self._facts = facts_of(chain)
         since: Iterator[Failure] = changed_since(chain, leaves, start=index.size)

@@ -15,27 +15,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from keyturn.custody import pack_index, suspensions, timeline
+from keyturn.custody import pack_index, timeline
 from keyturn.custody.evidence import Entry, Map, in_turn
 from keyturn.custody.pack_index import LeafTable, PackIndex
 from keyturn.custody.timeline import TrustTimeline
-from keyturn.custody.verify import Chain, examine
+from keyturn.custody.verify import Chain, Suspended, examine
 from keyturn.errors import Tampered
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note, records
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.leaf import Kind
 from keyturn.formats.uri import Uri
+from keyturn.grants.following import Following
+from keyturn.grants.known import Known
 from keyturn.ports import LogReader
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["CHAIN_KINDS", "LogReading", "claimed_size", "entries_of", "judge"]
+__all__ = ["CHAIN_KINDS", "STANDING_KINDS", "LogReading", "claimed_size", "entries_of", "judge", "suspended_at"]
 
 CHAIN_KINDS: frozenset[Kind] = frozenset({"prv", "stp", "tst", "crt"})
 TRUST_KINDS: frozenset[Kind] = frozenset({"rot", "tgt"})
-SUSPENSION_KINDS: frozenset[Kind] = frozenset({"sus", "lft"})
+STANDING_KINDS: frozenset[Kind] = TRUST_KINDS | {"sus", "lft"}
+"""What says who stands as what: trust versions, suspensions and lifts."""
 
 _BATCH = 4096
 
@@ -99,7 +102,7 @@ class LogReading:
         """Judge the chain that `index` names."""
         _, trusted = self.trust()
         entries = [(one.kind, Entry(one.index, self.fetch(one.index))) for one in index.statements]
-        return judge(index, entries, resource=resource, trusted=trusted, as_of=as_of, each=each)
+        return judge(index, entries, start=self._start, resource=resource, trusted=trusted, as_of=as_of, each=each)
 
     def fetch(self, index: int) -> bytes:
         """The record at `index`, which must be one that custody reads; checked against its leaf."""
@@ -118,12 +121,16 @@ def judge(
     index: PackIndex,
     entries: Iterable[tuple[Kind, Entry]],
     *,
+    start: TrustHistory,
     resource: Uri,
     trusted: TrustTimeline,
     as_of: int,
     each: Map = in_turn,
 ) -> Chain:
-    """Judge the chain that `index` names, given its statements; who is suspended at `as_of` is judged with it."""
+    """Judge the chain that `index` names, given its statements; who is suspended at `as_of` is judged with it.
+
+    `trusted` is the trust of each place in the log, followed from `start`, which is pinned.
+    """
     found = list(entries)
     return examine(
         ArtifactDigest.parse(index.model),
@@ -131,8 +138,20 @@ def judge(
         lab=index.lab,
         resource=resource,
         timeline=trusted,
-        suspended=suspensions.suspended_at(as_of, entries_of(found, SUSPENSION_KINDS), timeline=trusted),
+        suspended=suspended_at(as_of, entries_of(found, STANDING_KINDS), start=start),
         each=each,
+    )
+
+
+def suspended_at(as_of: int, entries: Iterable[Entry], *, start: TrustHistory) -> Suspended:
+    """Whose signature no chain rests on at `as_of`: by the rules of gates, from trust versions, suspensions and lifts."""
+    read = Following(Known(history=start), Frontier.empty(), nonce_record=None, now=as_of)
+    for entry in sorted(entries, key=lambda one: one.index):
+        read.take_if_watched(entry.index, records.leaf_of(entry.raw), entry.raw)
+    tags = read.known().suspended(now=as_of)
+    return Suspended(
+        members=frozenset(tag.removeprefix("member:") for tag in tags if tag.startswith("member:")),
+        keys=frozenset(tag.removeprefix("key:") for tag in tags if tag.startswith("key:")),
     )
 
 

@@ -125,6 +125,11 @@ class Known:
             if found.target == target and now < found.until and not found.lifted and self._authority_stands(found):
                 yield found
 
+    def suspended(self, *, now: int) -> frozenset[str]:
+        """The tags of whatever is suspended at `now`."""
+        targets = {found.target for found in self.standing.values()}
+        return frozenset(target for target in targets if any(self.suspensions_of(target, now=now)))
+
     def _authority_stands(self, found: Standing) -> bool:
         if found.own or self.newest is None:
             return True

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from keyturn.bulk.read_chain import suspended_at
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody.evidence import Entry
-from keyturn.custody.suspensions import suspended_at
-from keyturn.custody.timeline import TrustTimeline
 from keyturn.formats import negatives, statement
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.statement import DigestSet, Subject
+from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Group, Roster
 from support.chains import MadeChain, artifact, signed
 from support.labs import NOW, make_key, make_lab
@@ -50,8 +50,8 @@ def suspend(
     return sha256(payload)
 
 
-def lift(chain: MadeChain, member: str, suspension: Sha256) -> None:
-    key = chain.lab.member_keys[member]
+def lift(chain: MadeChain, member: str, suspension: Sha256, *, key: SoftwareKey | None = None) -> None:
+    key = key or chain.lab.member_keys[member]
     made = Lift(
         lab=chain.lab.name,
         nonce=chain.nonce(),
@@ -65,8 +65,8 @@ def lift(chain: MadeChain, member: str, suspension: Sha256) -> None:
 
 
 def judged(chain: MadeChain, *, as_of: int = NOW) -> tuple[frozenset[str], frozenset[str]]:
-    entries = [Entry(i, raw) for i, raw in enumerate(chain.records) if i >= len(chain.lab.containers)]
-    found = suspended_at(as_of, entries, timeline=chain.timeline)
+    start = TrustHistory.start(chain.lab.root_json, pinned_sha256=chain.lab.root_sha256)
+    found = suspended_at(as_of, [Entry(i, raw) for i, raw in enumerate(chain.records)], start=start)
     return found.members, found.keys
 
 
@@ -121,8 +121,8 @@ def test_a_suspension_by_a_strangers_key_counts_for_nothing(chain: MadeChain) ->
 
 def test_a_suspension_before_any_trust_counts_for_nothing(chain: MadeChain) -> None:
     suspend(chain, "bob", target_member="ada")
-    found = suspended_at(NOW, [Entry(0, chain.records[-1])], timeline=TrustTimeline((), ()))
-    assert found.members == frozenset()
+    start = TrustHistory.start(chain.lab.root_json, pinned_sha256=chain.lab.root_sha256)
+    assert suspended_at(NOW, [Entry(0, chain.records[-1])], start=start).members == frozenset()
 
 
 def test_another_record_is_no_suspension(chain: MadeChain) -> None:
@@ -145,3 +145,31 @@ def test_neither_the_target_nor_an_agent_nor_a_suspended_human_lifts(chain: Made
     for member in ("ada", "bob+bot", "dan", "cyd"):
         lift(chain, member, suspension)
     assert judged(chain)[0] == {"ada"}
+
+
+def test_nobody_lifts_the_suspension_of_one_of_his_keys_by_another_one() -> None:
+    lab = make_lab(humans=("ada", "bob", "cyd", "dan"), groups={"security": ("bob",)})
+    ada = lab.contents.roster.members["ada"]
+    second = make_key("ada's second")
+    members = dict(lab.contents.roster.members)
+    members["ada"] = replace(ada, keys=(*ada.keys, replace(ada.keys[0], key=second.public)))
+    chain = MadeChain(lab.with_contents(replace(lab.contents, roster=replace(lab.contents.roster, members=members))))
+    stolen = chain.lab.member_keys["ada"].public.keyid
+    suspension = suspend(chain, "bob", target_key=stolen)
+    lift(chain, "ada", suspension, key=second)
+    lift(chain, "cyd", suspension)
+    assert judged(chain) == (set(), {stolen})
+
+
+def test_a_suspension_of_who_lifted_undoes_no_lift(chain: MadeChain) -> None:
+    suspension = suspend(chain, "bob", target_member="ada")
+    lift(chain, "cyd", suspension)
+    lift(chain, "dan", suspension)
+    suspend(chain, "bob", target_member="cyd")
+    assert judged(chain)[0] == {"cyd"}
+
+
+def test_a_new_targets_version_lifts_by_taking_the_right_away(chain: MadeChain) -> None:
+    suspend(chain, "bob", target_member="ada")
+    chain.publish(chain.lab.with_contents(replace(chain.lab.contents, roster=_security(chain, "dan"))))
+    assert judged(chain)[0] == set()
