@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -169,7 +168,9 @@ def built() -> ReleaseWorld:
 def test_a_failed_result_that_is_dropped_from_the_pack_is_missed() -> None:
     made = built()
     _, criteria = made.chain.criteria((artifact("held-out"),))
-    made.chain.evaluate(artifact("weights"), criteria, name="again", alter_result=lambda r: replace(r, passed=False))
+    made.chain.evaluate(
+        artifact("weights"), criteria, name="again", alter_result=lambda r: msgspec.structs.replace(r, passed=False)
+    )
     made.sync()
     place = max(i for i, raw in enumerate(made.chain.records) if records.leaf_of(raw).kind == "tst")
     raw = stolen_gate_pack(made)
@@ -181,7 +182,9 @@ def test_a_failed_result_that_is_dropped_from_the_pack_is_missed() -> None:
 def test_a_failed_result_that_is_dropped_from_the_index_is_another_index_than_people_signed() -> None:
     made = built()
     _, criteria = made.chain.criteria((artifact("held-out"),))
-    made.chain.evaluate(artifact("weights"), criteria, name="again", alter_result=lambda r: replace(r, passed=False))
+    made.chain.evaluate(
+        artifact("weights"), criteria, name="again", alter_result=lambda r: msgspec.structs.replace(r, passed=False)
+    )
     made.sync()
     place = max(i for i, raw in enumerate(made.chain.records) if records.leaf_of(raw).kind == "tst")
 

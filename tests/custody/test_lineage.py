@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from keyturn.custody.evidence import read
 from keyturn.custody.lineage import Lineage, link
@@ -41,8 +42,6 @@ def test_what_nobody_made_or_took_has_no_lineage(chain: MadeChain) -> None:
 
 
 def test_a_chain_of_twenty_thousand_steps_is_walked_without_recursion(chain: MadeChain) -> None:
-    from dataclasses import replace
-
     one = read(chain.entries(artifact("model")), lab=chain.lab.name, timeline=chain.timeline).provenance[0]
     digests = [artifact(f"a{n}") for n in range(20_001)]
     steps = [

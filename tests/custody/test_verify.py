@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from keyturn.custody.evidence import Entry
 from keyturn.custody.facts import facts_of
@@ -252,7 +253,7 @@ def test_a_broken_signature_under_the_right_key_id_is_refused(chain: MadeChain) 
 
 def test_a_builder_that_trust_removed_later_was_allowed_then(chain: MadeChain) -> None:
     chain.build()
-    contents = replace(chain.lab.contents, builders={})
+    contents = dataclasses.replace(chain.lab.contents, builders={})
     chain.publish(chain.lab.with_contents(contents))
     assert codes(judge(chain)) == []
     chain.train()  # whoever was removed says nothing more about it, neither good nor bad
@@ -296,7 +297,7 @@ def broken(chain: MadeChain, index: int) -> None:
 
 def test_a_builder_that_was_removed_before_is_refused_whatever_version_the_request_names(chain: MadeChain) -> None:
     chain.ingest()
-    chain.publish(chain.lab.with_contents(replace(chain.lab.contents, builders={})))
+    chain.publish(chain.lab.with_contents(dataclasses.replace(chain.lab.contents, builders={})))
     chain.train(alter=lambda r: changed(r, trust_version=1))
     assert "builder-not-allowed" in codes(judge(chain, WEIGHTS))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -168,7 +167,7 @@ def test_a_missing_metric_is_neither_met_nor_failed(values: dict[str, str]) -> N
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_a_test_result_reads_back_as_it_was(passed: bool) -> None:
-    value = replace(RESULT, passed=passed)
+    value = msgspec.structs.replace(RESULT, passed=passed)
     assert test_result.read(test_result.make(value)) == value
 
 

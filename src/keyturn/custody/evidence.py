@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
+import msgspec
+
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.custody.timeline import TrustTimeline
@@ -61,8 +63,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Logged(Generic[T]):
+class Logged(msgspec.Struct, Generic[T], frozen=True):
     """A statement that verified: its place in the log, its record digest, and the key that signed it."""
 
     index: int
@@ -101,8 +102,9 @@ class _Sorted:
 
 _BATCH = 256
 
+_PREDICATE_TYPE = b'"predicateType":"'
 _MARKERS = tuple(
-    (known, b'"predicateType":"%s","subject":[' % known.encode())
+    (known, b'%s%s","subject":[' % (_PREDICATE_TYPE, known.encode()))
     for known in (provenance.PROVENANCE, steps.STEP_REQUEST, test_result.TEST_RESULT, steps.EVALUATION_CRITERIA)
 )
 
@@ -191,8 +193,9 @@ def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) ->
 
 def _predicate_type(payload: bytes) -> str:
     # Which strict parser to ask: it checks the predicate type again, so a text that misleads this is refused there.
+    place = payload.rfind(_PREDICATE_TYPE)
     for known, marker in _MARKERS:
-        if marker in payload:
+        if payload.startswith(marker, place):
             return known
     return statement.peek(payload)
 

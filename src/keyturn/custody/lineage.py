@@ -45,6 +45,8 @@ class Lineage:
 
     def cycle(self) -> tuple[ArtifactDigest, ...]:
         """Artifacts of one cycle (an artifact that went into its own making), or nothing."""
+        if not self._made_after_taken():
+            return ()
         state: dict[ArtifactDigest, bool] = {}  # True while on the path that is being walked
         for start in sorted(self.makers):
             path: list[ArtifactDigest] = []
@@ -64,6 +66,14 @@ class Lineage:
                 stack.append((artifact, True))
                 stack.extend((digest, False) for step in self.makers.get(artifact, ()) for digest in inputs_of(step))
         return ()
+
+    def _made_after_taken(self) -> bool:
+        """Whether any step made what it or one before it took: on a cycle, not every link leads back in the log."""
+        for artifact, made in self.makers.items():
+            taken = self.takers.get(artifact)
+            if taken is not None and made[-1].index >= taken[0].index:
+                return True
+        return False
 
     @staticmethod
     def _closure(
@@ -85,12 +95,12 @@ class Lineage:
 
 def inputs_of(step: Step) -> tuple[ArtifactDigest, ...]:
     """What went into `step` as artifacts of the chain: not its code, parameters or runtime."""
-    return tuple(d.digest for d in step.value.dependencies if d.role == "input")
+    return tuple([d.digest for d in step.value.dependencies if d.role == "input"])
 
 
 def outputs_of(step: Step) -> tuple[ArtifactDigest, ...]:
     """What came out of `step`."""
-    return tuple(output.digest for output in step.value.outputs)
+    return tuple([output.digest for output in step.value.outputs])
 
 
 def link(steps: Iterable[Step]) -> Lineage:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, replace
+from itertools import starmap
 from typing import NoReturn
 
 from keyturn.custody import evaluations
@@ -29,8 +30,8 @@ from keyturn.custody.lineage import Lineage, Step, link
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import Refused
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.provenance import BuilderId
-from keyturn.formats.steps import StepRequest
+from keyturn.formats.provenance import BuilderId, DependencyRole
+from keyturn.formats.steps import Check, StepRequest
 from keyturn.formats.uri import Uri
 
 __all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_chain", "with_failures"]
@@ -38,6 +39,8 @@ __all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_
 _VERIFIER = object()
 
 Requests = Mapping[Sha256, Logged[StepRequest]]
+_Inputs = Mapping[str, tuple[ArtifactDigest, DependencyRole, Check | None]]
+"""What goes into a step, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,25 +210,29 @@ def _differences(step: Step, request: StepRequest) -> Iterator[Failure]:
     asked = ("member", request.member) if request.builder is None else ("builder", request.builder)
     if (made.builder.kind, made.builder.name) != asked:
         yield failure("step-builder", f"the request asked {asked[0]} `{asked[1]}`, `{made.builder}` signed")
-    declared = {one.name: one for one in request.inputs}
-    taken = {one.name: one for one in made.dependencies if one.role != "runtime"}
-    for name in sorted(taken.keys() - declared.keys()):
-        yield failure("input-undeclared", f"it took `{name}`, which its request does not declare")
-    for name in sorted(declared.keys() - taken.keys()):
-        yield failure("input-not-taken", f"its request declares `{name}`, which its provenance lacks")
-    for name in sorted(taken.keys() & declared.keys()):
-        if taken[name].digest != declared[name].artifact:
-            yield failure(
-                "input-digest", f"`{name}` was declared as `{declared[name].digest}`, and was `{taken[name].digest}`"
-            )
-        if (taken[name].role, taken[name].check) != (declared[name].role, declared[name].check):
-            yield failure("input-differs", f"role or check of `{name}` differ from its request")
+    declared = {one.name: (one.artifact, one.role, one.check) for one in request.inputs}
+    taken = {one.name: (one.digest, one.role, one.check) for one in made.dependencies if one.role != "runtime"}
+    if taken != declared:
+        yield from starmap(failure, _inputs(declared, taken))
     runtime = {one.name for one in made.dependencies if one.role == "runtime"}
     if runtime != set(request.runtime):
         yield failure("runtime-differs", f"expected the runtime {sorted(request.runtime)}, got {sorted(runtime)}")
     outputs = {output.name for output in made.outputs}
     if outputs != set(request.outputs):
         yield failure("output-differs", f"expected the outputs {sorted(request.outputs)}, got {sorted(outputs)}")
+
+
+def _inputs(declared: _Inputs, taken: _Inputs) -> Iterator[tuple[str, str]]:
+    for name in sorted(taken.keys() - declared.keys()):
+        yield ("input-undeclared", f"it took `{name}`, which its request does not declare")
+    for name in sorted(declared.keys() - taken.keys()):
+        yield ("input-not-taken", f"its request declares `{name}`, which its provenance lacks")
+    for name in sorted(taken.keys() & declared.keys()):
+        (was, *_), (declared_as, *_) = taken[name], declared[name]
+        if was != declared_as:
+            yield ("input-digest", f"`{name}` was declared as `{declared_as}`, and was `{was}`")
+        if taken[name][1:] != declared[name][1:]:
+            yield ("input-differs", f"role or check of `{name}` differ from its request")
 
 
 def _links(model: ArtifactDigest, lineage: Lineage, steps: Sequence[Step], requests: Requests) -> Iterator[Failure]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, NewType, Self, get_args
+
+import msgspec
 
 from keyturn.errors import Malformed
 from keyturn.formats.text import is_printable
@@ -46,8 +47,7 @@ def parse_sha256(text: str, *, what: str = "digest") -> Sha256:
     return Sha256(text)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ArtifactDigest:
+class ArtifactDigest(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
     """Identity of an artifact: `dirHash:<64 hex>` for a directory, `sha256:<64 hex>` for one file; never mixed up."""
 
     algorithm: Algorithm
@@ -56,7 +56,8 @@ class ArtifactDigest:
     def __post_init__(self) -> None:
         if self.algorithm not in _ALGORITHMS:
             raise Malformed("digest-algorithm", f"expected `dirHash` or `sha256`, got `{str(self.algorithm)[:40]}`")
-        parse_sha256(self.hex)
+        if not _HEX64.match(self.hex):
+            parse_sha256(self.hex)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -64,7 +65,7 @@ class ArtifactDigest:
         algorithm, colon, hexadecimal = text.partition(":")
         if not colon or algorithm not in _ALGORITHMS:
             raise Malformed("digest-algorithm", f"expected `dirHash:<64 hex>` or `sha256:<64 hex>`, got `{text[:80]}`")
-        return cls(algorithm, parse_sha256(hexadecimal))  # type: ignore[arg-type]  # membership was just checked
+        return cls(algorithm, Sha256(hexadecimal))  # type: ignore[arg-type]  # membership was just checked
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"

@@ -9,7 +9,6 @@ This is NOT verification: that a signature is there says nothing. See `crypto.ke
 
 from __future__ import annotations
 
-import base64
 import binascii
 
 import msgspec
@@ -27,7 +26,7 @@ SIGNATURES_MAX = 16
 PAYLOAD_BYTES_MAX = 512 * 1024
 
 
-class Signature(msgspec.Struct, frozen=True, kw_only=True):
+class Signature(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One signature over `pae(payload_type, payload)`, by the key that `keyid` hints at."""
 
     keyid: str
@@ -81,7 +80,7 @@ def parse_foreign(raw: bytes, *, size_bytes_max: int = 16 << 20) -> Envelope:
     if len(raw) > size_bytes_max:
         raise Malformed("dsse-too-large", f"envelope: expected at most {size_bytes_max} bytes, got {len(raw)}")
     try:
-        wire = msgspec.json.decode(raw, type=_ForeignWire)
+        wire = _foreign.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("dsse-invalid", f"envelope: {err}") from err
     return _envelope(wire)
@@ -96,6 +95,9 @@ class _ForeignWire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     payload: str
     payload_type: str
     signatures: tuple[_ForeignSignature, ...]
+
+
+_foreign = msgspec.json.Decoder(_ForeignWire)
 
 
 def render(envelope: Envelope) -> bytes:
@@ -121,14 +123,14 @@ def _envelope(wire: _Wire | _ForeignWire) -> Envelope:
     return Envelope(
         payload_type=wire.payload_type,
         payload=_base64(wire.payload, "payload"),
-        signatures=tuple(Signature(keyid=s.keyid, sig=_base64(s.sig, "sig")) for s in wire.signatures),
+        signatures=tuple([Signature(keyid=s.keyid, sig=_base64(s.sig, "sig")) for s in wire.signatures]),
     )
 
 
 def _base64(text: str, what: str) -> bytes:
     try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as err:
+        raw = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError as err:
         raise Malformed("dsse-base64", f"envelope: `{what}` is not base64: {err}") from err
     if not raw:
         raise Malformed("dsse-base64", f"envelope: `{what}` is empty")

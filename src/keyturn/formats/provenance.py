@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal, get_args
 
@@ -56,8 +55,7 @@ _BUILDER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class BuilderId:
+class BuilderId(msgspec.Struct, frozen=True, order=True, gc=False):
     """Who signs provenance: a builder of the lab, or a member who ran the step without one. One text each."""
 
     lab: str
@@ -80,8 +78,7 @@ class BuilderId:
         return f"keyturn://{self.lab}/{self.kind}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Dependency:
+class Dependency(msgspec.Struct, frozen=True, gc=False):
     """What went into a step. `uri` says for people where it was; `check` is absent for the runtime."""
 
     name: str
@@ -91,16 +88,14 @@ class Dependency:
     check: Check | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, gc=False):
     """What came out of a step."""
 
     name: str
     digest: ArtifactDigest
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(msgspec.Struct, frozen=True):
     """One run of one step. `request` is the digest of the step request that was logged before; times are POSIX seconds."""
 
     lab: str
@@ -263,16 +258,18 @@ def read(payload: bytes) -> Provenance:
         request=Sha256(run.metadata.invocation_id),
         command=definition.external_parameters.command,
         dependencies=tuple(
-            Dependency(d.name, d.annotations.role, d.digest.artifact, d.uri or "", d.annotations.check)
-            for d in definition.resolved_dependencies
+            [
+                Dependency(d.name, d.annotations.role, d.digest.artifact, d.uri or "", d.annotations.check)
+                for d in definition.resolved_dependencies
+            ]
         ),
-        outputs=tuple(Output(s.name, s.digest.artifact) for s in parsed.subject),
+        outputs=tuple([Output(s.name, s.digest.artifact) for s in parsed.subject]),
         builder=BuilderId.parse(run.builder.id),
         level=definition.internal_parameters.level,
         sandbox=definition.internal_parameters.sandbox,
         started_at=posix(run.metadata.started_on),
         finished_at=posix(run.metadata.finished_on),
-        byproducts=tuple(Output(b.name, b.digest.artifact) for b in run.byproducts),
+        byproducts=tuple([Output(b.name, b.digest.artifact) for b in run.byproducts]),
     )
     _refuse_nonsense(value)
     return value
@@ -302,12 +299,16 @@ def _refuse_nonsense(value: Provenance) -> None:
         raise Malformed(
             "provenance-lab", f"provenance: lab `{value.lab}` has no builder of the lab `{value.builder.lab}`"
         )
-    for what, count, names in (
-        ("resolvedDependencies", len(value.dependencies), {(d.role == "runtime", d.name) for d in value.dependencies}),
-        ("subject", len(value.outputs), {output.name for output in value.outputs}),
-        ("byproducts", len(value.byproducts), {output.name for output in value.byproducts}),
-    ):
-        if len(names) != count:
-            raise Malformed("provenance-name-twice", f"provenance: expected each name in `{what}` once")
-    if any((d.role == "runtime") != (d.check is None) for d in value.dependencies):
-        raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")
+    if len({(d.role == "runtime", d.name) for d in value.dependencies}) != len(value.dependencies):
+        raise _twice("resolvedDependencies")
+    if len({output.name for output in value.outputs}) != len(value.outputs):
+        raise _twice("subject")
+    if len({output.name for output in value.byproducts}) != len(value.byproducts):
+        raise _twice("byproducts")
+    for dependency in value.dependencies:
+        if (dependency.role == "runtime") != (dependency.check is None):
+            raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")
+
+
+def _twice(what: str) -> Malformed:
+    return Malformed("provenance-name-twice", f"provenance: expected each name in `{what}` once")

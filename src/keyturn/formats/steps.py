@@ -122,13 +122,12 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ):
             for text in texts:
                 check_free_text(text, what=what, size_bytes_max=4096)
-        for what, count, names in (
-            ("inputs", len(self.inputs), {declared.name for declared in self.inputs}),
-            ("outputs", len(self.outputs), set(self.outputs)),
-            ("runtime", len(self.runtime), set(self.runtime)),
-        ):
-            if len(names) != count:
-                raise ValueError(f"expected each name in `{what}` once")
+        if len({declared.name for declared in self.inputs}) != len(self.inputs):
+            raise ValueError("expected each name in `inputs` once")
+        if len(set(self.outputs)) != len(self.outputs):
+            raise ValueError("expected each name in `outputs` once")
+        if len(set(self.runtime)) != len(self.runtime):
+            raise ValueError("expected each name in `runtime` once")
         if (self.build == "evaluate") != (self.criteria is not None):
             raise ValueError("expected `criteria` for build `evaluate` and for no other")
 

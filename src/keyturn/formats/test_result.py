@@ -10,7 +10,6 @@ This is NOT verification: that PASSED follows from the values is checked by `cus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -29,8 +28,7 @@ __all__ = ["TEST_RESULT", "TestResult", "make", "read"]
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 
 
-@dataclass(frozen=True, slots=True)
-class TestResult:
+class TestResult(msgspec.Struct, frozen=True):
     """One evaluation of one artifact. `values` are decimal texts by metric, `measurement` the output that holds them."""
 
     subject: ArtifactDigest

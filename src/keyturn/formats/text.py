@@ -62,6 +62,8 @@ def is_printable(text: str) -> bool:
 def check_free_text(text: str, *, what: str, size_bytes_max: int = 2000) -> str:
     """Accept what a person wrote, or raise `Malformed`: control characters (but newline), bidi and zero-width
     format characters, private use and oversize are refused."""
+    if len(text) <= size_bytes_max and text.isascii() and text.isprintable():
+        return text
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > size_bytes_max:
         raise Malformed("text-too-long", f"{what}: expected at most {size_bytes_max} bytes, got {size}")

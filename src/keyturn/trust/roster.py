@@ -130,7 +130,10 @@ class Roster:
         known = self.members.get(member)
         if known is None:
             return None
-        return next((held for held in known.keys if held.key.keyid == keyid), None)
+        for held in known.keys:
+            if held.key.keyid == keyid:
+                return held
+        return None
 
 
 @dataclass(frozen=True, slots=True)
