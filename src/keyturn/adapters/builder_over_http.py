@@ -12,10 +12,11 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from keyturn.adapters.errors_over_http import WireError
 from keyturn.adapters.http_client import HttpClient
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.errors import Malformed
 
-__all__ = ["About", "BuilderOverHttp", "JobError", "JobState", "Order", "Outcome", "decode", "error_of", "state_error"]
+__all__ = ["About", "BuilderOverHttp", "JobState", "Order", "Outcome", "decode"]
 
 _AbsolutePath = Annotated[str, Meta(pattern=r"\A/[^\x00-\x1f\x7f]{0,4095}\Z")]
 
@@ -34,16 +35,6 @@ class Order(_Strict, frozen=True, kw_only=True):
     base: _AbsolutePath
     destination: _AbsolutePath
     criteria: bytes | None = None
-
-
-class JobError(_Strict, frozen=True, kw_only=True):
-    """Why a step was not run, or failed: an error of ours on the wire."""
-
-    kind: Literal["malformed", "refused", "tampered", "usage", "conflict", "unavailable"]
-    code: str
-    message: str
-    hint: str = ""
-    reasons: tuple[tuple[str, str], ...] = ()
 
 
 class Outcome(_Strict, frozen=True, kw_only=True):
@@ -67,7 +58,7 @@ class JobState(_Strict, frozen=True, kw_only=True):
     done: int = 0
     total: int = 0
     outcome: Outcome | None = None
-    error: JobError | None = None
+    error: WireError | None = None
 
 
 class About(_Strict, frozen=True, kw_only=True):
@@ -109,41 +100,3 @@ def decode(raw: bytes, kind: type[T], *, what: str) -> T:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("message-invalid", f"{what}: {err}") from err
-
-
-_KINDS: tuple[tuple[type[KeyturnError], Literal["malformed", "refused", "tampered", "usage", "conflict"]], ...] = (
-    (Malformed, "malformed"),
-    (Refused, "refused"),
-    (Tampered, "tampered"),
-    (Usage, "usage"),
-    (Conflict, "conflict"),
-)
-
-
-def error_of(err: KeyturnError) -> JobError:
-    """Give the public part of `err`; its detail stays with the builder."""
-    kind = next((name for known, name in _KINDS if isinstance(err, known)), None)
-    return JobError(
-        kind=kind or "unavailable",
-        code=err.code,
-        message=err.message,
-        hint=err.hint,
-        reasons=err.reasons if isinstance(err, Refused) else (),
-    )
-
-
-def state_error(error: JobError) -> KeyturnError:
-    """Give `error` as the exception that it was at the builder."""
-    match error.kind:
-        case "refused":
-            return Refused(error.code, error.message, reasons=error.reasons, hint=error.hint)
-        case "malformed":
-            return Malformed(error.code, error.message, hint=error.hint)
-        case "tampered":
-            return Tampered(error.code, error.message, hint=error.hint)
-        case "usage":
-            return Usage(error.code, error.message, hint=error.hint)
-        case "conflict":
-            return Conflict(error.code, error.message, hint=error.hint)
-        case "unavailable":
-            return Unavailable(error.code, error.message, hint=error.hint)

@@ -5,11 +5,10 @@ An answer is never believed: the caller verifies what it gets. A server's words 
 
 from __future__ import annotations
 
-import json
-
 import urllib3
 
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
+from keyturn.adapters import errors_over_http
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable
 
 __all__ = ["HttpClient"]
 
@@ -53,22 +52,18 @@ class HttpClient:
 
 
 def _error(status: int, path: str, content: bytes) -> KeyturnError:
-    code, message, hint = "http-error", f"`{path}` answered HTTP {status}", ""
-    reasons: tuple[tuple[str, str], ...] = ()
-    try:
-        said = json.loads(content)["error"]
-        code, message, hint = str(said["code"])[:80], str(said["message"])[:2000], str(said["hint"])[:500]
-        reasons = tuple((str(r["code"])[:80], str(r["message"])[:2000]) for r in said["reasons"][:64])
-    except (ValueError, KeyError, TypeError):
-        pass  # not one of ours: the status says enough
+    said = errors_over_http.parse(content)
+    if said is not None:
+        return errors_over_http.as_raised(said)
+    message = f"`{path}` answered HTTP {status}"
     match status:
         case 403:
-            return Refused(code, message, reasons=reasons, hint=hint)
+            return Refused("http-error", message)
         case 409:
-            return Conflict(code, message, hint=hint) if code != "tampered" else Tampered(code, message, hint=hint)
+            return Conflict("http-error", message)
         case 400 | 413:
-            return Malformed(code, message, hint=hint)
+            return Malformed("http-error", message)
         case 404:
-            return Unavailable("not-found", f"`{path}` is not there", hint=hint)
+            return Unavailable("not-found", f"`{path}` is not there")
         case _:
-            return Unavailable(code, message, hint=hint)
+            return Unavailable("http-error", message)

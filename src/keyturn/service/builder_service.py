@@ -23,7 +23,8 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
-from keyturn.adapters.builder_over_http import About, JobState, Order, Outcome, decode, error_of
+from keyturn.adapters import errors_over_http
+from keyturn.adapters.builder_over_http import About, JobState, Order, Outcome, decode
 from keyturn.adapters.step_files import LocalStepFiles
 from keyturn.app.admit_step import AdmittedStep, admit_step
 from keyturn.app.run_step import Stage, run_step
@@ -147,11 +148,11 @@ class BuilderService:
             try:
                 self._update(digest, state="done", stage="", outcome=self._run(job))
             except KeyturnError as err:
-                self._update(digest, state="failed", error=error_of(err))
+                self._update(digest, state="failed", error=errors_over_http.of(err))
             except Exception as err:  # noqa: BLE001  # the worker's last border: one defect must not stop the builder
                 traceback.print_exc()
                 defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
-                self._update(digest, state="failed", error=error_of(defect))
+                self._update(digest, state="failed", error=errors_over_http.of(defect))
 
     def _run(self, job: _Job) -> Outcome:
         parts, digest = self._parts, job.admitted.digest

@@ -8,11 +8,11 @@ a slow client holds nothing for long.
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import socket
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -20,11 +20,12 @@ from litestar import Litestar, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
-from keyturn.adapters import run_files
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.adapters import errors_over_http, run_files
+from keyturn.adapters.errors_over_http import Kind, WireError
+from keyturn.errors import KeyturnError, Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from litestar import Request
 
@@ -33,13 +34,8 @@ __all__ = ["BODY_BYTES_MAX", "BODY_TIMEOUT_S", "build", "serve"]
 BODY_BYTES_MAX = 4 << 20
 BODY_TIMEOUT_S = 20.0
 
-_STATUS: tuple[tuple[type[KeyturnError], int], ...] = (
-    (Malformed, 400),
-    (Usage, 400),
-    (Refused, 403),
-    (Tampered, 409),
-    (Conflict, 409),
-    (Unavailable, 503),
+_STATUS: Mapping[Kind, int] = MappingProxyType(
+    {"malformed": 400, "usage": 400, "refused": 403, "tampered": 409, "conflict": 409, "unavailable": 503}
 )
 
 
@@ -74,26 +70,19 @@ def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
             uvicorn.Server(config).run(sockets=[bound])
 
 
-def _answer(status: int, code: str, message: str, hint: str, reasons: Sequence[tuple[str, str]]) -> Response[bytes]:
-    body = {
-        "error": {
-            "code": code,
-            "message": message,
-            "hint": hint,
-            "reasons": [{"code": c, "message": m} for c, m in reasons],
-        }
-    }
-    return Response(json.dumps(body).encode(), status_code=status, media_type="application/json")
+def _answer(status: int, error: WireError) -> Response[bytes]:
+    return Response(errors_over_http.render(error), status_code=status, media_type="application/json")
 
 
 def _error(_request: Request[Any, Any, Any], err: KeyturnError) -> Response[bytes]:
-    status = next((status for kind, status in _STATUS if isinstance(err, kind)), 500)
-    reasons = err.reasons if isinstance(err, Refused) else ((err.code, err.message),)
-    return _answer(status, err.code, err.message, err.hint, reasons)
+    said = errors_over_http.of(err)
+    return _answer(_STATUS[said.kind], said)
 
 
 def _http_error(_request: Request[Any, Any, Any], err: HTTPException) -> Response[bytes]:
-    return _answer(err.status_code, "http-error", f"HTTP {err.status_code}: {err.detail}"[:300], "", ())
+    kind: Kind = "malformed" if 400 <= err.status_code < 500 and err.status_code != 404 else "unavailable"
+    message = f"HTTP {err.status_code}: {err.detail}"[:300]
+    return _answer(err.status_code, WireError(kind=kind, code="http-error", message=message))
 
 
 def _timed_body(app: ASGIApp) -> ASGIApp:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters.builder_over_http import BuilderOverHttp, JobState, Order, Outcome, state_error
+from keyturn.adapters import errors_over_http
+from keyturn.adapters.builder_over_http import BuilderOverHttp, JobState, Order, Outcome
 from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.config_files import read_small
 from keyturn.adapters.http_client import HttpClient
@@ -101,7 +102,7 @@ def run_on_builder(place: LabPlace, prepared: PreparedStep, on_progress: OnProgr
     silent = 0
     while state.outcome is None:
         if state.error is not None:
-            raise state_error(state.error)
+            raise errors_over_http.as_raised(state.error)
         on_progress(_said(state), state.done, state.total)
         try:
             state = builder.state(state.job, wait_s=_WAIT_S)
