@@ -356,9 +356,44 @@ def test_whoever_is_concerned_is_out_before_any_policy_is_asked() -> None:
 def test_one_person_with_two_approvals_counts_once() -> None:
     world = make_world()
     asked = world.ask(world.release())
-    two = [world.approve(asked, "bob"), world.approve(asked, "bob")]
-    with pytest.raises(Refused, match="quorum-not-met"):
-        verify(world, world.bundle(asked, *two), session=None)
+    first, second = world.approve(asked, "bob"), world.approve(asked, "bob")
+    for shown in ((first, second), (first,)):
+        with pytest.raises(Refused, match="quorum-not-met"):
+            verify(world, world.bundle(asked, *shown), session=None)
+
+
+def test_one_person_can_never_approve_a_request_again_to_keep_it_open() -> None:
+    # His first approval ends early, and a second one would let the window start anew, as often as he likes.
+    world = make_world()
+    asked = world.ask(world.request(start_by=NOW + 7200, not_after=NOW + 14400))
+    world.approve(asked, "bob", expires_at=NOW + 3600)
+    eve = world.approve(asked, "eve", expires_at=NOW + 14400)
+    followed = world.view()
+    world.now += 3600
+    again = world.approve(asked, "bob", expires_at=NOW + 14400)
+    for view in (world.view(), world.read_on(followed)):
+        assert [one.digest for one in view.known.approvals[asked.record_digest]] == [eve.record_digest]
+        with pytest.raises(Refused, match=r"leaf-missing|quorum-not-met"):
+            verify_grant(
+                world.bundle(asked, again, eve),
+                world.read_on(view),
+                now=world.now,
+                gate=world.gate,
+                session_key=world.session.public,
+                facts=NO_FACTS,
+            )
+
+
+def test_a_gate_uses_up_only_what_is_addressed_to_it() -> None:
+    # Root on another gate of the lab could otherwise spend every release that people agreed on.
+    world = make_world()
+    asked = world.ask(world.release())
+    given = [world.approve(asked, "bob"), world.approve(asked, "cat")]
+    world.use(asked, *given, gate="other")
+    assert world.view().known.uses == {}
+    own = world.use(asked, *given)
+    granted = verify(world, world.bundle(asked, *given), session=None)
+    assert granted.use == own.record_digest
 
 
 def test_an_agents_request_is_granted_by_two_other_humans() -> None:
@@ -595,7 +630,7 @@ def test_more_approvals_do_not_move_the_window() -> None:
     asked = world.ask()
     given = [
         world.approve(asked, who, signed_at=NOW + late)
-        for who, late in (("bob", 0), ("eve", 10), ("cat", 40), ("bob", 45))
+        for who, late in (("bob", 0), ("eve", 10), ("cat", 40), ("dan", 45))
     ]
     assert verify(world, world.bundle(asked, *given), now=NOW + 50).granted.window.starts_at == NOW + 10
 
@@ -715,12 +750,15 @@ def test_a_one_shot_acts_only_after_its_use_is_witnessed_and_first() -> None:
 
 
 def test_a_one_shot_that_another_gate_used_first_is_refused() -> None:
-    world = make_world()
-    asked, given, bundle = one_shot(world)
+    world = make_world(
+        resources={"model/aurora": (), "gate/all": (), "gate/release": ("gate/all",), "gate/other": ("gate/all",)}
+    )
+    asked = world.ask(world.release(gate=str(world.lab.gate_uri("all"))))
+    given = [world.approve(asked, "bob"), world.approve(asked, "cat")]
     world.use(asked, *given, gate="other")
     world.use(asked, *given)
     with pytest.raises(Refused, match="one-shot-used"):
-        verify(world, bundle, session=None)
+        verify(world, world.bundle(asked, *given), session=None)
 
 
 @pytest.mark.parametrize("approvals", [(), ("d" * 64,)])

@@ -428,10 +428,10 @@ def test_the_view_forgets_what_is_over() -> None:
     world.suspend("cat", target_member="eve")
     world.use(asked, lasting)
     view = world.read_on(view)
-    assert view.known.size == empty + 9
+    assert view.known.size == empty + 13
     week = 8 * 86400
-    assert world.read_on(view, now=NOW + 70, at=NOW + 70).known.size == empty + 7
-    assert world.read_on(view, now=NOW + 7200, at=NOW + 7200).known.size == empty + 3
+    assert world.read_on(view, now=NOW + 70, at=NOW + 70).known.size == empty + 11
+    assert world.read_on(view, now=NOW + 7200, at=NOW + 7200).known.size == empty + 5
     assert world.read_on(view, now=NOW + 9000, at=NOW + 9000).known.size == empty + 1
     assert world.read_on(view, now=NOW + week, at=NOW + week).known.size == empty
 
@@ -581,3 +581,25 @@ def test_nothing_that_is_added_to_the_log_makes_a_refusal_a_grant(events: list[s
         known = world.view().known
         sizes.append((len(known.withdrawals.get(asked.record_digest, ())), len(known.standing)))
     assert sizes == sorted(sizes, key=lambda pair: pair[0])
+
+
+def test_one_person_fills_no_memory_with_approvals() -> None:
+    world = make_world()
+    asked = world.ask()
+    for _ in range(70):  # more than a bundle holds
+        world.approve(asked, "bob")
+    view = world.view()
+    assert len(view.known.approvals[asked.record_digest]) == 1
+    assert view.bundle_of(asked.record_digest) is not None
+
+
+def test_a_view_says_who_and_what_is_suspended() -> None:
+    world = make_world()
+    world.suspend("bob", target_member="ada")
+    world.suspend("ada", target_key=world.key("ada").public.keyid)
+    lifted = world.suspend("bob", target_member="dan")
+    world.lift(lifted, "eve")
+    world.lift(lifted, "cat")
+    known = world.view().known
+    assert known.suspended(now=NOW) == {"member:ada", f"key:{world.key('ada').public.keyid}"}
+    assert known.suspended(now=NOW + 3600) == frozenset()

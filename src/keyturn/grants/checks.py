@@ -31,6 +31,7 @@ __all__ = [
     "Given",
     "agree",
     "parse_bundle",
+    "require_addressed",
     "require_approvals",
     "require_gate",
     "require_logged",
@@ -200,8 +201,13 @@ def require_logged(asked: Asked, known: Known) -> None:
 
 def require_gate(asked: Asked, trust: TrustState, *, gate: Uri) -> None:
     """(10) This gate, or an ancestor of it."""
-    if asked.made.gate not in _self_and_ancestors(gate, trust):
-        raise Refused("gate-other", f"the request is for `{asked.made.gate}`, this is `{gate}`")
+    require_addressed(asked.made.gate, str(gate), trust)
+
+
+def require_addressed(named: str, gate: str, trust: TrustState) -> None:
+    """Refuse unless `named`, the gate that a request names, is `gate` or an ancestor of it."""
+    if named not in _self_and_ancestors(gate, trust):
+        raise Refused("gate-other", f"the request is for `{named}`, this is `{gate}`")
 
 
 def require_session_key(asked: Asked, session_key: PublicKey | None) -> None:
@@ -215,9 +221,9 @@ def require_session_key(asked: Asked, session_key: PublicKey | None) -> None:
         )
 
 
-def _self_and_ancestors(gate: Uri, trust: TrustState) -> frozenset[str]:
+def _self_and_ancestors(gate: str, trust: TrustState) -> frozenset[str]:
     found: set[str] = set()
-    todo = [str(gate)]
+    todo = [gate]
     while todo:
         uri = todo.pop()
         resource = trust.resources.by_uri.get(uri)

@@ -26,7 +26,7 @@ from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
-from keyturn.grants import negatives
+from keyturn.grants import checks, negatives
 from keyturn.grants.approvers import require_countable_key
 from keyturn.grants.known import Approval, Known, Request, Standing, Use, Withdrawal
 from keyturn.tlog.frontier import Frontier
@@ -50,7 +50,7 @@ def needed(live: Iterable[str], leaves: Sequence[bytes], *, now: int) -> tuple[S
             continue
         if leaf.kind == "req":
             alive.add(leaf.record)
-        if leaf.kind != "use" or _about(leaf, "request") in alive:
+        if leaf.kind not in ("apr", "use") or _about(leaf, "request") in alive:
             found.append(Sha256(leaf.envelope))
     return tuple(found)
 
@@ -67,6 +67,7 @@ class Following:
         self._trust: TrustState | None = known.history.states[-1] if known.history.states else None
         self._requests = dict(known.requests)
         self._approvals = dict(known.approvals)
+        self._approved_by = dict(known.approved_by)
         self._withdrawals = dict(known.withdrawals)
         self._standing = dict(known.standing)
         self._uses = dict(known.uses)
@@ -102,7 +103,7 @@ class Following:
     def known(self) -> Known:
         """What is known after all that was taken, without what is over."""
         for digest in [d for d, request in self._requests.items() if request.until <= self._now]:
-            for table in (self._requests, self._approvals, self._withdrawals, self._uses):
+            for table in (self._requests, self._approvals, self._approved_by, self._withdrawals, self._uses):
                 table.pop(digest, None)
         for digest, given in list(self._approvals.items()):
             self._approvals[digest] = tuple(one for one in given if one.until > self._now)
@@ -126,6 +127,7 @@ class Following:
             newest=newest,
             requests=MappingProxyType(self._requests),
             approvals=MappingProxyType(self._approvals),
+            approved_by=MappingProxyType(self._approved_by),
             withdrawals=MappingProxyType(self._withdrawals),
             standing=MappingProxyType(self._standing),
             uses=MappingProxyType(self._uses),
@@ -152,7 +154,8 @@ class Following:
             return
         parties = frozenset({made.requester, made.beneficiary}) if made else frozenset()
         digest, until = Sha256(leaf.record), leaf.until or 0
-        self._requests.setdefault(digest, Request(index, digest, Sha256(leaf.envelope), parties, until, raw))
+        found = Request(index, digest, Sha256(leaf.envelope), parties, _about(leaf, "gate"), until, raw)
+        self._requests.setdefault(digest, found)
 
     def _take_approval(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
         request = _about(leaf, "request")
@@ -165,10 +168,16 @@ class Following:
                 require_countable_key(self._require_trust(), made.approver, made.key)
         except (Malformed, Refused):
             return
-        found = Approval(index, Sha256(leaf.record), Sha256(leaf.envelope), leaf.until or 0, raw)
+        # A person's first approval of a request is the only one, for as long as the request lives: a second one could move the
+        # window, and many would fill the memory of every gate.
+        people = self._approved_by.get(request, frozenset())
         given = self._approvals.get(request, ())
-        if all(found.digest != other.digest for other in given):
-            self._approvals[request] = (*given, found)
+        if (made and made.approver in people) or any(leaf.record == other.digest for other in given):
+            return
+        if made is not None:
+            self._approved_by[request] = people | {made.approver}
+        found = Approval(index, Sha256(leaf.record), Sha256(leaf.envelope), leaf.until or 0, raw)
+        self._approvals[request] = (*given, found)
 
     def _take_denial(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
         try:
@@ -249,6 +258,8 @@ class Following:
             return
         try:
             made = self._read(leaf, raw, AccessUse)
+            if made is not None:
+                checks.require_addressed(self._requests[request].gate, made.gate, self._require_trust())
         except (Malformed, Refused):
             return
         if made is None:
@@ -321,7 +332,7 @@ def _watched(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:
 
 
 def _over(leaf: Leaf, now: int) -> bool:
-    if leaf.until is None:
+    if leaf.until is None or leaf.kind == "apr":  # who approved a live request is remembered until that is over
         return False
     rest = negatives.PAIR_REST_S if leaf.kind == "sus" else 0
     return leaf.until + rest <= now

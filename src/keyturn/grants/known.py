@@ -28,12 +28,16 @@ def _none() -> Mapping[Any, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A live request: the digests that its leaf binds. `raw` is its envelope, None while it could not be had."""
+    """A live request: the digests that its leaf binds, and what it says of people and gate.
+
+    `raw` is its envelope, None while it could not be had; then nobody is a party.
+    """
 
     index: int
     digest: Sha256
     envelope: Sha256
     parties: frozenset[str]
+    gate: str
     until: int
     raw: bytes | None = field(repr=False)
 
@@ -101,12 +105,16 @@ LIFTERS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a reader knows. `newest` is the trust in force, None while there is none (`history.newest` says why)."""
+    """What a reader knows. `newest` is the trust in force, None while there is none (`history.newest` says why).
+
+    `approved_by` is who approved each live request, also when the approval is over: nobody approves one request twice.
+    """
 
     history: TrustHistory
     newest: TrustState | None = None
     requests: Mapping[str, Request] = field(default_factory=_none)
     approvals: Mapping[str, tuple[Approval, ...]] = field(default_factory=_none)
+    approved_by: Mapping[str, frozenset[str]] = field(default_factory=_none)
     withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=_none)
     standing: Mapping[str, Standing] = field(default_factory=_none)
     uses: Mapping[str, Use] = field(default_factory=_none)
@@ -151,6 +159,7 @@ class Known:
         return (
             len(self.requests)
             + sum(map(len, self.approvals.values()))
+            + sum(map(len, self.approved_by.values()))
             + sum(map(len, self.withdrawals.values()))
             + len(self.standing)
             + len(self.uses)
