@@ -63,7 +63,9 @@ def test_a_record_is_submitted_witnessed_proved_and_verified(make_lab_on_disk: C
         assert seen.cosigners == {"north", "south"}
         view = show_log(log, log=state.log, limits=state.limits, clock=SystemClock(), last=10)
         assert [entry.leaf.kind for entry in view.entries] == ["rot", "tgt", "req"]
-        proof = tlog_proof.parse(prove_entry(log, index=2, log=state.log, limits=state.limits, clock=SystemClock()))
+        proof = tlog_proof.parse(
+            prove_entry(log, index=2, found=None, log=state.log, limits=state.limits, clock=SystemClock())
+        )
         from keyturn.formats import leaf as leaf_format
 
         verify_proof(proof, leaf_format.render(leaf_of(raw)), state.log, now=SystemClock().now(), skew_s=60)

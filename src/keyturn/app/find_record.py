@@ -1,14 +1,18 @@
-"""Find one record by its id, or by any unique prefix of it: `req-1a2b3c4d`."""
+"""Find one record by its id, or by any unique prefix of it: `req-1a2b3c4d`.
+
+The index is not evidence. What it says of a record is held against the log's own leaf before anybody acts on it (`held_against`),
+and the leaf against a witnessed checkpoint by whoever proves it (`app.prove_entry`). An index can still hide a record.
+"""
 
 from __future__ import annotations
 
 import re
 
-from keyturn.errors import Refused, Usage
-from keyturn.formats.leaf import KINDS
+from keyturn.errors import Refused, Tampered, Usage
+from keyturn.formats.leaf import KINDS, Leaf
 from keyturn.ports import IndexedRecord, RecordIndex
 
-__all__ = ["find_record"]
+__all__ = ["find_record", "held_against"]
 
 _ID = re.compile(r"([a-z]{3})-([0-9a-f]{8,64})\Z")
 
@@ -27,3 +31,14 @@ def find_record(index: RecordIndex, text: str) -> IndexedRecord:
     if len({record.record for record in known}) > 1:
         raise Refused("record-ambiguous", f"`{text}` begins the ids of {len(known)} records", hint="type more digits")
     return known[0]
+
+
+def held_against(found: IndexedRecord, leaf: Leaf) -> None:
+    """Raise `Tampered` `index-lies` unless `leaf`, which the log has at that place, is that of the record."""
+    if (found.kind, found.record, found.envelope) != (leaf.kind, leaf.record, leaf.envelope):
+        raise Tampered(
+            "index-lies",
+            f"the index has `{found.kind}-{found.record[:16]}` at entry {found.index}, where the log has "
+            f"`{leaf.kind}-{leaf.record[:16]}`",
+            hint="keyturn log reindex, where the log lies; elsewhere tell its operator",
+        )

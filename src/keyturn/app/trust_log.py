@@ -8,9 +8,9 @@ from keyturn.app.lab_trust import read_history
 from keyturn.errors import Refused
 from keyturn.ports import Clock, TrustStore
 from keyturn.trust.draft import ROOT_LIFETIME_S, TARGETS_LIFETIME_S
-from keyturn.trust.history import Link
+from keyturn.trust.history import Link, TrustHistory
 
-__all__ = ["TrustLog", "trust_log"]
+__all__ = ["TrustLog", "listed", "trust_log"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,12 @@ def trust_log(*, pinned_sha256: str | None, store: TrustStore, clock: Clock) -> 
             "the lab is founding: nothing is published yet, so nothing is granted",
             hint="`keyturn trust propose`, then `sign` by each founder, then `publish`",
         )
-    now, warnings = clock.now(), []
+    return listed(history, now=clock.now())
+
+
+def listed(history: TrustHistory, *, now: int) -> TrustLog:
+    """List the versions of a history, which is verified by being one."""
+    warnings = []
     lifetimes = {"root": ROOT_LIFETIME_S, "targets": TARGETS_LIFETIME_S}
     for role, lifetime_s in lifetimes.items():
         newest = [link for link in history.links if link.role == role][-1:]

@@ -58,14 +58,16 @@ def prove(
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
+    found = None
     if entry.isdecimal() and len(entry) <= 16:
         index = int(entry)
     else:
         with lab_index(place) as records:
-            index = find_record(records, entry).index
+            found = find_record(records, entry)
+        index = found.index
     with log_reader(place) as reader:
         trust = trust_behind(place, reader).newest
-        proof = prove_entry(reader, index=index, log=trust.log, limits=trust.limits, clock=SystemClock())
+        proof = prove_entry(reader, index=index, found=found, log=trust.log, limits=trust.limits, clock=SystemClock())
     path = out or Path(f"{entry}.tlog-proof")
     write_new(path, proof)
     output.emit(

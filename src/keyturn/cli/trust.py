@@ -238,20 +238,16 @@ def publish(lab: Lab = None, json: Json = False) -> None:
 @app.command()
 def log(lab: Lab = None, json: Json = False) -> None:
     """List every published version, verified: who signed it, when it ends."""
-    from keyturn.adapters.clock import SystemClock
-    from keyturn.app.trust_log import trust_log
+    from keyturn.wiring.pinned_log import trust_log_of
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.trust import own_pin, trust_store
 
-    place = find_lab(lab)
-    pin = own_pin(place)
-    found = trust_log(pinned_sha256=pin, store=trust_store(place.directory), clock=SystemClock())
+    found, pinned = trust_log_of(find_lab(lab))
     output.emit(
         {
             "lab": found.lab,
             "profile": found.profile,
             "root_sha256": found.root_sha256,
-            "pinned": pin is not None,
+            "pinned": pinned,
             "versions": [
                 {
                     "role": link.role,
@@ -265,7 +261,7 @@ def log(lab: Lab = None, json: Json = False) -> None:
             "warnings": found.warnings,
         },
         json=json,
-        human=lambda screen: _log(screen, found, pinned=pin is not None),
+        human=lambda screen: _log(screen, found, pinned=pinned),
     )
     if not json:
         for warning in found.warnings:
@@ -279,8 +275,8 @@ def pin(
     json: Json = False,
 ) -> None:
     """Pin the lab's first root, whose SHA-256 you compared with a coworker by another way than this machine."""
+    from keyturn.wiring.pinned_log import pin_root
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.trust import pin_root
 
     name = pin_root(find_lab(lab), sha256)
     output.emit(

@@ -4,12 +4,12 @@ POST /submit                     one envelope or trust version -> {"index": n, "
 GET  /checkpoint  /tile/...      C2SP tlog-tiles
 GET  /envelope/<sha256>          content-addressed
 GET  /trust/root.json  /trust/metadata/...  /trust/targets/...     the lab's TUF repository
-GET  /index/record?prefix=&kind=   /index/about?tag=               look-ups (never evidence)
+GET  /index/record?prefix=&kind=   /index/about?tag=   /index/kinds?kinds=&start=     look-ups (never evidence)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,11 @@ from litestar.params import FromPath, FromQuery
 from keyturn.adapters.clock import SystemClock
 from keyturn.app.submit import Admission, Quotas
 from keyturn.errors import Malformed, Unavailable
+from keyturn.formats.checkpoint import SIZE_MAX
 from keyturn.formats.digest import check_path, parse_sha256
+from keyturn.formats.leaf import KINDS, Kind
 from keyturn.formats.tile import TilePath
-from keyturn.ports import LogReader, RecordIndex
+from keyturn.ports import IndexedRecord, LogReader, RecordIndex
 from keyturn.service import shell
 from keyturn.service.log_publisher import Publisher
 from keyturn.wiring import log as wiring
@@ -85,16 +87,21 @@ def create_app(
 
     @get("/index/record", sync_to_thread=True)
     def by_record(prefix: FromQuery[str], kind: FromQuery[str | None] = None) -> Response[bytes]:
-        if not 8 <= len(prefix) <= 64 or prefix.strip("0123456789abcdef"):
-            raise Malformed("record-prefix", "expected 8 to 64 lower-case hex digits")
-        found = [known for known in index.by_record(prefix) if kind in (None, known.kind)]
-        return Response(msgspec.json.encode(found), media_type="application/json", headers=_FRESH)
+        if len(prefix) > 64 or prefix.strip("0123456789abcdef"):
+            raise Malformed("record-prefix", "expected up to 64 lower-case hex digits")
+        return _records(index.by_record(prefix, None if kind is None else _kind(kind)))
 
     @get("/index/about", sync_to_thread=True)
     def about(tag: FromQuery[str]) -> Response[bytes]:
-        return Response(msgspec.json.encode(index.about(tag[:1200])), media_type="application/json", headers=_FRESH)
+        return _records(index.about(tag))
 
-    return shell.build([submit, checkpoint, tiles, envelope, trust, by_record, about])
+    @get("/index/kinds", sync_to_thread=True)
+    def of_kinds(kinds: FromQuery[str], start: FromQuery[int] = 0) -> Response[bytes]:
+        if not 0 <= start <= SIZE_MAX:
+            raise Malformed("record-start", f"expected a log index of 0 to {SIZE_MAX}")
+        return _records(index.of_kinds(frozenset(_kind(kind) for kind in kinds.split(",")), start=start))
+
+    return shell.build([submit, checkpoint, tiles, envelope, trust, by_record, about, of_kinds])
 
 
 def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
@@ -123,6 +130,17 @@ def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
             shell.serve(app, name="log", run_dir=directory / "run", port=port)
         finally:
             publisher.stop()
+
+
+def _kind(text: str) -> Kind:
+    if text not in KINDS:
+        raise Malformed("record-kind", "expected kinds of records, as `req`")
+    kind: Kind = msgspec.convert(text, Kind)
+    return kind
+
+
+def _records(found: Sequence[IndexedRecord]) -> Response[bytes]:
+    return Response(msgspec.json.encode(found), media_type="application/json", headers=_FRESH)
 
 
 def _found(read: Callable[[], bytes]) -> Response[bytes]:

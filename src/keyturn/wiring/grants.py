@@ -9,22 +9,17 @@ from dataclasses import dataclass
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.app.await_witnessed import await_witnessed
-from keyturn.app.follow_log import follow_log
 from keyturn.app.sign_record import Logged
 from keyturn.app.take_away import Hand
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused
-from keyturn.formats import leaf as leaves_format
-from keyturn.formats import trust_version
-from keyturn.formats.digest import Sha256, sha256
 from keyturn.grants.freshness import require_trust
 from keyturn.grants.view import GateView
 from keyturn.policy.load import Policy
 from keyturn.ports import LogReader
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
-from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import log_reader, log_writer
+from keyturn.wiring.pinned_log import followed
 from keyturn.wiring.places import LabPlace, find_lab, find_person
 from keyturn.wiring.trust import person_keys
 
@@ -75,11 +70,6 @@ def desk(lab: str | None) -> Iterator[Desk]:
         yield Desk(seen, Hand(person.config.member, key, log, SystemClock(), SystemEntropy()))
 
 
-def followed(reader: LogReader, *, now: int) -> GateView:
-    """The view of a reader that opens nothing, up to the log's newest checkpoint."""
-    return follow_log(GateView.start(_pinned(reader), gate=None, nonce_record=None), reader, now=now)
-
-
 def wait_until_in_force(seen: Viewed, logged: Logged) -> WitnessedCheckpoint:
     """Wait until `logged` is witnessed, or raise `Unavailable` `not-in-force`."""
     return await_witnessed(
@@ -96,21 +86,3 @@ def wait_until_in_force(seen: Viewed, logged: Logged) -> WitnessedCheckpoint:
 
 def _pause(seconds: float) -> None:
     time.sleep(seconds)
-
-
-def _pinned(reader: LogReader) -> TrustHistory:
-    # The first root is the log's first entry; it is believed because the person pinned its digest, not for where it came from.
-    leaf = leaves_format.parse(reader.leaves(0, 1)[0])
-    root = trust_version.parse(reader.envelope(Sha256(leaf.envelope))).metadata
-    pins = find_person().config.pins
-    digest = sha256(root)
-    if digest not in pins.values():
-        raise Refused(
-            "trust-root-not-pinned",
-            f"you have pinned no lab whose first root is `{digest}`",
-            hint="compare it with a coworker, then `keyturn trust pin SHA256`",
-        )
-    history = TrustHistory.start(root, pinned_sha256=digest)
-    if pins.get(history.lab) != digest:
-        raise Refused("trust-root-not-pinned", f"you pinned another root for `{history.lab}` than the log begins with")
-    return history

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from keyturn.adapters import run_files
 from keyturn.adapters.clock import SystemClock
+from keyturn.adapters.index_over_http import IndexOverHttp
 from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import PosixDisk
@@ -24,14 +25,13 @@ from keyturn.app.publish_checkpoint import confirm_standing
 from keyturn.app.submit import Admission, Quotas
 from keyturn.config import lab as lab_config
 from keyturn.errors import Refused, Unavailable
-from keyturn.formats import trust_version
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import Sha256, sha256
-from keyturn.formats.leaf import parse as parse_leaf
 from keyturn.formats.note import NoteSignature
-from keyturn.ports import Cosigner, LogReader, LogWriter
+from keyturn.ports import Cosigner, LogReader, LogWriter, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
+from keyturn.wiring.pinned_log import history_of
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.trust import own_pin, trust_store
 
@@ -46,8 +46,6 @@ __all__ = [
     "reindex",
     "trust_behind",
 ]
-
-_LEAVES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +87,24 @@ def log_reader(place: LabPlace) -> Iterator[LogReader]:
         assert place.url is not None
         yield LogOverHttp(place.url)
         return
-    with lab_index(place) as index:
+    with _index_on_disk(place.path) as index:
         yield LogOnDiskReader(place.path / "log", index)
 
 
 @contextmanager
-def lab_index(place: LabPlace) -> Iterator[IndexSqlite]:
-    """The lab's index on this disk; `Usage` when the lab is elsewhere."""
-    index = IndexSqlite(place.directory / "index.sqlite")
+def lab_index(place: LabPlace) -> Iterator[RecordIndex]:
+    """The lab's index: its log service's when only its address is known, else the one on this disk."""
+    if place.path is None:
+        assert place.url is not None
+        yield IndexOverHttp(place.url)
+        return
+    with _index_on_disk(place.path) as index:
+        yield index
+
+
+@contextmanager
+def _index_on_disk(directory: Path) -> Iterator[IndexSqlite]:
+    index = IndexSqlite(directory / "index.sqlite")
     try:
         yield index
     finally:
@@ -155,28 +163,12 @@ def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
 
     At the lab's own directory without a pin, the root that lies there is taken: it then says nothing about whose lab it is.
     """
-    pin = own_pin(place)
-    if place.path is not None:
-        history = read_history(trust_store(place.path), pinned_sha256=pin)
-        if history is None:
-            raise Refused(
-                "trust-founding", "the lab is founding: nothing is published yet", hint="keyturn trust publish"
-            )
-        return history
-    found: TrustHistory | None = None
-    size = _size(reader)
-    for start in range(0, size, _LEAVES):
-        for raw in reader.leaves(start, min(start + _LEAVES, size)):
-            leaf = parse_leaf(raw)
-            if leaf.kind in ("rot", "tgt"):
-                version = trust_version.parse(reader.envelope(Sha256(leaf.envelope)))
-                if found is None:
-                    found = TrustHistory.start(version.metadata, pinned_sha256=_pin_for(version.metadata, place))
-                else:
-                    found = found.followed_by(version)
-    if found is None:
-        raise Refused("trust-founding", "the lab is founding: its log holds no root yet")
-    return found
+    if place.path is None:
+        return history_of(reader)
+    history = read_history(trust_store(place.path), pinned_sha256=own_pin(place))
+    if history is None:
+        raise Refused("trust-founding", "the lab is founding: nothing is published yet", hint="keyturn trust publish")
+    return history
 
 
 class FoundLog:
@@ -257,20 +249,3 @@ def _address(directory: Path, name: str) -> Callable[[], str | None]:
 def _root_sha256(directory: Path) -> str:
     raw = trust_store(directory).read_file("root.json")
     return "0" * 64 if raw is None else sha256(raw)  # founding: no root matches, and nothing is admitted
-
-
-def _pin_for(root: bytes, place: LabPlace) -> str:
-    from keyturn.trust.metadata import parse_root
-    from keyturn.wiring.places import find_person
-
-    lab = parse_root(root).lab
-    pin = find_person().config.pins.get(lab)
-    if pin is None:
-        raise Refused("trust-root-not-pinned", f"you have pinned no root of `{lab}`, which `{place.url}` says it is")
-    return pin
-
-
-def _size(reader: LogReader) -> int:
-    from keyturn.formats import checkpoint, note
-
-    return checkpoint.parse_body(note.parse(reader.checkpoint()).text).size

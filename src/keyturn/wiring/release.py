@@ -18,16 +18,16 @@ from keyturn.app.verify_model import verify_model
 from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.threads import on_all_cores
-from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.errors import Unavailable, Usage
 from keyturn.formats import dsse
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.uri import Uri
 from keyturn.policy.load import Permit, load
-from keyturn.wiring.grants import followed
 from keyturn.wiring.log import log_reader, log_writer
+from keyturn.wiring.pinned_log import followed, root_of
 from keyturn.wiring.places import LabPlace, find_person
-from keyturn.wiring.trust import own_pin, person_keys, trust_store
+from keyturn.wiring.trust import person_keys
 
 __all__ = [
     "OpenedRelease",
@@ -64,19 +64,6 @@ def artifact_digest(
     return manifest.make(path, progress=progress).identity, path
 
 
-def root_of(place: LabPlace) -> tuple[bytes, str]:
-    """The lab's first root, and the SHA-256 that the caller has pinned for it."""
-    pin = own_pin(place)
-    root = trust_store(place.directory).read_file("root.json")
-    if pin is None or root is None:
-        raise Refused(
-            "trust-root-not-pinned",
-            "you have pinned no root of this lab",
-            hint="compare the SHA-256 that `keyturn trust log` shows with a coworker, then `keyturn trust pin SHA256`",
-        )
-    return root, pin
-
-
 def open_and_sign(
     place: LabPlace,
     *,
@@ -90,8 +77,8 @@ def open_and_sign(
 ) -> OpenedRelease:
     """Judge the model's chain, and make the release request of whoever runs the command."""
     person, clock = find_person(), SystemClock()
-    root, pin = root_of(place)
     with log_reader(place) as log:
+        root, pin = root_of(place, log)
         uri = Uri.parse(resource)
         draft = open_release(
             log, root_json=root, pinned_sha256=pin, model=model, resource=uri, now=clock.now(), each=on_all_cores
@@ -124,8 +111,8 @@ def release_by_gate(
     place: LabPlace, *, request: str, gate: str, path: Path | None, out: Path
 ) -> tuple[VerifiedPack, Path]:
     """Have the gate release the approved request whose id begins with `request`, verify its pack, and write it to `out`."""
-    root, pin = root_of(place)
     with log_reader(place) as log:
+        root, pin = root_of(place, log)
         view = followed(log, now=SystemClock().now())
     bundle = view.bundle_of(find_pending(view, request).digest)
     if bundle is None:
@@ -162,8 +149,8 @@ def verify_files(pack: Path, root: Path, *, model: Path | None, progress: Callab
 
 def lineage_of(place: LabPlace, artifact: ArtifactDigest) -> ShownLineage:
     """The lineage of `artifact` in the lab's log."""
-    root, pin = root_of(place)
     with log_reader(place) as log:
+        root, pin = root_of(place, log)
         return show_lineage(log, root_json=root, pinned_sha256=pin, artifact=artifact, now=SystemClock().now())
 
 

@@ -18,11 +18,11 @@ from keyturn.wiring.places import LabPlace, Person, find_person
 
 __all__ = [
     "UNLOCK_VARIABLE",
+    "keep_pin",
     "lab_keys",
     "own_pin",
     "passphrase",
     "person_keys",
-    "pin_root",
     "pinned_history",
     "trust_store",
 ]
@@ -94,19 +94,16 @@ def own_pin(place: LabPlace) -> str | None:
     return find_person().config.pins.get(place.config.lab)
 
 
-def pin_root(place: LabPlace, sha256: str) -> str:
-    """Pin the lab's first root in the person's config, if it has that SHA-256; return the lab's name."""
+def keep_pin(lab: str, sha256: str) -> str:
+    """Write the pin of `lab` into the person's config, and return the lab's name; `Refused` when another root is pinned."""
     person = find_person()
-    history = read_history(trust_store(place.directory), pinned_sha256=sha256)
-    if history is None:
-        raise Refused("trust-founding", "the lab is founding: it has no root to pin yet", hint="keyturn trust publish")
-    known = person.config.pins.get(history.lab)
+    known = person.config.pins.get(lab)
     if known not in (None, sha256):
         raise Refused(
             "trust-pin-differs",
-            f"you have pinned another root of `{history.lab}`: `{known}`",
+            f"you have pinned another root of `{lab}`: `{known}`",
             hint=f"if the lab was founded anew, remove the pin from {person.home.config} first",
         )
-    pins = {**person.config.pins, history.lab: sha256}
+    pins = {**person.config.pins, lab: sha256}
     replace_file(person.home.config, person_config.render(replace(person.config, pins=pins)), mode=0o600)
-    return history.lab
+    return lab
