@@ -16,6 +16,9 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from keyturn.adapters import errors_over_http
+from keyturn.adapters.builder_over_http import Order
+from keyturn.adapters.log_on_disk import batch
 from keyturn.bulk import manifest as bulk_manifest
 from keyturn.config import builder, lab, person
 from keyturn.custody import pack_index
@@ -26,6 +29,7 @@ from keyturn.formats import (
     cosignature,
     dsse,
     enrolment,
+    leaf,
     manifest,
     note,
     pack,
@@ -41,6 +45,7 @@ from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.cosignature import Cosignature
 from keyturn.formats.digest import Sha256
 from keyturn.formats.note import Note, NoteSignature
+from keyturn.formats.records import leaf_of
 from keyturn.formats.tlog_proof import TlogProof
 from keyturn.formats.uri import Uri
 from keyturn.trust import draft
@@ -238,6 +243,33 @@ BUILDER = b'version = 1\nname = "b"\nlab = "acme.example"\nroot = "%s"\nwork = [
 )
 
 
+def _batch() -> bytes:
+    records = _records()[:3]
+    return batch.render(0, records, tuple(leaf.render(leaf_of(raw)) for raw in records), (ROOT, ROOT))
+
+
+def _redigested(raw: bytes) -> object:
+    """A batch by somebody who can write to the log's disk: its digest is always right."""
+    return batch.parse(raw[:-32] + hashlib.sha256(raw[:-32]).digest())
+
+
+def _order() -> bytes:
+    return msgspec.json.encode(
+        Order(request=_records()[0], step_file=STEP, base="/srv/work", destination="/srv/out", criteria=b"{}")
+    )
+
+
+def _error() -> bytes:
+    refused = Refused("a-b", "no", reasons=(("a-b", "one"), ("c-d", "two")), hint="keyturn up")
+    return errors_over_http.render(errors_over_http.of(refused))
+
+
+def _raised(raw: bytes) -> object:
+    """What a client makes of any answer at all."""
+    said = errors_over_http.parse(raw)
+    return None if said is None else errors_over_http.as_raised(said)
+
+
 def _text(name: str) -> Callable[[bytes], object]:
     return lambda raw: resolve(name)(raw.decode("utf-8", "surrogateescape"))
 
@@ -360,6 +392,14 @@ def _made() -> Iterator[Target]:
     yield from own("formats.records.read", lazy=lambda: tuple(_chain().records))
     yield from own("trust.draft.Draft.parse", lazy=_drafts, call=_draft, refusals=(Malformed, Refused))
     yield from own("crypto.keys.PublicKey.from_spki", make_key("x").public.spki)
+    yield from own("adapters.log_on_disk.batch.parse", lazy=lambda: (_batch(),), call=_redigested, refusals=(Tampered,))
+    yield from own("adapters.log_on_disk.batch.parse_header", lazy=lambda: (_batch()[:64],))
+    yield from own("adapters.errors_over_http.parse", lazy=lambda: (_error(),), call=_raised)
+    yield from own(
+        "adapters.builder_over_http.decode",
+        lazy=lambda: (_order(),),
+        call=lambda raw: resolve("adapters.builder_over_http.decode")(raw, Order, what="order"),
+    )
     for name, text in (
         ("crypto.keys.PublicKey.from_text", make_key("x").public.text),
         ("formats.uri.Uri.parse", "keyturn://acme.example/model/aurora/v1"),
@@ -368,6 +408,7 @@ def _made() -> Iterator[Target]:
         ("formats.provenance.BuilderId.parse", "keyturn://acme.example/builder/main"),
         ("formats.tile.TilePath.parse", "tile/0/x001/067.p/8"),
         ("formats.posix_time.posix", "2026-11-24T12:00:00Z"),
+        ("app.open_release.read_label", "pack-index/42/1790000000"),
         ("policy.quorum.Quorum.parse", "1 weights-owners + 2 security"),
     ):
         yield from own(name, text.encode(), call=_text(name), refusals=(Malformed, Refused))
