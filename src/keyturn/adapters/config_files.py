@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyturn.adapters import durable_files
-from keyturn.errors import Conflict, Unavailable, Usage
+from keyturn.errors import Unavailable, Usage
 
 __all__ = ["read_small", "replace_file", "write_new"]
 
 
 def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write the new file `path` durably; `Conflict` `file-exists` when there is anything already."""
+    """Write the new file `path` durably; `Usage` `file-exists` when there is anything already."""
     try:
         durable_files.create(path, content, mode=mode)
     except FileExistsError as err:
-        raise Conflict("file-exists", f"`{path}` is there already, and is not overwritten") from err
+        raise Usage(
+            "file-exists", f"`{path}` is there already, and is not overwritten", hint="name another, or move it away"
+        ) from err
     except OSError as err:
         raise Unavailable("file-unwritable", f"cannot write `{path}`: {err.strerror}") from err
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 import keyturn
 from keyturn.cli.options import Invocation
 from keyturn.cli.output import show_error
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, Unavailable, Usage
 
-__all__ = ["COMMANDS", "build", "main"]
+__all__ = ["COMMANDS", "build", "ending", "main"]
 
 COMMANDS: dict[str, str] = {
     "init": "keyturn.cli.init:init",
@@ -85,13 +86,32 @@ def main() -> NoReturn:
     named = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     # One module is imported for one command; help, completion and misspelt names need all of them.
     names = (named,) if named in COMMANDS and "_KEYTURN_COMPLETE" not in os.environ else tuple(COMMANDS)
+    ending(lambda: build(names)(obj=invocation, prog_name="keyturn", standalone_mode=False), invocation)
+
+
+def ending(command: Callable[[], object], invocation: Invocation) -> NoReturn:
+    """Run `command`, show its error if it has one, and exit with the status that says what became of it."""
     try:
-        build(names)(obj=invocation, prog_name="keyturn")
+        status = command()
     except KeyturnError as err:
-        show_error(err, json=invocation.json)
-        sys.exit(err.exit_status)
+        _fail(err, json=invocation.json)
+    except TyperException as err:
+        if err.message.startswith("Usage: "):  # a noun without a verb: the help says what there is
+            typer.echo(err.message, err=True)
+            sys.exit(2)
+        # Options may stand after what was wrong, so `--json` is looked for in the words themselves.
+        _fail(_mistyped(err), json="--json" in sys.argv)
+    except typer.Abort:
+        _fail(Unavailable("input-ended", "the input ended before an answer"), json=invocation.json)
     except BrokenPipeError:
         sys.exit(3)
+    except PermissionError as err:
+        refused = Unavailable(
+            "permission-denied",
+            f"this user may not use `{err.filename}`: {err.strerror}",
+            hint="run it as the user whose lab it is, or ask the lab's service with --lab http://...",
+        )
+        _fail(refused, json=invocation.json)
     except Exception as err:  # noqa: BLE001  # the last border: a defect must not read as "refused" (1) or "usage" (2)
         defect = KeyturnError(
             "internal-error",
@@ -101,7 +121,20 @@ def main() -> NoReturn:
         show_error(defect, json=invocation.json)
         _show_traceback_if_asked()
         sys.exit(3)
-    sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)  # 130 after Ctrl-C
+
+
+def _fail(err: KeyturnError, *, json: bool) -> NoReturn:
+    show_error(err, json=json)
+    sys.exit(err.exit_status)
+
+
+def _mistyped(err: TyperException) -> Usage:
+    """Say what the parser of the command line refused in the form of every other error."""
+    text = err.format_message().removesuffix(".").replace("Value error, ", "").replace("'", "`")
+    context = getattr(err, "ctx", None)
+    path = "keyturn" if context is None else context.command_path
+    return Usage("command-line", f"{text[:1].lower()}{text[1:]}", hint=f"{path} --help")
 
 
 def _show_traceback_if_asked() -> None:

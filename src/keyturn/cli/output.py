@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from keyturn.errors import KeyturnError, Refused
+from keyturn.errors import KeyturnError, Refused, Usage
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_WIDTH_OF_A_FILE = 10_000
 
 __all__ = ["confirm", "console", "emit", "plain", "progress", "show_error", "warn"]
 
@@ -35,10 +37,13 @@ def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Make a rich console without markup, emoji or highlighting: text is shown as it is."""
+    """Make a rich console without markup, emoji or highlighting: text is shown as it is, and whole where nobody watches."""
     from rich.console import Console
 
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    screen = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    if not screen.is_terminal:
+        screen.width = _WIDTH_OF_A_FILE  # a pipe has no edge: cut off ids there are ids lost
+    return screen
 
 
 def plain(text: str) -> str:
@@ -87,8 +92,11 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise typer.BadParameter("not a terminal: say --yes to sign what was shown")
-    typer.confirm(question, abort=True, err=True)
+        raise Usage(
+            "not-confirmed", "there is no terminal to ask on, and nothing was signed", hint="--yes signs what is shown"
+        )
+    if not typer.confirm(question, err=True):
+        raise Usage("not-confirmed", "you said no, and nothing was signed")
 
 
 @contextmanager

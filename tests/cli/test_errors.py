@@ -1,0 +1,89 @@
+"""Whatever was typed wrongly, refused or not allowed ends in one form: a code, what to type next, and the right status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keyturn.cli import output
+
+
+def keyturn(place: Path, *words: str, home: str = "home") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "KEYTURN_HOME": str(place / home)}
+    environment.pop("KEYTURN_LAB", None)
+    return subprocess.run(
+        [sys.executable, "-m", "keyturn", *words],
+        cwd=place,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture(scope="module")
+def founding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("with a space")
+    done = keyturn(place, "init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada")
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "next_words"),
+    [
+        pytest.param(("nonsense",), "no such command `nonsense`", "keyturn --help", id="a command that is none"),
+        pytest.param(("grant", "nonsense"), "no such command `nonsense`", "keyturn grant --help", id="a verb"),
+        pytest.param(("deny", "x"), "missing option `--reason`", "keyturn deny --help", id="an option is missing"),
+        pytest.param(("grant", "show"), "missing argument `REQUEST`", "keyturn grant show --help", id="an argument"),
+        pytest.param(("init", "--profile", "x"), "`x` is not one of", "keyturn init --help", id="not one of"),
+        pytest.param(("log", "show", "--last", "x"), "valid integer", "keyturn log show --help", id="no number"),
+        pytest.param(("grant", "list", "--nope"), "no such option", "keyturn grant list --help", id="an option"),
+    ],
+)
+def test_what_was_typed_wrongly_is_usage_and_json_when_asked(
+    tmp_path: Path, words: tuple[str, ...], said: str, next_words: str
+) -> None:
+    plain, asked = keyturn(tmp_path, *words), keyturn(tmp_path, *words, "--json")
+    assert (plain.returncode, asked.returncode) == (2, 2)
+    assert said in plain.stderr
+    assert f"[command-line]\n  try: {next_words}" in plain.stderr
+    assert (plain.stdout, asked.stdout) == ("", "")
+    error = json.loads(asked.stderr)["error"]
+    assert (error["code"], error["hint"]) == ("command-line", next_words)
+
+
+def test_a_file_that_is_there_is_never_overwritten_and_that_is_usage(founding: Path) -> None:
+    assert keyturn(founding, "trust", "invite", "bob").returncode == 0
+    again = keyturn(founding, "trust", "invite", "bob")
+    assert again.returncode == 2
+    assert "[file-exists]\n  try: " in again.stderr
+
+
+def test_a_permission_that_is_missing_is_said_with_its_path(capsys: pytest.CaptureFixture[str]) -> None:
+    from keyturn.cli import main as border
+
+    def deny(_names: object) -> object:
+        raise PermissionError(13, "Permission denied", "/lab/keys/log")
+
+    with pytest.raises(SystemExit) as ended:
+        border.ending(lambda: deny(()), border.Invocation())
+    assert ended.value.code == 3
+    assert "this user may not use `/lab/keys/log`: Permission denied [permission-denied]" in capsys.readouterr().err
+
+
+def test_a_pipe_has_no_edge_that_cuts_ids_off(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.table import Table
+
+    table = Table("id", "about", box=None)
+    table.add_row("req-" + "1" * 64, "keyturn://acme.example/model/" + "m" * 60)
+    output.console().print(table)
+    shown = capsys.readouterr().out
+    assert "1" * 64 in shown
+    assert "m" * 60 in shown
