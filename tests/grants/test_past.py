@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from keyturn.formats.records import leaf_of
 from keyturn.grants import bundle as bundles
 from keyturn.grants import lifecycle
 from keyturn.grants.bundle import Bundle
-from keyturn.grants.verify_past import Proved, VerifiedPast, verify_past
+from keyturn.grants.verify_past import Proved, VerifiedPast, bundle_at, verify_past
 from keyturn.policy.facts import NO_FACTS
 from keyturn.tlog import merkle
 from support.labs import NOW
@@ -160,6 +161,71 @@ def test_a_verified_past_is_made_by_verify_past_only() -> None:
         VerifiedPast(found.granted, NOW, NOW, None, (), object())
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(found)
+
+
+def test_every_failure_of_a_past_grant_is_named() -> None:
+    world = make_world()
+    asked = world.ask(world.release(requester="dan", beneficiary="eve"))
+    given = [
+        world.approve(asked, "bob", trust_version=7),
+        world.approve(asked, "dan", expires_at=NOW + 1),
+        world.approve(asked, "cat"),
+    ]
+    world.suspend("bob", target_member="eve")
+    world.deny(asked, "bob")
+    world.revoke(asked, "ada")
+    bundle = world.bundle(asked, *given, world.authorization(asked, "ada"))
+    world.use(asked, *given, gate="other")
+    with pytest.raises(Refused) as caught:
+        judge(world, bundle, at=NOW + 60, gate="other")
+    assert Counter(code for code, _ in caught.value.reasons) == {
+        "suspended": 1,
+        "approval-expired": 1,
+        "approval-other-trust": 1,
+        "request-denied": 1,
+        "request-revoked": 1,
+        "policy-not-permitted": 1,
+        "quorum-not-met": 2,
+        "leaf-missing": 2,
+        "gate-other": 1,
+        "one-shot-not-logged": 1,
+    }
+    assert "more)" in caught.value.message
+
+
+def test_a_permit_that_is_no_more_is_named_without_a_window() -> None:
+    world = make_world()
+    asked = world.ask(world.release(permit="no-such"))
+    given = [world.approve(asked, "bob"), world.approve(asked, "cat")]
+    world.use(asked, *given)
+    with pytest.raises(Refused) as caught:
+        judge(world, world.bundle(asked, *given))
+    assert [code for code, _ in caught.value.reasons] == ["permit-unknown"]
+    assert "more)" not in caught.value.message
+
+
+def test_the_act_is_the_first_use_that_counts() -> None:
+    world = make_world()
+    asked = world.ask(world.release())
+    world.use(asked, gate="other")  # no gate of this request: what came after it was before the act
+    given = [world.approve(asked, "bob"), world.approve(asked, "cat")]
+    world.use(asked, *given)
+    assert judge(world, world.bundle(asked, *given)).use is not None
+
+
+def test_the_bundle_of_the_past_is_what_the_log_held_with_the_act() -> None:
+    world = make_world()
+    asked = world.ask(world.release())
+    given = [world.approve(asked, "bob"), world.approve(asked, "cat")]
+    world.approve(asked, "cat")  # a person approves once
+    world.use(asked, *given)
+    world.approve(asked, "eve")  # too late to matter
+    arguments = {"history": world.start(None).trust, "proved": proofs(world)}
+    found = bundle_at(asked.record_digest, at=NOW, **arguments)  # type: ignore[arg-type]  # as above
+    assert found == world.bundle(asked, *given)
+    assert judge(world, found).granted.approvals == tuple(sorted(one.record_digest for one in given))
+    with pytest.raises(Refused, match="leaf-missing"):
+        bundle_at(given[0].record_digest, at=NOW, **arguments)  # type: ignore[arg-type]  # as above
 
 
 # bundles

@@ -1,11 +1,11 @@
-"""The steps of `verify_grant` and `verify_past`, each as one function that raises, or returns what the next one needs.
+"""The steps of `verify_grant` and `verify_past`: each raises, yields what is wrong, or returns what the next one needs.
 
 This is NOT a way in: nothing here makes a `VerifiedGrant`, and no gate calls it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyturn.crypto.dsse_signing import verify_one
@@ -30,15 +30,16 @@ __all__ = [
     "Asked",
     "Given",
     "agree",
+    "not_logged",
     "parse_bundle",
+    "requester_checks",
     "require_addressed",
-    "require_approvals",
+    "require_approval",
     "require_gate",
-    "require_logged",
-    "require_not_taken_away",
+    "require_none",
     "require_persons",
-    "require_requester",
     "require_session_key",
+    "taken_away",
 ]
 
 
@@ -60,6 +61,10 @@ class Asked:
     made: AccessRequest
     subjects: tuple[ArtifactDigest, ...]
     given: tuple[Given, ...]
+
+    @property
+    def approving(self) -> tuple[Given, ...]:
+        return tuple(given for given in self.given if given.made.decision == "approve")
 
 
 def parse_bundle(bundle: Bundle) -> Asked:
@@ -84,51 +89,65 @@ def parse_bundle(bundle: Bundle) -> Asked:
     return Asked(digest, bundle.request, request, subjects, tuple(given))
 
 
-def require_requester(asked: Asked, trust: TrustState, known: Known, *, now: int) -> None:
-    """(3) The requester is in the roster, not suspended, and signed; the beneficiary is there and not suspended."""
+def requester_checks(asked: Asked, trust: TrustState, known: Known, *, now: int) -> tuple[Callable[[], None], ...]:
+    """(3) The requester is in the roster, not suspended, and signed; the beneficiary is there and not suspended.
+
+    One check for each thing that can be wrong by itself; `verify_past` names all that fail.
+    """
     request = asked.made
-    if request.lab != trust.lab:
-        raise Refused("lab-other", f"expected a request of lab `{trust.lab}`, got `{request.lab}`")
-    for what, member in (("requester", request.requester), ("beneficiary", request.beneficiary)):
-        if member not in trust.roster.members:
-            raise Refused(f"{what}-unknown", f"{what} `{member}` is not in the roster")
+    return (
+        lambda: _require_lab(request.lab, trust, what="a request"),
+        lambda: _require_party("requester", request.requester, request.key, trust, known, now=now),
+        lambda: _require_party("beneficiary", request.beneficiary, request.key, trust, known, now=now),
+        lambda: _require_signed(asked, trust),
+    )
+
+
+def _require_lab(lab: str, trust: TrustState, *, what: str) -> None:
+    if lab != trust.lab:
+        raise Refused("lab-other", f"expected {what} of lab `{trust.lab}`, got `{lab}`")
+
+
+def _require_party(what: str, member: str, keyid: str, trust: TrustState, known: Known, *, now: int) -> None:
+    if member not in trust.roster.members:
+        raise Refused(f"{what}-unknown", f"{what} `{member}` is not in the roster")
+    known.require_unsuspended(member, keyid, now=now, what=what)
+
+
+def _require_signed(asked: Asked, trust: TrustState) -> None:
+    request = asked.made
     held = trust.roster.key_of(request.requester, request.key)
     if held is None:
         raise Refused("requester-key-unknown", f"`{request.requester}` has no key `{request.key[:16]}` in the roster")
-    known.require_unsuspended(request.requester, request.key, now=now, what="requester")
-    known.require_unsuspended(request.beneficiary, request.key, now=now, what="beneficiary")
     verify_one(asked.envelope, held.key)
 
 
-def require_approvals(
-    asked: Asked, trust: TrustState, then: TrustState, known: Known, *, now: int
-) -> tuple[HumanAuthorization, ...]:
-    """(4) Every authorization that approves: a human, not suspended, a user-verified key, a good signature, this request, its
+def require_approval(
+    given: Given, asked: Asked, trust: TrustState, then: TrustState, known: Known, *, now: int
+) -> HumanAuthorization:
+    """(4) An authorization that approves: a human, not suspended, a user-verified key, a good signature, this request, its
     trust_version, not expired. The key is enrolled under the newest trust and under that which trust_version names."""
-    approvals = tuple(given for given in asked.given if given.made.decision == "approve")
-    for given in approvals:
-        made = given.made
-        if made.lab != trust.lab:
-            raise Refused("lab-other", f"expected an approval of lab `{trust.lab}`, got `{made.lab}`")
-        if made.request != asked.digest:
-            raise Refused(
-                "approval-other-request", f"`{made.approver}` approved `req-{made.request[:32]}`, not this request"
-            )
-        if made.trust_version != asked.made.trust_version:
-            raise Refused(
-                "approval-other-trust",
-                f"`{made.approver}` approved under trust version {made.trust_version}, expected {asked.made.trust_version}",
-            )
-        if then is not trust:
-            require_countable_key(then, made.approver, made.key)
-        held = require_countable_key(trust, made.approver, made.key)
-        known.require_unsuspended(made.approver, made.key, now=now, what="approver")
-        if made.expires_at <= now:
-            raise Refused("approval-expired", f"the approval by `{made.approver}` expired at {made.expires_at}")
-        if made.signed_at > now + trust.limits.clock_skew_max_s:
-            raise Refused("approval-from-the-future", f"`{made.approver}` approved at {made.signed_at}, it is {now}")
-        verify_one(given.envelope, held.key)
-    return tuple(given.made for given in approvals)
+    made = given.made
+    _require_lab(made.lab, trust, what="an approval")
+    if made.request != asked.digest:
+        raise Refused(
+            "approval-other-request", f"`{made.approver}` approved `req-{made.request[:32]}`, not this request"
+        )
+    if made.trust_version != asked.made.trust_version:
+        raise Refused(
+            "approval-other-trust",
+            f"`{made.approver}` approved under trust version {made.trust_version}, expected {asked.made.trust_version}",
+        )
+    if then is not trust:
+        require_countable_key(then, made.approver, made.key)
+    held = require_countable_key(trust, made.approver, made.key)
+    known.require_unsuspended(made.approver, made.key, now=now, what="approver")
+    if made.expires_at <= now:
+        raise Refused("approval-expired", f"the approval by `{made.approver}` expired at {made.expires_at}")
+    if made.signed_at > now + trust.limits.clock_skew_max_s:
+        raise Refused("approval-from-the-future", f"`{made.approver}` approved at {made.signed_at}, it is {now}")
+    verify_one(given.envelope, held.key)
+    return made
 
 
 def require_persons(
@@ -147,23 +166,23 @@ def require_persons(
     return earliest
 
 
-def require_not_taken_away(asked: Asked, known: Known, *, now: int) -> None:
-    """(6) No denial or revocation in the view or the bundle; no authorization that the view knows and the bundle lacks.
+def taken_away(asked: Asked, known: Known, *, now: int) -> Iterator[Refused]:
+    """(6) Each denial or revocation in the view or the bundle; each authorization that the view knows and the bundle lacks.
 
-    Suspensions of people are looked at with each of them, in (3) and (4).
+    Suspensions of people are looked at with each of them, in (3) and (4). `Unavailable` when something could not be read.
     """
     known.require_read(f"request:{asked.digest}", what="request")
     for withdrawn in known.withdrawals.get(asked.digest, ()):
         if withdrawn.until > now:
             verb, code = ("denied", "request-denied") if withdrawn.kind == "den" else ("revoked", "request-revoked")
-            raise Refused(code, f"`{withdrawn.by}` {verb} the request: {withdrawn.reason}")
+            yield Refused(code, f"`{withdrawn.by}` {verb} the request: {withdrawn.reason}")
     for given in asked.given:
         if given.made.decision == "deny":
-            raise Refused("request-denied", f"the bundle holds a denial by `{given.made.approver}`")
+            yield Refused("request-denied", f"the bundle holds a denial by `{given.made.approver}`")
     held = {given.digest for given in asked.given}
     for approval in known.approvals.get(asked.digest, ()):
         if approval.until > now and approval.digest not in held:
-            raise Refused(
+            yield Refused(
                 "authorization-withheld",
                 f"the log holds `apr-{approval.digest[:32]}` of this request, and the bundle lacks it",
                 hint="fetch the bundle again",
@@ -188,15 +207,21 @@ def agree(asked: Asked, people: Mapping[str, int], policies: Sequence[Policy], f
     return allowed
 
 
-def require_logged(asked: Asked, known: Known) -> None:
-    """(9) Each record's leaf is in the view: that very envelope, not only that payload."""
+def not_logged(asked: Asked, known: Known) -> Iterator[Refused]:
+    """(9) Each record whose leaf is not in the view: that very envelope, not only that payload."""
     request = known.requests.get(asked.digest)
     if request is None or request.envelope != _stored(asked.envelope):
-        raise Refused("leaf-missing", f"`req-{asked.digest[:32]}` is not in the log as it is in the bundle")
+        yield Refused("leaf-missing", f"`req-{asked.digest[:32]}` is not in the log as it is in the bundle")
     logged = {approval.digest: approval.envelope for approval in known.approvals.get(asked.digest, ())}
     for given in asked.given:
         if logged.get(given.digest) != _stored(given.envelope):
-            raise Refused("leaf-missing", f"`apr-{given.digest[:32]}` is not in the log as it is in the bundle")
+            yield Refused("leaf-missing", f"`apr-{given.digest[:32]}` is not in the log as it is in the bundle")
+
+
+def require_none(failures: Iterable[Refused]) -> None:
+    """Raise the first of `failures`, if there is any."""
+    for failure in failures:
+        raise failure
 
 
 def require_gate(asked: Asked, trust: TrustState, *, gate: Uri) -> None:

@@ -100,6 +100,10 @@ class Following:
         if leaf.kind in self._take_kind and not _over(leaf, self._now):
             self._take_kind[leaf.kind](index, leaf, raw)
 
+    def is_used(self, request: str) -> bool:
+        """Whether a use of `request` was read."""
+        return request in self._uses
+
     def known(self) -> Known:
         """What is known after all that was taken, without what is over."""
         for digest in [d for d, request in self._requests.items() if request.until <= self._now]:

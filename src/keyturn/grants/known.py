@@ -15,7 +15,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from keyturn.errors import Refused, Unavailable
+from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256
+from keyturn.grants import bundle as bundles
+from keyturn.grants.bundle import Bundle
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
 
@@ -119,6 +122,14 @@ class Known:
     standing: Mapping[str, Standing] = field(default_factory=_none)
     uses: Mapping[str, Use] = field(default_factory=_none)
     unread: Mapping[str, int | None] = field(default_factory=_none)
+
+    def bundle_of(self, request: str) -> Bundle | None:
+        """The live request `request` with its live approvals; None when any could not be read."""
+        asked = self.requests.get(request)
+        raws = [one.raw for one in self.approvals.get(request, ())]
+        if asked is None or asked.raw is None or None in raws:
+            return None
+        return bundles.make(dsse.parse_own(asked.raw), tuple(dsse.parse_own(raw) for raw in raws if raw is not None))
 
     def require_unsuspended(self, member: str, keyid: str, *, now: int, what: str) -> None:
         """Refuse a suspended member or key; `Unavailable` when that could not be found out."""

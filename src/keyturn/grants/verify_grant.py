@@ -131,14 +131,15 @@ def _verify(
     trust, checkpoint = require_fresh(view, now=now)
     # (3)
     known = view.known
-    checks.require_requester(asked, trust, known, now=now)
+    for check in checks.requester_checks(asked, trust, known, now=now):
+        check()
     # (4)
     then = state_then(asked, view.trust, trust)
-    approvals = checks.require_approvals(asked, trust, then, known, now=now)
+    approvals = [checks.require_approval(given, asked, trust, then, known, now=now) for given in asked.approving]
     # (5)
     people = checks.require_persons(asked, trust, then, approvals)
     # (6)
-    checks.require_not_taken_away(asked, known, now=now)
+    checks.require_none(checks.taken_away(asked, known, now=now))
     # (7)
     policies = policies_of(view.shelf, trust, then)
     allowed = checks.agree(asked, people, policies, facts, now=now)
@@ -146,7 +147,7 @@ def _verify(
     window = window_of(asked.made, people, policies)
     window.require_open(now=now)
     # (9)
-    checks.require_logged(asked, known)
+    checks.require_none(checks.not_logged(asked, known))
     # (10), gate and session key
     if gate != view.gate:
         raise Refused("gate-other", f"the view is of `{view.gate}`, this is `{gate}`")

@@ -6,15 +6,17 @@
 9. each record of the bundle is among the proved ones;
 10. this gate; for a one-shot, its access-use is among them and the first. The session key cannot be known any more.
 
-Expired metadata still proves the past. Only what is among the records can count against a grant: whoever hands them over
-can leave a denial out, so the verdict is "as of CHECKPOINT TIME; later withdrawals unknown", and no gate opens by it.
+`Refused` names every failure of 3 to 10; on 1 and 2 all the rest stands. Expired metadata still proves the past. Only what is
+among the records can count against a grant: whoever hands them over can leave a denial out, so the verdict is "as of CHECKPOINT
+TIME; later withdrawals unknown", and no gate opens by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import InitVar, dataclass
-from typing import NoReturn
+from functools import partial
+from typing import NoReturn, TypeVar
 
 from keyturn.errors import Refused
 from keyturn.formats import leaf as leaves_format
@@ -34,7 +36,9 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["Proved", "VerifiedPast", "verify_past"]
+__all__ = ["Proved", "VerifiedPast", "bundle_at", "verify_past"]
+
+T = TypeVar("T")
 
 _VERIFIER = object()
 
@@ -84,7 +88,7 @@ def verify_past(
 
     `proved` holds every trust version after that root, the bundle's records, the access-use of a one-shot, and every denial,
     revocation, suspension and lift that the caller has; all under the one checkpoint. The act is the access-use, or, for a
-    session, `at`.
+    session, `at`. Raises `Refused` with every failure as a reason.
     """
     # (1)
     asked = checks.parse_bundle(bundle)
@@ -94,39 +98,51 @@ def verify_past(
     skew_s = newest.newest.limits.clock_skew_max_s
     if at > checkpoint.cosigned_at + skew_s:
         raise Refused("past-after-checkpoint", f"the checkpoint of {checkpoint.cosigned_at} says nothing about {at}")
-    act = _act(items, asked.digest)
-    known, after = _read(items, history, at=at, act=act)
+    known, after = _read(items, history, asked.digest, at=at)
     trust = known.history.newest
+    # From here on nothing stops at a failure: each is named.
+    failures = _Failures()
     # (3)
-    checks.require_requester(asked, trust, known, now=at)
+    for check in checks.requester_checks(asked, trust, known, now=at):
+        failures.of(check)
     # (4)
-    then = state_then(asked, known.history, trust)
-    approvals = checks.require_approvals(asked, trust, then, known, now=at)
+    then = failures.of(lambda: state_then(asked, known.history, trust)) or trust
+    approvals = []
+    for given in asked.approving:
+        made = failures.of(partial(checks.require_approval, given, asked, trust, then, known, now=at))
+        approvals += [made] if made is not None else []
     # (5)
     people = checks.require_persons(asked, trust, then, approvals)
     # (6)
-    checks.require_not_taken_away(asked, known, now=at)
+    failures.add(checks.taken_away(asked, known, now=at))
     # (7)
-    policies = policies_of(PolicyShelf(), trust, then)
-    allowed = checks.agree(asked, people, policies, facts, now=at)
+    policies = failures.of(lambda: policies_of(PolicyShelf(), trust, then)) or ()
+    decided = [failures.of(partial(checks.agree, asked, people, (one,), facts, now=at)) for one in policies]
     # (8)
-    window = window_of(asked.made, people, policies)
-    window.require_open(now=at)
+    permits = [one.permits.get(asked.made.permit) for one in policies]
+    window = failures.of(lambda: window_of(asked.made, people, policies)) if all(permits) else None
+    if window is not None:
+        failures.of(lambda: window.require_open(now=at))
     # (9)
-    checks.require_logged(asked, known)
+    failures.add(checks.not_logged(asked, known))
     # (10)
-    checks.require_gate(asked, trust, gate=gate)
-    given = tuple(one.digest for one in asked.given)
+    failures.of(lambda: checks.require_gate(asked, trust, gate=gate))
+    used = tuple(one.digest for one in asked.given)
     use = None
-    if allowed.permit.one_shot:
-        use = one_shot.require_first_use(known, asked.digest, gate=gate, approvals=frozenset(given)).digest
+    if any(permit is not None and permit.one_shot for permit in permits):
+        use = failures.of(
+            lambda: one_shot.require_first_use(known, asked.digest, gate=gate, approvals=frozenset(used)).digest
+        )
+    allowed = decided[-1] if decided else None
+    if failures.reasons or allowed is None or window is None:
+        raise failures.refused()
     granted = Granted(
         digest=asked.digest,
         request=asked.made,
         subjects=asked.subjects,
         permit=allowed.permit,
         approvers=allowed.approvers,
-        approvals=given,
+        approvals=used,
         window=window,
         profile=trust.profile,
         trust_version=trust.targets_version,
@@ -134,6 +150,43 @@ def verify_past(
     )
     later = after.withdrawals.get(asked.digest, ())
     return VerifiedPast(granted, at, checkpoint.cosigned_at, use, later, _VERIFIER)
+
+
+def bundle_at(request: Sha256, *, history: TrustHistory, proved: Sequence[Proved], at: int) -> Bundle:
+    """The bundle of `request` as the records say that the log held it with the act: what a gate's view would have had then.
+
+    An approval that counted for nothing there, or that came later, is no part of it.
+    """
+    known, _ = _read(sorted(proved, key=lambda item: item.index), history, request, at=at)
+    bundle = known.bundle_of(request)
+    if bundle is None:
+        raise Refused("leaf-missing", f"`req-{request[:32]}` is not among the records, or was over at {at}")
+    return bundle
+
+
+class _Failures:
+    """Everything that is wrong, in the order of the steps."""
+
+    def __init__(self) -> None:
+        self.reasons: list[tuple[str, str]] = []
+
+    def of(self, step: Callable[[], T]) -> T | None:
+        """What `step` gives; None, and its reasons noted, when it refuses."""
+        try:
+            return step()
+        except Refused as err:
+            self.add((err,))
+            return None
+
+    def add(self, refused: Iterable[Refused]) -> None:
+        for one in refused:
+            self.reasons.extend(one.reasons)
+
+    def refused(self) -> Refused:
+        reasons = tuple(dict.fromkeys(self.reasons))
+        code, text = reasons[0]
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        return Refused(code, f"{text}{more}", reasons=reasons)
 
 
 def _require_proved(
@@ -153,20 +206,18 @@ def _require_proved(
     return checkpoint, history
 
 
-def _act(items: Sequence[Proved], request: str) -> int | None:
-    tag = f"request:{request}"
-    leaves = ((item.index, records.leaf_of(item.raw)) for item in items)
-    return next((index for index, leaf in leaves if leaf.kind == "use" and tag in leaf.about), None)
+def _read(items: Sequence[Proved], history: TrustHistory, request: str, *, at: int) -> tuple[Known, Known]:
+    """What was known with the act, and what was logged after it: withdrawals alone matter there.
 
-
-def _read(items: Sequence[Proved], history: TrustHistory, *, at: int, act: int | None) -> tuple[Known, Known]:
-    """What was known with the act, and what was logged after it: withdrawals alone matter there."""
+    The act is the first use that counts; without one, everything that is there was known.
+    """
     read = Following(Known(history=history), Frontier.empty(), nonce_record=None, now=at)
     rest = Following(Known(history=history), Frontier.empty(), nonce_record=None, now=at)
     for item in items:
         leaf = records.leaf_of(item.raw)
-        if act is None or item.index <= act:
+        acted = read.is_used(request)
+        if not acted:
             read.take_if_watched(item.index, leaf, item.raw)
-        if leaf.kind not in ("den", "rev") or (act is not None and item.index > act):
+        if acted or leaf.kind not in ("den", "rev"):
             rest.take_if_watched(item.index, leaf, item.raw)
     return read.known(), rest.known()

@@ -17,10 +17,8 @@ from dataclasses import InitVar, dataclass, field, replace
 from typing import NoReturn, Self
 
 from keyturn.errors import Refused, Tampered
-from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256
 from keyturn.formats.uri import Uri
-from keyturn.grants import bundle as bundles
 from keyturn.grants import following
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.following import Following
@@ -121,12 +119,7 @@ class GateView:
 
     def bundle_of(self, request: str) -> Bundle | None:
         """The live request `request` with its live approvals, as read from the log; None when any could not be read."""
-        asked = self.known.requests.get(request)
-        given = self.known.approvals.get(request, ())
-        raws = [one.raw for one in given]
-        if asked is None or asked.raw is None or None in raws:
-            return None
-        return bundles.make(dsse.parse_own(asked.raw), tuple(dsse.parse_own(raw) for raw in raws if raw is not None))
+        return self.known.bundle_of(request)
 
     def finish(self, read: Following, checkpoint_note: bytes, *, now: int | None) -> GateView:
         """The view after `read`, if a witnessed checkpoint says that this is the log; otherwise raise and change nothing.
