@@ -251,7 +251,42 @@ def test_a_gates_key_alone_releases_nothing() -> None:
     world.approve = lambda asked, approver: world.submit(  # type: ignore[method-assign]  # a gate without people
         world.authorization(asked, approver, key=make_key("thief").public.keyid)
     )
-    assert codes(stolen_gate_pack(made), world.lab) == {"quorum-not-met"}
+    assert codes(stolen_gate_pack(made), world.lab) == {"quorum-not-met", "one-shot-approvals"}
+
+
+def test_a_stolen_gate_cannot_act_on_a_grant_that_is_over_and_date_it_back() -> None:
+    # When a use was is the gate's word; the time of the checkpoint that holds it is the witnesses'.
+    made = built()
+    world = made.world
+    use = world.use
+
+    def use_late(asked: dsse.Envelope, *given: dsse.Envelope) -> dsse.Envelope:
+        used_at = world.now
+        world.now += 30 * 86400
+        return use(asked, *given, used_at=used_at)
+
+    world.use = use_late  # type: ignore[method-assign,assignment]  # a month later
+    assert codes(stolen_gate_pack(made), world.lab) == {"release-after-grant"}
+
+
+def test_an_index_as_of_a_time_to_come_leaves_out_who_is_suspended() -> None:
+    made = built()
+    made.world.suspend("bob", target_key=made.world.lab.builder_keys["builder"].public.keyid)
+    made.index = made.compute_index(as_of=made.world.now + 86400)
+    made.ask = functools.partial(made.ask, index=made.index)  # type: ignore[method-assign]  # whoever asks computes it so
+    assert codes(stolen_gate_pack(made), made.world.lab) == {"pack-index-ahead"}
+
+
+def test_an_approval_while_the_gate_acts_does_not_spoil_the_pack() -> None:
+    made = built()
+    asked = made.ask()
+    given = [made.world.approve(asked, "bob"), made.world.approve(asked, "cat")]
+    late: list[dsse.Envelope] = []
+    made.before_witness = lambda: late.append(made.world.approve(asked, "eve"))
+    with pytest.raises(Refused, match="authorization-withheld"):
+        made.gate().release(made.order(asked, *given))
+    made.before_witness = lambda: None
+    assert codes(made.gate().release(made.order(asked, *given, *late)), made.world.lab) == set()
 
 
 def test_records_about_the_request_that_nobody_signed_do_not_harm_the_pack() -> None:

@@ -39,10 +39,9 @@ from keyturn.formats.leaf import Leaf
 from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.records import Record
 from keyturn.formats.uri import Uri
-from keyturn.grants import bundle as bundles
 from keyturn.grants.following import key_of
 from keyturn.grants.verify_grant import Granted
-from keyturn.grants.verify_past import Proved, verify_past
+from keyturn.grants.verify_past import Proved, bundle_at, verify_past
 from keyturn.policy.facts import Facts
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
@@ -178,6 +177,12 @@ class _Reading:
             raise Tampered("pack-other-leaves", "the pack's leaves are not those of its checkpoint")
         if (frontier.size, frontier.root.hex()) != (index.size, index.root):
             raise Tampered("pack-other-index", "the pack index is not of the log that the checkpoint is of")
+        if index.as_of > checkpoint.cosigned_at or index.lab != state.lab:
+            raise Refused(
+                "pack-index-ahead",
+                f"the pack index is of lab `{index.lab}` at {index.as_of}, the checkpoint of `{state.lab}` at "
+                f"{checkpoint.cosigned_at}: suspensions could have been left out of it",
+            )
         # (4)
         proved = [Proved(raws[place], place, proof) for place, proof in zip(own, hashes, strict=True)]
         self._failures += _unproved(proved, own, checkpoint)
@@ -194,11 +199,11 @@ class _Reading:
             raise Refused("pack-request-missing", "the pack does not hold the one request that its contents name")
         asked = records.parse(requests[0])
         self._resource = Uri.parse(asked.statement.predicate.resource)
-        used = self._use(raws, own, Sha256(contents.request))
+        used = self._use(raws, own, contents)
         self._judge_chain(index, raws, trusted, leaves, at=used)
         steps: tuple[Callable[[], None], ...] = (
             lambda: self._check_contents(found, contents, state.gates),
-            lambda: self._check_grant(proved, asked, raws, own, at=used),
+            lambda: self._check_grant(proved, asked, own, at=used, skew_s=state.limits.clock_skew_max_s),
             lambda: self._check_statements(found, contents, state.gates),
         )
         for step in steps:
@@ -207,14 +212,16 @@ class _Reading:
             except KeyturnError as err:
                 self.fail(err)
 
-    def _use(self, raws: Mapping[int, bytes], own: Mapping[int, Leaf], request: Sha256) -> int:
-        for place, leaf in own.items():
-            if leaf.kind == "use" and f"request:{request}" in leaf.about:
-                use = records.parse(raws[place]).statement.predicate
-                if isinstance(use, AccessUse):
-                    self._used_at = use.used_at
-                    return use.used_at
-        raise Refused("pack-use-missing", "the pack holds no access-use of the release gate")
+    def _use(self, raws: Mapping[int, bytes], own: Mapping[int, Leaf], contents: PackContents) -> int:
+        tag = f"request:{contents.request}"
+        found = [records.parse(raws[p]) for p, leaf in own.items() if leaf.kind == "use" and tag in leaf.about]
+        uses: list[AccessUse] = [record.statement.predicate for record in found]
+        if not uses:
+            raise Refused("pack-use-missing", "the pack holds no access-use of the release gate")
+        # The gate's own first one; any other will not do, and `verify_past` says why.
+        used_at = next((use for use in uses if use.gate == contents.gate), uses[0]).used_at
+        self._used_at = used_at
+        return used_at
 
     def _judge_chain(
         self,
@@ -260,14 +267,12 @@ class _Reading:
             raise Refused("lab-other", f"expected a pack of lab `{self._start.lab}`, got `{contents.lab}`")
 
     def _check_grant(
-        self, proved: list[Proved], asked: Record, raws: Mapping[int, bytes], own: Mapping[int, Leaf], *, at: int
+        self, proved: list[Proved], asked: Record, own: Mapping[int, Leaf], *, at: int, skew_s: int
     ) -> None:
         # (7)
         contents, checkpoint, index = self._contents, self._checkpoint, self._index
         if contents is None or checkpoint is None or index is None or self._facts is None:
             return
-        tag = f"request:{contents.request}"
-        given = [raws[place] for place, leaf in own.items() if leaf.kind == "apr" and tag in leaf.about]
         named = tuple(subject.digest.artifact for subject in asked.statement.subject)
         if named != (ArtifactDigest.parse(index.model), ArtifactDigest("sha256", index.digest)):
             self._failures.append(
@@ -276,12 +281,12 @@ class _Reading:
                     "people were asked to release another model, or a chain with another pack index than this one",
                 )
             )
-        bundle = bundles.make(asked.envelope, tuple(dsse.parse_own(raw) for raw in given))
+        about = [one for one in proved if own[one.index].kind not in ("prv", "stp", "tst", "crt")]
         past = verify_past(
-            bundle,
+            bundle_at(asked.envelope, history=self._start, proved=about, at=at),
             history=self._start,
             checkpoint_note=checkpoint.note,
-            proved=[one for one in proved if own[one.index].kind not in ("prv", "stp", "tst", "crt")],
+            proved=about,
             at=at,
             gate=Uri.parse(contents.gate),
             facts=self._facts,
@@ -289,6 +294,17 @@ class _Reading:
         self._granted = past.granted
         if past.granted.request.action != "model:release" or past.use is None:
             raise Refused("release-action", f"people granted `{past.granted.request.action}`, and that is no release")
+        # When the use was, is the gate's word. That its checkpoint is no older is the witnesses': so the grant must have stood
+        # then too, or a stolen gate could act on what is long over, and date it back.
+        ends = [
+            leaf.until or 0 for leaf in own.values() if leaf.kind == "apr" and leaf.record in past.granted.approvals
+        ]
+        ends_at = min(past.granted.window.ends_at, *ends)
+        if checkpoint.cosigned_at - skew_s >= ends_at:
+            raise Refused(
+                "release-after-grant",
+                f"the grant ended at {ends_at}, and the gate's checkpoint is of {checkpoint.cosigned_at}",
+            )
         for later in past.withdrawn_later:
             verb = "denied" if later.kind == "den" else "revoked"
             raise Refused("release-withdrawn", f"`{later.by}` {verb} the release after it: {later.reason}")

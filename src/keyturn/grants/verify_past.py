@@ -22,7 +22,9 @@ from keyturn.errors import Refused
 from keyturn.formats import leaf as leaves_format
 from keyturn.formats import records, trust_version
 from keyturn.formats.digest import Sha256
+from keyturn.formats.dsse import Envelope
 from keyturn.formats.uri import Uri
+from keyturn.grants import bundle as bundles
 from keyturn.grants import checks, one_shot
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.following import Following
@@ -152,16 +154,13 @@ def verify_past(
     return VerifiedPast(granted, at, checkpoint.cosigned_at, use, later, _VERIFIER)
 
 
-def bundle_at(request: Sha256, *, history: TrustHistory, proved: Sequence[Proved], at: int) -> Bundle:
-    """The bundle of `request` as the records say that the log held it with the act: what a gate's view would have had then.
+def bundle_at(request: Envelope, *, history: TrustHistory, proved: Sequence[Proved], at: int) -> Bundle:
+    """`request` with the approvals that the log held with the act, as the records say: what a gate's view would have had then.
 
     An approval that counted for nothing there, or that came later, is no part of it.
     """
-    known, _ = _read(sorted(proved, key=lambda item: item.index), history, request, at=at)
-    bundle = known.bundle_of(request)
-    if bundle is None:
-        raise Refused("leaf-missing", f"`req-{request[:32]}` is not among the records, or was over at {at}")
-    return bundle
+    known, _ = _read(sorted(proved, key=lambda item: item.index), history, request.record_digest, at=at)
+    return known.bundle_of(request.record_digest) or bundles.make(request, ())
 
 
 class _Failures:
