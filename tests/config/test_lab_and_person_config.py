@@ -14,6 +14,9 @@ def test_keyturn_toml_round_trips() -> None:
     for value in (
         LabConfig(lab="acme.example", log=None, witnesses={}),
         LabConfig(lab="acme.example", log="http://127.0.0.1:1", witnesses={"north": "http://127.0.0.1:2"}),
+        LabConfig(
+            "acme.example", None, {}, processes={"builder": "https://b.example", "gate-release": "https://g.example"}
+        ),
     ):
         assert lab.parse(lab.render(value)) == value
 

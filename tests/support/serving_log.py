@@ -38,6 +38,7 @@ def serving(log: LogOnDisk, index: IndexSqlite) -> Iterator[str]:
         tile=log.tile,
         trust_file=lambda path: None,
         appended=lambda: None,
+        processes=dict,
     )
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))

@@ -63,6 +63,7 @@ def require_can_authorize(
         if known is None or known.kind != "human":
             raise Refused("signer-not-human", f"`{member}` is no human of the lab: only humans deny")
     else:
+        view.known.require_read(f"request:{pending.digest}", what="request")  # it may be denied already
         require_countable_key(trust, member, keyid)
         if member in persons.excluded(trust.roster, pending.made.requester, pending.made.beneficiary):
             raise Refused(

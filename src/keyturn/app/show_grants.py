@@ -26,7 +26,10 @@ __all__ = ["Explained", "Live", "explain_grant", "list_grants", "live_request"]
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A live request: its state, who approved, and the window if its quorum was met. `profile` is said with every verdict."""
+    """A live request: its state, who approved, and the window if its quorum was met. `profile` is said with every verdict.
+
+    `unread`: a record that may end it is in the log and could not be read, so that its state is not known.
+    """
 
     id: str
     digest: str
@@ -35,6 +38,7 @@ class Live:
     approvers: tuple[str, ...]
     window: Window | None
     withdrawn_by: str | None
+    unread: bool
     profile: str
 
 
@@ -50,11 +54,16 @@ class Explained:
 def list_grants(view: GateView, trust: TrustState, *, now: int) -> tuple[Live, ...]:
     """Every live request that could be read, oldest first."""
     readable = sorted((r for r in view.known.requests.values() if r.raw is not None), key=lambda r: r.index)
-    return tuple(live_request(view, trust, request.digest, now=now) for request in readable)
+    return tuple(_live(view, trust, request.digest, now=now) for request in readable)
 
 
 def live_request(view: GateView, trust: TrustState, digest: str, *, now: int) -> Live:
-    """The live request `digest`, with its state at `now`."""
+    """The live request `digest`, with its state at `now`; `Unavailable` `negative-unread` when that is not known."""
+    view.known.require_read(f"request:{digest}", what="request")
+    return _live(view, trust, digest, now=now)
+
+
+def _live(view: GateView, trust: TrustState, digest: str, *, now: int) -> Live:
     known = view.known.requests.get(digest)
     if known is None or known.raw is None:
         raise Refused("request-unknown", f"`req-{digest[:32]}` is no live request that could be read")
@@ -70,6 +79,7 @@ def live_request(view: GateView, trust: TrustState, digest: str, *, now: int) ->
         approvers=tuple(sorted(signed)),
         window=window,
         withdrawn_by=withdrawn.by if withdrawn else None,
+        unread=f"request:{digest}" in view.known.unread,
         profile=trust.profile,
     )
 

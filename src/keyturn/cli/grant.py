@@ -296,7 +296,8 @@ def _listed(screen: Console, found: tuple[Live, ...]) -> None:
     table = Table("request", "state", "who", "action", "resource", "approved by", box=None)
     for live in found:
         made = live.request
-        cells = (live.id[:16], live.state, made.requester, made.action, made.resource, ", ".join(live.approvers) or "-")
+        state = "unread" if live.unread else live.state
+        cells = (live.id[:16], state, made.requester, made.action, made.resource, ", ".join(live.approvers) or "-")
         table.add_row(*map(output.plain, cells))
     screen.print(table)
     screen.print(f"profile: {found[0].profile}")

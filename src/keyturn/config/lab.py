@@ -5,6 +5,8 @@
     log = "https://log.acme.example"          # absent: the log on this disk
     [witnesses]
     north = "https://north.example"
+    [processes]
+    gate-release = "https://gate.acme.example"
 
 The file is unsigned. Keys, quorums and operators come from the signed targets only (`trust.targets`); an address that
 lies costs an answer, never a verdict.
@@ -13,7 +15,7 @@ lies costs an answer, never a verdict.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -31,14 +33,16 @@ Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
 
 @dataclass(frozen=True, slots=True)
 class LabConfig:
-    """Addresses of a lab: `log` is a base URL or absent, `witnesses` are base URLs by witness name."""
+    """Addresses of a lab: base URLs of its log (or absent), its witnesses by name, and its `builder` and `gate-<name>`."""
 
     lab: str
     log: str | None
     witnesses: Mapping[str, str]
+    processes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "witnesses", MappingProxyType(dict(self.witnesses)))
+        object.__setattr__(self, "processes", MappingProxyType(dict(self.processes)))
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,12 +50,13 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lab: LabName
     log: Url | None = None
     witnesses: Annotated[dict[Name, Url], Meta(max_length=64)] = {}
+    processes: Annotated[dict[Name, Url], Meta(max_length=64)] = {}
 
 
 def parse(raw: bytes, *, where: str = "keyturn.toml") -> LabConfig:
     """Parse `raw`, or raise `Usage`."""
     file = toml.parse(raw, _File, where=where)
-    return LabConfig(lab=file.lab, log=file.log, witnesses=file.witnesses)
+    return LabConfig(lab=file.lab, log=file.log, witnesses=file.witnesses, processes=file.processes)
 
 
 def render(value: LabConfig) -> bytes:
@@ -60,4 +65,6 @@ def render(value: LabConfig) -> bytes:
     if value.log is not None:
         table["log"] = value.log
     table["witnesses"] = dict(sorted(value.witnesses.items()))
+    if value.processes:
+        table["processes"] = dict(sorted(value.processes.items()))
     return tomli_w.dumps(table).encode("utf-8")

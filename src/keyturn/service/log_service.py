@@ -4,12 +4,13 @@ POST /submit                     one envelope or trust version -> {"index": n, "
 GET  /checkpoint  /tile/...      C2SP tlog-tiles
 GET  /envelope/<sha256>          content-addressed
 GET  /trust/root.json  /trust/metadata/...  /trust/targets/...     the lab's TUF repository
+GET  /processes                  {"gate-release": "http://...", ...}: where the builder and the gates are
 GET  /index/record?prefix=&kind=   /index/about?tag=   /index/kinds?kinds=&start=     look-ups (never evidence)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from keyturn.service import shell
 from keyturn.service.log_publisher import Publisher
 from keyturn.wiring import log as wiring
 from keyturn.wiring.log_keys import key_ring
+from keyturn.wiring.places import find_lab
 from keyturn.wiring.trust import trust_store
 
 if TYPE_CHECKING:
@@ -54,8 +56,12 @@ def create_app(
     tile: Callable[[TilePath], bytes],
     trust_file: Callable[[str], bytes | None],
     appended: Callable[[], None],
+    processes: Callable[[], Mapping[str, str]],
 ) -> Litestar:
-    """Make the service. `appended` is called after each append, `tile` and `trust_file` read static files."""
+    """Make the service. `appended` is called after each append, `tile` and `trust_file` read static files.
+
+    `processes` says where the lab's builder and gates are, for people who have this service's address alone.
+    """
 
     @post("/submit", request_max_body_size=RECORD_BYTES_MAX, status_code=200)
     async def submit(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -101,7 +107,11 @@ def create_app(
             raise Malformed("record-start", f"expected a log index of 0 to {SIZE_MAX}")
         return _records(index.of_kinds(frozenset(_kind(kind) for kind in kinds.split(",")), start=start))
 
-    return shell.build([submit, checkpoint, tiles, envelope, trust, by_record, about, of_kinds])
+    @get("/processes", sync_to_thread=True)
+    def addresses() -> Response[bytes]:
+        return Response(msgspec.json.encode(processes()), media_type="application/json", headers=_FRESH)
+
+    return shell.build([submit, checkpoint, tiles, envelope, trust, by_record, about, of_kinds, addresses])
 
 
 def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
@@ -124,6 +134,7 @@ def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
             tile=lab.log.tile,
             trust_file=trust_store(directory).read_file,
             appended=publisher.wake,
+            processes=lambda: find_lab(str(directory)).processes(),
         )
         publisher.start()
         try:

@@ -7,6 +7,7 @@ directory. A person is a home directory: `KEYTURN_HOME`, else `~/.config/keyturn
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +45,27 @@ class LabPlace:
         return running or (self.config.log if self.config else None)
 
     def process_url(self, name: str) -> str:
-        """The URL of the lab's process `name` on this machine, or `Unavailable`."""
-        url = run_files.find(self.directory / "run", name)
+        """The URL of the lab's process `name`: that of one that runs here, or what keyturn.toml or the log service says."""
+        url = self.processes().get(name)
         if url is None:
-            raise Unavailable("process-not-running", f"`{name}` of this lab does not run here", hint="keyturn up")
+            where = "here" if self.url is None else f"where `{self.url}` knows"
+            raise Unavailable(
+                "process-not-running",
+                f"`{name}` of this lab does not run {where}",
+                hint="keyturn up, or its address in the `[processes]` of the lab's keyturn.toml",
+            )
         return url
+
+    def processes(self) -> Mapping[str, str]:
+        """The URLs of the lab's builder and gates by name. Whoever follows one verifies every answer."""
+        if self.url is not None:
+            from keyturn.adapters.addresses_over_http import process_addresses
+
+            return process_addresses(self.url)
+        run = self.directory / "run"
+        names = [path.stem for pattern in ("builder.json", "gate-*.json") for path in sorted(run.glob(pattern))]
+        here = {name: url for name in names if (url := run_files.find(run, name)) is not None}
+        return {**(self.config.processes if self.config is not None else {}), **here}
 
 
 @dataclass(frozen=True, slots=True)
