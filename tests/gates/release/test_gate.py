@@ -7,8 +7,9 @@ import pytest
 
 from keyturn.app.verify_pack import verify_pack
 from keyturn.errors import KeyturnError, Refused
-from keyturn.formats import pack, release_order
-from support.chains import artifact
+from keyturn.formats import dsse, pack, release_order
+from support.chains import artifact, signed
+from support.labs import make_key
 from support.releases import MODEL, ReleaseWorld, make_release_world
 
 
@@ -175,6 +176,20 @@ def test_files_that_are_not_the_model_are_refused(made: ReleaseWorld) -> None:
     given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
     made.hashed = lambda _path: artifact("flipped")
     assert code_of(made, made.order(asked, *given, path="/srv/models/aurora")) == "model-other-files"
+
+
+def test_whoever_can_reach_the_gate_has_it_read_neither_files_nor_chains(made: ReleaseWorld) -> None:
+    hashed: list[str] = []
+    made.hashed = lambda path: hashed.append(path) or MODEL  # type: ignore[func-returns-value]  # counts
+    asked = made.ask()
+    path = "/srv/models/aurora"
+    # Agreed on by nobody, it is refused before any file is read; and a request that is not in the log at once.
+    assert code_of(made, made.order(asked, path=path)) == "quorum-not-met"
+    thief = dsse.parse_own(signed(asked.payload, make_key("thief")))
+    made.chain.train()
+    made.sync()
+    assert code_of(made, made.order(thief, path=path)) == "leaf-missing"
+    assert hashed == []
 
 
 def test_a_live_suspension_of_an_approver_stops_the_release(made: ReleaseWorld) -> None:

@@ -1,14 +1,16 @@
 """Release a model: verify the people's grant and the whole chain, once, and sign what outsiders read.
 
-1. What was done already is given again: one request, one pack.
+1. What was done already is given again: one request, one pack. Nothing else is done for a request that the log does not have:
+   whoever can reach the port could otherwise have the gate read logs and files all day.
 2. The grant is for this gate and a model; the order is what the request names: the index of (log, model, size, as_of),
-   computed here from the log, and the model's `dirHash`, hashed here when the order says where the files are.
+   computed here from the log.
 3. The log that was read is the one in the gate's fresh view; nothing about the chain was logged since the index.
 4. The chain holds, without a single failure. No policy can loosen this: a gate that signed a verification summary over a
    broken chain would lie.
-5. The grant would be granted, and nobody used it; the gate signs its access-use, keeps it, and logs it.
+5. The grant would be granted, and nobody used it; the model's files, when the order says where they are, have the `dirHash`
+   that people agreed to. The gate signs its access-use, keeps it, and logs it.
 6. When the use is witnessed: the gate refreshes its view, reads the log again up to there, and repeats 3 and 4.
-   `verify_grant` demands that this use is the log's first.
+   `verify_grant` demands that this use is the log's first. The files are hashed again.
 7. Only now it signs: release statement, verification summary, and the contents of the pack. The pack is kept before
    anybody gets it, and the two statements are logged.
 
@@ -40,6 +42,7 @@ from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.pack import collect
 from keyturn.grants import bundle as bundles
+from keyturn.grants import checks
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.verify_grant import VerifiedGrant, ready_to_use, verify_grant
 from keyturn.grants.view import GateView
@@ -113,7 +116,10 @@ class ReleaseGate:
         if done is not None:
             self._log_statements(pack.parse(done).members)
             return done
-        judged = self._judge(asked, parts.refresh())  # (2) (3) (4)
+        view = parts.refresh()
+        alone = checks.parse_bundle(bundles.make(asked.bundle.request, ()))
+        checks.require_none(checks.not_logged(alone, view.known))
+        judged = self._judge(asked, view)  # (2) (3) (4)
         use = parts.journal.use(asked.digest)
         if use is None:
             ready_to_use(  # (5)
@@ -124,6 +130,7 @@ class ReleaseGate:
                 session_key=None,
                 facts=judged.facts,
             )
+            self._require_files(asked)
             use = self._sign_use(asked)
             parts.journal.keep_use(asked.digest, use)
         parts.await_witnessed(parts.writer.append(use), use)  # (6)
@@ -140,7 +147,16 @@ class ReleaseGate:
             raise Refused(
                 "one-shot-used", "another use of this gate's was logged first: its journal was lost or copied"
             )
+        self._require_files(asked)
         return self._act(asked, judged, grant)  # (7)
+
+    def _require_files(self, asked: _Asked) -> None:
+        if asked.order.path is not None and self._parts.hash_model(asked.order.path) != asked.model:
+            raise Refused(
+                "model-other-files",
+                f"the files at `{asked.order.path}` are not `{asked.model}`",
+                hint="a model is its files' names and contents: find out what changed",
+            )
 
     def _parse(self, raw: bytes) -> _Asked:
         order = release_order.parse(raw)
@@ -170,12 +186,6 @@ class ReleaseGate:
                 "release-index-ahead", "the pack index claims a log size or time that the log has not reached"
             )
         # (2)
-        if asked.order.path is not None and parts.hash_model(asked.order.path) != asked.model:
-            raise Refused(
-                "model-other-files",
-                f"the files at `{asked.order.path}` are not `{asked.model}`",
-                hint="a model is its files' names and contents: find out what changed",
-            )
         reading = LogReading(parts.log, root_json=parts.root_json, pinned_sha256=parts.pinned_sha256)
         frontier = reading.to(asked.order.size)
         index = reading.index(lab=asked.resource.lab, model=asked.model, as_of=asked.order.as_of)
