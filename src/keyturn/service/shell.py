@@ -1,8 +1,9 @@
 """What every server process shares: bounded requests, errors as JSON, and the address it can be found at.
 
 A server binds a free port of 127.0.0.1 (or the one it is told) and says where in `run/<name>.json`. Nothing rests on that
-file: whatever a server answers is verified by who asked. Bodies are bounded and must arrive within `BODY_TIMEOUT_S`, so
-a slow client holds nothing for long.
+file: whatever a server answers is verified by who asked. Bodies are bounded and must arrive within `BODY_TIMEOUT_S`, the head
+of a request within `HEAD_TIMEOUT_S` of the connection or of its own first byte, so a slow client, or one that says nothing,
+holds nothing for long.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import uvicorn
 from litestar import Litestar, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keyturn.adapters import errors_over_http, run_files
 from keyturn.adapters.errors_over_http import Kind, WireError
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 
     from litestar import Request
 
-__all__ = ["BODY_BYTES_MAX", "BODY_TIMEOUT_S", "build", "serve"]
+__all__ = ["BODY_BYTES_MAX", "BODY_TIMEOUT_S", "HEAD_TIMEOUT_S", "HeadInTime", "build", "serve"]
 
 BODY_BYTES_MAX = 4 << 20
 BODY_TIMEOUT_S = 20.0
+HEAD_TIMEOUT_S = 10.0
 
 _STATUS: Mapping[Kind, int] = MappingProxyType(
     {"malformed": 400, "usage": 400, "refused": 403, "tampered": 409, "conflict": 409, "unavailable": 503}
@@ -62,12 +65,57 @@ def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
         bound.listen(128)
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, limit_concurrency=256, timeout_keep_alive=15, lifespan="on"
+            app,
+            http=HeadInTime,
+            log_level="warning",
+            access_log=False,
+            limit_concurrency=256,
+            timeout_keep_alive=15,
+            lifespan="on",
         )
         # uvicorn gives SIGTERM back to us once it has stopped: ending as any program does takes the address back.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with run_files.published(run_dir, name, url):
             uvicorn.Server(config).run(sockets=[bound])
+
+
+class HeadInTime(H11Protocol):
+    """uvicorn's HTTP/1.1, which by itself waits for ever for a request to begin, and for its head to end."""
+
+    head_timeout_s = HEAD_TIMEOUT_S
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if self._is_answering():
+            self._forget()
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(self.head_timeout_s, self._too_slow)
+
+    def _forget(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _is_answering(self) -> bool:
+        # uvicorn says that `cycle` is always there; before the first request it is None.
+        return bool(self.cycle) and not self.cycle.response_complete
+
+    def _too_slow(self) -> None:
+        self._waiting = None
+        if not self._is_answering():
+            self.transport.close()
 
 
 def _answer(status: int, error: WireError) -> Response[bytes]:
