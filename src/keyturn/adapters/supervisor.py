@@ -7,6 +7,7 @@ never half there unnoticed. What a process prints goes to `run/<name>.out`, wher
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -89,17 +90,22 @@ def _await_address(process: Process, child: subprocess.Popen[bytes], run_dir: Pa
             if url is not None:
                 return Running(process.name, url, child)
             continue
+        said, hint = _last_words(process, run_dir)
         raise Unavailable(
             "process-not-started",
-            f"`{process.name}` ended with status {status} instead of serving: {_last_words(process, run_dir)}",
-            hint=f"keyturn {' '.join(process.arguments)}",
+            f"`{process.name}` ended with status {status} instead of serving: {said}",
+            hint=hint or f"keyturn {shlex.join(process.arguments)}",
         )
     raise Unavailable("process-not-started", f"`{process.name}` did not serve within {_START_S:.0f} s")
 
 
-def _last_words(process: Process, run_dir: Path) -> str:
+def _last_words(process: Process, run_dir: Path) -> tuple[str, str]:
+    """What the process said last, and what it said to try: it knows better than `up` what it needs."""
     text = (run_dir / f"{process.name}.out").read_text(encoding="utf-8", errors="replace")
-    return " ".join(text.split("\n")[-4:]).strip()[-1000:] or "it said nothing"
+    lines = [line.strip() for line in text.strip().split("\n")[-4:]]
+    hint = next((line.removeprefix("try: ") for line in lines if line.startswith("try: ")), "")
+    said = " ".join(line.removeprefix("error: ") for line in lines if not line.startswith("try: "))
+    return said.strip()[-1000:] or "it said nothing", hint
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -21,7 +21,7 @@ from keyturn.grants.view import GateView
 from keyturn.ports import Clock, Entropy, LogWriter
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Hand", "Target", "find_standing", "lift", "revoke", "suspend"]
+__all__ = ["Hand", "Target", "find_standing", "lift", "require_known", "revoke", "suspend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,25 @@ def revoke(pending: Pending, hand: Hand, trust: TrustState, *, reason: str) -> L
     )
     negatives.require_may_revoke(made, trust, frozenset({pending.made.requester, pending.made.beneficiary}))
     return sign_and_log(made, about(pending.digest, name=pending.id), key=hand.key, log=hand.log)
+
+
+def require_known(target: Target, trust: TrustState) -> None:
+    """Refuse a target that the trust in force does not list: a slip of the hand would leave the one who is meant at work."""
+    there: dict[str, tuple[str, ...]] = {
+        "member": tuple(trust.roster.members),
+        "key": (
+            *(held.key.keyid for member in trust.roster.members.values() for held in member.keys),
+            *(builder.key.keyid for builder in trust.builders.values()),
+            *(gate.key.keyid for gate in trust.gates.values()),
+        ),
+        "gate": tuple(trust.gates),
+    }
+    if target.name not in there[target.kind]:
+        raise Refused(
+            "suspend-target-unknown",
+            f"the lab has no {target.kind} `{target.name[:120]}`, and nothing was suspended",
+            hint=f"it has: {', '.join(sorted(there[target.kind]))[:400]}",
+        )
 
 
 def suspend(

@@ -48,9 +48,11 @@ def init(
     value = {"name": config.name, "key": key.text, "keyid": key.keyid, "work": config.work, "runtime": config.runtime}
 
     def show_it(screen: Console) -> None:
-        screen.print(f"builder {config.name}: {place.directory / 'builder'}")
+        screen.print(output.plain(f"builder `{config.name}` is set up in {place.directory / 'builder'}"))
         screen.print(f"  public key  {key.text}")
-        screen.print("targets must list this key before anybody believes it; then: keyturn builder serve")
+        screen.print(
+            "the lab's targets must list this key (a demo lab's first ones do); then: keyturn builder serve, or keyturn up"
+        )
 
     output.emit(value, json=json, human=show_it)
 

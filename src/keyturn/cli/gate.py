@@ -92,6 +92,7 @@ def show(name: Name = "release", lab: Lab = None, json: Json = False) -> None:
 
     def draw(screen: Console) -> None:
         for field, found in value.items():
-            screen.print(output.plain(f"{field:14} {', '.join(found) if isinstance(found, tuple) else found}"))
+            said = ", ".join(found) or "none: it hashes no model itself" if isinstance(found, tuple) else found
+            screen.print(output.plain(f"{field:14} {'as the lab says' if said is None else said}"))
 
     output.emit(value, json=json, human=draw)

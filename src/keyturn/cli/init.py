@@ -37,6 +37,7 @@ def init(
     from keyturn.config import person as person_config
     from keyturn.config.lab import LabConfig
     from keyturn.errors import Usage
+    from keyturn.formats.text import LabName, MemberId
     from keyturn.wiring.trust import lab_keys, person_keys, trust_store
 
     demo = profile == "demo"
@@ -49,13 +50,17 @@ def init(
     directory = directory.absolute()
     place = directory / "keyturn.toml"
     keyturn_toml = lab_config.render(LabConfig(lab=name, log=None, witnesses={}))
-    lab_config.parse(keyturn_toml, where="--name")
+    _require_form("--name", name, LabName, "a DNS name in lower case, as `acme.example`")
+    _require_form("--member", member, MemberId, "lower-case letters, digits and `._-`, as `ada`")
     home = person_config.home_of(os.environ)
     config_toml = person_config.render(person_config.PersonConfig(member=member, lab=str(directory), pins={}))
-    person_config.parse(config_toml, where="--member")
     if place.exists() or home.config.exists():
         taken = place if place.exists() else home.config
-        raise Usage("file-exists", f"`{taken}` is there already", hint="another directory, or another KEYTURN_HOME")
+        raise Usage(
+            "file-exists",
+            f"`{taken}` is there already: one home is one member of one lab",
+            hint="KEYTURN_HOME=DIR keyturn init DIRECTORY",
+        )
     founding = Founding(
         lab=name,
         profile=profile,
@@ -72,11 +77,28 @@ def init(
     output.emit(
         {"lab": name, "profile": profile, "directory": str(directory), "home": str(home.path), "state": "founding"},
         json=json,
-        human=lambda screen: _show(screen, name, profile, directory),
+        human=lambda screen: _show(screen, name, profile, directory, member, home.path),
     )
 
 
-def _show(screen: Console, name: str, profile: str, directory: Path) -> None:
-    screen.print(f"{name} is founding in {directory}, profile {profile}: it grants nothing yet")
-    screen.print("next: keyturn trust invite MEMBER    (a lab needs a second human)")
-    screen.print("      keyturn trust propose --acceptance FILE, then `sign` by each of you, then `publish`")
+def _require_form(option: str, text: str, form: object, expected: str) -> None:
+    import msgspec
+
+    from keyturn.errors import Usage
+
+    try:
+        msgspec.convert(text, form)
+    except msgspec.ValidationError as err:
+        raise Usage("option-invalid", f"{option}: expected {expected}, got `{text[:80]}`") from err
+
+
+def _show(screen: Console, name: str, profile: str, directory: Path, member: str, home: Path) -> None:
+    screen.print(
+        output.plain(
+            f"{name} is founding in {directory}, profile {profile}: it grants nothing yet\n"
+            f"you are {member}: your keys are in {home}, and stay there\n"
+            "next: keyturn trust invite MEMBER    (a lab needs a second human)\n"
+            f"      write who may do what into {directory / 'trust' / 'draft'}    (docs/first-lab.md)\n"
+            "      keyturn trust propose --acceptance FILE, then `sign` by each of you, then `publish`"
+        )
+    )

@@ -140,17 +140,26 @@ def serve(
     serve_log(find_lab(lab).directory, port=port, quotas=Quotas(records=quota))
 
 
+_ID_CELLS = len("req-") + 32
+
+
 def _show(screen: Console, view: LogView) -> None:
     from rich.table import Table
+
+    from keyturn.formats.posix_time import rfc3339
 
     screen.print(f"log        {view.origin}")
     screen.print(f"size       {view.size}")
     screen.print(f"root       {view.root}")
     screen.print(f"witnessed  by {', '.join(view.cosigners)} (quorum {view.quorum}), {view.age_s} s ago")
-    table = Table("entry", "record", "about", "until", box=None)
+    table = Table("entry", box=None)
+    table.add_column("record", no_wrap=True, min_width=_ID_CELLS)  # an id that is cut off cannot be typed
+    table.add_column("about")
+    table.add_column("until", no_wrap=True)
     for entry in view.entries:
         about = output.plain("  ".join(entry.leaf.about))
-        table.add_row(str(entry.index), entry.id, about, "" if entry.leaf.until is None else str(entry.leaf.until))
+        until = "" if entry.leaf.until is None else rfc3339(entry.leaf.until)
+        table.add_row(str(entry.index), entry.id, about, until)
     screen.print(table)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Invocation", "Json", "Lab", "Yes"]
+__all__ = ["Invocation", "Json", "Lab", "Yes", "said_to_people"]
 
 
 @dataclass(slots=True)
@@ -29,6 +29,14 @@ def _remember_json(ctx: typer.Context, value: bool) -> bool:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", callback=_remember_json)]
+
+
+def said_to_people(param: typer.CallbackParam, value: str) -> str:
+    """Refuse what no coworker could read safely (terminal escapes, hidden characters) where it is typed, by its option."""
+    from keyturn.wiring.typed import free_text
+
+    return free_text(f"`{param.opts[0]}`", value)
+
 
 Lab = Annotated[
     str | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab, Yes
+from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
     from keyturn.wiring.release import OpenedRelease
@@ -19,10 +19,13 @@ __all__ = ["release"]
 def release(
     model: Annotated[str, typer.Argument(help="The model's directory, or its dirHash:...", show_default=False)],
     resource: Annotated[
-        str | None, typer.Option("--as", help="What it is released as: keyturn://LAB/model/NAME.", show_default=False)
+        str | None,
+        typer.Option("--as", help="What it is released as: model/NAME, or the whole URI.", show_default=False),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why it should be released; approvers read this.")] = "",
-    ticket: Annotated[str, typer.Option(help="A reference that approvers know.")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why it should be released; approvers read this.", callback=said_to_people)
+    ] = "",
+    ticket: Annotated[str, typer.Option(help="A reference that approvers know.", callback=said_to_people)] = "",
     permit: Annotated[str | None, typer.Option(help="The policy's permit. Default: the only one for releases.")] = None,
     request: Annotated[
         str | None, typer.Option(help="The approved request (req-...) that the gate shall act on.", show_default=False)
@@ -58,12 +61,19 @@ def release(
             {"released": str(verified.model), "pack": str(written), "request": request},
             json=json,
             human=lambda screen: screen.print(
-                f"released {verified.model}\npack {written}\ntry: keyturn verify {model} --pack {written} --root root.json"
+                output.plain(
+                    f"released {verified.model}\npack {written}\n"
+                    f"next: keyturn verify {model} --pack {written} --root ROOT    (the lab's root.json, got by another way)"
+                )
             ),
         )
         return
     if resource is None or not reason:
-        raise Usage("option-missing", "expected --as keyturn://LAB/model/NAME and --reason, or --request req-...")
+        raise Usage(
+            "option-missing",
+            "expected --as and --reason to ask, or --request to release what was approved",
+            hint="keyturn release MODEL --as model/NAME --reason WHY",
+        )
     opened = wiring.open_and_sign(
         place,
         model=digest,
@@ -75,6 +85,7 @@ def release(
         open_for_s=open_for,
     )
     _show_request(opened)
+    _require_chain(opened)
     output.confirm("Sign and submit this request?", yes=yes)
     index, found = wiring.submit_request(place, opened)
     name = f"req-{found[:32]}"
@@ -88,7 +99,27 @@ def release(
             "failures": [{"code": f.code, "message": f.message} for f in opened.draft.chain.failures],
         },
         json=json,
-        human=lambda screen: screen.print(f"{name}\ntry: keyturn approve {name}"),
+        human=lambda screen: screen.print(
+            f"{name}\nnext: coworkers run `keyturn approve {name}`; then keyturn release {model} --request {name}"
+        ),
+    )
+
+
+def _require_chain(opened: OpenedRelease) -> None:
+    """Refuse to ask for what the gate must refuse: the request binds this chain, and nothing that is logged later mends it."""
+    from keyturn.errors import Refused
+
+    failures = opened.draft.chain.failures
+    if not failures:
+        return
+    outside = any(failure.code == "link-missing" for failure in failures)
+    raise Refused(
+        "chain-refused",
+        f"no gate would release this: its chain of custody has {len(failures)} failure(s)",
+        reasons=tuple((failure.code, failure.message) for failure in failures),
+        hint="data from outside comes in by a step of build_type ingest: docs/first-lab.md"
+        if outside
+        else f"keyturn lineage show {opened.draft.chain.model}",
     )
 
 

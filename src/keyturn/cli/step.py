@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab, Yes
+from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 __all__ = ["app"]
 
@@ -65,7 +65,7 @@ def check(
 
 @app.command()
 def criteria(
-    model: Annotated[str, typer.Argument(help="The model's URI.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="As `model/aurora`, or the whole URI.", show_default=False)],
     metric: Annotated[str, typer.Option(help="The metric that is measured, as `bits-per-byte`.")],
     comparison: Annotated[
         Literal["above", "at-least", "at-most", "below"], typer.Option(help="How it must compare with the threshold.")
@@ -77,7 +77,7 @@ def criteria(
     against: Annotated[
         str | None, typer.Option(help="Compare the difference to this other metric, as a baseline's.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why these.")] = "",
+    reason: Annotated[str, typer.Option(help="Why these.", callback=said_to_people)] = "",
     yes: Yes = False,
     lab: Lab = None,
     json: Json = False,
@@ -89,9 +89,11 @@ def criteria(
     from keyturn.wiring.criteria import author_of, log_criteria
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.release import artifact_digest
+    from keyturn.wiring.typed import uri
 
     place = find_lab(lab)
     author = author_of(place)
+    resource = str(uri("MODEL", model, lab=author.trust.lab))
     data = [artifact_digest(named)[0] for named in on]
     try:
         stated = EvaluationCriteria(
@@ -99,7 +101,7 @@ def criteria(
             nonce=author.nonce,
             member=author.member,
             key=author.key.public.keyid,
-            model=model,
+            model=resource,
             metric=metric,
             comparison=comparison,
             threshold=threshold,
@@ -111,7 +113,7 @@ def criteria(
     except ValueError as err:
         raise Usage("criteria-invalid", str(err)) from err
     difference = "" if against is None else f" minus {against}"
-    said = [f"criteria of {model}", f"  {metric}{difference} is {comparison} {threshold}"]
+    said = [f"criteria of {resource}", f"  {metric}{difference} is {comparison} {threshold}"]
     said += [f"  on   {digest}" for digest in data]
     output.warn("\n".join([*said, f"  why  {reason or '-'}"]))
     output.warn(f"  by   {author.member}, at {rfc3339(author.now)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab, Yes
+from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,9 @@ __all__ = ["lift", "suspend", "suspended"]
 
 
 def suspend(
-    reason: Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.")],
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)
+    ],
     member: Annotated[str | None, typer.Option(help="A member's id.")] = None,
     key: Annotated[str | None, typer.Option(help="A key id: 64 hex digits.")] = None,
     gate: Annotated[str | None, typer.Option(help="A gate to close, as `release`, or its whole URI.")] = None,
@@ -32,16 +34,21 @@ def suspend(
     json: Json = False,
 ) -> None:
     """Suspend a member, a key or a gate, alone and at once: yourself always; others, when you are of `security`."""
+    from keyturn.app.take_away import require_known
     from keyturn.app.take_away import suspend as suspend_target
     from keyturn.cli.grant import seconds
+    from keyturn.formats.posix_time import duration
     from keyturn.wiring.grants import desk, wait_until_in_force
 
     with desk(lab) as here:
         seen, hand = here.seen, here.hand
         target = _target(seen.trust.lab, member, key, gate)
-        output.warn(f"  suspend {target.kind} {target.name}: {reason}")
-        output.confirm("Sign this suspension?", yes=yes)
+        require_known(target, seen.trust)
         lasts_s = None if lasts is None else seconds(lasts)
+        output.warn(
+            f"  suspend {target.kind} {target.name} for {duration(lasts_s or seen.trust.limits.suspension_max_s)}: {reason}"
+        )
+        output.confirm("Sign this suspension?", yes=yes)
         logged = suspend_target(target, hand, seen.trust, seen.view, reason=reason, lasts_s=lasts_s)
         witnessed = wait_until_in_force(seen, logged)
     output.emit(
@@ -53,7 +60,7 @@ def suspend(
 
 def lift(
     which: Annotated[str, typer.Argument(metavar="SUSPENSION", help="Its id, as `sus-1a2b3c4d` (8 digits or more).")],
-    reason: Annotated[str, typer.Option("--reason", help="Why.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why.", callback=said_to_people)],
     lab: Lab = None,
     yes: Yes = False,
     json: Json = False,
@@ -81,11 +88,25 @@ def lift(
 
 def suspended(lab: Lab = None, json: Json = False) -> None:
     """List the suspensions that stand."""
+    from keyturn.formats.records import record_id
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:
         found = tuple(s for s in seen.view.known.standing.values() if seen.now < s.until and not s.lifted)
-    output.emit(found, json=json, human=lambda screen: _listed(screen, found))
+    value = [
+        {
+            "id": record_id("sus", one.digest),
+            "target": one.target,
+            "by": one.by,
+            "own": one.own,
+            "reason": one.reason,
+            "signed_at": one.signed_at,
+            "until": one.until,
+            "lifted_by": sorted(one.lifted_by),
+        }
+        for one in found
+    ]
+    output.emit(value, json=json, human=lambda screen: _listed(screen, found))
 
 
 def _target(lab: str, member: str | None, key: str | None, gate: str | None) -> Target:
@@ -101,7 +122,11 @@ def _target(lab: str, member: str | None, key: str | None, gate: str | None) -> 
         case [("gate", str(name))]:
             return Target("gate", name if name.startswith("keyturn://") else f"keyturn://{lab}/gate/{name}")
         case _:
-            raise Usage("suspend-target", "expected exactly one of --member, --key and --gate")
+            raise Usage(
+                "suspend-target",
+                f"expected exactly one of --member, --key and --gate, got {len(named)}",
+                hint="keyturn trust suspend --member ID --reason WHY",
+            )
 
 
 def _listed(screen: Console, found: tuple[Standing, ...]) -> None:

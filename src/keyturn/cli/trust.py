@@ -112,7 +112,12 @@ def accept(
     output.emit(
         {"acceptance": str(path), "member": offered.member, "lab": offered.lab, "home": str(home.path)},
         json=json,
-        human=lambda screen: screen.print(f"{path}: give it back; your keys are in {home.path}, and stay there"),
+        human=lambda screen: screen.print(
+            output.plain(
+                f"{path}: give it back; your keys are in {home.path}, and stay there"
+                + ("" if place else "\nfrom now on say where the lab is: --lab DIRECTORY or URL, or KEYTURN_LAB")
+            )
+        ),
     )
 
 
@@ -142,6 +147,10 @@ def propose(
     propose_trust(renew=renew, replace=replace, store=store, clock=SystemClock())
     shown = show_trust(pinned_sha256=own_pin(place), store=store)
     output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))
+    if not json:
+        output.warn(
+            "next: each reads it (keyturn trust show) and signs it (keyturn trust sign); then keyturn trust publish"
+        )
 
 
 @app.command()
@@ -277,7 +286,9 @@ def pin(
     """Pin the lab's first root, whose SHA-256 you compared with a coworker by another way than this machine."""
     from keyturn.wiring.pinned_log import pin_root
     from keyturn.wiring.places import find_lab
+    from keyturn.wiring.typed import root_digest
 
+    sha256 = root_digest("SHA256", sha256)
     name = pin_root(find_lab(lab), sha256)
     output.emit(
         {"lab": name, "root_sha256": sha256},
@@ -319,8 +330,8 @@ def _show_version(screen: Console, version: ProposedVersion) -> None:
         for line in change.lines:
             screen.print(output.plain(f"    {line}"))
     signed = ", ".join(sorted(version.signed_by)) or "nobody yet"
-    needs = "; ".join(f"{more} more of {what}" for what, more in version.needs if more) or "enough"
-    screen.print(f"  signed by {signed} ({needs})\n")
+    needs = "; ".join(f"{more} more of those whom {what} names" for what, more in version.needs if more)
+    screen.print(f"  signed by {signed}; {f'needs {needs}' if needs else 'that is enough'}\n")
 
 
 def _published(screen: Console, versions: tuple[tuple[str, int], ...], root_sha256: str) -> None:

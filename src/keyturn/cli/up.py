@@ -38,7 +38,11 @@ def up(lab: Lab = None, json: Json = False) -> None:
         )
         ended = supervisor.await_end(running, stop)
         if ended is not None:
-            raise Unavailable("process-ended", f"`{ended}` ended; the others were stopped", hint=f"see run/{ended}.out")
+            raise Unavailable(
+                "process-ended",
+                f"`{ended}` ended; the others were stopped",
+                hint=f"see {place / 'run' / ended}.out; then keyturn up",
+            )
 
 
 def _show(screen: Console, running: tuple[Running, ...]) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from keyturn.errors import Malformed
 
-__all__ = ["posix", "rfc3339"]
+__all__ = ["duration", "posix", "rfc3339"]
 
 _FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z", re.ASCII)
 
@@ -23,6 +23,20 @@ def rfc3339(at: int) -> str:
     '2026-09-21T14:13:20Z'
     """
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(seconds: int) -> str:
+    """Say how long `seconds` are, exactly, as people type it.
+
+    >>> duration(28_800), duration(5_400), duration(61)
+    ('8h', '1h 30m', '1m 1s')
+    """
+    parts = []
+    for letter, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{letter}")
+    return " ".join(parts) or "0s"
 
 
 @lru_cache(maxsize=4096)  # what is built together has the same times

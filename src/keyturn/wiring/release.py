@@ -24,6 +24,8 @@ from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.uri import Uri
 from keyturn.policy.load import Permit, load
+from keyturn.trust.history import TrustHistory
+from keyturn.wiring import typed
 from keyturn.wiring.log import log_reader, log_writer
 from keyturn.wiring.pinned_log import followed, root_of
 from keyturn.wiring.places import LabPlace, find_person
@@ -59,7 +61,7 @@ def artifact_digest(
 ) -> tuple[ArtifactDigest, Path | None]:
     """The artifact that `named` means: a digest as text, or the files at a path, hashed now."""
     if named.startswith(("dirHash:", "sha256:")):
-        return ArtifactDigest.parse(named), None
+        return typed.artifact("the artifact", named), None
     path = Path(named).absolute()
     return manifest.make(path, progress=progress).identity, path
 
@@ -79,7 +81,7 @@ def open_and_sign(
     person, clock = find_person(), SystemClock()
     with log_reader(place) as log:
         root, pin = root_of(place, log)
-        uri = Uri.parse(resource)
+        uri = typed.uri("`--as`", resource, lab=TrustHistory.start(root, pinned_sha256=pin).lab)
         draft = open_release(
             log, root_json=root, pinned_sha256=pin, model=model, resource=uri, now=clock.now(), each=on_all_cores
         )

@@ -1,0 +1,48 @@
+"""Read what somebody typed: what is malformed there is their own, so it is `Usage`, and says at which option.
+
+The same words out of a record or a file stay `Malformed`: there, somebody else wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from keyturn.errors import Malformed, Usage
+from keyturn.formats.digest import ArtifactDigest, Sha256, parse_sha256
+from keyturn.formats.text import check_free_text
+from keyturn.formats.uri import Uri
+
+__all__ = ["artifact", "free_text", "root_digest", "typed", "uri"]
+
+T = TypeVar("T")
+
+
+def typed(option: str, parse: Callable[[str], T], text: str) -> T:
+    """Parse `text`, which was typed at `option`; what is malformed is raised as `Usage`, with the same code."""
+    try:
+        return parse(text)
+    except Malformed as err:
+        raise Usage(err.code, f"{option}: {err.message}", hint=err.hint) from err
+
+
+def uri(option: str, text: str, *, lab: str) -> Uri:
+    """Read a whole URI, or the part of it after the lab: `model/aurora` is `keyturn://<lab>/model/aurora`."""
+    return typed(option, Uri.parse, text if text.startswith("keyturn://") else f"keyturn://{lab}/{text}")
+
+
+def artifact(option: str, text: str) -> ArtifactDigest:
+    """Read a digest as `dirHash:...` or `sha256:...`."""
+    return typed(option, ArtifactDigest.parse, text)
+
+
+def root_digest(option: str, text: str) -> Sha256:
+    """Read the SHA-256 of a root, as a coworker said it."""
+    return typed(option, lambda said: parse_sha256(said, what="the root's SHA-256"), text)
+
+
+def free_text(option: str, text: str) -> str:
+    """Accept what a person wrote for others to read: printable, in UTF-8, at most 2000 bytes."""
+    if any("\udc80" <= character <= "\udcff" for character in text):  # how Python shows bytes that are no UTF-8
+        raise Usage("text-encoding", f"{option}: expected UTF-8, got other bytes")
+    return typed(option, lambda said: check_free_text(said, what="text"), text)
