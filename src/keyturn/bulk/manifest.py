@@ -28,6 +28,7 @@ from typing import Literal
 
 from blake3 import blake3
 
+from keyturn.bulk.threads import cores
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats.manifest import FILES_MAX, Manifest, ManifestFile, check_names
 
@@ -60,7 +61,7 @@ def make(root: Path, *, threads: int | None = None, progress: Progress | None = 
     found = look(root)  # (1)
     kind: Literal["directory", "file"] = "directory" if root.is_dir() else "file"
     base = root if kind == "directory" else root.parent
-    files = _hash_all(base, found, threads or _cores(), progress)  # (2)
+    files = _hash_all(base, found, threads or cores(), progress)  # (2)
     if look(root) != found:  # (3)
         raise _changed(str(root))
     return Manifest(kind=kind, files=files)
@@ -279,7 +280,3 @@ def _changed(path: str) -> Refused:
     return Refused(
         "file-changed", f"{path!r} changed while it was read", hint="stop whatever writes there, then try again"
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))

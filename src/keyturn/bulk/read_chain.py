@@ -20,7 +20,7 @@ from keyturn.custody.evidence import Entry, Map, in_turn
 from keyturn.custody.pack_index import LeafTable, PackIndex
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, Suspended, examine
-from keyturn.errors import Tampered
+from keyturn.errors import Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note, records
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
@@ -65,6 +65,8 @@ class LogReading:
         """Read on up to `size` leaves, and give the tree there."""
         while self.size < size:
             batch = self._log.leaves(self.size, min(self.size + _BATCH, size))
+            if not batch:
+                raise Unavailable("log-range", f"the log gave no leaves after {self.size} of {size}")
             self._table.extend(batch)
             self.frontier = self.frontier.extend(batch)
         return self.frontier

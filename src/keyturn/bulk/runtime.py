@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyturn.bulk.threads import cores
 from keyturn.errors import Refused, Unavailable
 from keyturn.formats.digest import ArtifactDigest, Sha256
 
@@ -60,7 +61,7 @@ def make(root: Path, known: Mapping[str, Entry]) -> Runtime:
     """Digest the directory or file `root`; `known` is what an earlier call found, and was kept where nobody else writes."""
     seen = look(root)
     fresh = [path for path, status in seen.items() if _reusable(known.get(path), status) is None]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="keyturn-runtime") as pool:
+    with ThreadPoolExecutor(cores(), thread_name_prefix="keyturn-runtime") as pool:
         batches = [fresh[i : i + _BATCH] for i in range(0, len(fresh), _BATCH)]
         read = dict(
             pair for found in pool.map(lambda batch: list(_read_all(root, batch, seen)), batches) for pair in found
