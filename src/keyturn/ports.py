@@ -229,6 +229,9 @@ class StepFiles(Protocol):
     def take_output(self, path: str) -> ArtifactDigest:
         """Digest the output at `path` below the staging directory, with its modes made plain; refuses links and devices."""
 
+    def keeps(self, path: str, source: str) -> bool:
+        """Whether the output at `path`, which was taken, holds every file of the input `source`, which is held, unchanged."""
+
     def read_output(self, path: str, *, size_bytes_max: int) -> bytes:
         """Read one small output file that was taken."""
 

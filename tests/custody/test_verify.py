@@ -475,6 +475,34 @@ def test_a_failed_evaluation_counts_even_after_another_one_passed(chain: MadeCha
     assert codes(judge(chain)) == ["evaluation-failed"]
 
 
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_a_model_that_was_evaluated_lends_its_result_only_to_a_package_that_keeps_it(
+    chain: MadeChain, evaluated: bool
+) -> None:
+    # Else a small model that passes is packed beside the one that is released, which nobody measured.
+    chain.ingest()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.train()
+    decoy = artifact("decoy")
+    chain.step("train", {"data": artifact("data")}, {"model": decoy}, step="decoy")
+    chain.evaluate(WEIGHTS if evaluated else decoy, criteria)
+    inputs = {"model": WEIGHTS, "extra": decoy, "results": artifact("results")}
+    chain.step("package", inputs, {"model": MODEL})
+    found = judge(chain)
+    assert codes(found) == []
+    assert facts_of(found)["custody.evaluated"] is evaluated
+
+
+def test_a_failed_evaluation_of_whatever_was_packed_counts(chain: MadeChain) -> None:
+    chain.ingest()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.train()
+    chain.evaluate(WEIGHTS, criteria, alter_result=lambda r: replace(r, passed=False))
+    chain.step("train", {"data": artifact("data")}, {"model": artifact("decoy")}, step="decoy")
+    chain.step("package", {"model": artifact("decoy"), "extra": WEIGHTS}, {"model": MODEL})
+    assert "evaluation-failed" in codes(judge(chain))
+
+
 def test_a_failed_evaluation_of_something_else_on_the_same_data_is_not_this_models(chain: MadeChain) -> None:
     chain.build()
     _, criteria = chain.criteria((artifact("held-out"),))

@@ -166,7 +166,7 @@ def test_evaluate_writes_decimal_texts_and_package_a_card_with_them(tmp_path: Pa
     }
     PACKAGE.main(put(tmp_path / "package", inputs), out(tmp_path / "packed"))
     packed = contents(tmp_path / "packed" / "model")
-    assert set(packed) == {"README.md", "config.json", "model.safetensors"}
+    assert set(packed) == {"README.md", "config.json", "model.safetensors", "training.json"}
     assert packed["model.safetensors"] == model["model/model.safetensors"]
     assert measured["bits-per-byte"] in packed["README.md"].decode()
     assert "2 files in training" in packed["README.md"].decode()

@@ -125,6 +125,34 @@ def test_of_a_step_that_misbehaves_nothing_is_visible_and_nothing_is_signed(
     assert [leaf.kind for leaf, _ in place.log._leaves] == ["stp"]
 
 
+@pytest.mark.parametrize(
+    ("script", "kept"),
+    [
+        pytest.param(
+            "mkdir /out/model; cd /in/data; for f in *; do cat $f > /out/model/$f; done; echo card > /out/model/README.md",
+            True,
+            id="adds a card",
+        ),
+        pytest.param("mkdir /out/model; echo other > /out/model/a.txt", False, id="swaps the weights"),
+        pytest.param("mkdir /out/model; echo card > /out/model/README.md", False, id="leaves the weights out"),
+        pytest.param("mkdir /out/model; cat /in/data/a.txt > /out/model/b.txt", False, id="renames the weights"),
+        pytest.param("cat /in/data/a.txt > /out/model", False, id="leaves a file of another name"),
+    ],
+)
+def test_what_is_packed_is_the_model_as_it_was(place: Any, run: Run, script: str, kept: bool) -> None:
+    state = run(place.order(place.step_file(script, build="package", name="model")))
+    if kept:
+        assert state.state == "done", state.error
+    else:
+        failed(state, "package-other-model")
+        assert [leaf.kind for leaf, _ in place.log._leaves] == ["stp"]
+
+
+def test_a_package_of_something_that_is_called_otherwise_keeps_no_model(place: Any, run: Run) -> None:
+    state = run(place.order(place.step_file("echo x > /out/model", build="package")))
+    assert state.state == "done", state.error
+
+
 def test_a_step_cannot_leave_directories_that_are_too_deep_to_remove(place: Any, run: Run) -> None:
     loop = "for {} in 1 2 3 4 5 6 7 8 9 0; do "
     script = f"mkdir /out/model; cd /out/model; {loop.format('i')}{loop.format('j')}mkdir d; cd d; done; done"

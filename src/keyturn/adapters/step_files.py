@@ -26,6 +26,7 @@ from keyturn.bulk.manifest import Found, Progress
 from keyturn.bulk.runtime import Entry
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.manifest import Manifest
 from keyturn.formats.steps import Check
 
 __all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory"]
@@ -117,6 +118,7 @@ class LocalStepFiles:
         self._room = self._destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.keyturn")
         self._given: dict[str, Path] = {}
         self._held: list[tuple[Path, tuple[Found, ...]]] = []
+        self._manifests: dict[str, Manifest] = {}
         self._runtimes: list[tuple[Path, dict[str, runtime.Status]]] = []
 
     def __enter__(self) -> Self:
@@ -158,7 +160,8 @@ class LocalStepFiles:
             case "full":
                 pass
         self._held.append((path, manifest.look(path)))  # before it is read: `check_held` covers the reading too
-        return manifest.make(path, progress=self._progress).identity, str(path)
+        self._manifests[source] = manifest.make(path, progress=self._progress)
+        return self._manifests[source].identity, str(path)
 
     def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
         place = Path(os.path.normpath(self._base / path))
@@ -198,7 +201,12 @@ class LocalStepFiles:
             _make_plain(place, _DEPTH_MAX)
         except OSError as err:
             raise Unavailable("output-unreadable", f"output `{path}` cannot be read: {err.strerror}") from err
-        return manifest.make(place, progress=self._progress).identity
+        self._manifests[path] = manifest.make(place, progress=self._progress)
+        return self._manifests[path].identity
+
+    def keeps(self, path: str, source: str) -> bool:
+        before, after = ({(f.path, f.sha256) for f in self._manifests[name].files} for name in (source, path))
+        return before <= after
 
     def read_output(self, path: str, *, size_bytes_max: int) -> bytes:
         place = self._staged(path)

@@ -5,7 +5,7 @@
 3. digest the runtime;
 4. run the command in the sandbox;
 5. check that nothing that was held changed meanwhile;
-6. digest the outputs;
+6. digest the outputs; what was packed holds its `model` unchanged, since that model's evaluations count for it;
 7. sign and log the provenance, and for an evaluation the test result;
 8. publish the outputs with the receipt, all at once.
 
@@ -36,7 +36,7 @@ __all__ = ["LOG_NAME", "MEASUREMENT", "MODEL", "RECEIPT_NAME", "Layout", "Receip
 RECEIPT_NAME = "step.json"
 LOG_NAME = "step.log"
 MODEL = "model"
-"""The input of an evaluation that is judged."""
+"""The input of an evaluation that is judged, and of a package that is kept as it was."""
 MEASUREMENT = "measurement"
 """The output of an evaluation that holds the values: one JSON object of decimal texts by metric."""
 
@@ -117,6 +117,7 @@ def run_step(
     files.check_held()  # (5)
     on_stage("digesting outputs")
     outputs = tuple(Output(name, files.take_output(layout.outputs[name])) for name in request.outputs)  # (6)
+    _require_kept(request, layout, files)
     on_stage("signing")
     made = Provenance(
         lab=request.lab,
@@ -177,6 +178,19 @@ def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles) -> tupl
             )
         mounts.append(StepMount(place, mount))
     return tuple(mounts)
+
+
+def _require_kept(request: StepRequest, layout: Layout, files: StepFiles) -> None:
+    if request.build != "package" or MODEL not in layout.inputs:
+        return
+    source, _ = layout.inputs[MODEL]
+    for name in request.outputs:
+        if not files.keeps(layout.outputs[name], source):
+            raise Refused(
+                "package-other-model",
+                f"output `{name}` lacks a file of the input `{MODEL}`, or holds another one in its place",
+                hint="packing adds files and changes none; a step that changes a model is another build_type",
+            )
 
 
 def _refuse_failure(request: StepRequest, ran: SandboxRun, stopped: Callable[[], bool]) -> None:

@@ -1,8 +1,9 @@
 """Judge the evaluations of a model: criteria first, then the request, then the run, then what its values say.
 
-What counts as the model: the released artifact, and what went into it through `package` steps only (packing adds a
-card and results, and keeps the weights). A FAILED result about any of these is a failure, whoever would rather not
-show it, and so is an evaluation that was requested and never gave a result.
+What counts as the model: the released artifact, and what went into it through `package` steps only. A FAILED result about any of
+these is a failure, whoever would rather not show it, and so is an evaluation that was requested and never gave a result. A
+PASSED one counts for the release only when what it judged is in the released model as it was: it is that model, or the input
+`model` of `package` steps, which builders let add files and change none.
 
 This is NOT a choice of criteria: people log those, and policy can ask how many were met.
 """
@@ -21,40 +22,52 @@ from keyturn.formats.uri import Uri
 
 __all__ = ["Evaluation", "judge", "packed_from", "unfinished"]
 
+_KEPT = frozenset({"model"})
+"""The input of a `package` step whose files builders find in its outputs again, unchanged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One test result about the model, with whatever is wrong about it. `model` is the resource its criteria speak of."""
+    """One test result about the model, with whatever is wrong about it. `model` is the resource its criteria speak of; `kept`:
+    what it judged is in the released model as it was."""
 
     index: int
     subject: ArtifactDigest
     criteria: Sha256
     model: str | None
+    kept: bool
     passed: bool
     values: tuple[tuple[str, str], ...]
     failures: tuple[Failure, ...]
 
     def counts_for(self, resource: Uri) -> bool:
         """Whether criteria for `resource` were met, beyond doubt."""
-        return self.passed and not self.failures and self.model == str(resource)
+        return self.passed and self.kept and not self.failures and self.model == str(resource)
 
 
 def packed_from(model: ArtifactDigest, lineage: Lineage) -> frozenset[ArtifactDigest]:
     """The model, and what went into it through `package` steps only."""
+    return _packed(model, lineage, names=None)
+
+
+def _packed(model: ArtifactDigest, lineage: Lineage, *, names: frozenset[str] | None) -> frozenset[ArtifactDigest]:
     found = {model}
     todo = [model]
     while todo:
         for step in lineage.makers.get(todo.pop(), ()):
-            if step.value.build == "package":
-                fresh = [d.digest for d in step.value.dependencies if d.role == "input" and d.digest not in found]
-                found.update(fresh)
-                todo.extend(fresh)
+            if step.value.build != "package":
+                continue
+            taken = [d for d in step.value.dependencies if d.role == "input" and (names is None or d.name in names)]
+            fresh = [d.digest for d in taken if d.digest not in found]
+            found.update(fresh)
+            todo.extend(fresh)
     return frozenset(found)
 
 
 def judge(model: ArtifactDigest, lineage: Lineage, evidence: Evidence) -> tuple[Evaluation, ...]:
     """Judge every test result about the model."""
     same = packed_from(model, lineage)
+    kept = _packed(model, lineage, names=_KEPT)
     requests = {one.digest: one for one in evidence.requests}
     criteria = {one.digest: one for one in evidence.criteria}
     measured = {
@@ -76,6 +89,7 @@ def judge(model: ArtifactDigest, lineage: Lineage, evidence: Evidence) -> tuple[
                 subject=result.value.subject,
                 criteria=result.value.criteria,
                 model=None if rule is None else rule.value.model,
+                kept=result.value.subject in kept,
                 passed=result.value.passed,
                 values=result.value.values,
                 failures=tuple(Failure(result.index, code, f"evaluation: {message}") for code, message in wrong),

@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-KEPT = ("model.safetensors", "config.json")
+KEPT = ("model.safetensors", "config.json", "training.json")
 
 
 def parameters_in(weights: Path) -> int:
