@@ -78,7 +78,6 @@ class BuilderService:
 
     def order(self, order: Order) -> JobState:
         """Admit `order` and queue it, or raise; a request that was ordered before is a `Conflict`."""
-        self._parts.probe()
         standing = self._parts.standing()
         admitted = admit_step(
             order.request,
@@ -89,6 +88,7 @@ class BuilderService:
         )
         step = step_config.parse(order.step_file)
         _check_step_file(order.step_file, step, admitted)
+        self._parts.probe()  # starts a process: only for whoever may have one run
         state = JobState(job=admitted.digest, step=admitted.request.step, state="queued")
         with self._lock:
             if len(self._waiting) >= self._parts.about.queue_max or self._stopping.is_set():
