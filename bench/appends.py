@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.measure import Row, median_and_spread, paired, row
+from bench.measure import Row, median_and_spread, paired, row, seconds
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.batch import COUNT_MAX
 from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
@@ -35,6 +35,7 @@ from support.labs import NOW, make_lab
 THREADS = 64
 PER_TURN = 64 * 250
 ROUNDS = 7
+SIZE_ROUNDS = 5
 ENVELOPE_BYTES = 1200
 SIZES = (10**3, 10**4, 10**5, 10**6)
 LONG_SIZES = (*SIZES, 10**7)
@@ -140,29 +141,50 @@ def _by_processes() -> Row:
 
 
 def _by_size(sizes: Sequence[int]) -> list[Row]:
-    """The time per append at each size, and the memory that the log takes meanwhile."""
-    times: dict[int, list[float]] = {}
+    """The time per append to a log of the largest size against one of the smallest, and the memory that growing takes.
+
+    A turn is `PER_TURN` appends and deriving all tiles and index entries from them; the small log is a new one each time.
+    """
     grown: dict[int, int] = {}
-    with tempfile.TemporaryDirectory() as directory, opened_log(Path(directory)) as log:
+    with tempfile.TemporaryDirectory() as place, opened_log(Path(place, "large")) as log:
         for size in sizes:
-            while log.size < size:
-                log.append_leaves(make(log.size, min(COUNT_MAX, size - log.size)))
-            log.settle()
+            _fill(log, size)
             grown[size] = _resident_bytes()
-            for _ in range(5):
-                records = make(log.size, 3200)
-                begin = time.perf_counter()
-                each(records, lambda record: log.append_leaf(*record))
-                times.setdefault(size, []).append((time.perf_counter() - begin) / len(records))
-    (small, _), (large, spread) = median_and_spread(times[sizes[0]]), median_and_spread(times[sizes[-1]])
+        ready = {
+            which: [make(first + k * PER_TURN, PER_TURN) for k in range(SIZE_ROUNDS)]
+            for which, first in (("large", sizes[-1]), ("small", sizes[0]))
+        }
+
+        def to_large() -> None:
+            each(ready["large"].pop(), lambda record: log.append_leaf(*record))
+            log.settle()
+
+        def to_small() -> None:
+            each(ready["small"].pop(), lambda record: little.append_leaf(*record))
+            little.settle()
+
+        ratios, small_s = [], []
+        os.sync()
+        large_s = 0.0
+        for number in range(SIZE_ROUNDS):
+            with opened_log(Path(place, f"small-{number}")) as little:
+                _fill(little, sizes[0])
+                if number % 2:
+                    large_s = seconds(to_large, calls=1)
+                small_s.append(seconds(to_small, calls=1))
+                if not number % 2:
+                    large_s = seconds(to_large, calls=1)
+            ratios.append(large_s / small_s[-1])
+    ratio, spread = median_and_spread(ratios)
+    small, _ = median_and_spread(small_s)
     return [
         row(
             f"time per append at {sizes[-1]:,} entries / at {sizes[0]:,}",
-            large / small,
+            ratio,
             "x",
             at_most=1.5,
-            peer=f"{small * 1e6:.0f} us at {sizes[0]:,} entries",
-            spread=spread / small,
+            peer=f"{small / PER_TURN * 1e6:.0f} us at {sizes[0]:,} entries, tiles and index included",
+            spread=spread,
         ),
         row(
             f"memory that grew from {sizes[1]:,} to {sizes[-1]:,} entries",
@@ -172,6 +194,12 @@ def _by_size(sizes: Sequence[int]) -> list[Row]:
             peer="two page caches of SQLite are 32 MiB",
         ),
     ]
+
+
+def _fill(log: LogOnDisk, size: int) -> None:
+    while log.size < size:
+        log.append_leaves(make(log.size, min(COUNT_MAX, size - log.size)))
+    log.settle()
 
 
 def _resident_bytes() -> int:

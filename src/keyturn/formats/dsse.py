@@ -10,6 +10,7 @@ This is NOT verification: that a signature is there says nothing. See `crypto.ke
 from __future__ import annotations
 
 import binascii
+import re
 
 import msgspec
 
@@ -18,12 +19,14 @@ from keyturn.formats import base64_text, canonical_json
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.text import KeyId
 
-__all__ = ["IN_TOTO", "Envelope", "Signature", "pae", "parse_foreign", "parse_own", "render"]
+__all__ = ["IN_TOTO", "Envelope", "Signature", "pae", "parse_foreign", "parse_own", "render", "require_own"]
 
 IN_TOTO = "application/vnd.in-toto+json"
 
 SIGNATURES_MAX = 16
 PAYLOAD_BYTES_MAX = 512 * 1024
+
+_KEYID = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -73,6 +76,12 @@ def parse_own(raw: bytes) -> Envelope:
     if render(envelope) != raw:
         raise Malformed("dsse-not-canonical", "envelope: expected its one canonical text, got another one")
     return envelope
+
+
+def require_own(envelope: Envelope, raw: bytes) -> None:
+    """Check that `envelope`, which `parse_foreign` read from `raw`, is what `parse_own` gives; or raise what that raises."""
+    if render(envelope) != raw or not all(_KEYID.match(signature.keyid) for signature in envelope.signatures):
+        parse_own(raw)  # names what is wrong
 
 
 def parse_foreign(raw: bytes, *, size_bytes_max: int = 16 << 20) -> Envelope:

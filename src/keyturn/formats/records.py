@@ -76,7 +76,10 @@ def record_id(kind: str, digest: str) -> str:
 def parse(raw: bytes) -> Record:
     """Parse the envelope `raw` of one of Keyturn's own record types; `Malformed` for anything else."""
     envelope = dsse.parse_own(raw)
-    predicate_type = statement.peek(envelope.payload)
+    return _record(envelope, statement.peek(envelope.payload))
+
+
+def _record(envelope: Envelope, predicate_type: str) -> Record:
     rule = _OWN.get(predicate_type)
     if rule is None:
         raise Malformed(
@@ -106,7 +109,8 @@ def read(raw: bytes) -> tuple[Leaf, Record | None]:
     if foreign is not None:
         digests = statement.subject_digests(envelope.payload)
         return _leaf(foreign, raw, envelope, tuple(str(digest) for digest in digests), None), None
-    record = parse(raw)
+    dsse.require_own(envelope, raw)
+    record = _record(envelope, predicate_type)
     return leaf_of_record(record, raw), record
 
 
