@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.app.open_release import ReleaseDraft, open_release
+from keyturn.app.open_release import ReleaseDraft, open_release, release_subjects, review_release
 from keyturn.bulk.read_chain import LogReading, claimed_size
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import records
 from keyturn.formats.digest import Sha256
+from keyturn.formats.statement import Subject
 from keyturn.ports import LogReader
 from support.chains import AURORA, MadeChain, artifact, changed
 from support.labs import NOW, Lab, make_lab
@@ -96,6 +97,44 @@ def test_a_record_that_cannot_be_had_is_could_not_find_out(chain: MadeChain) -> 
 
     with pytest.raises(Unavailable):
         opened(chain, WithoutLast())
+
+
+def review(chain: MadeChain, log: LogReader, subjects: tuple[Subject, ...]) -> ReleaseDraft:
+    lab = chain.lab
+    return review_release(
+        log, subjects, root_json=lab.root_json, pinned_sha256=lab.root_sha256, resource=AURORA, now=NOW
+    )
+
+
+def test_an_approver_computes_again_what_the_request_names_though_the_log_went_on(chain: MadeChain) -> None:
+    asked = opened(chain, log_of(chain.lab, chain.records)).subjects
+    chain.request("train", {"data": artifact("data")})
+    found = review(chain, log_of(chain.lab, chain.records), asked)
+    assert found.subjects == asked
+    assert [step.value.build for step in found.chain.steps] == ["ingest", "train", "evaluate", "package"]
+
+
+def test_an_index_that_leaves_a_failed_result_out_is_not_approved_unseen(chain: MadeChain) -> None:
+    # Only a gate that is taken over would act on it; an approver who signs what he is shown would have agreed to it.
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.evaluate(artifact("weights"), criteria, name="again", alter_result=lambda r: changed(r, passed=False))
+    log = log_of(chain.lab, chain.records)
+    index = opened(chain, log).index
+    assert [f.code for f in review(chain, log, release_subjects(index)).chain.failures] == [
+        "evaluation-failed",
+        "evaluation-result-false",
+    ]
+    kept = index.statements[:-1]
+    for lie in (
+        release_subjects(changed(index, statements=kept)),
+        release_subjects(
+            chain.index(MODEL, as_of=NOW + 86400)
+        ),  # as of a time to come: who is suspended now is left out
+        opened(chain, log).subjects[:1],
+    ):
+        with pytest.raises(Refused) as caught:
+            review(chain, log, lie)
+        assert caught.value.code == "release-subjects"
 
 
 def test_expired_trust_opens_no_release(chain: MadeChain) -> None:

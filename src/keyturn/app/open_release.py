@@ -3,12 +3,15 @@
 The request's two subjects are the model's `dirHash` and the SHA-256 of the pack index: so people approve this model with
 this chain, all of it. The index is computed from the log that the witnesses cosigned, under the caller's own pinned root.
 
-`sign_release_request` makes the request; whoever asked for it shows it whole before he signs, and submits it.
+`sign_release_request` makes the request; whoever asked for it shows it whole before he signs, and submits it. Whoever approves
+it computes the same again (`review_release`): a digest that nobody recomputed could be that of an index without the statement
+that says FAILED, and a gate that is taken over would not mind.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.bulk.read_chain import LogReading, claimed_size
@@ -18,7 +21,7 @@ from keyturn.custody.evidence import Map, in_turn
 from keyturn.custody.facts import facts_of
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.verify import Chain
-from keyturn.errors import Malformed
+from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, statement
 from keyturn.formats.access import ACCESS_REQUEST, AccessRequest
 from keyturn.formats.digest import ArtifactDigest
@@ -29,7 +32,7 @@ from keyturn.ports import LogReader
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["ReleaseDraft", "open_release", "read_label", "release_subjects", "sign_release_request"]
+__all__ = ["ReleaseDraft", "open_release", "read_label", "release_subjects", "review_release", "sign_release_request"]
 
 _LABEL = re.compile(r"pack-index/(0|[1-9][0-9]{0,15})/(0|[1-9][0-9]{0,11})\Z")
 
@@ -128,5 +131,40 @@ def open_release(
     as_of = checkpoint.cosigned_at
     index = reading.index(lab=resource.lab, model=model, as_of=as_of)
     chain = reading.examine(index, resource=resource, as_of=as_of, each=each)
+    history, _ = reading.trust()
+    return ReleaseDraft(index, chain, facts_of(chain), history, checkpoint)
+
+
+def review_release(
+    log: LogReader,
+    subjects: Sequence[Subject],
+    *,
+    root_json: bytes,
+    pinned_sha256: str,
+    resource: Uri,
+    now: int,
+    each: Map = in_turn,
+) -> ReleaseDraft:
+    """Compute again, as an approver, what a release request with these `subjects` is about, and judge its chain.
+
+    Raises `Refused` `release-subjects` when the log gives another pack index than the request names.
+    """
+    if len(subjects) != 2:
+        raise Refused("release-subjects", f"expected a model and its pack index as subjects, got {len(subjects)}")
+    size, as_of = read_label(subjects[1].name)
+    note = log.checkpoint()
+    reading = LogReading(log, root_json=root_json, pinned_sha256=pinned_sha256)
+    reading.to(min(size, claimed_size(note)))
+    index = reading.index(lab=resource.lab, model=subjects[0].digest.artifact, as_of=as_of)
+    reading.to(claimed_size(note))
+    checkpoint = reading.verify(note, now=now)
+    named = [one.digest for one in subjects]
+    if as_of > checkpoint.cosigned_at or named != [one.digest for one in release_subjects(index)]:
+        raise Refused(
+            "release-subjects",
+            "the request names another pack index than the log gives: a statement about the chain was left out of it, or added",
+            hint="do not approve it; ask who made it, and have the release opened again",
+        )
+    chain = reading.examine(index, resource=resource, as_of=checkpoint.cosigned_at, each=each)
     history, _ = reading.trust()
     return ReleaseDraft(index, chain, facts_of(chain), history, checkpoint)

@@ -11,9 +11,10 @@ from keyturn.cli import output
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
+    from keyturn.app.open_release import ReleaseDraft
     from keyturn.wiring.release import OpenedRelease
 
-__all__ = ["release"]
+__all__ = ["chain_lines", "release"]
 
 
 def release(
@@ -127,16 +128,26 @@ def _show_request(opened: OpenedRelease) -> None:
     """Show the whole request on standard error, before it is submitted."""
     from keyturn.formats.posix_time import rfc3339
 
-    asked, chain = opened.request, opened.draft.chain
+    asked = opened.request
     lines = [
-        f"release {chain.model}",
+        f"release {opened.draft.chain.model}",
         f"  as        {asked.resource}, by permit `{asked.permit}`, at {asked.gate}",
         f"  requester {asked.requester}: {asked.justification}",
-        f"  chain     {len(chain.steps)} steps, lowest level {chain.level_min}, {len(chain.evaluations)} evaluations",
-        f"  log       {opened.draft.index.size} entries, as of {rfc3339(opened.draft.index.as_of)}",
+        *chain_lines(opened.draft),
+        f"  until     {rfc3339(asked.not_after)}",
     ]
-    lines += [f"  step      {s.value.step} ({s.value.build}) by {s.value.builder}" for s in chain.steps]
-    lines += [f"  source    {digest}" for digest in chain.sources]
-    lines += [f"  FAILURE   {failure.message} [{failure.code}]" for failure in chain.failures]
-    lines.append(f"  until     {rfc3339(asked.not_after)}")
     output.warn("\n".join(lines))
+
+
+def chain_lines(draft: ReleaseDraft) -> list[str]:
+    """The chain behind a release, as whoever asks for it and whoever approves it see it."""
+    from keyturn.formats.posix_time import rfc3339
+
+    chain = draft.chain
+    return [
+        f"  chain     {len(chain.steps)} steps, lowest level {chain.level_min}, {len(chain.evaluations)} evaluations",
+        f"  log       {draft.index.size} entries, as of {rfc3339(draft.index.as_of)}",
+        *(f"  step      {s.value.step} ({s.value.build}) by {s.value.builder}" for s in chain.steps),
+        *(f"  source    {digest}" for digest in chain.sources),
+        *(f"  FAILURE   {failure.message} [{failure.code}]" for failure in chain.failures),
+    ]
