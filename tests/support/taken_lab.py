@@ -53,7 +53,20 @@ from keyturn.wiring.log import LabLog, cosigners, lab_log
 from support.builders import RUNTIME
 from support.processes import Process, running
 
-__all__ = ["GATE", "KEYTURN", "LAB", "MODEL", "TakenLab", "build", "code_of", "found", "relabelled", "serving"]
+__all__ = [
+    "GATE",
+    "KEYTURN",
+    "LAB",
+    "MODEL",
+    "TakenLab",
+    "authorization_of",
+    "build",
+    "code_of",
+    "found",
+    "relabelled",
+    "serving",
+    "sign",
+]
 
 LAB = "acme.example"
 MODEL = Uri(LAB, "model", "tiny")
@@ -226,9 +239,11 @@ class TakenLab:
         envelope = dsse_signing.sign(statement.make(made, _TYPES[type(made)], about(subject)), key.signer())
         return relabelled(envelope, keyid) if keyid is not None else envelope
 
-    def ask(self, member: str = "ada", *, submit: bool = True, **changed: Any) -> Envelope:
+    def ask(
+        self, member: str = "ada", *, submit: bool = True, model: ArtifactDigest | None = None, **changed: Any
+    ) -> Envelope:
         """A release request for the model, as `member` would make it; `changed` fields are signed with it."""
-        made, raw = self._release_request(member)
+        made, raw = self._release_request(member, model or self.model)
         if changed:
             parsed = statement.parse(dsse.parse_own(raw).payload, AccessRequest, access.ACCESS_REQUEST)
             payload = statement.make(msgspec.structs.replace(made, **changed), access.ACCESS_REQUEST, parsed.subject)
@@ -237,12 +252,12 @@ class TakenLab:
             self.submit(dsse.parse_own(raw))
         return dsse.parse_own(raw)
 
-    def _release_request(self, member: str) -> tuple[AccessRequest, bytes]:
+    def _release_request(self, member: str, model: ArtifactDigest) -> tuple[AccessRequest, bytes]:
         draft = open_release(
             self.log,
             root_json=self.root_json,
             pinned_sha256=sha256(self.root_json),
-            model=self.model,
+            model=model,
             resource=MODEL,
             now=SystemClock().now(),
         )
@@ -310,6 +325,17 @@ class TakenLab:
         """The codes of everything that an outsider finds wrong with `pack`."""
         found = examine_pack(pack, root_json=self.root_json, pinned_sha256=sha256(self.root_json))
         return {code for code, _ in found.failures}
+
+
+def sign(payload: bytes, key: SoftwareKey, *, keyid: str | None = None) -> Envelope:
+    """Sign `payload`; `keyid` is the lie about whose key it was."""
+    envelope = dsse_signing.sign(payload, key.signer())
+    return envelope if keyid is None else relabelled(envelope, keyid)
+
+
+def authorization_of(envelope: Envelope) -> HumanAuthorization:
+    """What an approval says."""
+    return statement.parse(envelope.payload, HumanAuthorization, access.HUMAN_AUTHORIZATION).predicate
 
 
 def relabelled(envelope: Envelope, keyid: str) -> Envelope:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
+from support.old_gate import frozen
 from support.taken_lab import TakenLab, build, found, serving
 
 
@@ -16,3 +18,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TakenLab]:
     with serving(lab):
         build(lab)
         yield lab
+
+
+@pytest.fixture(scope="session", autouse=True)
+def old_gate(lab: TakenLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[set[str]]]:
+    """What an old gate says before a log that stands still. It takes half a minute, in which the others are tested."""
+    with frozen(lab, tmp_path_factory.mktemp("frozen")) as codes:
+        yield codes

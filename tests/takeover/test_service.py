@@ -5,26 +5,17 @@ It can delay, and hide what is not in the log yet; it opens nothing, and what it
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from keyturn.errors import Refused, Tampered, Unavailable
-from keyturn.formats import checkpoint as checkpoints
-from keyturn.formats import dsse, leaf, note, records, statement, trust_version
+from keyturn.formats import dsse, records, statement, trust_version
 from keyturn.formats.access import ACCESS_REQUEST, AccessRequest
 from keyturn.formats.digest import sha256
-from keyturn.formats.negatives import Revocation, Suspension
-from keyturn.tlog.signing import sign_checkpoint
 from keyturn.trust import signing as trust_signing
 from support.lying_log import lying
-from support.processes import running
-from support.taken_lab import KEYTURN, TakenLab, code_of, relabelled
+from support.taken_lab import TakenLab, code_of, relabelled, sign
 
 pytestmark = [pytest.mark.xdist_group("takeover"), pytest.mark.timeout(300)]
 
@@ -50,7 +41,9 @@ def test_the_services_keys_sign_for_nobody(lab: TakenLab, name: str) -> None:
         assert code_of(lambda one=one: lab.log.append(dsse.render(one))) == {"signature-invalid"}
     # past it: the disk is his, and the witnesses cosign whatever continues the log
     lab.write(*map(dsse.render, (forged, *approvals)))
-    assert code_of(lambda: lab.release(forged, *approvals)) == {"signature-invalid"}
+    assert code_of(lambda: lab.release(forged, *approvals)) == {
+        "leaf-missing"
+    }  # what nobody signed is nobody's request
 
 
 def test_forged_approvals_of_a_real_request_open_nothing_and_stop_nobody(lab: TakenLab) -> None:
@@ -157,7 +150,7 @@ def test_an_order_cannot_say_what_was_approved(lab: TakenLab, changed: dict[str,
 def forged_trust(lab: TakenLab) -> dict[str, bytes]:
     online = lab.stolen("keys/online")
     policy = b'@id("model-release") @quorum("1 research") @pending_max("8h") permit (principal, action, resource);'
-    newest = trust_version.parse(sorted((lab.lab / "trust" / "versions").iterdir())[-1].read_bytes())
+    newest = trust_version.parse(max((lab.lab / "trust" / "versions").iterdir()).read_bytes())
     files = {**dict(newest.files), "policy/main.cedar": policy}
     raw = trust_signing.make_targets(files, lab="acme.example", version=2, expires_at=2**31)
     signed = trust_signing.add_signature(raw, online.signer())
@@ -172,9 +165,3 @@ def test_trust_that_the_online_key_signs_is_no_trust_and_stops_nobody(lab: Taken
     asked = lab.ask()
     assert code_of(lambda: lab.release(asked)) == {"quorum-not-met"}
     lab.releases("after-trust.pack")
-
-
-def sign(payload: bytes, key: Any) -> Any:
-    from keyturn.crypto import dsse_signing
-
-    return dsse_signing.sign(payload, key.signer())
