@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -143,7 +144,7 @@ def test_a_draft_takes_the_permits_limits_and_what_was_asked() -> None:
 
 def test_a_permit_must_be_clear() -> None:
     world = make_world()
-    with pytest.raises(Usage, match="permit-ambiguous"):
+    with pytest.raises(Usage, match="permit-none"):
         draft(world, requester="bob")
     with pytest.raises(Refused, match="permit-unknown"):
         draft(world, permit="nope")
@@ -246,14 +247,67 @@ def test_an_authorization_that_would_not_count_is_refused_before_it_is_signed(
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("decision", "code"),
+    [
+        pytest.param("approve", "request-approved-already", id="he approved it already"),
+        pytest.param("deny", "request-ended", id="it is denied"),
+    ],
+)
+def test_nobody_is_told_that_he_approved_what_his_approval_cannot_change(
+    decision: Literal["approve", "deny"], code: str
+) -> None:
+    world = make_world()
+    pending = asked(world)
+    say(world, pending, "bob", decision)
+    with pytest.raises(Refused, match=code):
+        authorize.require_can_authorize(
+            pending,
+            world.lab.state,
+            view_of(world),
+            member="bob",
+            keyid=world.key("bob").public.keyid,
+            now=NOW,
+            approve=True,
+        )
+
+
+def test_facts_that_nobody_but_the_gate_knows_are_explained_as_such() -> None:
+    text = POLICY.replace('Model::"aurora");', 'Model::"aurora") when { context.custody.verified };')
+    world = make_world(policy={"main": text})
+    pending = asked(world)
+    said = " ".join(show_grants.explain_grant(view_of(world), world.lab.state, pending.digest, now=NOW).sentences)
+    assert "the gate itself must find out the rest" in said
+    assert "attribute" not in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("member", "bbo"), ("key", "0" * 64), ("gate", "keyturn://acme.example/gate/x")]
+)
+def test_whoever_is_not_there_cannot_be_suspended_by_a_slip_of_the_hand(
+    kind: Literal["member", "key", "gate"], name: str
+) -> None:
+    trust = make_world().lab.state
+    with pytest.raises(Refused, match="suspend-target-unknown"):
+        take_away.require_known(take_away.Target(kind, name), trust)
+    there = {
+        "member": "bob",
+        "key": next(iter(trust.builders.values())).key.keyid,
+        "gate": next(iter(trust.gates)),
+    }
+    take_away.require_known(take_away.Target(kind, there[kind]), trust)
+
+
 def test_a_request_is_named_by_a_unique_prefix() -> None:
     world = make_world()
     pending = asked(world)
     view = view_of(world)
     assert authorize.find_pending(view, pending.id[:12]).digest == pending.digest
     assert authorize.find_pending(view, pending.digest).digest == pending.digest
-    for text in ("req-", "req-1234567", "req-" + "0" * 32):
-        with pytest.raises(Refused, match="request-unknown"):
+    with pytest.raises(Refused, match="request-unknown"):
+        authorize.find_pending(view, "req-" + "0" * 32)
+    for text in ("req-", "req-1234567", "apr-12345678", pending.id + "\n", "nonsense"):
+        with pytest.raises(Usage, match="request-id"):
             authorize.find_pending(view, text)
     envelope = view.known.requests[pending.digest].envelope
     unread = follow_log(world.start(None), Witnessed(world, lost=frozenset({envelope})), now=NOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,9 +148,9 @@ def test_one_of_security_suspends_and_two_others_lift(people: People) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "code"),
     [
-        pytest.param(("request", "weights:sell", "model/aurora"), 2, "permit-ambiguous", id="an unknown action"),
+        pytest.param(("request", "weights:sell", "model/aurora"), 2, "permit-none", id="an unknown action"),
         pytest.param(("request", "weights:read", "model/nova"), 1, "request-hopeless", id="an unknown resource"),
-        pytest.param(("request", "weights:read", "model/../x"), 1, "uri-name", id="a name that is none"),
+        pytest.param(("request", "weights:read", "model/../x"), 2, "uri-name", id="a name that is none"),
         pytest.param(("request", "weights:read", "model/aurora"), 2, "session-key-missing", id="no session key"),
     ],
 )
@@ -165,7 +166,39 @@ def test_other_bad_words_are_usage(people: People) -> None:
     assert people.refused("ada", "grant", "show", "req-00000000") == "request-unknown"
     more = ("request", "weights:read", "model/aurora", "--gate", "gate/release", "--reason", "x", "--yes")
     assert people.refused("ada", *more, "--duration", "soon", status=2) == "duration-invalid"
-    assert people.refused("ada", *more, "--session-key", "x") == "key-invalid"
+    assert people.refused("ada", *more, "--session-key", "x", status=2) == "key-invalid"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "code"),
+    [
+        pytest.param(("deny", "req-00000000", "--reason", "\x1b]0;x\x07"), 2, "text-control-character", id="an escape"),
+        pytest.param(("deny", "req-00000000", "--reason", "\u202egnp"), 2, "text-control-character", id="turned text"),
+        pytest.param(("deny", "req-00000000", "--reason", "caf\udce9"), 2, "text-encoding", id="no UTF-8"),
+        pytest.param(("deny", "req-00000000", "--reason", "a" * 3000), 2, "text-too-long", id="a novel"),
+        pytest.param(("deny", "req-1", "--reason", "x"), 2, "request-id", id="too few digits"),
+        pytest.param(("trust", "pin", "1234"), 2, "digest-invalid", id="no SHA-256"),
+        pytest.param(("lineage", "show", "dirHash:00"), 2, "digest-invalid", id="no digest"),
+        pytest.param(
+            ("trust", "suspend", "--member", "bbo", "--reason", "x"), 1, "suspend-target-unknown", id="a slip"
+        ),
+    ],
+)
+def test_what_is_typed_wrongly_is_usage_and_what_is_not_there_is_refused(
+    people: People, words: tuple[str, ...], status: int, code: str
+) -> None:
+    assert people.refused("cat", *words, status=status) == code
+
+
+def test_people_read_times_and_whole_ids(people: People) -> None:
+    request = asked(people)
+    assert "1800 s (30m)" in people.run("ada", "grant", "show", request).stdout
+    shown = people.run("ada", "log", "show", "--last", "1").stdout
+    assert request in shown
+    assert re.search(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z", shown)
+    (line,) = [line for line in people.run("ada", "grant", "list").stdout.splitlines() if request in line]
+    assert "model/aurora" in line
+    assert people.run("ada", "grant", "show", request).stdout.startswith(f"  request        {request}")
 
 
 def test_policy_check_and_diff(people: People) -> None:

@@ -6,12 +6,13 @@ soon as it is witnessed, and it stands for as long as the request could.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from keyturn.app.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused
+from keyturn.errors import Refused, Usage
 from keyturn.formats import records
 from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.formats.digest import Sha256
@@ -23,6 +24,9 @@ from keyturn.ports import Clock, Entropy, LogWriter
 from keyturn.trust.roster import TrustState
 
 __all__ = ["Pending", "authorize", "find_pending", "require_can_authorize"]
+
+
+_ID = re.compile(r"(req-)?[0-9a-f]{8,64}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,26 @@ class Pending:
 
 
 def find_pending(view: GateView, text: str) -> Pending:
-    """The live request that `text` (`req-` and 8 to 64 digits) names; `Refused` when there is none, or several."""
-    prefix = text.removeprefix("req-")
-    found = [d for d in view.known.requests if len(prefix) >= 8 and d.startswith(prefix)]
-    if len(found) != 1:
-        code = "request-ambiguous" if found else "request-unknown"
-        raise Refused(
-            code, f"`{text[:80]}` names {len(found)} live requests of the witnessed log", hint="keyturn grant list"
+    """The live request that `text` (`req-` and 8 to 64 digits) names.
+
+    Raises `Usage` `request-id` for another form, `Refused` when there is none, or several.
+    """
+    if not _ID.match(text):
+        raise Usage(
+            "request-id",
+            f"expected a request's id as `req-1a2b3c4d`, 8 to 64 hex digits, got `{text[:80]}`",
+            hint="keyturn grant list",
         )
+    prefix = text.removeprefix("req-")
+    found = [d for d in view.known.requests if d.startswith(prefix)]
+    if not found:
+        raise Refused(
+            "request-unknown",
+            f"no live request of the witnessed log is `{text[:80]}`: it may be over, or not witnessed yet",
+            hint="keyturn grant list",
+        )
+    if len(found) > 1:
+        raise Refused("request-ambiguous", f"`{text[:80]}` begins {len(found)} live requests", hint="type more digits")
     raw = view.known.requests[found[0]].raw
     if raw is None:
         raise Refused("request-unread", f"`{text[:80]}` is in the log, and its text could not be had")
@@ -69,8 +85,27 @@ def require_can_authorize(
             raise Refused(
                 "approver-concerned",
                 f"`{member}` asks, benefits, or answers for an agent that does, and can never approve this",
+                hint=f"keyturn grant explain {pending.id} says who could",
             )
+        _require_open(pending, view, member=member, now=now)
     view.known.require_unsuspended(member, keyid, now=now, what="approver")
+
+
+def _require_open(pending: Pending, view: GateView, *, member: str, now: int) -> None:
+    """Refuse an approval that comes too late to change anything: a person who signs it should not think that it did."""
+    ended = next((w for w in view.known.withdrawals.get(pending.digest, ()) if w.until > now), None)
+    if ended is not None:
+        raise Refused(
+            "request-ended",
+            f"`{ended.by}` {'denied' if ended.kind == 'den' else 'revoked'} {pending.id}: {ended.reason}",
+            hint="nothing brings it back: whoever needs it asks again",
+        )
+    if member in view.known.approved_by.get(pending.digest, frozenset()):
+        raise Refused(
+            "request-approved-already",
+            f"`{member}` has approved {pending.id} already, and counts once",
+            hint=f"keyturn grant explain {pending.id}",
+        )
 
 
 def authorize(

@@ -12,7 +12,7 @@ from keyturn.app.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Usage
 from keyturn.formats.access import AccessRequest
-from keyturn.formats.posix_time import rfc3339
+from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.statement import Subject
 from keyturn.formats.uri import Uri
 from keyturn.policy.decide import Deny, decide
@@ -106,7 +106,7 @@ def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str
         ("not before", rfc3339(made.not_before)),
         ("start by", rfc3339(made.start_by)),
         ("not after", rfc3339(made.not_after)),
-        ("duration", f"{made.duration_s} s"),
+        ("duration", f"{made.duration_s} s ({duration(made.duration_s)})"),
         ("bytes at most", "-" if made.bytes_max is None else str(made.bytes_max)),
         ("session key", made.session_key or "-"),
         ("follows", "-" if made.follows is None else f"req-{made.follows[:32]}"),
@@ -142,9 +142,13 @@ def _permit(wish: Wish, policy: Policy) -> Permit:
             )
         return found
     fitting = [p for p in policy.permits.values() if wish.action in p.actions and wish.requester in p.asks]
-    if len(fitting) != 1:
-        names = ", ".join(sorted(p.id for p in fitting)) or "none"
+    if not fitting:
         raise Usage(
-            "permit-ambiguous", f"permits for `{wish.action}` by `{wish.requester}`: {names}", hint="--permit NAME"
+            "permit-none",
+            f"no permit of the policy lets `{wish.requester}` ask for `{wish.action}`",
+            hint="keyturn policy check shows who may ask for what",
         )
+    if len(fitting) > 1:
+        names = ", ".join(sorted(p.id for p in fitting))
+        raise Usage("permit-ambiguous", f"expected one permit, several fit: {names}", hint="--permit NAME")
     return fitting[0]

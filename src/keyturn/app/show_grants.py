@@ -97,7 +97,10 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
     could: tuple[str, ...] = ()
     if isinstance(decided, Deny):
         found = explain(policy, live.request, approvers, decided, suspended=suspended)
-        sentences += found.sentences
+        by_facts = {reason.text for reason in decided.reasons if reason.code == "policy-error"}
+        sentences += [sentence for sentence in found.sentences if sentence not in by_facts]
+        if by_facts:
+            sentences.append("the gate itself must find out the rest: the policy asks for facts that only it knows")
         could = found.could_approve
     return Explained(live, tuple(sentences), could)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab, Yes
+from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keyturn.app.authorize import Pending
     from keyturn.app.show_grants import Explained, Live
     from keyturn.app.sign_record import Logged
-    from keyturn.formats.uri import Uri
+    from keyturn.wiring.grants import Viewed
 
 __all__ = ["app", "approve", "deny", "request"]
 
@@ -29,18 +29,18 @@ app = typer.Typer(help="Requests and grants: list, show, explain, take back.", n
 Which = Annotated[
     str, typer.Argument(metavar="REQUEST", help="The request's id, as `req-1a2b3c4d` (8 digits or more).")
 ]
-Because = Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.")]
+Because = Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)]
 
 
 def request(
     action: Annotated[str, typer.Argument(help="As `weights:read`, `host:shell`.")],
     resource: Annotated[str, typer.Argument(help="As `model/aurora`, or the whole URI.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why: your coworkers decide by it.")],
-    gate: Annotated[str, typer.Option(help="The gate that will let you in, as `gate/gpu1`, or the whole URI.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)],
+    gate: Annotated[str, typer.Option(help="The gate that will let you in, as `gpu1`, or the whole URI.")],
     permit: Annotated[str | None, typer.Option(help="The permit to ask by. Default: the only one that fits.")] = None,
     duration: Annotated[str | None, typer.Option(help="As `30m`, `2h`. Default: the permit's longest.")] = None,
     beneficiary: Annotated[str | None, typer.Option(help="Who gets the access. Default: you.")] = None,
-    ticket: Annotated[str, typer.Option(help="A ticket's number.")] = "",
+    ticket: Annotated[str, typer.Option(help="A ticket's number.", callback=said_to_people)] = "",
     session_key: Annotated[
         str | None, typer.Option(help="The key that the session will prove: base64 of its SubjectPublicKeyInfo.")
     ] = None,
@@ -55,17 +55,18 @@ def request(
     from keyturn.app.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
     from keyturn.crypto.keys import PublicKey
     from keyturn.wiring.grants import desk, wait_until_in_force
+    from keyturn.wiring.typed import typed, uri
 
     if session_key is not None:
-        PublicKey.from_text(session_key)
+        typed("`--session-key`", PublicKey.from_text, session_key)
     with desk(lab) as here:
         seen, hand = here.seen, here.hand
         wish = Wish(
             requester=hand.member,
             beneficiary=beneficiary,
             action=action,
-            resource=_uri(seen.trust.lab, resource),
-            gate=_uri(seen.trust.lab, gate),
+            resource=uri("RESOURCE", resource, lab=seen.trust.lab),
+            gate=uri("`--gate`", gate if "/" in gate else f"gate/{gate}", lab=seen.trust.lab),
             permit=permit,
             justification=reason,
             ticket=ticket,
@@ -124,7 +125,7 @@ def show(which: Which, lab: Lab = None, json: Json = False) -> None:
     with viewed(lab) as seen:
         pending = find_pending(seen.view, which)
         live = live_request(seen.view, seen.trust, pending.digest, now=seen.now)
-    rows = (*shown(pending.made, pending.subjects), *_standing(live))
+    rows = (("request", pending.id), *shown(pending.made, pending.subjects), *_standing(live))
     output.emit(live, json=json, human=lambda screen: screen.print(output.plain(_table(rows))))
 
 
@@ -207,6 +208,8 @@ def _authorize(
             approve=decision == "approve",
         )
         _show_whole(pending)
+        if decision == "approve" and pending.made.action == "model:release":
+            _show_chain(seen, pending)
         output.confirm(f"{decision.title()} this?", yes=yes)
         logged = authorize(
             pending,
@@ -250,16 +253,28 @@ def _revoke(which: str, reason: str, lab: str | None, *, own: bool, yes: bool, j
     )
 
 
-def _uri(lab: str, text: str) -> Uri:
-    from keyturn.formats.uri import Uri
-
-    return Uri.parse(text if text.startswith("keyturn://") else f"keyturn://{lab}/{text}")
-
-
 def _show_whole(pending: Pending) -> None:
     from keyturn.app.request_access import shown
 
     output.warn(_table((("request", pending.id), *shown(pending.made, pending.subjects))))
+
+
+def _show_chain(seen: Viewed, pending: Pending) -> None:
+    from keyturn.app.open_release import review_release
+    from keyturn.bulk.threads import on_all_cores
+    from keyturn.cli.release import chain_lines
+    from keyturn.formats.uri import Uri
+
+    draft = review_release(
+        seen.reader,
+        pending.subjects,
+        root_json=seen.view.pinned.root.raw,
+        pinned_sha256=seen.view.pinned.root_sha256,
+        resource=Uri.parse(pending.made.resource),
+        now=seen.now,
+        each=on_all_cores,
+    )
+    output.warn("\n".join(chain_lines(draft)))
 
 
 def _said(logged: Logged, *, in_force: int | None) -> dict[str, object]:
@@ -293,11 +308,15 @@ def _listed(screen: Console, found: tuple[Live, ...]) -> None:
     if not found:
         screen.print("no live requests")
         return
-    table = Table("request", "state", "who", "action", "resource", "approved by", box=None)
+    table = Table(box=None)
+    table.add_column("request", no_wrap=True, min_width=len(found[0].id))  # an id that is cut off cannot be typed
+    for title in ("state", "who", "action", "resource", "approved by"):
+        table.add_column(title)
     for live in found:
         made = live.request
         state = "unread" if live.unread else live.state
-        cells = (live.id[:16], state, made.requester, made.action, made.resource, ", ".join(live.approvers) or "-")
+        about = made.resource.removeprefix(f"keyturn://{made.lab}/")
+        cells = (live.id, state, made.requester, made.action, about, ", ".join(live.approvers) or "-")
         table.add_row(*map(output.plain, cells))
     screen.print(table)
     screen.print(f"profile: {found[0].profile}")

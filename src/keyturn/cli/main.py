@@ -82,7 +82,8 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command line, and exit with its status."""
-    invocation = Invocation()
+    # Looked for in the words themselves: what stands before it may be what is wrong.
+    invocation = Invocation(json="--json" in sys.argv[1:])
     named = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     # One module is imported for one command; help, completion and misspelt names need all of them.
     names = (named,) if named in COMMANDS and "_KEYTURN_COMPLETE" not in os.environ else tuple(COMMANDS)
@@ -99,8 +100,7 @@ def ending(command: Callable[[], object], invocation: Invocation) -> NoReturn:
         if err.message.startswith("Usage: "):  # a noun without a verb: the help says what there is
             typer.echo(err.message, err=True)
             sys.exit(2)
-        # Options may stand after what was wrong, so `--json` is looked for in the words themselves.
-        _fail(_mistyped(err), json="--json" in sys.argv)
+        _fail(_mistyped(err), json=invocation.json)
     except typer.Abort:
         _fail(Unavailable("input-ended", "the input ended before an answer"), json=invocation.json)
     except BrokenPipeError:

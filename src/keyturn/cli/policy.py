@@ -59,7 +59,10 @@ def check(directory: Against = None, lab: Lab = None, json: Json = False) -> Non
 @app.command()
 def diff(
     directory: Annotated[
-        Path, typer.Argument(help="A directory of .cedar files: the new policy.", exists=True, file_okay=False)
+        Path,
+        typer.Argument(
+            help="A directory of .cedar files: the new policy, for the members in force.", exists=True, file_okay=False
+        ),
     ],
     lab: Lab = None,
     json: Json = False,
@@ -94,14 +97,18 @@ def _policy(lab: str | None, directory: Path | None) -> Policy:
 
 
 def _checked(screen: Console, found: Report, findings: tuple[Finding, ...]) -> None:
-    screen.print(f"a coalition for everything: {', '.join(found.publishers)} (as many as root or targets need)")
+    screen.print(f"everything, by publishing again: as many of {', '.join(found.publishers)} as root or targets need")
     for name, permit in found.permits.items():
         more = "" if permit.complete else " or more"
-        size = f"{permit.count}{more} coalitions of {permit.size} members" if permit.size else "nobody can ever use it"
-        screen.print(output.plain(f"{name}: {permit.permit.quorum}: {size}"))
+        size = (
+            f"{permit.size} people are enough, in {permit.count}{more} way(s)"
+            if permit.size
+            else "nobody can ever use it"
+        )
+        screen.print(output.plain(f"permit `{name}` needs {permit.permit.quorum}: {size}"))
         for row in permit.coalitions:
             classes = ", ".join(f"{count} {words}" for words, count in row.classes)
-            screen.print(output.plain(f"  {row.count:>6} of: {classes}; as {', '.join(row.example)}"))
+            screen.print(output.plain(f"  {row.count:>6} x {classes}; as {', '.join(row.example)}"))
     for finding in findings:
         screen.print(output.plain(f"{finding.level}: {finding.text} [{finding.code}]"))
 

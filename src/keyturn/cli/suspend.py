@@ -96,6 +96,7 @@ def suspended(lab: Lab = None, json: Json = False) -> None:
     value = [
         {
             "id": record_id("sus", one.digest),
+            "digest": one.digest,
             "target": one.target,
             "by": one.by,
             "own": one.own,
