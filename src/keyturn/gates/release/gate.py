@@ -1,7 +1,7 @@
 """Release a model: verify the people's grant and the whole chain, once, and sign what outsiders read.
 
-1. What was done already is given again: one request, one pack. Nothing else is done for a request that the log does not have:
-   whoever can reach the port could otherwise have the gate read logs and files all day.
+1. What was done already is given again: one request, one pack. Nothing else is done for a request that its requester did not
+   sign, or that the log does not have: whoever can reach the port could have the gate read logs and files all day.
 2. The grant is for this gate and a model; the order is what the request names: the index of (log, model, size, as_of),
    computed here from the log.
 3. The log that was read is the one in the gate's fresh view; nothing about the chain was logged since the index.
@@ -44,6 +44,7 @@ from keyturn.gates.release.pack import collect
 from keyturn.grants import bundle as bundles
 from keyturn.grants import checks
 from keyturn.grants.bundle import Bundle
+from keyturn.grants.freshness import require_trust
 from keyturn.grants.verify_grant import VerifiedGrant, ready_to_use, verify_grant
 from keyturn.grants.view import GateView
 from keyturn.policy.facts import Facts
@@ -117,8 +118,7 @@ class ReleaseGate:
             self._log_statements(pack.parse(done).members)
             return done
         view = parts.refresh()
-        alone = checks.parse_bundle(bundles.make(asked.bundle.request, ()))
-        checks.require_none(checks.not_logged(alone, view.known))
+        self._require_asked(asked, view)
         judged = self._judge(asked, view)  # (2) (3) (4)
         use = parts.journal.use(asked.digest)
         if use is None:
@@ -149,6 +149,13 @@ class ReleaseGate:
             )
         self._require_files(asked)
         return self._act(asked, judged, grant)  # (7)
+
+    def _require_asked(self, asked: _Asked, view: GateView) -> None:
+        alone = checks.parse_bundle(bundles.make(asked.bundle.request, ()))
+        now = self._parts.clock.now()
+        for check in checks.requester_checks(alone, require_trust(view, now=now), view.known, now=now):
+            check()
+        checks.require_none(checks.not_logged(alone, view.known))
 
     def _require_files(self, asked: _Asked) -> None:
         if asked.order.path is not None and self._parts.hash_model(asked.order.path) != asked.model:
