@@ -25,6 +25,15 @@ HEAD = """# The command line
 Bare verbs are what people do daily; everything else is `keyturn NOUN VERB`. Every command takes `--json`, prints results on
 standard output and errors on standard error, and exits with 0 (done), 1 (verified and refused), 2 (usage) or 3 (could not
 find out). [errors.md](errors.md) lists the errors. Written by `make docs` from the program; do not edit.
+
+New here? [first-lab.md](first-lab.md) is the first hour.
+
+| environment | meaning |
+|---|---|
+| `KEYTURN_HOME` | who you are: a directory with your `config.toml` and keys. Default: `~/.config/keyturn`. One home is one member of one lab |
+| `KEYTURN_LAB` | the lab, where `--lab` is not given. Without both: what your `config.toml` says, else the nearest `keyturn.toml` |
+| `KEYTURN_PASSPHRASE_FILE` | a file with the passphrase of your keys, if they are encrypted |
+| `KEYTURN_TRACEBACK` | when set, a defect of Keyturn shows where it happened |
 """
 
 

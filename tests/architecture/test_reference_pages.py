@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,11 @@ def test_every_command_is_in_docs_cli(name: str) -> None:
 def test_every_command_says_what_it_does(name: str, command: object) -> None:
     said = getattr(command, "help", "") or ""
     assert said.strip().endswith((".", ":", "?", ")", "`")) or "." in said, f"`{name}` has no help"
+
+
+def test_every_environment_variable_that_the_program_reads_is_in_docs_cli() -> None:
+    said = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    to_steps = {"KEYTURN_IN", "KEYTURN_OUT", "KEYTURN_STEP"}  # what a step finds: docs/formats/step-toml.md
+    read = set(re.findall(r"(?<!_)KEYTURN_[A-Z_]+[A-Z]", source)) - to_steps
+    assert {name for name in read if f"| `{name}` |" not in said} == set(), "tools/cli_reference.py lists them"

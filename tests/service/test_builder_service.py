@@ -94,12 +94,12 @@ def test_a_step_runs_and_its_provenance_is_in_the_log_after_its_request(place: A
 def test_the_next_step_takes_its_digest_from_the_receipt(place: Any, run: Run) -> None:
     run(place.order(place.step_file()))
     raw = place.step_file(
-        "cat /in/data > /out/model", digest="from-step:first/model", source="made/model", build="train"
+        "cat /in/data /in/data > /out/model", digest="from-step:first/model", source="made/model", build="train"
     )
     order = msgspec.structs.replace(place.order(raw), destination=str(place.work / "second"))
     state = run(order)
     assert state.state == "done", state.error
-    assert (place.work / "second" / "model").read_text() == "hello\n"
+    assert (place.work / "second" / "model").read_text() == "hello\nhello\n"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,11 @@ def test_the_next_step_takes_its_digest_from_the_receipt(place: Any, run: Run) -
         pytest.param("mkdir /out/model && ln -s ../../data /out/model/x", "file-symlink", id="leaves a link below"),
         pytest.param("mkfifo /out/model", "file-special", id="leaves a pipe"),
         pytest.param("mkdir /out/model", "directory-empty", id="leaves an empty directory"),
+        pytest.param(
+            "mkdir /out/model; cd /in/data; for f in *; do cat $f > /out/model/$f; done",
+            "output-is-input",
+            id="leaves what it took: its chain would be a circle",
+        ),
         pytest.param("touch /out/../model", "step-failed", id="writes beside /out"),
         pytest.param("mkdir /out/model; touch /out/model/A /out/model/a", "path-folds", id="leaves names that fold"),
     ],

@@ -118,6 +118,7 @@ def run_step(
     on_stage("digesting outputs")
     outputs = tuple(Output(name, files.take_output(layout.outputs[name])) for name in request.outputs)  # (6)
     _require_kept(request, layout, files)
+    _require_made(request, outputs)
     on_stage("signing")
     made = Provenance(
         lab=request.lab,
@@ -190,6 +191,18 @@ def _require_kept(request: StepRequest, layout: Layout, files: StepFiles) -> Non
                 "package-other-model",
                 f"output `{name}` lacks a file of the input `{MODEL}`, or holds another one in its place",
                 hint="packing adds files and changes none; a step that changes a model is another build_type",
+            )
+
+
+def _require_made(request: StepRequest, outputs: tuple[Output, ...]) -> None:
+    # Logged, it would be a circle: the artifact in its own making, and no chain with it could ever be released.
+    given = {declared.artifact: declared.name for declared in request.inputs if declared.role == "input"}
+    for output in outputs:
+        if output.digest in given:
+            raise Refused(
+                "output-is-input",
+                f"output `{output.name}` is the input `{given[output.digest]}` unchanged: `{output.digest}`",
+                hint="name the input itself where it is needed; an ingest puts what it takes into a directory of its own",
             )
 
 
