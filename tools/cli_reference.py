@@ -30,8 +30,8 @@ New here? [first-lab.md](first-lab.md) is the first hour.
 
 | environment | meaning |
 |---|---|
-| `KEYTURN_HOME` | who you are: a directory with your `config.toml` and keys. Default: `~/.config/keyturn`. One home is one member of one lab |
-| `KEYTURN_LAB` | the lab, where `--lab` is not given. Without both: what your `config.toml` says, else the nearest `keyturn.toml` |
+| `KEYTURN_HOME` | who you are: a directory with your keys. Default: `~/.config/keyturn`. One home is one member |
+| `KEYTURN_LAB` | the lab, without `--lab`. Without both: as your `config.toml` says, else the nearest `keyturn.toml` |
 | `KEYTURN_PASSPHRASE_FILE` | a file with the passphrase of your keys, if they are encrypted |
 | `KEYTURN_TRACEBACK` | when set, a defect of Keyturn shows where it happened |
 """
