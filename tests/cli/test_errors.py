@@ -66,6 +66,35 @@ def test_a_file_that_is_there_is_never_overwritten_and_that_is_usage(founding: P
     assert "[file-exists]\n  try: " in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "code", "said"),
+    [
+        pytest.param(("grant", "list"), 1, "trust-founding", "its log is empty", id="a founding lab has no requests"),
+        pytest.param(("up",), 3, "process-not-started", "try: keyturn trust publish", id="nor processes, and says why"),
+        pytest.param(
+            ("builder", "init", "--work", "no where"), 2, "directory-missing", "mkdir -p 'no where'", id="work"
+        ),
+        pytest.param(("verify", ".", "--root", "x"), 2, "pack-missing", "--pack PACK", id="a model without its pack"),
+        pytest.param(("init", "a", "--name", "A B", "--member", "x"), 2, "option-invalid", "`acme.example`", id="name"),
+        pytest.param(("init", "a", "--name", "a.b", "--member", "A B"), 2, "option-invalid", "as `ada`", id="member"),
+        pytest.param(("init", "a", "--name", "a.b", "--member", "x"), 2, "file-exists", "KEYTURN_HOME=DIR", id="taken"),
+        pytest.param(
+            ("trust", "accept", "lab/keyturn.toml"), 1, "json-invalid", "JSON is malformed", id="no invitation"
+        ),
+        pytest.param(("grant", "list", "--lab", "/nonexistent"), 2, "lab-unknown", "--lab PATH", id="no lab there"),
+        pytest.param(("grant", "list", "--lab", "http://127.0.0.1:1"), 3, "no-answer", "keyturn up", id="service down"),
+    ],
+)
+def test_an_error_says_what_to_type_next(
+    founding: Path, words: tuple[str, ...], status: int, code: str, said: str
+) -> None:
+    done = keyturn(founding, *words)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert f"[{code}]" in done.stderr
+    assert said in done.stderr
+    assert "\\A" not in done.stderr, "a pattern is no explanation"
+
+
 def test_a_permission_that_is_missing_is_said_with_its_path(capsys: pytest.CaptureFixture[str]) -> None:
     from keyturn.cli import main as border
 

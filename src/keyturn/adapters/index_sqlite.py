@@ -190,6 +190,12 @@ class _Handle:
         try:
             yield
         except sqlite3.Error as err:
+            if "readonly" in str(err):
+                raise Unavailable(
+                    "index-not-ours",
+                    f"index `{self._path.name}`: this user may not write it, and so cannot read it safely",
+                    hint="run it as the user whose lab it is, or ask the lab's service with --lab http://...",
+                ) from err
             raise Unavailable(
                 "index-unreadable", f"index `{self._path.name}`: {err}", hint="keyturn log reindex"
             ) from err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,10 +34,16 @@ def init(
     json: Json = False,
 ) -> None:
     """Set up the lab's builder on this machine: its key, its pinned root, and where steps may read and write."""
+    from keyturn.errors import Usage
     from keyturn.wiring.builder import default_runtimes, make_builder
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
+    for path in (*work, *(runtime or ())):
+        if not path.exists():
+            raise Usage(
+                "directory-missing", f"expected `{path}` to be there", hint=f"mkdir -p {shlex.quote(str(path))}"
+            )
     config, key = make_builder(
         place,
         name=name,

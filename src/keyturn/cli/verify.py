@@ -31,8 +31,15 @@ def verify(
 
     Names every failure, and exits with 1 when there is one. The root is never taken from the pack.
     """
+    from keyturn.errors import Usage
     from keyturn.wiring.release import verify_files
 
+    if pack is None and subject.is_dir():
+        raise Usage(
+            "pack-missing",
+            f"`{subject}` is a directory, and so a model: expected its pack",
+            hint="keyturn verify MODEL --pack PACK --root ROOT",
+        )
     if pack is None:
         verdict = verify_files(subject, root, model=None, progress=lambda done, total: None)
     else:

@@ -32,5 +32,5 @@ def parse(raw: bytes, kind: type[T], *, where: str) -> T:
         raise Usage(
             "config-invalid",
             f"`{where}`: {text[:1].lower()}{text[1:]}",
-            hint="correct the file; unknown keys are refused",
+            hint="docs/formats/configuration.md and step-toml.md say what each key may be; unknown keys are refused",
         ) from err

@@ -122,4 +122,4 @@ def _refuse_keys_and_numbers(raw: bytes, what: str) -> None:
 
 def _plain(err: Exception) -> str:
     text = str(err)[:_QUOTED_MAX]  # it quotes what it refuses, whatever its length
-    return text[:1].lower() + text[1:]
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]  # `JSON` stays what it is

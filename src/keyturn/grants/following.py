@@ -26,6 +26,7 @@ from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import checks, negatives
 from keyturn.grants.approvers import require_countable_key
 from keyturn.grants.known import Approval, Known, Request, Standing, Use, Withdrawal
@@ -295,7 +296,7 @@ class Following:
         at = min(signed_at, self._now)
         for standing in self._standing.values():
             if standing.target in (f"member:{member}", f"key:{keyid}") and at < standing.until and not standing.lifted:
-                raise Refused("suspended", f"`{member}` is suspended until {standing.until}")
+                raise Refused("suspended", f"`{member}` is suspended until {rfc3339(standing.until)}")
 
     def _mark_unread(self, tag: str, leaf: Leaf) -> None:
         earlier = self._unread.get(tag, 0)

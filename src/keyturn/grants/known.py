@@ -17,6 +17,7 @@ from typing import Any, Literal
 from keyturn.errors import Refused, Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256
+from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import bundle as bundles
 from keyturn.grants.bundle import Bundle
 from keyturn.trust.history import TrustHistory
@@ -136,7 +137,9 @@ class Known:
         for target in (f"member:{member}", f"key:{keyid}"):
             self.require_read(target, what=what)
             for found in self.suspensions_of(target, now=now):
-                raise Refused("suspended", f"{what} `{member}` is suspended until {found.until} by `{found.by}`")
+                raise Refused(
+                    "suspended", f"{what} `{member}` is suspended until {rfc3339(found.until)} by `{found.by}`"
+                )
 
     def suspensions_of(self, target: str, *, now: int) -> Iterator[Standing]:
         """The suspensions of `target` that stand at `now`."""

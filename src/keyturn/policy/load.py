@@ -256,7 +256,9 @@ class _Known:
             if kind == "Group":
                 raise Refused("policy-unknown-group", f"policy `{policy_id}`: {what} is no group of the roster")
             raise Refused(
-                "policy-unknown-entity", f"policy `{policy_id}`: {what} is not in the roster or the resources"
+                "policy-unknown-entity",
+                f"policy `{policy_id}`: {what} is not in the roster or the resources",
+                hint="list it in resources.toml beside the policy, or invite the member",
             )
 
     def _uids(self) -> Iterator[tuple[str, str]]:

@@ -254,7 +254,11 @@ def _parse(raw: bytes, kind: type[T], *, what: str) -> T:
             raise Refused("trust-delegations", f"{what}: expected no delegations, got some")
         return msgspec.convert(outer.signed, kind)
     except (ValueError, RecursionError, msgspec.ValidationError) as err:
-        raise Malformed("trust-metadata-invalid", f"{what}: {str(err)[:300]}") from err
+        raise Malformed(
+            "trust-metadata-invalid",
+            f"{what}: expected TUF metadata in JSON: {str(err)[:300]}",
+            hint="a lab's first root is its trust/root.json",
+        ) from err
 
 
 def _expires_at(raw: bytes, *, what: str) -> int:

@@ -11,7 +11,7 @@ from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.app.follow_log import follow_log
 from keyturn.app.lab_trust import read_history
 from keyturn.app.trust_log import TrustLog, listed, trust_log
-from keyturn.errors import Refused
+from keyturn.errors import Refused, Unavailable
 from keyturn.formats import leaf as leaves_format
 from keyturn.formats import trust_version
 from keyturn.formats.digest import Sha256, sha256
@@ -26,7 +26,13 @@ __all__ = ["first_root", "followed", "history_of", "pin_root", "pinned_start", "
 
 def first_root(reader: LogReader) -> bytes:
     """The log's first root; nobody's word for whose lab it is."""
-    first = leaves_format.parse(reader.leaves(0, 1)[0])
+    try:
+        leaves = reader.leaves(0, 1)
+    except Unavailable as err:
+        if err.code != "log-range":
+            raise
+        raise Refused("trust-founding", "the lab is founding: its log is empty", hint="keyturn trust publish") from err
+    first = leaves_format.parse(leaves[0])
     if first.kind != "rot":
         raise Refused("trust-root-first", f"expected the log to begin with a root, got a record of kind `{first.kind}`")
     return trust_version.parse(reader.envelope(Sha256(first.envelope))).metadata

@@ -123,5 +123,5 @@ def _from_working_directory() -> str:
     raise Usage(
         "lab-unknown",
         "expected a keyturn.toml here or in a directory above, found none",
-        hint="keyturn init, or name the lab with --lab PATH",
+        hint="keyturn init, or name the lab with --lab PATH or URL, or in KEYTURN_LAB",
     )
