@@ -110,7 +110,7 @@ def test_an_approval_is_of_one_request(lab: TakenLab) -> None:
 @pytest.mark.parametrize(
     ("changed", "codes"),
     [
-        pytest.param({"lab": "evil.example"}, {"leaf-missing"}, id="of another lab"),
+        pytest.param({"lab": "evil.example"}, {"lab-other"}, id="of another lab"),
         pytest.param({"gate": "keyturn://acme.example/gate/other"}, {"gate-other"}, id="for another gate"),
         pytest.param({"trust_version": 7}, {"trust-version-unknown"}, id="under trust that there is not"),
         pytest.param({"permit": "another"}, {"permit-unknown"}, id="by a permit that there is not"),

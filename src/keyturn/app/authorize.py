@@ -87,8 +87,9 @@ def require_can_authorize(
                 f"`{member}` asks, benefits, or answers for an agent that does, and can never approve this",
                 hint=f"keyturn grant explain {pending.id} says who could",
             )
-        _require_open(pending, view, member=member, now=now)
     view.known.require_unsuspended(member, keyid, now=now, what="approver")
+    if approve:
+        _require_open(pending, view, member=member, now=now)
 
 
 def _require_open(pending: Pending, view: GateView, *, member: str, now: int) -> None:
