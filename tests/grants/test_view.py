@@ -411,6 +411,27 @@ def test_a_new_targets_version_lifts_what_its_signer_may_no_longer_issue() -> No
     assert list(known.suspensions_of(f"key:{world.key('dan').public.keyid}", now=NOW)), "his own stands"
 
 
+def test_whom_a_new_targets_version_lifted_takes_away_again() -> None:
+    """He is told that his denial is in force, so every gate must take it."""
+    world = make_world()
+    world.suspend("cat", target_member="dan")
+    denied, revoked = world.ask(), world.ask()
+    roster = world.lab.contents.roster
+    groups = {**roster.groups, "security": replace(roster.groups["security"], members=frozenset({"bob", "dan"}))}
+    world.lab = world.lab.publish(roster=Roster(roster.lab, roster.members, groups))
+    world.sync_trust()
+    world.deny(denied, "dan")
+    world.revoke(revoked, "dan")
+    suspended = world.suspend("dan", target_member="eve")
+    by_bob = world.suspend("bob", target_member="ada")
+    world.lift(by_bob, "dan")
+    known = world.view().known
+    assert [w.by for w in known.withdrawals[denied.record_digest]] == ["dan"]
+    assert [w.by for w in known.withdrawals[revoked.record_digest]] == ["dan"]
+    assert known.standing[suspended.record_digest].target == "member:eve"
+    assert known.standing[by_bob.record_digest].lifted_by == {"dan"}
+
+
 # what is live
 
 

@@ -295,7 +295,7 @@ class Following:
         # Whoever is suspended cannot get around it by dating a record back: the suspension stands before it in the log.
         at = min(signed_at, self._now)
         for standing in self._standing.values():
-            if standing.target in (f"member:{member}", f"key:{keyid}") and at < standing.until and not standing.lifted:
+            if standing.target in (f"member:{member}", f"key:{keyid}") and standing.stands(self._trust, at=at):
                 raise Refused("suspended", f"`{member}` is suspended until {rfc3339(standing.until)}")
 
     def _mark_unread(self, tag: str, leaf: Leaf) -> None:

@@ -89,6 +89,16 @@ class Standing:
     def lifted(self) -> bool:
         return len(self.lifted_by) >= LIFTERS
 
+    def stands(self, trust: TrustState | None, *, at: int) -> bool:
+        """Whether it keeps its target out at `at`, under `trust`, the newest of that point in the log."""
+        return at < self.until and not self.lifted and self._authority_stands(trust)
+
+    def _authority_stands(self, trust: TrustState | None) -> bool:
+        if self.own or trust is None:
+            return True
+        gate = trust.gates.get(self.target.removeprefix("gate:"))
+        return self.by in trust.roster.members_of(SECURITY) or (gate is not None and gate.operator == self.by)
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -144,19 +154,13 @@ class Known:
     def suspensions_of(self, target: str, *, now: int) -> Iterator[Standing]:
         """The suspensions of `target` that stand at `now`."""
         for found in self.standing.values():
-            if found.target == target and now < found.until and not found.lifted and self._authority_stands(found):
+            if found.target == target and found.stands(self.newest, at=now):
                 yield found
 
     def suspended(self, *, now: int) -> frozenset[str]:
         """The tags of whatever is suspended at `now`."""
         targets = {found.target for found in self.standing.values()}
         return frozenset(target for target in targets if any(self.suspensions_of(target, now=now)))
-
-    def _authority_stands(self, found: Standing) -> bool:
-        if found.own or self.newest is None:
-            return True
-        gate = self.newest.gates.get(found.target.removeprefix("gate:"))
-        return found.by in self.newest.roster.members_of(SECURITY) or (gate is not None and gate.operator == found.by)
 
     def require_read(self, tag: str, *, what: str) -> None:
         """Raise `Unavailable` when a record about `tag` is in the log and could not be read."""
