@@ -8,27 +8,23 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from demo.custody import somebody_runs
+from demo.doors import attempt, process_url, write_past_admission
 from demo.founding import DemoLab
-from demo.people import Stop
-from keyturn.adapters.clock import SystemClock, pause
 from keyturn.adapters.key_files import read_key
 from keyturn.adapters.release_over_http import ReleaseOverHttp
-from keyturn.adapters.run_files import find
 from keyturn.adapters.witness_over_http import WitnessOverHttp
-from keyturn.app.await_witnessed import await_witnessed
 from keyturn.app.make_pack import order_of
 from keyturn.app.sign_record import about
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody import pack_index
-from keyturn.errors import KeyturnError
 from keyturn.formats import access, dsse, pack, pack_members, statement
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
@@ -37,7 +33,6 @@ from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind
 from keyturn.formats.pack import PackContents
-from keyturn.formats.records import leaf_of
 from keyturn.grants import bundle as bundles
 from keyturn.tlog.signing import sign_checkpoint
 from keyturn.wiring.log import LabLog, lab_log
@@ -104,33 +99,18 @@ def stolen_service(lab: DemoLab) -> None:
     with lab_log(directory) as service:
         asked, given = (_newest(service, kind) for kind in ("req", "apr"))
         forged_request, forged_approval = _forge(asked, given, stolen)
-        honest = checkpoints.parse_body(notes.parse(service.log.checkpoint()).text)
-        service.log.confirm(honest.size, honest.root)
-        service.log.append(dsse.render(forged_request))  # past the service's own admission: the disk is his
-        raw = dsse.render(forged_approval)
-        index = service.log.append(raw)
-        trust = service.trust()
-        await_witnessed(
-            service.log,
-            index=index,
-            leaf=leaf_of(raw),
-            log=trust.log,
-            limits=trust.limits,
-            clock=SystemClock(),
-            pause=pause,
-            deadline_s=30,
-        )
+        write_past_admission(service, forged_request, forged_approval)  # the disk is his
         honest = checkpoints.parse_body(notes.parse(service.log.checkpoint()).text)
     order = order_of(bundles.make(forged_request, (forged_approval,)), path=None)
-    gate = ReleaseOverHttp(_url(directory, "gate-release"))
-    _attempt(
+    gate = ReleaseOverHttp(process_url(directory, "gate-release"))
+    attempt(
         lab,
         "He writes a request as Ada and an approval as Carol into the log, has it witnessed, and goes to the gate",
         lambda: gate.release(order),
     )
     fork = sign_checkpoint(replace(honest, root=bytes(32)), stolen)
-    witness = WitnessOverHttp(_url(directory, _witness(directory)))
-    _attempt(
+    witness = WitnessOverHttp(process_url(directory, _witness(directory)))
+    attempt(
         lab,
         "He signs another history of the same length, and asks the witness to cosign it",
         lambda: witness.add_checkpoint(AddCheckpoint(old_size=honest.size, proof=(), note=fork)),
@@ -144,13 +124,6 @@ def _newest(service: LabLog, kind: Kind) -> Envelope:
 
 def _witness(directory: Path) -> str:
     return next(place.stem for place in sorted((directory / "run").glob("witness-*.json")))
-
-
-def _url(directory: Path, name: str) -> str:
-    url = find(directory / "run", name)
-    if url is None:
-        raise Stop(f"`{name}` does not run")
-    return url
 
 
 def _forge(asked: Envelope, given: Envelope, stolen: SoftwareKey) -> tuple[Envelope, Envelope]:
@@ -172,15 +145,6 @@ def _signed_as(keyid: str, payload: bytes, key: SoftwareKey) -> Envelope:
     made = dsse_signing.sign(payload, key.signer())
     lie = msgspec.structs.replace(made.signatures[0], keyid=keyid)
     return msgspec.structs.replace(made, signatures=(lie,))
-
-
-def _attempt(lab: DemoLab, what: str, attack: Callable[[], object]) -> None:
-    try:
-        answer = attack()
-    except KeyturnError as err:
-        lab.teller.say(f"\n{what}:\n    refused: {err}")
-        return
-    raise Stop(f"{what}: it went through: {str(answer)[:200]}")
 
 
 def _somebody_is_refused(lab: DemoLab, place: Path, *words: str) -> None:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo import prepare
+from demo import agent, prepare
 from demo.founding import DemoLab
 from demo.people import WIDTH, Stop, shown
 
@@ -70,6 +70,7 @@ def release(lab: DemoLab) -> str:
     lab.ada.is_refused("release", "model", "--request", request)
     say("\nAda's AI agent, which is in the group `security`, approves for her:")
     lab.coder.is_refused("approve", request, "--yes", "--lab", "lab")
+    agent.approves_by_itself(lab, request)
     say("\nBob, who owns weights, and Carol, of security:")
     lab.bob.does("approve", request, "--reason", "chain and numbers are fine", "--yes", "--lab", "lab", shown=4)
     lab.carol.does("approve", request, "--reason", "evaluated as agreed", "--yes", "--lab", "lab", shown=4)

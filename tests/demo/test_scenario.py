@@ -39,6 +39,11 @@ def test_the_three_attacks_are_caught_by_name(played: DemoLab) -> None:
         assert f"[{code}]" in told
 
 
+def test_the_gate_refused_the_agents_approval_by_name(played: DemoLab) -> None:
+    told = played.teller.transcript()
+    assert "refused: `ada+coder` is an AI agent: only humans approve [approver-not-human]" in told
+
+
 def test_the_readme_shows_the_real_output(played: DemoLab) -> None:
     readme = (Path(readme_demo.ROOT) / "README.md").read_text(encoding="utf-8")
     shown = readme_demo.same_story(readme_demo.in_readme(readme))
