@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,20 @@ import pytest
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
 from keyturn.adapters.log_on_disk.log import LogOnDisk
+from support.power import Power
 
 
 class FailingDisk:
     """Does what `PosixDisk` does until operation `fail_at`, of which it does `part` (0 to 1) if that is an append.
 
     From then on everything fails, as for a process that is gone. `survives` says how much of what no sync made durable
-    is there afterwards: `all` (the process died), or `nothing` or `zeros` (the power went).
+    is there afterwards: `all` (the process died), `nothing` (the power went: no content, no name, no rename), or `zeros`
+    (the power went, and what files had grown by is zeros).
     """
 
-    def __init__(self, *, fail_at: int, part: float = 0.0, survives: str = "all") -> None:
+    def __init__(self, power: Power, *, fail_at: int, part: float = 0.0, survives: str = "all") -> None:
+        power.begin()
+        self._power = power
         self._disk = PosixDisk()
         self._left = fail_at
         self._part = part
@@ -64,17 +69,24 @@ class FailingDisk:
         raise OSError(5, "the power was cut")
 
     def _lose(self) -> None:
-        for name, synced in self._unsynced.items():
-            size = os.stat(name).st_size
-            if self._survives != "all":
+        if self._survives == "nothing":
+            self._power.cut()
+        if self._survives == "zeros":
+            for name, synced in self._unsynced.items():
+                size = os.stat(name).st_size
                 os.truncate(name, synced)
-            if self._survives == "zeros":
                 os.truncate(name, size)
 
 
 @pytest.fixture
-def failing_disk() -> Callable[..., FailingDisk]:
-    return FailingDisk
+def power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Power]:
+    with Power(tmp_path, monkeypatch) as power:
+        yield power
+
+
+@pytest.fixture
+def failing_disk(power: Power) -> Callable[..., FailingDisk]:
+    return partial(FailingDisk, power)
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ from keyturn.adapters.log_on_disk.pack import START, batches_from, pack_path
 from keyturn.errors import KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import leaf as leaf_format
+from keyturn.formats import note as notes
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.digest import sha256
 from keyturn.formats.records import leaf_of
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
 from support.log_records import make_records
+from support.power import Power
 
 RECORDS = make_records(7)
 
@@ -28,18 +30,21 @@ def note_of(frontier: Frontier) -> bytes:
 
 def run(log: object, acknowledged: list[bytes], signed: list[int]) -> None:
     """Append, settle and sign, noting what was acknowledged."""
-    notes: list[bytes | None] = [None]
+    written: list[bytes | None] = [None]
     for number, record in enumerate(RECORDS):
         assert log.append(record) == number  # type: ignore[attr-defined]
         acknowledged.append(record)
         if number % 3 == 1:
             note = note_of(log.settle())  # type: ignore[attr-defined]
-            log.swap("signed", notes[-1], note)  # type: ignore[attr-defined]
+            log.swap("signed", written[-1], note)  # type: ignore[attr-defined]
             signed.append(number + 1)
-            notes.append(note)
+            written.append(note)
 
 
-def check(log: object, acknowledged: list[bytes]) -> None:
+def check(log: object, acknowledged: list[bytes], signed: int = 0) -> None:
+    """All of `acknowledged` is there, and a signed note of at least `signed` entries: no other tree of that size is signed."""
+    note = log.note("signed")  # type: ignore[attr-defined]
+    assert signed <= (0 if note is None else checkpoints.parse_body(notes.parse(note).text).size)
     frontier = log.settle()  # type: ignore[attr-defined]
     assert frontier.size >= len(acknowledged)
     leaves = log.leaves(0, frontier.size)  # type: ignore[attr-defined]
@@ -78,7 +83,7 @@ def test_whatever_was_acknowledged_survives_a_crash_at_any_operation(
         except (KeyturnError, OSError):
             assert disk.failed
         with open_log(pack_bytes_max=3000) as log:
-            check(log, acknowledged)
+            check(log, acknowledged, max(signed, default=0))
             for record in RECORDS:
                 log.append(record)
             check(log, [*RECORDS])
@@ -190,6 +195,17 @@ def test_torn_tiles_are_derived_again(open_log: Callable, tmp_path: Path) -> Non
         torn.write_bytes(torn.read_bytes()[:-7])
         with open_log() as log:
             check(log, list(RECORDS[:4]))
+
+
+def test_what_was_derived_outlives_a_loss_of_power(open_log: Callable, power: Power, tmp_path: Path) -> None:
+    with open_log() as log:
+        for record in RECORDS[:4]:
+            log.append(record)
+        log.settle()
+        served = {place: place.read_bytes() for place in (tmp_path / "log" / "tile").rglob("4")}
+        power.cut()
+    assert len(served) == 2
+    assert {place: place.read_bytes() for place in (tmp_path / "log" / "tile").rglob("4")} == served
 
 
 def test_a_failed_write_is_undone_and_the_log_goes_on(open_log: Callable, failing_disk: Callable) -> None:

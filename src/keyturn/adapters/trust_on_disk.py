@@ -128,7 +128,7 @@ class TrustOnDisk:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        durable_files.make_directories(self._directory)
         with (self._directory / ".lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -11,6 +11,7 @@ import os
 import threading
 from pathlib import Path
 
+from keyturn.adapters.durable_files import make_directories
 from keyturn.adapters.log_on_disk.checkpoint_files import check_follows
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
 from keyturn.errors import Conflict
@@ -28,7 +29,8 @@ class WitnessFiles:
         self._directory = directory
         self._disk = disk or PosixDisk()
         self._lock = threading.Lock()
-        directory.mkdir(parents=True, exist_ok=True)
+        for place in ("state", "evidence"):
+            make_directories(directory / place)
         self._held = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from keyturn.adapters.durable_files import sync_directory
+from keyturn.adapters.durable_files import make_directories, sync_directory
 
 __all__ = ["Disk", "PosixDisk"]
 
@@ -38,7 +38,7 @@ class PosixDisk:
     """`Disk` on a POSIX file system."""
 
     def create(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644))
         sync_directory(path.parent)
 
@@ -55,7 +55,10 @@ class PosixDisk:
         os.fsync(fd)
 
     def replace(self, path: Path, raw: bytes, *, durable: bool) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if (
+            not path.parent.is_dir()
+        ):  # a name that is there is durable: `create`, or whoever opened the place, saw to that
+            make_directories(path.parent)
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         fd = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
