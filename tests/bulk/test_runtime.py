@@ -12,6 +12,7 @@ from keyturn.bulk import runtime
 from keyturn.bulk.runtime import SETTLED_NS, make
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Unavailable
+from support.power import Power
 
 OLD_NS = 1_600_000_000_000_000_000
 
@@ -116,6 +117,33 @@ def test_memory_that_somebody_else_wrote_is_ignored(root: Path, tmp_path: Path) 
     for changed in (raw[:-1], raw.replace(b"lib.so", b"lib.xx"), b"", b"\n", raw[130:]):
         file.write_bytes(changed)
         assert RuntimeMemory(place, key.sign).recall(root) == {}
+
+
+def test_memory_outlives_a_loss_of_power(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "builder"
+    place.mkdir()
+    memory, found = RuntimeMemory(place / "memory", SoftwareKey.generate().sign), make(root, {})
+    with Power(place, monkeypatch) as power:
+        memory.keep(root, found.entries)
+        power.cut()
+    assert memory.recall(root) == found.entries
+
+
+def test_memory_that_cannot_be_kept_leaves_what_was_known_and_nothing_else(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, found = RuntimeMemory(tmp_path / "memory", SoftwareKey.generate().sign), make(root, {})
+    memory.keep(root, found.entries)
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="memory-unwritable"):
+        memory.keep(root, {})
+    assert memory.recall(root) == found.entries
+    assert len(list((tmp_path / "memory").iterdir())) == 1
+    assert (tmp_path / "memory").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_change_while_it_is_read_is_refused_at_the_latest_when_looked_at_again(root: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Self
 
 import msgspec
 
+from keyturn.adapters import durable_files
 from keyturn.bulk import manifest, runtime
 from keyturn.bulk.manifest import Found, Progress
 from keyturn.bulk.runtime import Entry
@@ -81,12 +82,14 @@ class RuntimeMemory:
             return {}
 
     def keep(self, root: Path, entries: Mapping[str, Entry]) -> None:
-        self._place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Remember `entries`; `Unavailable` when the disk does not take them, and then what was known stays."""
         body = msgspec.json.encode(dict(entries))
-        fresh = self._place / f".{secrets.token_hex(8)}"
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(self._tag(root, body) + b"\n" + body)
-        fresh.replace(self._file(root))
+        try:
+            durable_files.replace(
+                self._file(root), self._tag(root, body) + b"\n" + body, mode=0o600, directory_mode=0o700
+            )
+        except OSError as err:
+            raise Unavailable("memory-unwritable", f"`{self._place}`: {err.strerror}", hint="free space") from err
 
     def _file(self, root: Path) -> Path:
         return self._place / hashlib.sha256(os.fsencode(root)).hexdigest()
@@ -123,7 +126,7 @@ class LocalStepFiles:
 
     def __enter__(self) -> Self:
         try:
-            self._room.parent.mkdir(parents=True, exist_ok=True)
+            durable_files.make_directories(self._room.parent, mode=0o777)
             self._room.mkdir(mode=0o700)
         except OSError as err:
             raise Unavailable("destination-unwritable", f"`{self._room.parent}`: {err.strerror}") from err
