@@ -25,6 +25,7 @@ from keyturn.formats.steps import EVALUATION_CRITERIA, DeclaredInput, Evaluation
 from keyturn.service.builder_service import BuilderService, create_app
 from support.builders import Place
 from support.labs import NOW, make_key, make_lab
+from support.power import Power
 
 Run = Callable[[Order], JobState]
 
@@ -342,6 +343,44 @@ def test_a_request_runs_once_even_after_a_restart(place: Any, run: Run) -> None:
     with pytest.raises(Conflict) as caught:
         again.order(msgspec.structs.replace(order, destination=str(place.work / "again")))
     assert caught.value.code == "step-ran"
+
+
+def test_a_request_that_was_ordered_before_a_loss_of_power_does_not_run_after_it(
+    place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = place.order(place.step_file())
+    with Power(tmp_path, monkeypatch) as power:
+        BuilderService(place.parts()).order(order)
+        power.cut()
+        with pytest.raises(Conflict, match="step-ran"):
+            BuilderService(place.parts()).order(order)
+
+
+def test_a_mark_that_cannot_be_kept_queues_nothing(place: Any) -> None:
+    in_the_way = place.root / "file"
+    in_the_way.write_text("")
+    service = BuilderService(place.parts(marks=in_the_way / "ran"))
+    order = place.order(place.step_file())
+    with pytest.raises(Unavailable, match="mark-unwritable"):
+        service.order(order)
+    with pytest.raises(Unavailable, match="job-unknown"):
+        service.state(dsse.parse_own(order.request).record_digest)
+    with TestClient(create_app(place.parts(marks=in_the_way / "ran"))) as client:
+        answer = client.post("/steps", content=msgspec.json.encode(order))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "mark-unwritable")
+
+
+def test_what_a_step_made_outlives_a_loss_of_power(
+    place: Any, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = place.order(place.step_file())
+    made = place.work / "runs" / "first"
+    with Power(tmp_path, monkeypatch) as power:
+        state = run(msgspec.structs.replace(order, destination=str(made)))
+        power.cut()
+    assert state.state == "done", state.error
+    assert (made / "model").read_text() == "hello\n"
+    assert json.loads((made / "step.json").read_text())["outputs"]
 
 
 def test_the_queue_is_bounded(place: Any) -> None:

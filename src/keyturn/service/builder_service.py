@@ -2,7 +2,8 @@
 
 The order's request must be signed by an enrolled, unsuspended member for this builder, as the builder's own trust says
 (`app.admit_step`); the STEP.toml must be the one that was signed. Each request runs once: a mark on disk is made before it
-is queued, and outlives a crash. The key is in this process alone; a step reaches neither the process nor the file.
+is queued, and outlives a crash and a loss of power. The key is in this process alone; a step reaches neither the process nor
+the file.
 
 What an order gets back is its state, by the digest of its request. Who can reach the port can order nothing without a
 member's signature, and can read the state of jobs whose digest he knows.
@@ -23,7 +24,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
-from keyturn.adapters import errors_over_http
+from keyturn.adapters import durable_files, errors_over_http
 from keyturn.adapters.builder_over_http import About, JobState, Order, Outcome, decode
 from keyturn.adapters.step_files import LocalStepFiles
 from keyturn.app.admit_step import AdmittedStep, admit_step
@@ -114,14 +115,19 @@ class BuilderService:
         return known is None or known.state in ("done", "failed")
 
     def _mark(self, digest: str) -> None:
-        self._parts.marks.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            (self._parts.marks / digest).touch(mode=0o600, exist_ok=False)
+            durable_files.create(self._parts.marks / digest, b"", mode=0o600, directory_mode=0o700)
         except FileExistsError as err:
             raise Conflict(
                 "step-ran",
                 f"request `stp-{digest[:32]}` was ordered before",
                 hint="sign a new one: run the command again",
+            ) from err
+        except OSError as err:
+            raise Unavailable(
+                "mark-unwritable",
+                f"not queued: the mark that it ran cannot be kept: {err.strerror}",
+                hint="free space in the builder's directory, then try again",
             ) from err
 
     def _remember(self, state: JobState) -> None:
