@@ -34,6 +34,10 @@ class FailingDisk:
         self._unsynced: dict[str, int] = {}
         self.failed = False
 
+    def fail_in(self, operations: int) -> None:
+        """Fail at the `operations`-th operation from now, the next being the first."""
+        self._left = operations
+
     def create(self, path: Path) -> None:
         self._step(None)
         self._disk.create(path)

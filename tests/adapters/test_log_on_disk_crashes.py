@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from keyturn.adapters.log_on_disk.pack import START, batches_from, pack_path
+from keyturn.adapters.log_on_disk.disk import PosixDisk
+from keyturn.adapters.log_on_disk.pack import START, batches_from, pack_path, verify_packs
 from keyturn.errors import KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import leaf as leaf_format
@@ -21,6 +27,8 @@ from support.log_records import make_records
 from support.power import Power
 
 RECORDS = make_records(7)
+PACK_OF_TWO = 1600
+"""Bytes after which a pack is full: more than one of RECORDS makes, and less than two."""
 
 
 def note_of(frontier: Frontier) -> bytes:
@@ -295,3 +303,180 @@ def test_a_log_cut_beside_a_running_writer_is_tampering_to_that_writer(open_log:
             log.append(RECORDS[4])
         pack.write_bytes(whole)
         assert log.append(RECORDS[4]) == 3
+
+
+class Beside:
+    """A log with RECORDS[0] in it, beside another process that wrote RECORDS[1] to the same pack and died before its sync."""
+
+    def __init__(
+        self, open_log: Callable, failing_disk: Callable, pack: Path, stack: ExitStack, *, pack_bytes_max: int = 1 << 20
+    ) -> None:
+        self.ours = stack.enter_context(open_log(pack_bytes_max=pack_bytes_max))
+        assert self.ours.append(RECORDS[0]) == 0
+        self.ours.settle()
+        disk = failing_disk(fail_at=10**9)
+        theirs = stack.enter_context(open_log(disk=disk, pack_bytes_max=pack_bytes_max))
+        theirs.settle()
+        disk.fail_in(2)  # the append is done, and the sync is not
+        self.synced = pack.read_bytes()
+        with pytest.raises(Unavailable, match="log-disk"):
+            theirs.append(RECORDS[1])
+        assert disk.failed
+        self.left = pack.read_bytes()[len(self.synced) :]
+        assert len(self.synced) < PACK_OF_TWO <= len(self.synced + self.left)
+
+
+@pytest.fixture
+def make_beside(open_log: Callable, failing_disk: Callable, tmp_path: Path) -> Iterator[Callable[..., Beside]]:
+    with ExitStack() as stack:
+        yield partial(Beside, open_log, failing_disk, pack_path(tmp_path / "log", 0), stack)
+
+
+@pytest.fixture
+def beside(make_beside: Callable[..., Beside]) -> Beside:
+    return make_beside()
+
+
+def test_a_tree_is_signed_only_once_what_a_dead_writer_left_in_it_is_durable(
+    open_log: Callable, beside: Beside, power: Power
+) -> None:
+    tree = beside.ours.settle()
+    assert tree.size == 2
+    beside.ours.swap("signed", None, note_of(tree))
+    power.cut()
+    with open_log() as log:
+        check(log, [*RECORDS[:2]], 2)
+
+
+def test_a_record_that_a_dead_writer_left_is_acknowledged_only_once_it_is_durable(
+    open_log: Callable, beside: Beside, power: Power
+) -> None:
+    assert beside.ours.append(RECORDS[1]) == 1
+    power.cut()
+    with open_log() as log:
+        check(log, [*RECORDS[:2]])
+
+
+def test_a_pack_that_a_dead_writer_filled_is_durable_before_the_next_one_begins(
+    open_log: Callable, make_beside: Callable[..., Beside], power: Power, tmp_path: Path
+) -> None:
+    assert make_beside(pack_bytes_max=PACK_OF_TWO).ours.append(RECORDS[2]) == 2
+    power.cut()
+    assert pack_path(tmp_path / "log", 2).exists()
+    with open_log() as log:
+        check(log, [*RECORDS[:3]])
+
+
+def test_what_could_not_be_synced_is_never_derived_though_a_later_sync_says_it_was_done(
+    open_log: Callable, beside: Beside, failing_disk: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PosixDisk, "sync", lambda disk, fd: fail(fd))
+        with pytest.raises(Unavailable, match="log-disk"):
+            beside.ours.settle()
+    with pytest.raises(Unavailable, match="log-disk"):
+        beside.ours.settle()
+
+
+def test_opening_writes_and_syncs_again_what_a_dead_writer_left_before_anything_is_derived_from_it(
+    open_log: Callable, beside: Beside, power: Power
+) -> None:
+    class Told(PosixDisk):
+        """Remembers what it was told to do."""
+
+        def __init__(self) -> None:
+            self.did: list[object] = []
+
+        def append(self, fd: int, raw: bytes, *, at: int) -> None:
+            self.did.append((at, raw))
+            super().append(fd, raw, at=at)
+
+        def sync(self, fd: int) -> None:
+            self.did.append("sync")
+            super().sync(fd)
+
+        def replace(self, path: Path, raw: bytes, *, durable: bool) -> None:
+            self.did.append("replace")
+            super().replace(path, raw, durable=durable)
+
+    disk = Told()
+    with open_log(disk=disk) as log:
+        # A kernel that failed to write may call the data clean: a sync alone would say that all is well.
+        assert disk.did[:3] == [(len(beside.synced), beside.left), "sync", "replace"]
+        log.swap("signed", None, note_of(log.settle()))
+        power.cut()
+    with open_log() as log:
+        check(log, [*RECORDS[:2]], 2)
+
+
+def test_a_broken_pack_with_later_packs_is_tampering_and_stays_as_it_is(open_log: Callable, tmp_path: Path) -> None:
+    with open_log(pack_bytes_max=PACK_OF_TWO) as log:
+        for record in RECORDS:
+            log.append(record)
+    for leftover in (tmp_path / "index.sqlite", tmp_path / "log" / "derived"):
+        leftover.unlink()
+    packs = sorted((tmp_path / "log" / "envelopes").iterdir())
+    assert len(packs) > 2
+    for pack in packs[:-1]:
+        whole = pack.read_bytes()
+        pack.write_bytes(whole[:-5])
+        with pytest.raises(Tampered, match="log-batch-altered"), open_log():
+            pass
+        with pytest.raises(Tampered, match="log-batch-altered"):
+            verify_packs(tmp_path / "log", size_min=0)
+        assert pack.read_bytes() == whole[:-5]
+        pack.write_bytes(whole)
+    verify_packs(tmp_path / "log", size_min=len(RECORDS))
+
+
+@pytest.mark.parametrize(
+    ("call", "before"),
+    [
+        pytest.param("open", 0, id="opening a file, while the log begins"),
+        pytest.param("open", 3, id="opening a file, after another process appended"),
+        pytest.param("fstat", 3, id="asking for a length, after another process appended"),
+        pytest.param("pread", 3, id="reading, after another process appended"),
+    ],
+)
+def test_a_machine_that_fails_at_the_nth_call_fails_who_waits_and_not_who_comes_later(
+    open_log: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, before: int
+) -> None:
+    real = getattr(os, call)
+    left = 0
+
+    def failing(*words: Any, **named: Any) -> Any:
+        nonlocal left
+        if threading.current_thread().name == "log-commit":
+            left -= 1
+            if left == 0:
+                raise OSError(24, "Too many open files")
+        return real(*words, **named)
+
+    fail_at, failed = 0, True
+    while failed:
+        fail_at += 1
+        for leftover in sorted(tmp_path.rglob("*"), reverse=True):
+            leftover.rmdir() if leftover.is_dir() else leftover.unlink()
+        with open_log(pack_bytes_max=PACK_OF_TWO) as ours:
+            for record in RECORDS[: min(before, 1)]:
+                ours.append(record)
+            ours.settle()
+            with open_log(pack_bytes_max=PACK_OF_TWO) as theirs:
+                for record in RECORDS[1:before]:
+                    theirs.append(record)
+            left = fail_at
+            with monkeypatch.context() as patch:
+                patch.setattr(os, call, failing)
+                said = ""
+                try:
+                    assert ours.append(RECORDS[before]) == before
+                except Unavailable as err:
+                    said = err.code
+            failed = left <= 0
+            assert said == ("log-disk" if failed else "")
+            assert [ours.append(record) for record in RECORDS[before : before + 2]] == [before, before + 1]
+            check(ours, [*RECORDS[: before + 2]])
+    assert fail_at > 2

@@ -163,6 +163,10 @@ class LogOnDisk:
         with self._settling:
             with self._lock:
                 self._catch_up()  # others may have appended while nothing was appended here
+                if self._unsynced:  # what is derived is signed next, and its writer may have died before it synced
+                    if self._broken is not None:
+                        raise self._broken  # a second sync after one that failed says nothing
+                    self._sync(self._tail.offset)
                 until = self._tail
             if read_mark(self._directory).size > self._tiles.tail.size:
                 self._tiles.load()  # another process went on
@@ -246,9 +250,9 @@ class LogOnDisk:
                     raise self._broken or self._refusal or AssertionError
                 self._append(self._fresh(group))
                 count = len(self._recent)
-        except KeyturnError as err:
-            for waiting in group:
-                waiting.error = err
+        except (KeyturnError, OSError) as err:
+            for waiting in group:  # nothing was appended, and the next group may find the machine well again
+                waiting.error = err if isinstance(err, KeyturnError) else _not_appended(err)
         else:
             if count > _RECENT_MAX:
                 self._settle_or_stop()  # appends wait: what is not derived yet is held in memory
@@ -266,7 +270,7 @@ class LogOnDisk:
         if not moved and (tail.size == tail.pack or not pack_path(self._directory, tail.size).exists()):
             return
         signed = self._notes.read_body("signed")
-        self._tail = recover(
+        found = recover(
             self._disk,
             self._directory,
             tail,
@@ -274,10 +278,10 @@ class LogOnDisk:
             rewrite=False,
             seen=self._remember,
         )
-        self._unsynced = True
-        if self._tail.pack != tail.pack:
-            os.close(self._fd)
-            self._fd = os.open(pack_path(self._directory, self._tail.pack), os.O_RDWR | os.O_CLOEXEC)
+        if found.pack != tail.pack:
+            old, self._fd = self._fd, os.open(pack_path(self._directory, found.pack), os.O_RDWR | os.O_CLOEXEC)
+            os.close(old)
+        self._tail, self._unsynced = found, True
 
     def _remember(self, found: Batch, _after: Tail) -> None:
         for i, envelope in enumerate(found.envelopes):
@@ -318,7 +322,7 @@ class LogOnDisk:
             self._disk.append(self._fd, raw, at=offset)
         except OSError as err:
             self._cut_back(tail.offset)
-            raise Unavailable("log-disk", f"not appended: {err.strerror}", hint="free space, then try again") from err
+            raise _not_appended(err) from err
         self._sync(offset)
         self._tail = Tail(frontier, pack, offset + len(raw))
         for waiting in fresh:
@@ -334,10 +338,16 @@ class LogOnDisk:
         self._unsynced = False
 
     def _cut_back(self, offset: int) -> None:
+        if self._fd < 0:
+            return  # the first pack could not be made: nothing was written
         try:
             self._disk.cut(self._fd, at=offset)
         except OSError:
             self._broken = Unavailable("log-disk", "a failed write could not be undone", hint="start the log again")
+
+
+def _not_appended(err: OSError) -> Unavailable:
+    return Unavailable("log-disk", f"not appended: {err.strerror}", hint="free space, then try again")
 
 
 def _waiting(envelope: bytes, leaf: Leaf) -> Waiting:
