@@ -4,18 +4,22 @@ After a change of witnesses or of the log's key it goes on asking the earlier wi
 `HANDOVER_S`: so long may a gate that followed the old definition take to follow the new one.
 
 Before anything else it asks the witnesses whether this log is behind them; until they answered, a published log takes no
-appends. What goes wrong is said once on standard error, and tried again.
+appends. What goes wrong is said once on standard error, with its code, and tried again.
+
+So is a defect (`internal-error`, after its traceback), rather than ending the process: readers and verifiers still need what is
+published, records that come in stay durable, and gates close by themselves once the cosignatures are too old for them.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 
 from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Refused
+from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.ports import Clock, Cosigner, LogKeeper
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.roster import Log, TrustState
@@ -83,10 +87,18 @@ class Publisher:
                 self._say(self._publish())
                 wait_s = _IDLE_S
             except (KeyturnError, OSError) as err:
-                self._say(str(err))
-                wait_s = _RETRY_S
-                self._wake.clear()
+                wait_s = self._failed(str(err))
+            except Exception as err:  # noqa: BLE001  # this thread's last border: nobody would miss it while the service answers
+                defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}: {err}")
+                if str(defect) != self._said:
+                    traceback.print_exc()
+                wait_s = self._failed(str(defect))
             self._wake.wait(wait_s)
+
+    def _failed(self, why: str) -> float:
+        self._say(why)
+        self._wake.clear()
+        return _RETRY_S
 
     def _publish(self) -> str:
         """Publish when there is something to; gives what the operator should know of it."""

@@ -1,0 +1,75 @@
+"""The publisher outlives whatever goes wrong, and says it: a log that answers and publishes nothing looks well."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.errors import Unavailable
+from keyturn.service.log_publisher import Publisher
+from support.labs import NOW, make_lab
+from support.log_records import make_records
+
+LAB = make_lab(witnesses=("north",))
+
+
+class Noon:
+    def now(self) -> int:
+        return NOW
+
+
+def publisher(trust: Callable[[], Any]) -> Publisher:
+    log = LogInMemory()
+    for record in make_records(3):
+        log.append(record)
+    return Publisher(
+        log,
+        keys=lambda: (LAB.log_key,),
+        trust=trust,
+        earlier=lambda: (),
+        cosigners=lambda logs: {},
+        clock=Noon(),
+        freshen_s=20,
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "line", "traced"),
+    [
+        pytest.param(
+            KeyError("north"), "log: this is a defect in Keyturn: KeyError: 'north' [internal-error]", 1, id="a defect"
+        ),
+        pytest.param(
+            RecursionError("deep"),
+            "log: this is a defect in Keyturn: RecursionError: deep [internal-error]",
+            1,
+            id="depth",
+        ),
+        pytest.param(Unavailable("no-answer", "no answer"), "log: no answer [no-answer]", 0, id="what is expected"),
+        pytest.param(OSError(24, "Too many open files"), "log: [Errno 24] Too many open files", 0, id="the machine"),
+    ],
+)
+def test_whatever_goes_wrong_is_said_once_and_publishing_goes_on(
+    capfd: pytest.CaptureFixture[str], raised: Exception, line: str, traced: int
+) -> None:
+    tried = threading.Semaphore(0)
+
+    def trust() -> Any:
+        tried.release()
+        raise raised
+
+    publishing = publisher(trust)
+    publishing.start()
+    try:
+        for _ in range(3):
+            assert tried.acquire(timeout=30)
+            publishing.wake()
+    finally:
+        publishing.stop()
+    said = capfd.readouterr().err
+    assert said.splitlines().count(line) == 1
+    assert said.count("Traceback (most recent call last)") == traced
