@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.sandbox_bwrap import OUTPUT_BYTES_MAX, BubblewrapSandbox
+from keyturn.adapters.sandbox_bwrap import OUTPUT_BYTES_MAX, PROCESSES_MAX, BubblewrapSandbox, _first_process
 from keyturn.errors import Refused, Unavailable
 from keyturn.ports import SandboxJob, SandboxRun, StepMount
 
@@ -187,6 +189,39 @@ def test_a_step_has_no_capability_and_cannot_gain_any(run: Run) -> None:
     status = run("grep -E 'Cap|NoNewPrivs' /proc/self/status").output
     assert {line.split()[1] for line in status.splitlines() if line.startswith(b"Cap")} == {b"0000000000000000"}
     assert b"NoNewPrivs:\t1" in status
+
+
+def test_a_step_has_its_limit_of_processes_and_dumps_no_core(run: Run) -> None:
+    limits = run("cat /proc/self/limits").output.decode().splitlines()
+    for name, limit in (("Max processes", PROCESSES_MAX), ("Max core file size", 0)):
+        (line,) = [line for line in limits if line.startswith(name)]
+        assert line.split()[-3:-1] == [str(limit)] * 2, line
+
+
+@pytest.mark.parametrize("error", [ProcessLookupError(3, "No such process"), PermissionError(1, "not permitted")])
+@pytest.mark.parametrize("limit", [resource.RLIMIT_CORE, resource.RLIMIT_NPROC])
+def test_a_first_process_that_cannot_be_limited_leaves_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, limit: int
+) -> None:
+    def prlimit(pid: int, which: int, limits: tuple[int, int]) -> None:
+        if which == limit:
+            raise error
+
+    def try_it() -> int | None:
+        read, write = os.pipe()
+        os.write(write, b'{"child-pid": %d}' % os.getpid())
+        os.close(write)
+        with FileIO(read) as info:
+            return _first_process(info)
+
+    monkeypatch.setattr(resource, "prlimit", prlimit)
+    before = os.listdir("/proc/self/fd")
+    if isinstance(error, ProcessLookupError):
+        assert try_it() is None
+    else:
+        with pytest.raises(PermissionError):
+            try_it()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_daemons_left_behind_are_gone_when_the_run_returns(run: Run) -> None:

@@ -230,10 +230,16 @@ def _first_process(info: FileIO) -> int | None:
     try:
         pid = json.loads(said)["child-pid"]
         handle = os.pidfd_open(pid)
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-        resource.prlimit(pid, resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
     except (ValueError, KeyError, ProcessLookupError):
         return None
+    try:
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+        resource.prlimit(pid, resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
+    except BaseException as err:
+        os.close(handle)
+        if isinstance(err, ProcessLookupError):
+            return None
+        raise
     return handle
 
 
