@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -88,6 +89,57 @@ def test_a_log_grows_under_a_quorum_even_while_one_witness_is_away(witnesses: di
 
 def test_an_empty_log_is_not_published(witnesses: dict[str, Here]) -> None:
     assert publish(LogInMemory(), witnesses) is None
+
+
+def test_what_the_log_signed_is_kept_before_anybody_sees_it(witnesses: dict[str, Here], tmp_path: Path) -> None:
+    class Looks(Here):
+        """Says what the log had kept when it was asked."""
+
+        log: LogInMemory
+        asked = 0
+
+        def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
+            self.asked += 1
+            assert self.log.note("signed") == notes.render(request.note)
+            return super().add_checkpoint(request)
+
+    looks = Looks(LAB, "east", tmp_path / "looks")
+    for start in (0, 10):
+        looks.log = grown(2, start, looks.log if start else None)
+        publish(looks.log, {**witnesses, "east": looks})
+    assert looks.asked >= 2
+
+
+def test_a_log_that_cannot_keep_what_it_signed_shows_it_to_nobody(witnesses: dict[str, Here], tmp_path: Path) -> None:
+    class Full(LogInMemory):
+        """Keeps no `signed`."""
+
+        def swap(self, which: Literal["checkpoint", "signed"], old: bytes | None, new: bytes) -> None:
+            if which == "signed":
+                raise OSError(28, "No space left on device")
+            super().swap(which, old, new)
+
+    full = Full()
+    with pytest.raises(OSError, match="No space"):
+        publish(grown(3, log=full), witnesses)
+    assert [witness.newest(LAB.state.log.origin) for witness in witnesses.values()] == [None] * 3
+    with pytest.raises(Unavailable):
+        full.checkpoint()
+
+
+def test_a_log_signs_no_second_tree_of_one_size(witnesses: dict[str, Here]) -> None:
+    log = grown(3)
+    for witness in witnesses.values():
+        witness.up = False
+    with pytest.raises(Refused, match="checkpoint-quorum"):
+        publish(log, witnesses)
+    restored = grown(3, 100)  # other entries, as after a restore; what was signed is still there
+    restored.swap("signed", None, log.note("signed") or b"")
+    for witness in witnesses.values():
+        witness.up = True
+    with pytest.raises(Tampered, match="checkpoint-fork"):
+        publish(restored, witnesses)
+    assert [witness.newest(LAB.state.log.origin) for witness in witnesses.values()] == [None] * 3
 
 
 def test_too_few_cosignatures_leave_the_published_checkpoint_as_it_is(witnesses: dict[str, Here]) -> None:
