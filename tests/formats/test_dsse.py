@@ -154,3 +154,24 @@ def test_the_largest_payload_of_ours_fits():
     raw = dsse.render(value)
     assert dsse.parse_own(raw) == value
     assert base64.b64encode(value.payload) in raw
+
+
+base64_like = st.text(alphabet="ABgw/+=-_ \n", max_size=12)
+
+
+@given(base64_like, base64_like, st.sampled_from(['"keyid":"",', '"keyid":"a","keyid":"b",', '"keyid":1,', ""]))
+def test_an_envelope_in_one_pass_is_the_envelope_by_field(payload, sig, keyid):
+    raw = json.dumps({"payload": payload, "payloadType": IN_TOTO}).removesuffix("}").encode()
+    raw += b', "more": 1, "signatures": [{%s"sig": %s}]}' % (keyid.encode(), json.dumps(sig).encode())
+    assert outcome(raw, dsse.parse_foreign) == outcome(raw, dsse._by_field)
+
+
+def outcome(raw, parse):
+    try:
+        return parse(raw)
+    except Malformed as err:
+        return err.code
+
+
+def test_an_envelope_of_somebody_else_with_an_empty_signature_is_refused():
+    assert refused(GOOD.replace(b"Yg==", b""), dsse.parse_foreign) == "dsse-base64"
