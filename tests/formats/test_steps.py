@@ -207,3 +207,52 @@ def test_another_test_result_is_refused(mutate: Callable[[Any], object], code: s
     with pytest.raises(Malformed) as caught:
         test_result.read(msgspec.json.encode(document, order="sorted"))
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("lab", "Acme"),
+        ("nonce", "0" * 31),
+        ("member", "Ada"),
+        ("key", "F" * 64),
+        ("step", "train\n"),
+        ("builder", ""),
+        ("outputs", ("model", "../model")),
+    ],
+)
+def test_a_step_request_with_a_name_of_another_form_is_refused(field: str, wrong: object) -> None:
+    good = statement.make(REQUEST, steps.STEP_REQUEST, REQUEST.subjects)
+    changed = msgspec.json.decode(good)
+    changed["predicate"][field] = wrong
+    with pytest.raises(Malformed) as caught:
+        statement.parse(msgspec.json.encode(changed, order="sorted"), StepRequest, steps.STEP_REQUEST)
+    assert caught.value.code == "json-invalid"
+    assert field in caught.value.message
+
+
+def test_an_input_with_a_name_of_another_form_is_refused() -> None:
+    with pytest.raises(Malformed, match="`name` in `inputs`") as caught:
+        DeclaredInput(name="Data", digest="sha256:nothing")
+    assert caught.value.code == "json-invalid"
+
+
+@pytest.mark.parametrize(
+    "subjects",
+    [
+        pytest.param((), id="none"),
+        pytest.param(REQUEST.subjects[:1], id="one is missing"),
+        pytest.param(REQUEST.subjects[::-1], id="another order"),
+        pytest.param((*REQUEST.subjects, REQUEST.subjects[0]), id="one more"),
+        pytest.param((REQUEST.subjects[0], Subject(digest=REQUEST.subjects[1].digest, name="x")), id="another name"),
+        pytest.param(
+            (REQUEST.subjects[0], Subject(digest=REQUEST.subjects[0].digest, name="code")), id="another digest"
+        ),
+        pytest.param(
+            (REQUEST.subjects[0], Subject(digest=DigestSet(dirHash="2" * 64), name="code")), id="another algorithm"
+        ),
+    ],
+)
+def test_a_step_request_is_about_its_inputs_and_nothing_else(subjects: tuple[Subject, ...]) -> None:
+    assert REQUEST.is_about(REQUEST.subjects)
+    assert not REQUEST.is_about(subjects)

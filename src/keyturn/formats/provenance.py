@@ -24,7 +24,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.posix_time import posix, rfc3339
 from keyturn.formats.statement import DigestSet, Statement, Subject
 from keyturn.formats.steps import BuildKind, Check
-from keyturn.formats.text import HexDigest, LabName, Name
+from keyturn.formats.text import HexDigest, Name, Short, is_lab_name, is_name
 
 __all__ = [
     "BUILD_TYPE",
@@ -95,7 +95,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     digest: ArtifactDigest
 
 
-class Provenance(msgspec.Struct, frozen=True):
+class Provenance(msgspec.Struct, frozen=True, gc=False):
     """One run of one step. `request` is the digest of the step request that was logged before; times are POSIX seconds."""
 
     lab: str
@@ -126,7 +126,13 @@ def build_type(kind: BuildKind) -> str:
 
 
 class _Strict(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename="camel",
+    gc=False,
 ):
     pass
 
@@ -153,9 +159,13 @@ class _Byproduct(_Strict, frozen=True, kw_only=True):
 
 
 class _ExternalParameters(_Strict, frozen=True, kw_only=True):
-    lab: LabName
-    step: Name
+    lab: Short
+    step: Short
     command: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(min_length=1, max_length=256)]
+
+    def __post_init__(self) -> None:
+        if not (is_lab_name(self.lab) and is_name(self.step)):
+            raise Malformed("json-invalid", "provenance: expected `lab` and `step` as docs/formats/provenance.md says")
 
 
 class _InternalParameters(_Strict, frozen=True, kw_only=True):
@@ -299,13 +309,14 @@ def _refuse_nonsense(value: Provenance) -> None:
         raise Malformed(
             "provenance-lab", f"provenance: lab `{value.lab}` has no builder of the lab `{value.builder.lab}`"
         )
-    if len({(d.role == "runtime", d.name) for d in value.dependencies}) != len(value.dependencies):
+    dependencies, outputs, byproducts = value.dependencies, value.outputs, value.byproducts  # one alone is not twice
+    if len(dependencies) > 1 and len({(d.role == "runtime", d.name) for d in dependencies}) != len(dependencies):
         raise _twice("resolvedDependencies")
-    if len({output.name for output in value.outputs}) != len(value.outputs):
+    if len(outputs) > 1 and len({output.name for output in outputs}) != len(outputs):
         raise _twice("subject")
-    if len({output.name for output in value.byproducts}) != len(value.byproducts):
+    if len(byproducts) > 1 and len({output.name for output in byproducts}) != len(byproducts):
         raise _twice("byproducts")
-    for dependency in value.dependencies:
+    for dependency in dependencies:
         if (dependency.role == "runtime") != (dependency.check is None):
             raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")
 

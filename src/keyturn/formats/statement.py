@@ -15,7 +15,7 @@ import msgspec
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.text import HexDigest, check_free_text
+from keyturn.formats.text import Short, check_free_text, is_hex_digest
 
 __all__ = ["STATEMENT_V1", "DigestSet", "Statement", "Subject", "make", "parse", "peek", "subject_digests"]
 
@@ -26,15 +26,17 @@ SUBJECT_NAME_BYTES_MAX = 4096
 P = TypeVar("P", bound=msgspec.Struct)
 
 
-class DigestSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class DigestSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Exactly one digest of an artifact."""
 
-    sha256: HexDigest | None = None
-    dirHash: HexDigest | None = None  # noqa: N815  # in-toto's own name
+    sha256: Short | None = None
+    dirHash: Short | None = None  # noqa: N815  # in-toto's own name
 
     def __post_init__(self) -> None:
         if (self.sha256 is None) == (self.dirHash is None):
             raise ValueError("expected exactly one of `sha256` and `dirHash` in a digest set")
+        if not is_hex_digest(self.sha256 or self.dirHash or ""):
+            raise Malformed("json-invalid", "digest set: expected 64 lower-case hex digits")
 
     @classmethod
     def of(cls, digest: ArtifactDigest) -> DigestSet:
@@ -47,8 +49,12 @@ class DigestSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         assert self.sha256 is not None  # the constructor saw to it
         return ArtifactDigest("sha256", Sha256(self.sha256))
 
+    def __str__(self) -> str:
+        """The text of `artifact`, without making it."""
+        return f"sha256:{self.sha256}" if self.dirHash is None else f"dirHash:{self.dirHash}"
 
-class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """What a statement is about: matched by `digest`, `name` is a label."""
 
     digest: DigestSet
@@ -66,6 +72,7 @@ class Statement(
     forbid_unknown_fields=True,
     omit_defaults=True,
     rename="camel",
+    gc=False,
 ):
     """An in-toto Statement v1 with a predicate of a known type."""
 

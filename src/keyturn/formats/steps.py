@@ -22,7 +22,22 @@ from msgspec import Meta
 from keyturn.errors import Malformed
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.statement import DigestSet, Subject
-from keyturn.formats.text import HexDigest, KeyId, LabName, MemberId, Name, Nonce, PosixTime, check_free_text
+from keyturn.formats.text import (
+    HexDigest,
+    KeyId,
+    LabName,
+    MemberId,
+    Name,
+    Nonce,
+    PosixTime,
+    Short,
+    check_free_text,
+    is_key_id,
+    is_lab_name,
+    is_member_id,
+    is_name,
+    is_nonce,
+)
 from keyturn.formats.uri import Uri
 
 __all__ = [
@@ -71,23 +86,42 @@ def _artifact(text: str) -> ArtifactDigest:
     return ArtifactDigest.parse(text)
 
 
-class DeclaredInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+_ARTIFACT = re.compile(r"(?:dirHash|sha256):[0-9a-f]{64}\Z")
+
+
+class DeclaredInput(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     """One thing that goes into a step: its name in the step, its `dirHash:` or `sha256:` digest, how it is checked."""
 
-    name: Name
+    name: Short
     digest: Annotated[str, Meta(max_length=80)]
     role: InputRole = "input"
     check: Check = "full"
 
     def __post_init__(self) -> None:
-        _artifact(self.digest)
+        if not is_name(self.name):
+            raise Malformed(
+                "json-invalid", "step request: expected each `name` in `inputs` as docs/formats/steps.md says"
+            )
+        if not _ARTIFACT.match(self.digest):
+            _artifact(self.digest)  # names what is wrong
 
     @property
     def artifact(self) -> ArtifactDigest:
         return _artifact(self.digest)
 
 
-class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+_FORMS: tuple[tuple[str, Callable[[str], object]], ...] = (
+    ("lab", is_lab_name),
+    ("member", is_member_id),
+    ("key", is_key_id),
+    ("step", is_name),
+    ("nonce", is_nonce),
+)
+
+
+class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Say, before a step runs, exactly what will run, on what, and where.
 
     `builder` is the builder asked to run it; absent, the member runs it and signs the provenance (`--no-sandbox`).
@@ -95,16 +129,16 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     criteria, for `evaluate` and for nothing else.
     """
 
-    lab: LabName
-    nonce: Nonce
-    member: MemberId
-    key: KeyId
-    step: Name
+    lab: Short
+    nonce: Short
+    member: Short
+    key: Short
+    step: Short
     build: BuildKind
     builder: Name | None = None
     command: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=256)]
     inputs: Annotated[tuple[DeclaredInput, ...], Meta(min_length=1, max_length=100)]
-    outputs: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=64)]
+    outputs: Annotated[tuple[Short, ...], Meta(min_length=1, max_length=64)]
     runtime: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
     network: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
     devices: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
@@ -114,6 +148,16 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     signed_at: PosixTime
 
     def __post_init__(self) -> None:
+        if not (
+            is_lab_name(self.lab)
+            and is_member_id(self.member)
+            and is_key_id(self.key)
+            and is_name(self.step)
+            and is_nonce(self.nonce)
+            and all(map(is_name, self.outputs))
+        ):
+            wrong = [field for field, has_form in _FORMS if not has_form(getattr(self, field))] or ["outputs"]
+            raise Malformed("json-invalid", f"step request: expected `{wrong[0]}` as docs/formats/steps.md says")
         for what, texts in (
             ("command", self.command),
             ("runtime", self.runtime),
@@ -122,11 +166,11 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ):
             for text in texts:
                 check_free_text(text, what=what, size_bytes_max=4096)
-        if len({declared.name for declared in self.inputs}) != len(self.inputs):
+        if len(self.inputs) > 1 and len({declared.name for declared in self.inputs}) != len(self.inputs):
             raise ValueError("expected each name in `inputs` once")
-        if len(set(self.outputs)) != len(self.outputs):
+        if len(self.outputs) > 1 and len(set(self.outputs)) != len(self.outputs):
             raise ValueError("expected each name in `outputs` once")
-        if len(set(self.runtime)) != len(self.runtime):
+        if len(self.runtime) > 1 and len(set(self.runtime)) != len(self.runtime):
             raise ValueError("expected each name in `runtime` once")
         if (self.build == "evaluate") != (self.criteria is not None):
             raise ValueError("expected `criteria` for build `evaluate` and for no other")
@@ -135,6 +179,15 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def subjects(self) -> tuple[Subject, ...]:
         """The only subjects that a statement with this predicate may have: its inputs, in their order."""
         return tuple(Subject(digest=DigestSet.of(i.artifact), name=i.name) for i in self.inputs)
+
+    def is_about(self, subjects: tuple[Subject, ...]) -> bool:
+        """Whether `subjects` are `self.subjects`, without making them."""
+        if len(subjects) != len(self.inputs):
+            return False
+        for subject, declared in zip(subjects, self.inputs, strict=True):
+            if subject.name != declared.name or str(subject.digest) != declared.digest:
+                return False
+        return True
 
 
 class EvaluationCriteria(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
