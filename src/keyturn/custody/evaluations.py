@@ -70,8 +70,11 @@ def judge(model: ArtifactDigest, lineage: Lineage, evidence: Evidence) -> tuple[
     kept = _packed(model, lineage, names=_KEPT)
     requests = {one.digest: one for one in evidence.requests}
     criteria = {one.digest: one for one in evidence.criteria}
+    asked = {result.value.request for result in evidence.results}
     measured = {
-        one.value.request: frozenset(output.digest for output in one.value.outputs) for one in evidence.provenance
+        one.value.request: frozenset(output.digest for output in one.value.outputs)
+        for one in evidence.provenance
+        if one.value.request in asked
     }
     found = []
     for result in evidence.results:

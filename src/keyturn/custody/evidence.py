@@ -63,7 +63,7 @@ class Failure:
     message: str
 
 
-class Logged(msgspec.Struct, Generic[T], frozen=True):
+class Logged(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """A statement that verified: its place in the log, its record digest, and the key that signed it."""
 
     index: int
@@ -176,7 +176,7 @@ def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) ->
             request = statement.parse(envelope.payload, StepRequest, predicate_type)
             _verify_member(request.predicate.member, request.predicate.key, envelope, trust)
             _require_lab(request.predicate.lab, lab)
-            if request.subject != request.predicate.subjects:
+            if not request.predicate.is_about(request.subject):
                 raise Refused("step-subjects", "the subjects of the step request are not its inputs")
             into.requests.append(Logged(entry.index, digest, request.predicate, request.predicate.key))
         case steps.EVALUATION_CRITERIA:
@@ -218,7 +218,7 @@ def _verify_member(member: str, keyid: str, envelope: Envelope, trust: TrustStat
 def _builder_key(builder: BuilderId, envelope: Envelope, trust: TrustState, lab: str) -> PublicKey:
     """Find the key that must have signed as `builder`, and check that it did."""
     _require_lab(builder.lab, lab)
-    keyids = [signature.keyid for signature in envelope.signatures]
+    signatures = envelope.signatures
     if builder.kind == "builder":
         known = trust.builders.get(builder.name)
         if known is None:
@@ -226,11 +226,11 @@ def _builder_key(builder: BuilderId, envelope: Envelope, trust: TrustState, lab:
                 "builder-not-allowed",
                 f"trust version {trust.targets_version}, in force then, lists no builder `{builder.name}`",
             )
-        if keyids != [known.key.keyid]:
+        if len(signatures) != 1 or signatures[0].keyid != known.key.keyid:
             raise Refused("builder-key", f"the statement of builder `{builder.name}` is signed by another key")
         verify_one(envelope, known.key)
         return known.key
-    held = trust.roster.key_of(builder.name, keyids[0])
+    held = trust.roster.key_of(builder.name, signatures[0].keyid)
     if held is None:
         raise Refused(
             "chain-signer-unknown",

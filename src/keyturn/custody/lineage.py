@@ -105,14 +105,28 @@ def outputs_of(step: Step) -> tuple[ArtifactDigest, ...]:
 
 def link(steps: Iterable[Step]) -> Lineage:
     """Link `steps` by digest."""
-    makers: dict[ArtifactDigest, list[Step]] = {}
-    takers: dict[ArtifactDigest, list[Step]] = {}
+    makers, takers = _Links({}, {}), _Links({}, {})
     for step in steps:
-        for digest in outputs_of(step):
-            makers.setdefault(digest, []).append(step)
-        for digest in inputs_of(step):
-            takers.setdefault(digest, []).append(step)
-    return Lineage(
-        MappingProxyType({digest: tuple(found) for digest, found in makers.items()}),
-        MappingProxyType({digest: tuple(found) for digest, found in takers.items()}),
-    )
+        alone = (step,)  # one tuple for all that a step is the only maker or taker of
+        for output in step.value.outputs:
+            makers.add(output.digest, alone)
+        for dependency in step.value.dependencies:
+            if dependency.role == "input":
+                takers.add(dependency.digest, alone)
+    return Lineage(makers.sealed(), takers.sealed())
+
+
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """Steps by artifact while they are gathered: most artifacts have one, and no list is made for it."""
+
+    first: dict[ArtifactDigest, tuple[Step, ...]]
+    many: dict[ArtifactDigest, list[Step]]
+
+    def add(self, digest: ArtifactDigest, alone: tuple[Step, ...]) -> None:
+        known = self.first.setdefault(digest, alone)
+        if known is not alone:
+            self.many.setdefault(digest, [*known]).extend(alone)
+
+    def sealed(self) -> Mapping[ArtifactDigest, tuple[Step, ...]]:
+        return MappingProxyType(self.first | {digest: tuple(found) for digest, found in self.many.items()})

@@ -30,7 +30,7 @@ from keyturn.custody.lineage import Lineage, Step, link
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import Refused
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.provenance import BuilderId, DependencyRole
+from keyturn.formats.provenance import BuilderId, DependencyRole, Provenance
 from keyturn.formats.steps import Check, StepRequest
 from keyturn.formats.uri import Uri
 
@@ -38,7 +38,9 @@ __all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_
 
 _VERIFIER = object()
 
-Requests = Mapping[Sha256, Logged[StepRequest]]
+_Ran = Sequence[tuple[Step, Logged[StepRequest] | None]]
+"""Each step with its request, if that is in the log."""
+
 _Inputs = Mapping[str, tuple[ArtifactDigest, DependencyRole, Check | None]]
 """What goes into a step, by name."""
 
@@ -122,10 +124,11 @@ def examine(
     leaves something out lies to itself.
     """
     evidence = read(entries, lab=lab, timeline=timeline, each=each)
-    requests: Requests = {one.digest: one for one in evidence.requests}
+    requests = {one.digest: one for one in evidence.requests}
+    ran = [(step, requests.get(step.value.request)) for step in evidence.provenance]
     lineage = link(evidence.provenance)
     failures = [*evidence.failures, *_signers(evidence, suspended)]  # (1)
-    failures += _runs(evidence.provenance, requests)  # (2)
+    failures += _runs(ran)  # (2)
     levels: list[int] = []
     for step in evidence.provenance:  # (3)
         trust = timeline.before(step.index)
@@ -134,7 +137,7 @@ def examine(
             failures.append(level)
             level = 0
         levels.append(level)
-    failures += _links(model, lineage, evidence.provenance, requests)  # (4)
+    failures += _links(model, lineage, ran)  # (4)
     found = evaluations.judge(model, lineage, evidence)  # (5)
     failures += (failure for one in found for failure in one.failures)
     failures += evaluations.unfinished(evidence)
@@ -177,10 +180,10 @@ def _member(builder: BuilderId) -> str:
     return builder.name if builder.kind == "member" else ""
 
 
-def _runs(steps: Sequence[Step], requests: Requests) -> Iterator[Failure]:
+def _runs(ran: _Ran) -> Iterator[Failure]:
     run: dict[Sha256, int] = {}
-    for step in steps:
-        name, request = step.value.step, requests.get(step.value.request)
+    for step, request in ran:
+        name = step.value.step
         if request is None:
             yield Failure(step.index, "step-request-missing", f"step `{name}`: its request is not in the log")
             continue
@@ -195,7 +198,32 @@ def _runs(steps: Sequence[Step], requests: Requests) -> Iterator[Failure]:
             yield Failure(
                 step.index, "step-request-reused", f"step `{name}`: its request already ran, see log index {first}"
             )
-        yield from _differences(step, request.value)
+        if not _is_as_requested(step.value, request.value):
+            yield from _differences(step, request.value)
+
+
+def _is_as_requested(made: Provenance, asked: StepRequest) -> bool:
+    """Whether the one is the other word for word, in the same order. If so, `_differences` has nothing to name."""
+    taken, declared, runtime = made.dependencies, asked.inputs, asked.runtime
+    if len(taken) != len(declared) + len(runtime):
+        return False
+    for one, wanted in zip(taken, declared, strict=False):  # the runtime comes last
+        if (
+            one.name != wanted.name
+            or one.role != wanted.role
+            or one.check != wanted.check
+            or str(one.digest) != wanted.digest
+        ):
+            return False
+    return (
+        made.step == asked.step
+        and made.build == asked.build
+        and made.command == asked.command
+        and made.builder.kind == "builder"
+        and made.builder.name == asked.builder
+        and tuple([output.name for output in made.outputs]) == asked.outputs
+        and (not runtime or [(d.role, d.name) for d in taken[len(declared) :]] == [("runtime", r) for r in runtime])
+    )
 
 
 def _differences(step: Step, request: StepRequest) -> Iterator[Failure]:
@@ -235,11 +263,10 @@ def _inputs(declared: _Inputs, taken: _Inputs) -> Iterator[tuple[str, str]]:
             yield ("input-differs", f"role or check of `{name}` differ from its request")
 
 
-def _links(model: ArtifactDigest, lineage: Lineage, steps: Sequence[Step], requests: Requests) -> Iterator[Failure]:
+def _links(model: ArtifactDigest, lineage: Lineage, ran: _Ran) -> Iterator[Failure]:
     if model not in lineage.makers:
         yield Failure(None, "model-not-made", f"no step in the log made `{model}`")
-    for step in steps:
-        request = requests.get(step.value.request)
+    for step, request in ran:
         before = step.index if request is None else request.index
         for dependency in step.value.dependencies:
             if dependency.role != "input":
