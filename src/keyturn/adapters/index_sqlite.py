@@ -1,12 +1,18 @@
 """The index: an SQLite file derived from the log, to find records by id, by what they are about, and by envelope.
 
 It is not truth. `rebuild` makes it again from the packs, always to the same bytes: one transaction, rows in the order of
-the log, indexes last. A running log adds to it in batches, without syncing: what a crash loses is added again.
+the log, keys last and sorted. A running log adds to it in batches, without syncing: what a crash loses is added again.
 
     entry(idx, kind, record, envelope, until, pack, place, length)     one row per leaf; where its envelope lies
-    about(tag, idx)                                                    the leaf's tags
+    key_0(key, idx) ... key_3(key, idx)                                what a leaf is found by; key_0 has the newest entries
+    run(level, first)                                                  the first entry whose keys are in key_<level>
     position(size, pack, place, frontier)                              one row: how much of the log is in here
+
+Keys are scattered, so adding to one large tree would write a page of it for each. New keys go to a tree that is small; a
+full tree is poured, sorted, into the next one, eight times as large: each page is then written once for many keys.
 """
+
+# ruff: noqa: S608  # statements are put together from constants of this file alone
 
 from __future__ import annotations
 
@@ -31,40 +37,58 @@ __all__ = ["IndexSqlite", "rebuild"]
 _WAL_PAGES = 16384
 """64 MiB: pages that are written again and again reach the file once."""
 
-_TABLES = """
+_SCHEMA_VERSION = 2
+_KEY_LEVELS = 4
+_KEY_ENTRIES_MAX = (1 << 15, 1 << 18, 1 << 21)
+"""Entries at which `key_0`, `key_1` and `key_2` are poured into the next; `key_3` has no bound."""
+
+_TABLES = f"""
+PRAGMA user_version = {_SCHEMA_VERSION};
 CREATE TABLE entry(idx INTEGER PRIMARY KEY, kind TEXT NOT NULL, record TEXT NOT NULL, envelope TEXT NOT NULL,
   until INTEGER, pack INTEGER NOT NULL, place INTEGER NOT NULL, length INTEGER NOT NULL) STRICT;
-CREATE TABLE about(tag TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY(tag, idx)) STRICT, WITHOUT ROWID;
 CREATE TABLE position(size INTEGER NOT NULL, pack INTEGER NOT NULL, place INTEGER NOT NULL, frontier TEXT NOT NULL) STRICT;
 INSERT INTO position VALUES (0, 0, 0, '');
-"""
-# Digests are found by their first 16 digits, and then compared whole: they are scattered, so that additions write to every
-# page of these two, and a quarter of the digits are fewer pages. Not UNIQUE: who grinds 16 equal digits stops nobody.
-_INDEXES = """
-CREATE INDEX entry_envelope ON entry(substr(envelope, 1, 16));
-CREATE INDEX entry_record ON entry(substr(record, 1, 16));
-CREATE INDEX entry_kind ON entry(kind, idx);
-"""
+CREATE TABLE run(level INTEGER PRIMARY KEY, first INTEGER NOT NULL) STRICT;
+INSERT INTO run VALUES {", ".join(f"({level}, 0)" for level in range(_KEY_LEVELS))};
+""" + "".join(
+    f"CREATE TABLE key_{level}(key TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY(key, idx)) STRICT, WITHOUT ROWID;\n"
+    for level in range(_KEY_LEVELS)
+)
+_KIND_INDEX = "CREATE INDEX entry_kind ON entry(kind, idx);\n"
 # One statement per table and batch: SQLite reads the leaves itself, outside the interpreter's lock.
 _ADD_ENTRIES = """
 INSERT INTO entry SELECT json_extract(value, '$[0]'), json_extract(value, '$[4].kind'), json_extract(value, '$[4].record'),
   json_extract(value, '$[4].envelope'), json_extract(value, '$[4].until'), json_extract(value, '$[1]'),
   json_extract(value, '$[2]'), json_extract(value, '$[3]') FROM json_each(?)
 """
-_ADD_ABOUT = """
-INSERT INTO about SELECT tag.value, json_extract(row.value, '$[0]')
-  FROM json_each(?) AS row, json_each(row.value, '$[4].about') AS tag
+# A key is `e=` and the first 16 digits of the envelope's digest, `r=` and those of the record's, or a tag (which has a colon
+# where these have none). Digests are then compared whole: who grinds 16 equal digits stops nobody.
+_KEYS_OF = """
+SELECT 'e=' || substr(envelope, 1, 16) AS key, idx FROM entry WHERE idx >= ?2
+UNION ALL
+SELECT 'r=' || substr(record, 1, 16), idx FROM entry WHERE idx >= ?2
+UNION ALL
+SELECT tag.value, json_extract(row.value, '$[0]') FROM json_each(?1) AS row, json_each(row.value, '$[4].about') AS tag
 """
-_BY_RECORD = """SELECT idx, kind, record, envelope, until FROM entry
-  WHERE substr(record, 1, 16) BETWEEN substr(?1, 1, 16) AND substr(?2, 1, 16)
+
+
+def _in_every_run(select: str) -> str:
+    return " UNION ALL ".join(select.format(key=f"key_{level}") for level in range(_KEY_LEVELS))
+
+
+_FOUND_BY_RECORD = _in_every_run(
+    "SELECT idx FROM {key} WHERE key BETWEEN 'r=' || substr(?1, 1, 16) AND 'r=' || substr(?2, 1, 16)"
+)
+_BY_RECORD = f"""SELECT idx, kind, record, envelope, until FROM entry WHERE idx IN ({_FOUND_BY_RECORD})
   AND record BETWEEN ?1 AND ?2 AND (?3 IS NULL OR kind = ?3) ORDER BY idx LIMIT 1000"""
-# `+envelope`: SQLite would else put the constant into `substr` too, and find no index for it.
-_BY_ENVELOPE = """SELECT pack, place, length FROM entry
-  WHERE substr(envelope, 1, 16) = substr(?1, 1, 16) AND +envelope = ?1"""
-_BY_ENVELOPES = """SELECT envelope, idx FROM json_each(?)
-  CROSS JOIN entry ON substr(envelope, 1, 16) = substr(value, 1, 16) AND +envelope = value"""
-_BY_TAG = """SELECT idx, kind, record, envelope, until FROM entry
-  WHERE idx IN (SELECT idx FROM about WHERE tag = ?) ORDER BY idx LIMIT 1000"""
+_FOUND_BY_ENVELOPE = _in_every_run("SELECT idx FROM {key} WHERE key = 'e=' || substr(?1, 1, 16)")
+_BY_ENVELOPE = f"""SELECT pack, place, length FROM entry WHERE idx IN ({_FOUND_BY_ENVELOPE}) AND envelope = ?1"""
+_BY_ENVELOPES = _in_every_run("""SELECT entry.envelope, entry.idx FROM json_each(?1) AS wanted
+  CROSS JOIN {key} ON {key}.key = 'e=' || substr(wanted.value, 1, 16)
+  CROSS JOIN entry ON entry.idx = {key}.idx AND entry.envelope = wanted.value""")
+_FOUND_BY_TAG = _in_every_run("SELECT idx FROM {key} WHERE key = ?1")
+_BY_TAG = f"""SELECT idx, kind, record, envelope, until FROM entry
+  WHERE idx IN ({_FOUND_BY_TAG}) ORDER BY idx LIMIT 1000"""
 _BY_KIND = """SELECT idx, kind, record, envelope, until FROM entry
   WHERE kind IN (SELECT value FROM json_each(?)) AND idx >= ? ORDER BY idx LIMIT 1000"""
 
@@ -75,7 +99,7 @@ class IndexSqlite:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._reading = _Handle(path, cache_kib=8192)
-        self._adding = _Handle(path, cache_kib=24576)  # of its own, so that look-ups never wait for an addition
+        self._adding = _Handle(path, cache_kib=16384)  # of its own, so that look-ups never wait for an addition
 
     def close(self) -> None:
         """Let go of the file."""
@@ -96,7 +120,11 @@ class IndexSqlite:
             db.execute("BEGIN IMMEDIATE")
             try:
                 (size,) = db.execute("SELECT size FROM position").fetchone()
-                _add(db, [(found, tail) for found, tail in batches if found.first >= size], size)
+                new = [(found, tail) for found, tail in batches if found.first >= size]
+                document = _add(db, new, size)
+                if document:
+                    db.execute(f"INSERT INTO key_0 {_KEYS_OF} ORDER BY key, idx", (document, size))
+                    _pour(db, new[-1][1].size)
                 db.execute("COMMIT")
             except BaseException:
                 db.execute("ROLLBACK")
@@ -180,8 +208,11 @@ class _Handle:
             db.execute(f"PRAGMA {pragma}")
         db.execute("BEGIN IMMEDIATE")
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
-            for statement in _statements(_TABLES + _INDEXES):
+            for statement in _statements(_TABLES + _KIND_INDEX):
                 db.execute(statement)
+        elif db.execute("PRAGMA user_version").fetchone() != (_SCHEMA_VERSION,):
+            db.close()
+            raise sqlite3.DatabaseError("another version of Keyturn made it")
         db.execute("COMMIT")
         self._connection, self._inode = db, self._path.stat().st_ino
 
@@ -213,11 +244,14 @@ def rebuild(path: Path, batches: Iterable[tuple[Batch, Tail]]) -> Tail:
         db.execute("BEGIN")
         for statement in _statements(_TABLES):
             db.execute(statement)
+        db.execute("CREATE TEMP TABLE unsorted(key TEXT, idx INTEGER)")
         for found, after in batches:
-            _add(db, [(found, after)], tail.size)
+            document = _add(db, [(found, after)], tail.size)
+            db.execute(f"INSERT INTO unsorted {_KEYS_OF}", (document, tail.size))
             tail = after
-        for statement in _statements(_INDEXES):
-            db.execute(statement)
+        db.execute(_KIND_INDEX)
+        db.execute(f"INSERT INTO key_{_KEY_LEVELS - 1} SELECT key, idx FROM unsorted ORDER BY key, idx")
+        db.execute("UPDATE run SET first = ? WHERE level < ?", (tail.size, _KEY_LEVELS - 1))
         db.execute("COMMIT")
     except sqlite3.Error as err:
         raise Tampered("index-rebuild", f"the log's leaves cannot be indexed: {err}") from err
@@ -234,7 +268,8 @@ def rebuild(path: Path, batches: Iterable[tuple[Batch, Tail]]) -> Tail:
     return tail
 
 
-def _add(db: sqlite3.Connection, batches: Sequence[tuple[Batch, Tail]], size: int) -> None:
+def _add(db: sqlite3.Connection, batches: Sequence[tuple[Batch, Tail]], size: int) -> str:
+    """Add the rows of `batches`, and give them as the JSON text from which their keys are made."""
     rows: list[bytes] = []
     for found, after in batches:
         if found.first != size:
@@ -246,15 +281,28 @@ def _add(db: sqlite3.Connection, batches: Sequence[tuple[Batch, Tail]], size: in
         ]
         size = found.end
     if not rows:
-        return
+        return ""
     document = (b"[" + b",".join(rows) + b"]").decode("utf-8")
     db.execute(_ADD_ENTRIES, (document,))
-    db.execute(_ADD_ABOUT, (document,))
     last = batches[-1][1]
     db.execute(
         "UPDATE position SET size = ?, pack = ?, place = ?, frontier = ?",
         (last.size, last.pack, last.offset, b"".join(last.frontier.nodes).hex()),
     )
+    return document
+
+
+def _pour(db: sqlite3.Connection, size: int) -> None:
+    """Pour each run that is full into the next one."""
+    firsts = [first for (first,) in db.execute("SELECT first FROM run ORDER BY level")]
+    end = size
+    for level, entries_max in enumerate(_KEY_ENTRIES_MAX):
+        if end - firsts[level] >= entries_max:
+            db.execute(f"INSERT INTO key_{level + 1} SELECT key, idx FROM key_{level} ORDER BY key, idx")
+            db.execute(f"DELETE FROM key_{level}")
+            db.execute("UPDATE run SET first = ? WHERE level = ?", (end, level))
+            firsts[level] = end
+        end = firsts[level]
 
 
 def _statements(script: str) -> list[str]:
