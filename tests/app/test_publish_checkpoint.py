@@ -87,6 +87,21 @@ def test_a_log_grows_under_a_quorum_even_while_one_witness_is_away(witnesses: di
         assert verify_checkpoint(log.checkpoint(), LAB.state.log, now=NOW, skew_s=60) == found
 
 
+def test_a_witness_that_never_answers_keeps_nobody_from_publishing(witnesses: dict[str, Here], tmp_path: Path) -> None:
+    hangs = threading.Event()
+
+    class Hangs(Here):
+        def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
+            hangs.wait(60)
+            return super().add_checkpoint(request)
+
+    try:
+        found = publish(grown(5), {**witnesses, "south": Hangs(LAB, "south", tmp_path / "hangs")})
+        assert sorted(found.cosigners) == ["east", "north"]  # type: ignore[attr-defined]
+    finally:
+        hangs.set()
+
+
 def test_an_empty_log_is_not_published(witnesses: dict[str, Here]) -> None:
     assert publish(LogInMemory(), witnesses) is None
 

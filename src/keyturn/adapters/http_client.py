@@ -5,9 +5,8 @@ An answer is never believed: the caller verifies what it gets. A server's words 
 
 from __future__ import annotations
 
-import urllib3
-
 from keyturn.adapters import errors_over_http
+from keyturn.adapters.bounded_http import BoundedHttp, TooLate, TooLong
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable
 
 __all__ = ["HttpClient"]
@@ -16,13 +15,11 @@ _ANSWER_BYTES_MAX = 64 << 20
 
 
 class HttpClient:
-    """A client of one server. Thread-safe; connections are kept."""
+    """A client of one server. Thread-safe; connections are kept. `timeout_s` bounds each exchange as a whole."""
 
     def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
-        self.url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(
-            num_pools=2, maxsize=8, retries=False, timeout=urllib3.Timeout(connect=5.0, read=timeout_s)
-        )
+        self._http = BoundedHttp(url, within_s=timeout_s, connections=8)
+        self.url = self._http.url
 
     def get(self, path: str, *, size_bytes_max: int = _ANSWER_BYTES_MAX) -> bytes:
         """GET `path`; `Unavailable` when there is no answer, the server's own error otherwise."""
@@ -33,22 +30,17 @@ class HttpClient:
         return self._send("POST", path, body, size_bytes_max)
 
     def _send(self, method: str, path: str, body: bytes | None, size_bytes_max: int) -> bytes:
-        headers = {"Content-Type": "application/octet-stream"} if body is not None else {}
         try:
-            answer = self._pool.request(
-                method, self.url + path, body=body, headers=headers, redirect=False, preload_content=False
-            )
-            content: bytes = answer.read(size_bytes_max + 1)
-            answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as err:
+            status, content = self._http.exchange(method, path, body, size_bytes_max=size_bytes_max)
+        except TooLong as err:
+            raise Malformed("answer-too-large", f"`{path}`: expected at most {size_bytes_max} bytes") from err
+        except TooLate as err:
             raise Unavailable(
                 "no-answer", f"no answer from `{self.url}{path}`", hint="keyturn up", detail=str(err)
             ) from err
-        if len(content) > size_bytes_max:
-            raise Malformed("answer-too-large", f"`{path}`: expected at most {size_bytes_max} bytes")
-        if 200 <= answer.status < 300:
+        if 200 <= status < 300:
             return content
-        raise _error(answer.status, path, content)
+        raise _error(status, path, content)
 
 
 def _error(status: int, path: str, content: bytes) -> KeyturnError:

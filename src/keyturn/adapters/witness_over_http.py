@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import urllib3
-
+from keyturn.adapters.bounded_http import BoundedHttp, TooLate, TooLong
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint
 from keyturn.formats import checkpoint as checkpoints
@@ -21,10 +20,8 @@ class WitnessOverHttp:
     """A witness whose submission and monitoring prefix is `url`. Thread-safe."""
 
     def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
-        self._url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(
-            num_pools=1, maxsize=2, retries=False, timeout=urllib3.Timeout(connect=2.0, read=timeout_s)
-        )
+        self._http = BoundedHttp(url, within_s=timeout_s, connections=2)
+        self._url = self._http.url
 
     def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
         status, content = self._send("POST", "/add-checkpoint", add_checkpoint.render(request))
@@ -52,13 +49,10 @@ class WitnessOverHttp:
 
     def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         try:
-            answer = self._pool.request(method, self._url + path, body=body, redirect=False, preload_content=False)
-            content: bytes = answer.read(_ANSWER_BYTES_MAX + 1)
-            answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as err:
+            return self._http.exchange(method, path, body, size_bytes_max=_ANSWER_BYTES_MAX)
+        except TooLong as err:
+            raise Unavailable("witness-answer", f"the witness at `{self._url}` answered more than it may") from err
+        except TooLate as err:
             raise Unavailable(
                 "no-answer", f"no answer from the witness at `{self._url}`", hint="keyturn up", detail=str(err)
             ) from err
-        if len(content) > _ANSWER_BYTES_MAX:
-            raise Unavailable("witness-answer", f"the witness at `{self._url}` answered more than it may")
-        return answer.status, content

@@ -14,7 +14,7 @@ nothing that is published may wait for a witness that has retired (docs/decision
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from keyturn.crypto.keys import PublicKey
@@ -64,7 +64,13 @@ def confirm_standing(
 def _standing(log: Log, cosigners: Mapping[str, Cosigner], definitions: Iterable[Log]) -> list[Checkpoint]:
     """The newest trees that the witnesses of `log` know."""
     by_name = {witness.name: witness for witness in log.witnesses}
-    asked = _ask_all(by_name, (), cosigners, lambda name, cosigner: _newest(by_name[name], cosigner, log, definitions))
+    asked = _ask_all(
+        by_name,
+        (),
+        cosigners,
+        lambda name, cosigner: _newest(by_name[name], cosigner, log, definitions),
+        enough=log.quorum,
+    )
     answers = [answer for answer in asked.values() if not isinstance(answer, KeyturnError)]
     if len(answers) < log.quorum:
         raise Unavailable(
@@ -108,7 +114,7 @@ def publish_checkpoint(
     asked = [witness.name for witness in log.witnesses]
     retired = [witness.name for witness in _witnesses(earlier) if witness.name not in asked]
     made = _ask_all(  # (3)
-        asked, retired, cosigners, lambda _, cosigner: _cosign(keeper, cosigner, note, body, start)
+        asked, retired, cosigners, lambda _, cosigner: _cosign(keeper, cosigner, note, body, start), enough=log.quorum
     )
     found = {**_kept(published, note, definitions), **_verified(made, note, definitions)}  # (4)
     refused = next((answer for name in asked if isinstance(answer := made[name], Tampered)), None)
@@ -146,8 +152,13 @@ def _ask_all(
     welcome: Collection[str],
     cosigners: Mapping[str, Cosigner],
     ask: Callable[[str, Cosigner], T],
+    *,
+    enough: int,
 ) -> dict[str, T | KeyturnError]:
-    """Ask every witness by name, all at once: wait for the `needed`, and for the `welcome` a moment longer."""
+    """Ask every witness by name, all at once: wait until `enough` of the `needed` answered, and for the others a moment longer.
+
+    A witness that hangs costs that moment, and keeps nobody's checkpoint from being published.
+    """
 
     def answer(name: str) -> T | KeyturnError:
         cosigner = cosigners.get(name)
@@ -162,9 +173,13 @@ def _ask_all(
     pool = ThreadPoolExecutor(max_workers=len(names))
     try:
         asked = {name: pool.submit(answer, name) for name in names}
-        wait([asked[name] for name in needed])
+        pending = {asked[name] for name in needed}
+        answers = 0
+        while pending and answers < enough:
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            answers += sum(not isinstance(future.result(), KeyturnError) for future in finished)
         done, _ = wait(asked.values(), timeout=EARLIER_GRACE_S)
-        late = Unavailable("witness-late", "the witness of an earlier definition did not answer in time")
+        late = Unavailable("witness-late", "the witness did not answer in time")
         return {name: future.result() if future in done else late for name, future in asked.items()}
     finally:
         pool.shutdown(wait=False)  # whoever is late answers to nobody
