@@ -17,7 +17,7 @@ from keyturn.formats.records import PROVENANCE
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from support.chains import MadeChain, artifact
 from support.labs import NOW, Lab, make_key, make_lab
-from support.signed_records import authorization, checkin, request, revocation, sign
+from support.signed_records import authorization, checkin, evaluation_criteria, request, revocation, sign
 
 
 class At:
@@ -96,6 +96,11 @@ STRANGER = make_key("a stranger")
         ),
         pytest.param(
             lambda lab: authorization(lab, 1, at=NOW, member="ada+coder"), "signer-not-human", id="an agent approves"
+        ),
+        pytest.param(
+            lambda lab: evaluation_criteria(lab, 1, at=NOW, member="ada+coder"),
+            "signer-not-human",
+            id="an agent says what a model must do",
         ),
         pytest.param(
             lambda lab: authorization(lab, 1, at=NOW, member="ada+coder", deny=True),

@@ -29,7 +29,7 @@ WEIGHTS = artifact("weights")
 
 @pytest.fixture
 def chain() -> MadeChain:
-    return MadeChain(make_lab(builders=("builder", "other")))
+    return MadeChain(make_lab(builders=("builder", "other"), agents={"ada+coder": ("ada",)}))
 
 
 def judge(
@@ -582,6 +582,33 @@ def test_an_evaluation_that_was_requested_and_has_no_result_is_named(chain: Made
     chain.build()
     _, criteria = chain.criteria((artifact("held-out"),))
     chain.request("evaluate", {"model": WEIGHTS, "held-out": artifact("held-out")}, criteria=criteria)
+    assert codes(judge(chain)) == ["evaluation-unfinished"]
+    chain.evaluate(WEIGHTS, criteria, name="again")
+    assert codes(judge(chain)) == []
+
+
+def test_a_request_by_criteria_that_nobody_logged_bars_no_release(chain: MadeChain) -> None:
+    """Else one record of one member, an agent even, would bar the model for good: no result could ever end it."""
+    chain.build()
+    inputs = {"model": WEIGHTS, "held-out": artifact("held-out")}
+    chain.request("evaluate", inputs, criteria=Sha256("0" * 64), member="ada+coder")
+    assert codes(judge(chain)) == []
+
+
+def test_criteria_by_a_machine_are_none(chain: MadeChain) -> None:
+    chain.build()
+    _, criteria = chain.criteria((artifact("held-out"),), threshold="-1000", member="ada+coder")
+    chain.request("evaluate", {"model": WEIGHTS, "held-out": artifact("held-out")}, criteria=criteria)
+    assert codes(judge(chain)) == [], "it asks for what could never be met"
+    chain.evaluate(WEIGHTS, criteria, name="again")
+    assert codes(judge(chain)) == ["criteria-missing"]
+
+
+def test_an_agents_request_by_a_humans_criteria_is_ended_by_a_result(chain: MadeChain) -> None:
+    chain.build()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    inputs = {"model": WEIGHTS, "held-out": artifact("held-out")}
+    chain.request("evaluate", inputs, criteria=criteria, member="ada+coder")
     assert codes(judge(chain)) == ["evaluation-unfinished"]
     chain.evaluate(WEIGHTS, criteria, name="again")
     assert codes(judge(chain)) == []

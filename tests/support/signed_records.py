@@ -9,9 +9,10 @@ from keyturn.formats.access import AccessRequest, GateCheckin, HumanAuthorizatio
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.negatives import Revocation
 from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.steps import EVALUATION_CRITERIA, EvaluationCriteria
 from support.labs import Lab
 
-__all__ = ["authorization", "checkin", "request", "revocation", "sign"]
+__all__ = ["authorization", "checkin", "evaluation_criteria", "request", "revocation", "sign"]
 
 
 def sign(payload: bytes, *keys: SoftwareKey) -> bytes:
@@ -48,6 +49,26 @@ def request(lab: Lab, number: int, *, at: int, member: str = "ada", key: Softwar
         trust_version=1,
     )
     return sign(statement.make(predicate, access.ACCESS_REQUEST, (_resource(resource),)), signer)
+
+
+def evaluation_criteria(lab: Lab, number: int, *, at: int, member: str) -> bytes:
+    """The signed evaluation criteria `number` by a member."""
+    key = lab.member_keys[member]
+    model = f"keyturn://{lab.name}/model/aurora"
+    predicate = EvaluationCriteria(
+        lab=lab.name,
+        nonce=f"{number:032x}",
+        member=member,
+        key=key.public.keyid,
+        model=model,
+        metric="bits-per-byte",
+        comparison="at-most",
+        threshold="-0.5",
+        against="baseline",
+        trust_version=1,
+        signed_at=at,
+    )
+    return sign(statement.make(predicate, EVALUATION_CRITERIA, (_resource(model),)), key)
 
 
 def authorization(lab: Lab, number: int, *, at: int, member: str, deny: bool = False) -> bytes:

@@ -232,9 +232,9 @@ def _named_key(record: Record, predicate: Any, trust: TrustState) -> tuple[str, 
             return _member_key(predicate.requester, predicate.key, trust)
         case HumanAuthorization():
             return _member_key(predicate.approver, predicate.key, trust, human=True)
-        case Suspension() | Lift():
+        case Suspension() | Lift() | EvaluationCriteria():
             return _member_key(predicate.member, predicate.key, trust, human=True)
-        case Revocation() | StepRequest() | EvaluationCriteria():
+        case Revocation() | StepRequest():
             return _member_key(predicate.member, predicate.key, trust)
         case AccessUse() | GateCheckin():
             gate = trust.gates.get(predicate.gate)

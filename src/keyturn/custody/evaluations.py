@@ -102,9 +102,14 @@ def judge(model: ArtifactDigest, lineage: Lineage, evidence: Evidence) -> tuple[
 
 
 def unfinished(evidence: Evidence) -> Iterator[Failure]:
-    """Name every requested evaluation that gave no result, unless its criteria gave one later."""
+    """Name every requested evaluation that gave no result, unless its criteria gave one later.
+
+    A request by criteria that no human logged asks for nothing: no result could ever end it, and so anybody who may ask, an AI
+    agent too, could bar a release for good (docs/decisions/0041).
+    """
+    logged = {one.digest for one in evidence.criteria}
     for request in evidence.requests:
-        if request.value.build != "evaluate":
+        if request.value.build != "evaluate" or request.value.criteria not in logged:
             continue
         results = (r for r in evidence.results if r.value.criteria == request.value.criteria)
         if not any(r.value.request == request.digest or r.index > request.index for r in results):

@@ -183,6 +183,8 @@ def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) ->
             criteria = statement.parse(envelope.payload, EvaluationCriteria, predicate_type)
             _verify_member(criteria.predicate.member, criteria.predicate.key, envelope, trust)
             _require_lab(criteria.predicate.lab, lab)
+            if trust.roster.members[criteria.predicate.member].kind != "human":
+                return  # people say what a model must do: a machine's criteria are none (docs/decisions/0041)
             # The model as a resource stands among the subjects by the digest of its URI; every other one is needed.
             model = ArtifactDigest("sha256", Uri.parse(criteria.predicate.model).digest)
             needed = tuple(one.digest.artifact for one in criteria.subject if one.digest.artifact != model)
