@@ -67,7 +67,7 @@ def removed_step(lab: DemoLab) -> None:
     payload = statement.make(forged, pack.PACK, contents.subject)
     with tempfile.TemporaryDirectory(prefix="keyturn-attack-") as name:
         place = Path(name)
-        signed = dsse.render(dsse_signing.sign(payload, gate_key.signer()))
+        signed = dsse.render(dsse_signing.sign(payload, gate_key))
         (place / "model.pack").write_bytes(pack.render(signed, members))
         lab.teller.say(
             "\n(b) The release gate's key is stolen. The training step is removed from the pack, with its proof and its line in\n"
@@ -142,7 +142,7 @@ def _payload(member: bytes) -> bytes:
 
 
 def _signed_as(keyid: str, payload: bytes, key: SoftwareKey) -> Envelope:
-    made = dsse_signing.sign(payload, key.signer())
+    made = dsse_signing.sign(payload, key)
     lie = msgspec.structs.replace(made.signatures[0], keyid=keyid)
     return msgspec.structs.replace(made, signatures=(lie,))
 

@@ -170,7 +170,7 @@ def test_an_acceptance_is_signed_by_every_key_that_it_enrols(ceremony: Ceremony)
 
 def _accepted(ceremony: Ceremony, acceptance: bytes, **changes: object) -> bytes:
     value = parse_acceptance(dsse.parse_own(acceptance).payload)
-    keys = [ceremony.home("bob").read(name).signer() for name in ("member", "trust")]
+    keys = [ceremony.home("bob").read(name) for name in ("member", "trust")]
     changed = msgspec.structs.replace(value, **changes)
     if changed.trust_key is None:
         keys = keys[:1]

@@ -27,7 +27,7 @@ def replace(envelope, **changes):
 
 def test_one_signer_signs_and_verifies(new_key):
     key = new_key(1)
-    envelope = sign(PAYLOAD, key.signer())
+    envelope = sign(PAYLOAD, key)
     verify_one(envelope, key.public)
     verify_all(envelope, (key.public,))
     verify_one(dsse.parse_own(dsse.render(envelope)), key.public)
@@ -36,7 +36,7 @@ def test_one_signer_signs_and_verifies(new_key):
 
 def test_several_sign_and_each_is_asked_for(ed25519_key, p256_key):
     first, second, third = ed25519_key(1), p256_key(2), ed25519_key(3)
-    envelope = sign(PAYLOAD, first.signer(), second.signer())
+    envelope = sign(PAYLOAD, first, second)
     verify_all(envelope, (first.public, second.public))
     verify_all(envelope, (second.public,))
     assert refused(lambda: verify_all(envelope, (first.public, third.public))) == "signature-missing"
@@ -45,19 +45,19 @@ def test_several_sign_and_each_is_asked_for(ed25519_key, p256_key):
 @pytest.mark.parametrize("count", [0, 2])
 def test_exactly_one_signature_is_wanted_where_one_is(new_key, count):
     key = new_key(1)
-    (signature,) = sign(PAYLOAD, key.signer()).signatures
+    (signature,) = sign(PAYLOAD, key).signatures
     envelope = Envelope(payload_type=IN_TOTO, payload=PAYLOAD, signatures=(signature,) * count)
     assert refused(lambda: verify_one(envelope, key.public)) == "signature-count"
 
 
 def test_an_empty_list_of_keys_is_never_satisfied(new_key):
-    envelope = sign(PAYLOAD, new_key(1).signer())
+    envelope = sign(PAYLOAD, new_key(1))
     assert refused(lambda: verify_all(envelope, ())) == "signature-count"
 
 
 def test_the_same_key_named_twice_is_not_two(new_key):
     key = new_key(1)
-    envelope = sign(PAYLOAD, key.signer(), key.signer())
+    envelope = sign(PAYLOAD, key, key)
     assert refused(lambda: verify_all(envelope, (key.public, key.public))) == "signature-count"
 
 
@@ -67,7 +67,7 @@ def test_nobody_signs_nothing():
 
 def test_the_keyid_does_not_decide_who_signed(new_key):
     mallory, ada = new_key(1), new_key(2)
-    (signature,) = sign(PAYLOAD, mallory.signer()).signatures
+    (signature,) = sign(PAYLOAD, mallory).signatures
     claimed = Signature(keyid=ada.public.keyid, sig=signature.sig)
     envelope = Envelope(payload_type=IN_TOTO, payload=PAYLOAD, signatures=(claimed,))
     assert refused(lambda: verify_one(envelope, ada.public)) in ("signature-invalid", "signature-not-canonical")
@@ -77,7 +77,7 @@ def test_the_keyid_does_not_decide_who_signed(new_key):
 
 def test_another_payload_or_payload_type_breaks_the_signature(new_key):
     key = new_key(1)
-    envelope = sign(PAYLOAD, key.signer())
+    envelope = sign(PAYLOAD, key)
     for changes in ({"payload": PAYLOAD + b" "}, {"payload_type": "text/plain"}):
         assert (
             refused(lambda changes=changes: verify_one(replace(envelope, **changes), key.public)) == "signature-invalid"
@@ -99,7 +99,7 @@ def test_bytes_moved_between_type_and_payload_do_not_sign_the_same():
 
 def test_the_same_ecdsa_signature_in_another_form_is_refused(p256_key):
     key = p256_key(1)
-    envelope = sign(PAYLOAD, key.signer())
+    envelope = sign(PAYLOAD, key)
     r, s = utils.decode_dss_signature(envelope.signatures[0].sig)
     assert s <= P256_ORDER // 2
     twin = Signature(keyid=key.public.keyid, sig=utils.encode_dss_signature(r, P256_ORDER - s))
@@ -110,7 +110,7 @@ def test_the_same_ecdsa_signature_in_another_form_is_refused(p256_key):
 
 def test_no_changed_byte_of_a_signed_envelope_verifies(new_key):
     key = new_key(1)
-    raw = dsse.render(sign(PAYLOAD, key.signer()))
+    raw = dsse.render(sign(PAYLOAD, key))
     for position in range(len(raw)):
         for flip in (0x01, 0x04, 0x20):
             altered = bytearray(raw)

@@ -6,8 +6,10 @@ import pytest
 
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json
+from keyturn.formats.enrolled_key import EnrolledKey
 from keyturn.formats.enrolment import (
     Acceptance,
+    AcceptedKey,
     Invitation,
     acceptance_payload,
     parse_acceptance,
@@ -25,7 +27,7 @@ ACCEPTANCE = Acceptance(
     invitation="a" * 64,
     member="bob",
     name="Bob É",
-    member_key=make_key("bob").public.text,
+    member_keys=(AcceptedKey(key=EnrolledKey(kind="software", public=make_key("bob").public.text)),),
     signed_at=1_790_000_000,
 )
 
@@ -36,9 +38,8 @@ def test_invitations_and_acceptances_round_trip() -> None:
 
 
 def test_an_acceptance_without_keys_enrols_nobody() -> None:
-    payload = acceptance_payload(ACCEPTANCE).replace(
-        b'"member_key":"' + make_key("bob").public.text.encode() + b'",', b""
-    )
+    keys = canonical_json.encode(ACCEPTANCE.member_keys)
+    payload = acceptance_payload(ACCEPTANCE).replace(b'"member_keys":' + keys + b",", b"")
     with pytest.raises(Malformed, match="at least one key"):
         parse_acceptance(payload)
 

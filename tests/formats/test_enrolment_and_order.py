@@ -10,7 +10,8 @@ import pytest
 from keyturn.errors import Malformed
 from keyturn.formats import enrolment, release_order
 from keyturn.formats.digest import Sha256
-from keyturn.formats.enrolment import Acceptance, Invitation
+from keyturn.formats.enrolled_key import EnrolledKey
+from keyturn.formats.enrolment import Acceptance, AcceptedKey, Invitation
 from keyturn.formats.release_order import ReleaseOrder
 from support.labs import NOW, make_key
 
@@ -21,7 +22,7 @@ ACCEPTED: dict[str, Any] = {
     "invitation": Sha256("1" * 64),
     "member": "eve",
     "name": "Eve",
-    "member_key": make_key("eve").public.text,
+    "member_keys": (AcceptedKey(key=EnrolledKey(kind="software", public=make_key("eve").public.text)),),
     "signed_at": NOW,
 }
 
@@ -67,7 +68,7 @@ def test_an_acceptance_survives_its_text_and_needs_a_key() -> None:
     value = Acceptance(**ACCEPTED)
     assert enrolment.parse_acceptance(enrolment.acceptance_payload(value)) == value
     with pytest.raises(ValueError, match="at least one key"):
-        Acceptance(**{**ACCEPTED, "member_key": None})
+        Acceptance(**{**ACCEPTED, "member_keys": ()})
     with pytest.raises(Malformed, match="name"):
         Acceptance(**{**ACCEPTED, "name": "Eve\x1b[31m"})
 

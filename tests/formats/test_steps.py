@@ -65,7 +65,7 @@ RESULT = test_result.TestResult(
 
 def envelope_of(predicate: msgspec.Struct, kind: str, subject: tuple[Subject, ...]) -> bytes:
     key = SoftwareKey.generate()
-    return dsse.render(dsse_signing.sign(statement.make(predicate, kind, subject), key.signer()))
+    return dsse.render(dsse_signing.sign(statement.make(predicate, kind, subject), key))
 
 
 def test_a_step_request_is_a_record_whose_leaf_is_about_what_goes_in() -> None:

@@ -21,6 +21,7 @@ from keyturn.adapters.builder_over_http import Order
 from keyturn.adapters.log_on_disk import batch
 from keyturn.bulk import manifest as bulk_manifest
 from keyturn.config import builder, lab, person
+from keyturn.crypto.credentials import Credential
 from keyturn.custody import pack_index
 from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Usage
 from keyturn.formats import (
@@ -44,6 +45,7 @@ from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.cosignature import Cosignature
 from keyturn.formats.digest import Sha256
+from keyturn.formats.enrolment import AcceptedKey
 from keyturn.formats.note import Note, NoteSignature
 from keyturn.formats.records import leaf_of
 from keyturn.formats.tlog_proof import TlogProof
@@ -207,7 +209,7 @@ def _acceptances() -> tuple[bytes, ...]:
         invitation=Sha256("1" * 64),
         member="eve",
         name="Eve",
-        member_key=key.public.text,
+        member_keys=(AcceptedKey(key=Credential(key.public, "software").enrolled),),
         trust_key=make_key("eve trust").public.text,
         signed_at=NOW,
     )

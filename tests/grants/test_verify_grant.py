@@ -120,7 +120,7 @@ def test_an_authorization_about_another_subject_than_its_request_is_malformed() 
     inner = statement.parse(world.authorization(asked, "bob").payload, HumanAuthorization, access.HUMAN_AUTHORIZATION)
     other = Subject(digest=DigestSet.of(ArtifactDigest.parse(f"sha256:{'b' * 64}")))
     payload = statement.make(inner.predicate, access.HUMAN_AUTHORIZATION, (other,))
-    envelope = world.submit(dsse_signing.sign(payload, world.key("bob").signer()))
+    envelope = world.submit(dsse_signing.sign(payload, world.key("bob")))
     with pytest.raises(Malformed, match="authorization-subject"):
         verify(world, world.bundle(asked, envelope))
 

@@ -412,7 +412,7 @@ def criteria(place: Any, threshold: str = "3.5") -> tuple[bytes, Sha256]:
     )
     held = DeclaredInput(name="model", digest=str(manifest.make(place.data()).identity))
     subject = statement.Subject(digest=statement.DigestSet.of(held.artifact), name="model")
-    envelope = dsse_signing.sign(statement.make(rule, EVALUATION_CRITERIA, (subject,)), key.signer())
+    envelope = dsse_signing.sign(statement.make(rule, EVALUATION_CRITERIA, (subject,)), key)
     return dsse.render(envelope), envelope.record_digest
 
 

@@ -90,9 +90,7 @@ class Place:
                 queue_max=2,
                 trust_version=0,
             ),
-            signer=Signer(
-                BuilderId(self.lab.name, "builder", "builder"), 1, lambda p: dsse_signing.sign(p, key.signer())
-            ),
+            signer=Signer(BuilderId(self.lab.name, "builder", "builder"), 1, lambda p: dsse_signing.sign(p, key)),
             standing=lambda: self.standing,
             allowed=Allowed((self.work,), (Path("/usr"), Path(sys.base_prefix)), (self.root / "lab",)),
             memory=RuntimeMemory(self.root / "lab" / "builder" / "runtime", key.sign),

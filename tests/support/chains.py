@@ -41,7 +41,7 @@ def artifact(name: str) -> ArtifactDigest:
 
 
 def signed(payload: bytes, key: SoftwareKey) -> bytes:
-    return dsse.render(dsse_signing.sign(payload, key.signer()))
+    return dsse.render(dsse_signing.sign(payload, key))
 
 
 def _same(value: Any) -> Any:

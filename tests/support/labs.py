@@ -14,6 +14,7 @@ from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats import trust_version
 from keyturn.formats.digest import sha256
@@ -30,7 +31,6 @@ from keyturn.trust.roster import (
     Limits,
     Log,
     Member,
-    MemberKey,
     Profile,
     Resource,
     Resources,
@@ -192,7 +192,7 @@ def make_lab(
             id=member,
             kind="human" if member in humans else "agent",
             name=member.title(),
-            keys=(MemberKey(key=key.public, kind="software"),),
+            keys=(Credential(key=key.public, kind="software"),),
             responsible=frozenset(agents.get(member, ())),
         )
         for member, key in member_keys.items()

@@ -236,7 +236,7 @@ class TakenLab:
 
     def sign_as(self, made: Any, subject: str, key: SoftwareKey, *, keyid: str | None = None) -> Envelope:
         """Sign a predicate with `key`; `keyid` is the lie about whose key it was."""
-        envelope = dsse_signing.sign(statement.make(made, _TYPES[type(made)], about(subject)), key.signer())
+        envelope = dsse_signing.sign(statement.make(made, _TYPES[type(made)], about(subject)), key)
         return relabelled(envelope, keyid) if keyid is not None else envelope
 
     def ask(
@@ -247,7 +247,7 @@ class TakenLab:
         if changed:
             parsed = statement.parse(dsse.parse_own(raw).payload, AccessRequest, access.ACCESS_REQUEST)
             payload = statement.make(msgspec.structs.replace(made, **changed), access.ACCESS_REQUEST, parsed.subject)
-            raw = dsse.render(dsse_signing.sign(payload, self.key(member).signer()))
+            raw = dsse.render(dsse_signing.sign(payload, self.key(member)))
         if submit:
             self.submit(dsse.parse_own(raw))
         return dsse.parse_own(raw)
@@ -329,7 +329,7 @@ class TakenLab:
 
 def sign(payload: bytes, key: SoftwareKey, *, keyid: str | None = None) -> Envelope:
     """Sign `payload`; `keyid` is the lie about whose key it was."""
-    envelope = dsse_signing.sign(payload, key.signer())
+    envelope = dsse_signing.sign(payload, key)
     return envelope if keyid is None else relabelled(envelope, keyid)
 
 

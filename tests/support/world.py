@@ -93,7 +93,7 @@ class World:
         payload = statement.make(
             predicate, _TYPES[type(predicate)], (Subject(digest=DigestSet.of(ArtifactDigest.parse(subject))),)
         )
-        return dsse_signing.sign(payload, *(key.signer() for key in signers))
+        return dsse_signing.sign(payload, *(key for key in signers))
 
     def submit(self, envelope: Envelope) -> Envelope:
         self.log.append(dsse.render(envelope))

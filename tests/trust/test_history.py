@@ -7,6 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from keyturn.crypto.credentials import Credential
 from keyturn.errors import KeyturnError, Malformed, Refused, Tampered
 from keyturn.formats import trust_version
 from keyturn.formats.digest import sha256
@@ -15,7 +16,7 @@ from keyturn.trust import signing
 from keyturn.trust.history import TrustHistory, walk
 from keyturn.trust.metadata import Holder, RootMetadata
 from keyturn.trust.render import render_contents
-from keyturn.trust.roster import Member, MemberKey, Profile, Roster, Witness
+from keyturn.trust.roster import Member, Profile, Roster, Witness
 from support.labs import DAY_S, NOW, Lab, make_key, make_lab
 
 
@@ -313,7 +314,9 @@ def _roster(lab: Lab, **members: Member | None) -> Roster:
 
 
 def _human(name: str, *keys: str) -> Member:
-    return Member(id=name, kind="human", name=name, keys=tuple(MemberKey(make_key(k).public, "software") for k in keys))
+    return Member(
+        id=name, kind="human", name=name, keys=tuple(Credential(make_key(k).public, "software") for k in keys)
+    )
 
 
 def test_an_id_is_never_reused() -> None:

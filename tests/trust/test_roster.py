@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from keyturn.crypto.credentials import Credential
 from keyturn.errors import Malformed
-from keyturn.trust.roster import Group, Log, Member, MemberKey, Roster, Witness
+from keyturn.trust.roster import Group, Log, Member, Roster, Witness
 from support.labs import Lab, make_key
 
 
@@ -43,16 +44,16 @@ def test_groups_that_contain_each_other_have_the_same_members() -> None:
 def test_a_key_belongs_to_the_member_who_enrolled_it_and_to_nobody_else(lab: Lab) -> None:
     roster = lab.state.roster
     ada = lab.member_keys["ada"].public
-    assert roster.key_of("ada", ada.keyid) == MemberKey(ada, "software")
+    assert roster.key_of("ada", ada.keyid) == Credential(ada, "software")
     assert roster.key_of("bob", ada.keyid) is None
     assert roster.key_of("eve", ada.keyid) is None
 
 
 def test_a_software_key_does_not_verify_its_user(lab: Lab) -> None:
-    assert not lab.state.roster.members["ada"].keys[0].verifies_user
+    assert not lab.state.roster.members["ada"].keys[0].can_verify_user
 
 
 def test_one_key_twice_for_one_member_is_refused() -> None:
-    held = MemberKey(make_key("x").public, "software")
+    held = Credential(make_key("x").public, "software")
     with pytest.raises(Malformed, match="key-shared"):
         Roster(lab="l", members={"ada": Member(id="ada", kind="human", name="a", keys=(held, held))}, groups={})

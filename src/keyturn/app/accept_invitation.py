@@ -1,20 +1,46 @@
-"""Accept an invitation: make one's keys in one's own home, and give back the public ones, signed by all of them."""
+"""Accept an invitation: make or take one's own keys, and give back the public ones, signed by all of them."""
 
 from __future__ import annotations
 
-from keyturn.crypto.dsse_signing import sign
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from keyturn.crypto.dsse_signing import RecordSigner, sign
 from keyturn.errors import Refused
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256
-from keyturn.formats.enrolment import Acceptance, acceptance_payload, parse_acceptance, parse_invitation
+from keyturn.formats.enrolment import (
+    Acceptance,
+    AcceptedKey,
+    Invitation,
+    acceptance_payload,
+    parse_acceptance,
+    parse_invitation,
+)
 from keyturn.formats.text import check_free_text
 from keyturn.ports import Clock, Entropy, KeyStore
 
-__all__ = ["accept_invitation"]
+__all__ = ["NewKey", "accept_invitation"]
 
 
-def accept_invitation(raw: bytes, *, name: str, keys: KeyStore, clock: Clock, entropy: Entropy) -> bytes:
-    """Make the keys that the invitation `raw` asks for, and return the acceptance (a DSSE envelope).
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key to enrol, and what signs with it, so that nobody enrols what he does not hold."""
+
+    accepted: AcceptedKey
+    signer: RecordSigner
+
+
+def accept_invitation(
+    raw: bytes,
+    *,
+    name: str,
+    own: Callable[[Invitation], Sequence[NewKey]],
+    keys: KeyStore,
+    clock: Clock,
+    entropy: Entropy,
+) -> bytes:
+    """Take the member's keys from `own`, make the trust key if the invitation `raw` asks for one, and return the acceptance.
 
     Refuses an invitation whose time is over, before any key is made.
     """
@@ -25,7 +51,7 @@ def accept_invitation(raw: bytes, *, name: str, keys: KeyStore, clock: Clock, en
             "invitation-expired", f"the invitation for `{invitation.member}` is over", hint="ask for a new one"
         )
     check_free_text(name, what="name", size_bytes_max=200)  # before any key is made
-    member = keys.create("member") if invitation.kind != "custodian" else None
+    members = tuple(own(invitation)) if invitation.kind != "custodian" else ()
     trust = keys.create("trust") if invitation.signs_trust else None
     payload = acceptance_payload(
         Acceptance(
@@ -34,10 +60,11 @@ def accept_invitation(raw: bytes, *, name: str, keys: KeyStore, clock: Clock, en
             invitation=sha256(raw),
             member=invitation.member,
             name=name,
-            member_key=member.public.text if member is not None else None,
+            member_keys=tuple(one.accepted for one in members),
             trust_key=trust.public.text if trust is not None else None,
             signed_at=now,
         )
     )
     parse_acceptance(payload)
-    return dsse.render(sign(payload, *(key.signer() for key in (member, trust) if key is not None)))
+    signers = (*(one.signer for one in members), *((trust,) if trust is not None else ()))
+    return dsse.render(sign(payload, *signers))

@@ -71,7 +71,7 @@ def admit_step(
     if held is None:
         raise Refused("step-member", f"key `{request.key[:16]}` is not enrolled for a member `{request.member}`")
     require_unsuspended(request.member, request.key)
-    dsse_signing.verify_one(record.envelope, held.key)  # (3)
+    dsse_signing.verify_one(record.envelope, held)  # (3)
     if request.builder != builder:  # (4)
         raise Refused("step-builder", f"expected a step for {_name(builder)}, got one for {_name(request.builder)}")
     if request.trust_version != trust.targets_version:  # (5)

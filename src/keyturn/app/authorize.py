@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keyturn.app.sign_record import Logged, about, sign_and_log
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Usage
 from keyturn.formats import records
 from keyturn.formats.access import AccessRequest, HumanAuthorization
@@ -115,7 +115,7 @@ def authorize(
     *,
     member: str,
     reason: str,
-    key: SoftwareKey,
+    key: RecordSigner,
     log: LogWriter,
     clock: Clock,
     entropy: Entropy,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused
@@ -22,8 +23,12 @@ def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock) -> Acceptance:
     """
     envelope = dsse.parse_own(raw)
     acceptance = parse_acceptance(envelope.payload)
-    texts = tuple(text for text in (acceptance.member_key, acceptance.trust_key) if text is not None)
-    verify_all(envelope, tuple(PublicKey.from_text(text) for text in texts))  # (1)
+    files = store.draft()
+    draft = Draft.parse(files)
+    keys: list[PublicKey | Credential] = [draft.contents.roster.credential(one.key) for one in acceptance.member_keys]
+    if acceptance.trust_key is not None:
+        keys.append(PublicKey.from_text(acceptance.trust_key))
+    verify_all(envelope, tuple(keys))  # (1)
     invitation = parse_invitation(store.invitation(parse_sha256(acceptance.invitation)))  # (2)
     if clock.now() >= invitation.until:
         raise Refused("invitation-expired", f"the invitation for `{invitation.member}` is over", hint="make a new one")
@@ -32,10 +37,9 @@ def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock) -> Acceptance:
             "acceptance-other", f"expected an acceptance by `{invitation.member}`, got one by `{acceptance.member}`"
         )
     asked = (invitation.kind != "custodian", invitation.signs_trust)
-    if (acceptance.member_key is not None, acceptance.trust_key is not None) != asked:
+    if (bool(acceptance.member_keys), acceptance.trust_key is not None) != asked:
         raise Refused("acceptance-keys", f"`{acceptance.member}` accepted with other kinds of keys than were asked for")
-    files = store.draft()
-    rendered = enrol(Draft.parse(files), invitation, acceptance).render()  # (4)
+    rendered = enrol(draft, invitation, acceptance).render()  # (4)
     # Only what this changes is written anew: people's comments in the other files stay.
     store.write_draft({**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
     return acceptance

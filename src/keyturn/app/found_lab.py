@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from keyturn.crypto.credentials import Credential
 from keyturn.errors import Refused, Usage
 from keyturn.formats.text import Name, check_free_text
 from keyturn.formats.uri import Uri
@@ -22,7 +23,6 @@ from keyturn.trust.roster import (
     Limits,
     Log,
     Member,
-    MemberKey,
     Profile,
     Resources,
     Roster,
@@ -107,7 +107,7 @@ def found_lab(
                         id=founding.founder,
                         kind="human",
                         name=founding.founder_name,
-                        keys=(MemberKey(key=member.public, kind="software"),),
+                        keys=(Credential(key=member.public, kind="software"),),
                     )
                 },
                 groups={name: Group(name, frozenset({founding.founder})) for name in founding.groups},

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from keyturn.bulk.read_chain import LogReading, claimed_size
 from keyturn.crypto import dsse_signing
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.custody.evidence import Map, in_turn
 from keyturn.custody.facts import facts_of
 from keyturn.custody.pack_index import PackIndex
@@ -76,7 +76,7 @@ def sign_release_request(
     draft: ReleaseDraft,
     *,
     requester: str,
-    key: SoftwareKey,
+    key: RecordSigner,
     permit: str,
     resource: Uri,
     gate: Uri,
@@ -106,7 +106,7 @@ def sign_release_request(
         trust_version=draft.history.targets_version,
     )
     payload = statement.make(made, ACCESS_REQUEST, draft.subjects)
-    return made, dsse.render(dsse_signing.sign(payload, key.signer()))
+    return made, dsse.render(dsse_signing.sign(payload, key))
 
 
 def open_release(

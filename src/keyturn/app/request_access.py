@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keyturn.app.sign_record import Logged, about, sign_and_log
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Usage
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.posix_time import duration, rfc3339
@@ -117,7 +117,7 @@ def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str
     )
 
 
-def request_access(made: AccessRequest, *, subjects: tuple[Subject, ...], key: SoftwareKey, log: LogWriter) -> Logged:
+def request_access(made: AccessRequest, *, subjects: tuple[Subject, ...], key: RecordSigner, log: LogWriter) -> Logged:
     """Sign and log `made`, which was shown with these `subjects`: a release's content, else `of_resource`."""
     if key.public.keyid != made.key:
         raise Refused(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from keyturn.crypto import dsse_signing
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.formats import access, dsse, negatives, records, statement, steps
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.digest import Sha256
@@ -55,10 +55,10 @@ def about(digest: str, *, name: str = "") -> tuple[Subject, ...]:
     return (Subject(digest=DigestSet(sha256=digest), name=name),)
 
 
-def sign_and_log(predicate: Predicate, subjects: tuple[Subject, ...], *, key: SoftwareKey, log: LogWriter) -> Logged:
+def sign_and_log(predicate: Predicate, subjects: tuple[Subject, ...], *, key: RecordSigner, log: LogWriter) -> Logged:
     """Sign `predicate` with `key`, append it, and say where it is; raises what the log's admission refuses."""
     payload = statement.make(predicate, _TYPES[type(predicate)], subjects)
-    raw = dsse.render(dsse_signing.sign(payload, key.signer()))
+    raw = dsse.render(dsse_signing.sign(payload, key))
     index = log.append(raw)
     record = records.parse(raw)
     return Logged(record.id, record.digest, index, records.leaf_of_record(record, raw))

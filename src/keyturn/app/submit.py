@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
@@ -225,7 +226,7 @@ def _verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> st
     return who
 
 
-def _named_key(record: Record, predicate: Any, trust: TrustState) -> tuple[str, PublicKey]:
+def _named_key(record: Record, predicate: Any, trust: TrustState) -> tuple[str, PublicKey | Credential]:
     """Who signs this kind of record, and their enrolled key that the record names."""
     match predicate:
         case AccessRequest():
@@ -247,13 +248,15 @@ def _named_key(record: Record, predicate: Any, trust: TrustState) -> tuple[str, 
             raise Refused("record-not-admitted", f"records of kind `{record.kind}` are not admitted here")
 
 
-def _member_key(member: str, keyid: str, trust: TrustState, *, human: bool = False) -> tuple[str, PublicKey]:
+def _member_key(
+    member: str, keyid: str, trust: TrustState, *, human: bool = False
+) -> tuple[str, PublicKey | Credential]:
     held = trust.roster.key_of(member, keyid)
     if held is None:
         raise Refused("signer-unknown", f"key `{keyid[:16]}` is not enrolled for a member `{member}` of this lab")
     if human and trust.roster.members[member].kind != "human":
         raise Refused("signer-not-human", f"`{member}` is no human: agents and workloads ask, and never decide")
-    return f"member:{member}", held.key
+    return f"member:{member}", held
 
 
 def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *, now: int) -> None:
@@ -279,7 +282,7 @@ def _verified_foreign(raw: bytes, trust: TrustState) -> str:
     """
     envelope = dsse.parse_foreign(raw)
     signers: list[str] = []
-    keys: list[PublicKey] = []
+    keys: list[PublicKey | Credential] = []
     for signature in envelope.signatures:
         found = next((pair for pair in _all_keys(trust) if pair[1].keyid == signature.keyid), None)
         if found is None:

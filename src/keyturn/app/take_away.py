@@ -11,7 +11,7 @@ from typing import Literal
 
 from keyturn.app.authorize import Pending
 from keyturn.app.sign_record import Logged, about, sign_and_log
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused
 from keyturn.formats.digest import sha256
 from keyturn.formats.negatives import Lift, Revocation, Suspension
@@ -29,7 +29,7 @@ class Hand:
     """Whoever signs, and with what: one member, one key, one log, one clock."""
 
     member: str
-    key: SoftwareKey
+    key: RecordSigner
     log: LogWriter
     clock: Clock
     entropy: Entropy

@@ -92,7 +92,7 @@ def accept(
     from keyturn.config import person as person_config
     from keyturn.errors import Usage
     from keyturn.formats.enrolment import parse_invitation
-    from keyturn.wiring.trust import person_keys
+    from keyturn.wiring.trust import new_software_key, person_keys
 
     raw = read_small(invitation)
     offered = parse_invitation(raw)
@@ -105,7 +105,12 @@ def accept(
     place = lab if lab is None or lab.startswith(("http://", "https://")) else str(Path(lab).absolute())
     config = person_config.PersonConfig(member=offered.member, lab=place, pins={})
     acceptance = accept_invitation(
-        raw, name=full_name or offered.member, keys=person_keys(home), clock=SystemClock(), entropy=SystemEntropy()
+        raw,
+        name=full_name or offered.member,
+        own=lambda _invitation: (new_software_key(home),),
+        keys=person_keys(home),
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
     )
     write_new(home.config, person_config.render(config), mode=0o600)
     write_new(path, acceptance)

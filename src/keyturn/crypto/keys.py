@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from keyturn.crypto.ecdsa_form import low_s_der
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import base64_text
 
@@ -31,7 +32,6 @@ Scheme = Literal["ed25519", "ecdsa-sha2-nistp256"]
 
 _ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
 _SPKI_BYTES_MAX = 256
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _ED25519_PRIME = 2**255 - 19
 _ED25519_SMALL_ORDER = frozenset(
     {
@@ -111,6 +111,13 @@ class PublicKey:
             raise Malformed("key-algorithm", f"expected an Ed25519 key, got {self.scheme}")
         return self._key.public_bytes_raw()
 
+    @property
+    def p256_point(self) -> bytes:
+        """The uncompressed point of a P-256 key, 65 bytes; `Malformed` for others."""
+        if not isinstance(self._key, ec.EllipticCurvePublicKey):
+            raise Malformed("key-algorithm", f"expected a P-256 key, got {self.scheme}")
+        return self._key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+
     def verify(self, signature: bytes, message: bytes) -> None:
         """Check `signature` over `message`, or raise `Refused`. Never returns a truth value."""
         try:
@@ -132,19 +139,12 @@ class PublicKey:
 
 
 def canonical_signature(scheme: str, signature: bytes) -> bytes:
-    """Give the one encoding of a signature that records carry: for ECDSA P-256 that with the smaller `s`.
+    """Give the one encoding of a bare signature that records carry: for ECDSA P-256 that with the smaller `s`.
 
-    Whoever sees an ECDSA signature (r, s) can write (r, n - s), which verifies as well: without this, one record would
-    have two envelopes. Ed25519 signatures have one encoding (RFC 8032 section 5.1.7, which OpenSSL checks). Raises
-    `Refused` for what is no ECDSA signature.
+    Ed25519 signatures have one encoding (RFC 8032 section 5.1.7, which OpenSSL checks). Raises `Refused` for what is no
+    ECDSA signature.
     """
-    if scheme != "ecdsa-sha2-nistp256":
-        return signature
-    try:
-        r, s = utils.decode_dss_signature(signature)
-    except ValueError as err:
-        raise Refused("signature-invalid", "expected an ECDSA signature in DER, got something else") from err
-    return utils.encode_dss_signature(r, min(s, max(_P256_ORDER - s, 0)))
+    return low_s_der(signature) if scheme == "ecdsa-sha2-nistp256" else signature
 
 
 def _refuse_weak(raw: bytes) -> None:

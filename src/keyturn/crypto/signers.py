@@ -1,4 +1,4 @@
-"""Sign with software keys, as securesystemslib `Signer`s; parse and render their encrypted PKCS#8 form.
+"""Sign with software keys; parse and render their encrypted PKCS#8 form.
 
 A software key can ask for access and can sign trust metadata; it approves in `profile: demo` only
 (`grants.verify_grant`, step 4). No private key is ever in a repr, a log or an exception.
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from keyturn.crypto.keys import PublicKey, Scheme
+from keyturn.crypto.keys import PublicKey, Scheme, canonical_signature
 from keyturn.errors import KeyturnError, Malformed, Refused
 
 if TYPE_CHECKING:
@@ -77,8 +77,12 @@ class SoftwareKey:
             return self._private.sign(message)
         return self._private.sign(message, ec.ECDSA(hashes.SHA256()))
 
+    def sign_record(self, message: bytes) -> bytes:
+        """Sign the DSSE encoding `message` (`crypto.dsse_signing.RecordSigner`)."""
+        return canonical_signature(self.public.scheme, self.sign(message))
+
     def signer(self) -> Signer:
-        """Give the key as a securesystemslib `Signer`, under Keyturn's key id."""
+        """Give the key as a securesystemslib `Signer`, under Keyturn's key id: for TUF metadata."""
         from securesystemslib.signer import CryptoSigner  # 100 ms to import
 
         return CryptoSigner(self._private, self.public.to_tuf())

@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.custody.timeline import TrustTimeline
@@ -140,7 +141,7 @@ def _is_somebodys(entry: Entry, timeline: TrustTimeline) -> bool:
     envelope, trust = dsse.parse_foreign(entry.raw), timeline.before(entry.index)
     if trust is None:
         return False
-    listed = [held.key for member in trust.roster.members.values() for held in member.keys]
+    listed: list[PublicKey | Credential] = [held for member in trust.roster.members.values() for held in member.keys]
     listed += [builder.key for builder in trust.builders.values()]
     hinted = {signature.keyid for signature in envelope.signatures}
     for key in listed:
@@ -214,7 +215,7 @@ def _verify_member(member: str, keyid: str, envelope: Envelope, trust: TrustStat
             "chain-signer-unknown",
             f"trust version {trust.targets_version}, in force then, lists no key `{keyid[:16]}` for `{member}`",
         )
-    verify_one(envelope, held.key)
+    verify_one(envelope, held)
 
 
 def _builder_key(builder: BuilderId, envelope: Envelope, trust: TrustState, lab: str) -> PublicKey:
@@ -238,5 +239,5 @@ def _builder_key(builder: BuilderId, envelope: Envelope, trust: TrustState, lab:
             "chain-signer-unknown",
             f"the statement that `{builder.name}` ran without a builder is not signed by a key of that member",
         )
-    verify_one(envelope, held.key)
+    verify_one(envelope, held)
     return held.key

@@ -17,14 +17,17 @@ from msgspec import Meta
 
 from keyturn.formats import canonical_json, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.enrolled_key import EnrolledKey, PublicKeyText
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.text import HexDigest, LabName, MemberId, Name, Nonce, PosixTime, check_free_text
 
 __all__ = [
     "ACCEPTANCE",
     "Acceptance",
+    "AcceptedKey",
     "Invitation",
     "InviteeKind",
+    "Registration",
     "acceptance_payload",
     "parse_acceptance",
     "parse_invitation",
@@ -32,16 +35,14 @@ __all__ = [
 ]
 
 ACCEPTANCE = "https://keyturn.dev/acceptance/v1"
-_BYTES_MAX = 16 * 1024
+_BYTES_MAX = 64 * 1024
 
 InviteeKind = Literal["human", "agent", "workload", "custodian"]
 """A custodian is a human, perhaps outside the lab, whose one key signs root only, for recovery."""
 
-PublicKeyText = Annotated[str, Meta(max_length=400)]
-
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Offer someone a place: the id and kind, the groups, and whether a trust key is asked for."""
+    """Offer someone a place: the id and kind, the groups, whether a trust key and attested passkeys are asked for."""
 
     lab: LabName
     nonce: Nonce
@@ -50,6 +51,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     responsible: Annotated[tuple[MemberId, ...], Meta(max_length=16)] = ()
     groups: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
     signs_trust: bool = False
+    attested: bool = False
     until: PosixTime
 
     def __post_init__(self) -> None:
@@ -62,21 +64,39 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("expected a custodian in no group, who signs trust")
 
 
+class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an authenticator gave when it made a passkey (WebAuthn Level 3, section 6.5), in base64."""
+
+    attestation_object: Annotated[str, Meta(max_length=24 * 1024)]
+    client_data: Annotated[str, Meta(max_length=3072)]
+
+
+class AcceptedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A key that its holder wants to sign with; passkeys come with how they were made."""
+
+    key: EnrolledKey
+    registration: Registration | None = None
+
+    def __post_init__(self) -> None:
+        if (self.registration is not None) != (self.key.kind == "webauthn"):
+            raise ValueError("expected a registration with a passkey, and with no other key")
+
+
 class Acceptance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Accept an invitation with one's keys, each in base64 of its SubjectPublicKeyInfo DER."""
+    """Accept an invitation with one's keys; `trust_key` is the base64 of its SubjectPublicKeyInfo DER."""
 
     lab: LabName
     nonce: Nonce
     invitation: HexDigest
     member: MemberId
     name: str
-    member_key: PublicKeyText | None = None
+    member_keys: Annotated[tuple[AcceptedKey, ...], Meta(max_length=8)] = ()
     trust_key: PublicKeyText | None = None
     signed_at: PosixTime
 
     def __post_init__(self) -> None:
         check_free_text(self.name, what="name", size_bytes_max=200)
-        if self.member_key is None and self.trust_key is None:
+        if not self.member_keys and self.trust_key is None:
             raise ValueError("expected at least one key")
 
 

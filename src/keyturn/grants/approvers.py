@@ -6,13 +6,14 @@ everything that takes access away.
 
 from __future__ import annotations
 
+from keyturn.crypto.credentials import Credential
 from keyturn.errors import Refused
-from keyturn.trust.roster import MemberKey, TrustState
+from keyturn.trust.roster import TrustState
 
 __all__ = ["require_countable_key"]
 
 
-def require_countable_key(trust: TrustState, approver: str, keyid: str) -> MemberKey:
+def require_countable_key(trust: TrustState, approver: str, keyid: str) -> Credential:
     """The key `keyid` of the human `approver`, if approvals by it count; `Refused` by name otherwise."""
     member = trust.roster.members.get(approver)
     if member is None:
@@ -26,10 +27,11 @@ def require_countable_key(trust: TrustState, approver: str, keyid: str) -> Membe
     held = trust.roster.key_of(approver, keyid)
     if held is None:
         raise Refused("approver-key-unknown", f"`{approver}` has no key `{keyid[:16]}` in the roster")
-    if not held.verifies_user and trust.profile != "demo":
+    if not held.can_verify_user and trust.profile != "demo":
         raise Refused(
             "approver-key-software",
-            f"`{approver}` approved with a software key, which counts in profile demo only; this lab is `{trust.profile}`",
+            f"`{approver}` approved with a key of kind `{held.kind}`, which does not verify who uses it and counts in profile "
+            f"demo only; this lab is `{trust.profile}`",
             hint="approve with a key that verifies its user for each signature: a passkey, a security key or PKCS#11",
         )
     return held

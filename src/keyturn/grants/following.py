@@ -17,6 +17,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable
@@ -303,7 +304,7 @@ class Following:
         self._unread[tag] = None if earlier is None or leaf.until is None else max(earlier, leaf.until)
 
 
-def key_of(made: Own, trust: TrustState) -> PublicKey:
+def key_of(made: Own, trust: TrustState) -> PublicKey | Credential:
     """The enrolled key by which `made` must be signed: the one that it names, of whom it names; `Refused` when there is none."""
     if isinstance(made, AccessUse):
         gate = trust.gates.get(made.gate)
@@ -319,7 +320,7 @@ def key_of(made: Own, trust: TrustState) -> PublicKey:
     held = trust.roster.key_of(member, made.key)
     if held is None:
         raise Refused("signer-unknown", f"`{member}` has no key `{made.key[:16]}` in the roster")
-    return held.key
+    return held
 
 
 def _watched(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:

@@ -38,7 +38,7 @@ from keyturn.formats.trust_version import TrustVersion
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.metadata import Holder, RootMetadata, parse_root, require_threshold
 from keyturn.trust.render import render_contents
-from keyturn.trust.roster import Group, Member, MemberKey, Profile, Roster
+from keyturn.trust.roster import Group, Member, Profile
 from keyturn.trust.signing import make_root, make_targets
 from keyturn.trust.targets import Contents, parse_contents, parse_targets
 
@@ -126,12 +126,12 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
         if len(others) != len(root.holders) and holder not in root.holders:
             raise _taken(holder.human)
         root = replace(root, holders=tuple(sorted((*others, holder), key=lambda known: known.human)))
-    if acceptance.member_key is not None and invitation.kind != "custodian":
+    if acceptance.member_keys and invitation.kind != "custodian":
         member = Member(
             id=acceptance.member,
             kind=invitation.kind,
             name=acceptance.name,
-            keys=(MemberKey(key=PublicKey.from_text(acceptance.member_key), kind="software"),),
+            keys=tuple(contents.roster.credential(accepted.key) for accepted in acceptance.member_keys),
             responsible=frozenset(invitation.responsible),
         )
         known = contents.roster.members.get(member.id)
@@ -142,7 +142,7 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
             group = groups.get(name, Group(name, frozenset()))
             groups[name] = replace(group, members=group.members | {member.id})
         members = dict(contents.roster.members) | {member.id: member}
-        contents = replace(contents, roster=Roster(lab=contents.roster.lab, members=members, groups=groups))
+        contents = replace(contents, roster=replace(contents.roster, members=members, groups=groups))
     return Draft(root, contents)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import tomli_w
 
 from keyturn.trust.roster import Builder, Gate, Limits, Log, Resources, Roster
@@ -30,11 +31,15 @@ def render_contents(contents: Contents) -> dict[str, bytes]:
 
 
 def _roster(roster: Roster) -> dict[str, Any]:
-    return {
+    pages = [
+        {"origin": page.origin, "rp_id": page.rp_id} | ({"operator": page.operator} if page.operator else {})
+        for page in roster.signing
+    ]
+    return ({"signing": pages} if pages else {}) | {
         "members": [
             {"id": m.id, "kind": m.kind, "name": m.name}
             | ({"responsible": sorted(m.responsible)} if m.responsible else {})
-            | {"keys": [{"kind": held.kind, "public": held.key.text} for held in m.keys]}
+            | {"keys": [msgspec.to_builtins(held.enrolled) for held in m.keys]}
             for m in roster.members.values()
         ],
         "groups": [

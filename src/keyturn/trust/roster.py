@@ -6,51 +6,40 @@ signatures were verified; a constructor here refuses what contradicts itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed
+from keyturn.formats.enrolled_key import EnrolledKey
 from keyturn.formats.uri import Uri
 
 __all__ = [
     "Builder",
     "Gate",
     "Group",
-    "KeyKind",
     "Limits",
     "Log",
     "Member",
-    "MemberKey",
     "MemberKind",
     "Profile",
     "Resource",
     "Resources",
     "Roster",
+    "SigningPage",
     "TrustState",
     "Witness",
+    "credential",
 ]
 
 MemberKind = Literal["human", "agent", "workload"]
-KeyKind = Literal["software"]
-"""How a member's key signs. Passkeys, security keys and PKCS#11 join here; `software` approves in demo only."""
 Profile = Literal["demo", "production"]
 
-_VERIFIES_USER: Mapping[KeyKind, bool] = MappingProxyType({"software": False})
-
-
-@dataclass(frozen=True, slots=True)
-class MemberKey:
-    """One signing key of a member. `verifies_user`: its holder proves presence for each signature."""
-
-    key: PublicKey
-    kind: KeyKind
-
-    @property
-    def verifies_user(self) -> bool:
-        return _VERIFIES_USER[self.kind]
+_ORIGIN = re.compile(r"(?:https://([a-z0-9][a-z0-9.-]{0,252})|http://localhost)(?::[1-9][0-9]{0,4})?\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +49,7 @@ class Member:
     id: str
     kind: MemberKind
     name: str
-    keys: tuple[MemberKey, ...]
+    keys: tuple[Credential, ...]
     responsible: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -80,12 +69,35 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningPage:
+    """A page at which passkeys sign. `operator` serves it; on `localhost`, which is each person's own machine, nobody does."""
+
+    origin: str
+    rp_id: str
+    operator: str | None
+
+    def __post_init__(self) -> None:
+        found = _ORIGIN.match(self.origin)
+        if found is None:
+            raise Malformed(
+                "signing-page-origin",
+                f"expected `https://<host>[:<port>]` or `http://localhost[:<port>]`, got `{self.origin[:80]}`",
+            )
+        host = found[1] or "localhost"
+        if host != self.rp_id and not host.endswith(f".{self.rp_id}"):
+            raise Malformed("signing-page-origin", f"`{self.origin}` is no page of `{self.rp_id}`")
+        if (host == "localhost") != (self.operator is None):
+            raise Malformed("signing-page-operator", f"`{self.origin}`: expected an operator, and none for localhost")
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
     """The lab's people, agents and workloads. Look-ups raise nothing: unknown is `None`, and the caller refuses."""
 
     lab: str
     members: Mapping[str, Member]
     groups: Mapping[str, Group]
+    signing: tuple[SigningPage, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
@@ -110,6 +122,10 @@ class Roster:
                 if name not in self.groups:
                     raise Malformed("group-member", f"group `{group.name}` lists the unknown group `{name}`")
 
+    def credential(self, enrolled: EnrolledKey) -> Credential:
+        """The key that `enrolled` lists, which signs at this roster's signing pages if it is a passkey."""
+        return credential(enrolled, self.signing)
+
     def members_of(self, group: str) -> frozenset[str]:
         """Everyone in `group`, nested groups included; empty when there is no such group."""
         seen: set[str] = set()
@@ -125,7 +141,7 @@ class Roster:
             todo.extend(known.groups)
         return frozenset(found)
 
-    def key_of(self, member: str, keyid: str) -> MemberKey | None:
+    def key_of(self, member: str, keyid: str) -> Credential | None:
         """The key `keyid` of `member`, if it is enrolled for that very member."""
         known = self.members.get(member)
         if known is None:
@@ -134,6 +150,11 @@ class Roster:
             if held.key.keyid == keyid:
                 return held
         return None
+
+
+def credential(enrolled: EnrolledKey, signing: Iterable[SigningPage]) -> Credential:
+    """The key that `enrolled` lists; a passkey signs at those of the pages `signing` that are its relying party's."""
+    return Credential.of(enrolled, origins=frozenset(page.origin for page in signing if page.rp_id == enrolled.rp_id))
 
 
 @dataclass(frozen=True, slots=True)

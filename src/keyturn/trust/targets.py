@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
+from keyturn.formats.enrolled_key import EnrolledKey, RelyingPartyId
 from keyturn.formats.text import MemberId, Name, check_free_text
 from keyturn.formats.uri import Uri
 from keyturn.trust.metadata import RootMetadata
@@ -28,17 +29,17 @@ from keyturn.trust.roster import (
     Builder,
     Gate,
     Group,
-    KeyKind,
     Limits,
     Log,
     Member,
-    MemberKey,
     MemberKind,
     Resource,
     Resources,
     Roster,
+    SigningPage,
     TrustState,
     Witness,
+    credential,
 )
 
 __all__ = ["FILES", "FILE_BYTES_MAX", "Contents", "check_trust_keys", "parse_targets"]
@@ -58,16 +59,11 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pass
 
 
-class _Key(_Struct, frozen=True):
-    kind: KeyKind
-    public: Text
-
-
 class _Member(_Struct, frozen=True):
     id: MemberId
     kind: MemberKind
     name: Text
-    keys: Annotated[tuple[_Key, ...], Meta(max_length=16)] = ()
+    keys: Annotated[tuple[EnrolledKey, ...], Meta(max_length=16)] = ()
     responsible: Annotated[tuple[MemberId, ...], Meta(max_length=16)] = ()
 
 
@@ -77,8 +73,15 @@ class _Group(_Struct, frozen=True):
     groups: tuple[Name, ...] = ()
 
 
+class _SigningPage(_Struct, frozen=True):
+    origin: Text
+    rp_id: RelyingPartyId
+    operator: Name | None = None
+
+
 class _Roster(_Struct, frozen=True):
     version: Literal[1]
+    signing: Annotated[tuple[_SigningPage, ...], Meta(max_length=16)] = ()
     members: tuple[_Member, ...] = ()
     groups: tuple[_Group, ...] = ()
 
@@ -160,11 +163,13 @@ def parse_targets(
     """Parse `files` under the (verified) `root`, or raise `Malformed` or `Refused` by name.
 
     (1) exactly the known files; (2) each parsed strictly; (3) each key once, for one owner; (4) in production, witnesses
-    under several operators, none of them the service's; (5) trust keys belong to humans and serve nothing else.
+    under several operators, none of them the service's, which serves no signing page either; (5) trust keys belong to humans
+    and serve nothing else.
     """
     contents = parse_contents(files, lab=root.lab)  # (1) (2) (3)
     if root.profile == "production":
         _check_witness_operators(contents)  # (4)
+        _check_signing_operators(contents)
     state = TrustState(
         lab=root.lab,
         profile=root.profile,
@@ -263,18 +268,20 @@ def _roster(file: _Roster, lab: str) -> Roster:
     for group in file.groups:
         _once(group.members, what=f"in group `{group.name}`, member")
         _once(group.groups, what=f"in group `{group.name}`, group")
+    _once((page.origin for page in file.signing), what="signing page")
+    signing = tuple(SigningPage(page.origin, page.rp_id, page.operator) for page in file.signing)
     members = {
         m.id: Member(
             id=m.id,
             kind=m.kind,
             name=m.name,
-            keys=tuple(MemberKey(key=PublicKey.from_text(k.public), kind=k.kind) for k in m.keys),
+            keys=tuple(credential(key, signing) for key in m.keys),
             responsible=frozenset(m.responsible),
         )
         for m in file.members
     }
     groups = {g.name: Group(name=g.name, members=frozenset(g.members), groups=frozenset(g.groups)) for g in file.groups}
-    return Roster(lab=lab, members=members, groups=groups)
+    return Roster(lab=lab, members=members, groups=groups, signing=signing)
 
 
 def _uri(text: str, lab: str, *, type_: str | None = None) -> Uri:
@@ -391,3 +398,13 @@ def _check_witness_operators(contents: Contents) -> None:
             "production-witness-operators",
             f"operator `{operator}` alone makes {held} of the {contents.log.quorum} cosignatures that a checkpoint needs",
         )
+
+
+def _check_signing_operators(contents: Contents) -> None:
+    for page in contents.roster.signing:
+        if page.operator == contents.log_operator:
+            raise Refused(
+                "production-signing-operator",
+                f"`{page.operator}` runs the log, and the signing page `{page.origin}`: expected another",
+                hint="serve it from another operator's host, or let everybody sign on localhost",
+            )

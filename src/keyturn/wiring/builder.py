@@ -145,7 +145,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
         signer=Signer(
             BuilderId(config.lab, "builder", config.name),
             config.level,
-            lambda payload: dsse_signing.sign(payload, key.signer()),
+            lambda payload: dsse_signing.sign(payload, key),
         ),
         standing=standing,
         allowed=Allowed(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.app.sign_record import Logged, sign_and_log
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import EvaluationCriteria
@@ -24,7 +24,7 @@ class Author:
     """Who states criteria: a member, their key, the lab's trust, and what makes the record one of its own."""
 
     member: str
-    key: SoftwareKey
+    key: RecordSigner
     trust: TrustState
     nonce: str
     now: int

@@ -11,7 +11,7 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.app.await_witnessed import await_witnessed
 from keyturn.app.sign_record import Logged
 from keyturn.app.take_away import Hand
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.grants.freshness import require_trust
 from keyturn.grants.view import GateView
 from keyturn.policy.load import Policy
@@ -65,7 +65,7 @@ def viewed(lab: str | None) -> Iterator[Viewed]:
 def desk(lab: str | None) -> Iterator[Desk]:
     """As `viewed`, with the person's own key and a way to write to the log."""
     person = find_person()
-    key: SoftwareKey = person_keys(person.home).read("member")
+    key: RecordSigner = person_keys(person.home).read("member")
     with viewed(lab) as seen, log_writer(seen.place) as log:
         yield Desk(seen, Hand(person.config.member, key, log, SystemClock(), SystemEntropy()))
 

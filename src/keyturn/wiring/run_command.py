@@ -18,7 +18,7 @@ from keyturn.app.run_step import Signer, run_step
 from keyturn.config import step as step_config
 from keyturn.config.step import StepFile
 from keyturn.crypto import dsse_signing
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import KeyturnError, Refused, Unavailable, Usage
 from keyturn.formats.digest import Sha256
 from keyturn.formats.provenance import BuilderId
@@ -49,7 +49,7 @@ class PreparedStep:
     request: StepRequest
     criteria: bytes | None
     trust: TrustState
-    key: SoftwareKey
+    key: RecordSigner
 
 
 def prepare(
@@ -148,7 +148,7 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
             signer=Signer(
                 BuilderId(prepared.request.lab, "member", member),
                 1,
-                lambda payload: dsse_signing.sign(payload, key.signer()),
+                lambda payload: dsse_signing.sign(payload, key),
             ),
             criteria=prepared.criteria,
             files=files,

@@ -23,7 +23,7 @@ from keyturn.config.step import (
     StepFile,
 )
 from keyturn.crypto import dsse_signing
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Unavailable, Usage
 from keyturn.formats import dsse, statement
 from keyturn.formats.digest import ArtifactDigest, sha256
@@ -56,7 +56,7 @@ def make_request(
     *,
     trust: TrustState,
     member: str,
-    key: SoftwareKey,
+    key: RecordSigner,
     builder: str | None,
     criteria: str | None,
     nonce: str,
@@ -90,10 +90,10 @@ def make_request(
     )
 
 
-def sign_request(request: StepRequest, key: SoftwareKey) -> bytes:
+def sign_request(request: StepRequest, key: RecordSigner) -> bytes:
     """Sign `request` into the envelope that the log keeps."""
     payload = statement.make(request, STEP_REQUEST, request.subjects)
-    return dsse.render(dsse_signing.sign(payload, key.signer()))
+    return dsse.render(dsse_signing.sign(payload, key))
 
 
 def layout_of(step: StepFile) -> Layout:

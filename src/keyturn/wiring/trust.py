@@ -9,10 +9,13 @@ from pathlib import Path
 from keyturn.adapters.config_files import read_small, replace_file
 from keyturn.adapters.key_files import KeyFiles
 from keyturn.adapters.trust_on_disk import TrustOnDisk
+from keyturn.app.accept_invitation import NewKey
 from keyturn.app.lab_trust import read_history
 from keyturn.config import person as person_config
 from keyturn.config.person import Home
+from keyturn.crypto.credentials import Credential
 from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.formats.enrolment import AcceptedKey
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring.places import LabPlace, Person, find_person
 
@@ -20,6 +23,7 @@ __all__ = [
     "UNLOCK_VARIABLE",
     "keep_pin",
     "lab_keys",
+    "new_software_key",
     "own_pin",
     "passphrase",
     "person_keys",
@@ -58,6 +62,12 @@ def person_keys(home: Home) -> KeyFiles:
     """The keys `member` and `trust` of the person whose home it is."""
     paths = {"member": home.member_key, "trust": home.trust_key}
     return KeyFiles(lambda name: paths[name], passphrase=passphrase())
+
+
+def new_software_key(home: Home) -> NewKey:
+    """Make the software key of the person whose home it is."""
+    made = person_keys(home).create("member")
+    return NewKey(AcceptedKey(key=Credential(made.public, "software").enrolled), made)
 
 
 def passphrase() -> bytes | None:

@@ -286,7 +286,7 @@ class ReleaseGate:
             self._parts.writer.append(members[name])
 
     def _signed(self, payload: bytes) -> bytes:
-        return dsse.render(dsse_signing.sign(payload, self._parts.key.signer()))
+        return dsse.render(dsse_signing.sign(payload, self._parts.key))
 
 
 def _targets(view: GateView) -> Sha256:
