@@ -578,7 +578,7 @@ def test_no_policy_at_all_agrees_to_nothing() -> None:
     world = make_world()
     asked, bundle = agreed(world)
     with pytest.raises(Refused, match="policy-empty"):
-        checks.agree(checks.parse_bundle(bundle), {}, (), NO_FACTS, now=NOW)
+        checks.agree(checks.parse_bundle(bundle), (), {}, (), NO_FACTS, world.lab.state, now=NOW)
 
 
 # (9)

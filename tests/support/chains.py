@@ -14,6 +14,7 @@ from typing import Any
 from msgspec.structs import replace as changed
 
 from keyturn.crypto import dsse_signing
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody import pack_index, timeline
 from keyturn.custody.evidence import Entry
@@ -40,7 +41,7 @@ def artifact(name: str) -> ArtifactDigest:
     return ArtifactDigest("dirHash", sha256(name.encode()))
 
 
-def signed(payload: bytes, key: SoftwareKey) -> bytes:
+def signed(payload: bytes, key: RecordSigner) -> bytes:
     return dsse.render(dsse_signing.sign(payload, key))
 
 

@@ -35,6 +35,7 @@ from keyturn.trust.roster import (
     Resource,
     Resources,
     Roster,
+    SigningPage,
     TrustState,
     Witness,
 )
@@ -172,6 +173,8 @@ def make_lab(
     lying_max: int = 0,
     limits: Limits | None = None,
     now: int = NOW,
+    credentials: Mapping[str, Credential] | None = None,
+    pages: tuple[SigningPage, ...] = (),
 ) -> Lab:
     """Found a lab at `now`: root v1 and targets v1 are signed by every human.
 
@@ -192,7 +195,7 @@ def make_lab(
             id=member,
             kind="human" if member in humans else "agent",
             name=member.title(),
-            keys=(Credential(key=key.public, kind="software"),),
+            keys=((credentials or {}).get(member) or Credential(key=key.public, kind="software"),),
             responsible=frozenset(agents.get(member, ())),
         )
         for member, key in member_keys.items()
@@ -205,6 +208,7 @@ def make_lab(
                 group: Group(group, frozenset(groups.get(group, ())), frozenset(nested.get(group, ())))
                 for group in (*groups, *(group for group in nested if group not in groups))
             },
+            signing=pages,
         ),
         resources=Resources(
             by_uri={

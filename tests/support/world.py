@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.crypto import dsse_signing
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Unavailable
 from keyturn.formats import access, dsse, negatives, note, statement
@@ -29,6 +30,8 @@ from keyturn.grants.view import GateView, refresh
 from keyturn.tlog import signing
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.history import TrustHistory
+from keyturn.trust.roster import SigningPage
+from support.authenticators import ORIGIN, Passkey, SshHolder
 from support.labs import NOW, Lab, make_key, make_lab
 
 __all__ = ["POLICY", "World", "make_world"]
@@ -62,6 +65,7 @@ class World:
     now: int = NOW
     log: LogInMemory = field(default_factory=LogInMemory)
     made: int = 0
+    held: dict[str, RecordSigner] = field(default_factory=dict)
     logged_containers: int = 1  # the root is pinned, and is in the log first
 
     def __post_init__(self) -> None:
@@ -82,14 +86,20 @@ class World:
             self.log.append(container)
         self.logged_containers = len(self.lab.containers)
 
-    def key(self, member: str) -> SoftwareKey:
-        return self.lab.member_keys.get(member) or self.lab.gate_keys.get(member) or make_key(member)
+    def key(self, member: str) -> RecordSigner:
+        """What `member` signs with: the key in `held`, or the software key of the lab."""
+        return (
+            self.held.get(member)
+            or self.lab.member_keys.get(member)
+            or self.lab.gate_keys.get(member)
+            or make_key(member)
+        )
 
     def nonce(self) -> str:
         self.made += 1
         return f"{self.made:032x}"
 
-    def sign(self, predicate: P, subject: str, *signers: SoftwareKey) -> Envelope:
+    def sign(self, predicate: P, subject: str, *signers: RecordSigner) -> Envelope:
         payload = statement.make(
             predicate, _TYPES[type(predicate)], (Subject(digest=DigestSet.of(ArtifactDigest.parse(subject))),)
         )
@@ -261,6 +271,20 @@ class World:
     def view(self, *, gate: str = "release", missing: frozenset[str] = frozenset()) -> GateView:
         """What the gate sees after it checked in, from the log's first leaf."""
         return self.read_on(self.start(self.check_in(gate), gate=gate), missing=missing)
+
+
+def make_production(*holders: Passkey | SshHolder, **more: object) -> World:
+    """A world in production, in which bob, cat and eve hold `holders` in this order, and the rest software keys."""
+    held = dict(zip(("bob", "cat", "eve"), holders, strict=False))
+    world = make_world(
+        profile="production",
+        witnesses=("north", "south", "west"),
+        credentials={member: holder.credential for member, holder in held.items()},
+        pages=(SigningPage(ORIGIN, "localhost", None),),
+        **more,
+    )
+    world.held.update(held)
+    return world
 
 
 def make_world(**more: object) -> World:

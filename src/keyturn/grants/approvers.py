@@ -6,11 +6,17 @@ everything that takes access away.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from keyturn.crypto.credentials import Credential
+from keyturn.crypto.dsse_signing import verify_one, verify_user_verified
 from keyturn.errors import Refused
+from keyturn.formats.access import HumanAuthorization
+from keyturn.formats.dsse import Envelope
+from keyturn.policy.facts import Fact
 from keyturn.trust.roster import TrustState
 
-__all__ = ["require_countable_key"]
+__all__ = ["approval_facts", "require_countable_key", "verify_approval"]
 
 
 def require_countable_key(trust: TrustState, approver: str, keyid: str) -> Credential:
@@ -35,3 +41,25 @@ def require_countable_key(trust: TrustState, approver: str, keyid: str) -> Crede
             hint="approve with a key that verifies its user for each signature: a passkey, a security key or PKCS#11",
         )
     return held
+
+
+def verify_approval(envelope: Envelope, held: Credential, trust: TrustState) -> None:
+    """Check that `held`, which `require_countable_key` gave, signed `envelope`; in production, with its user verified."""
+    if trust.profile == "demo":
+        verify_one(envelope, held)
+    else:
+        verify_user_verified(envelope, held)
+
+
+def approval_facts(trust: TrustState, counted: Iterable[HumanAuthorization]) -> dict[str, Fact]:
+    """What policies may ask of the keys behind the approvals that count, all of them: bound to one device, attested.
+
+    Nothing is said of no approvals: then a policy that asks is not met.
+    """
+    held = [trust.roster.key_of(made.approver, made.key) for made in counted]
+    if not held:
+        return {}
+    return {
+        "approval.device_bound": all(key is not None and key.device_bound for key in held),
+        "approval.attested": all(key is not None and bool(key.attestation) for key in held),
+    }

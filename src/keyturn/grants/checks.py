@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from keyturn.crypto.dsse_signing import verify_one, verify_user_verified
+from keyturn.crypto.dsse_signing import verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, statement
@@ -16,7 +16,7 @@ from keyturn.formats.access import ACCESS_REQUEST, HUMAN_AUTHORIZATION, AccessRe
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.uri import Uri
-from keyturn.grants.approvers import require_countable_key
+from keyturn.grants.approvers import approval_facts, require_countable_key, verify_approval
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.known import Known
 from keyturn.policy import persons
@@ -146,10 +146,7 @@ def require_approval(
         raise Refused("approval-expired", f"the approval by `{made.approver}` expired at {made.expires_at}")
     if made.signed_at > now + trust.limits.clock_skew_max_s:
         raise Refused("approval-from-the-future", f"`{made.approver}` approved at {made.signed_at}, it is {now}")
-    if trust.profile == "demo":  # where any key's approval counts
-        verify_one(given.envelope, held)
-    else:
-        verify_user_verified(given.envelope, held)
+    verify_approval(given.envelope, held, trust)
     return made
 
 
@@ -192,9 +189,22 @@ def taken_away(asked: Asked, known: Known, *, now: int) -> Iterator[Refused]:
             )
 
 
-def agree(asked: Asked, people: Mapping[str, int], policies: Sequence[Policy], facts: Facts, *, now: int) -> Allow:
-    """(7) `decide` under each of `policies` (the one that trust_version names, and the newest): all allow, by the same permit."""
+def agree(
+    asked: Asked,
+    approvals: Sequence[HumanAuthorization],
+    people: Mapping[str, int],
+    policies: Sequence[Policy],
+    facts: Facts,
+    trust: TrustState,
+    *,
+    now: int,
+) -> Allow:
+    """(7) `decide` under each of `policies` (the one that trust_version names, and the newest): all allow, by the same permit.
+
+    To the gate's `facts` is added how the approvals of `people`, who count, were signed.
+    """
     allowed: Allow | None = None
+    facts = facts.adding(approval_facts(trust, (made for made in approvals if made.approver in people)))
     for policy in policies:
         decided = decide(policy, asked.made, people, facts, now=now)
         if isinstance(decided, Deny):

@@ -29,7 +29,7 @@ from keyturn.formats.leaf import Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import checks, negatives
-from keyturn.grants.approvers import require_countable_key
+from keyturn.grants.approvers import require_countable_key, verify_approval
 from keyturn.grants.known import Approval, Known, Request, Standing, Use, Withdrawal
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
@@ -171,7 +171,10 @@ class Following:
             made = self._read(leaf, raw, HumanAuthorization)
             if made is not None:
                 self._require_human(made)
-                require_countable_key(self._require_trust(), made.approver, made.key)
+                trust = self._require_trust()
+                held = require_countable_key(trust, made.approver, made.key)
+                if trust.profile != "demo" and raw is not None:  # that `held` signed is known; not that it verified who
+                    verify_approval(records.parse(raw).envelope, held, trust)
         except (Malformed, Refused):
             return
         # A person's first approval of a request is the only one, for as long as the request lives: a second one could move the

@@ -142,7 +142,7 @@ def _verify(
     checks.require_none(checks.taken_away(asked, known, now=now))
     # (7)
     policies = policies_of(view.shelf, trust, then)
-    allowed = checks.agree(asked, people, policies, facts, now=now)
+    allowed = checks.agree(asked, approvals, people, policies, facts, trust, now=now)
     # (8)
     window = window_of(asked.made, people, policies)
     window.require_open(now=now)

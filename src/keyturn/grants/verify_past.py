@@ -119,7 +119,9 @@ def verify_past(
     failures.add(checks.taken_away(asked, known, now=at))
     # (7)
     policies = failures.of(lambda: policies_of(PolicyShelf(), trust, then)) or ()
-    decided = [failures.of(partial(checks.agree, asked, people, (one,), facts, now=at)) for one in policies]
+    decided = [
+        failures.of(partial(checks.agree, asked, approvals, people, (one,), facts, trust, now=at)) for one in policies
+    ]
     # (8)
     permits = [one.permits.get(asked.made.permit) for one in policies]
     window = failures.of(lambda: window_of(asked.made, people, policies)) if all(permits) else None

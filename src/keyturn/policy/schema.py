@@ -80,6 +80,9 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "request.bytes_max": "int",
         "request.for_other": "bool",
         "request.renewal": "bool",
+        # How the approvals that count were signed: the gate's verifier adds these (`grants.approvers`).
+        "approval.device_bound": "bool",
+        "approval.attested": "bool",
         # When the decision is made, in UTC: `decide` adds these. Monday is 1.
         "time.hour": "int",
         "time.weekday": "int",
