@@ -31,6 +31,7 @@ New here? [first-lab.md](first-lab.md) is the first hour.
 | environment | meaning |
 |---|---|
 | `KEYTURN_HOME` | who you are: a directory with your keys. Default: `~/.config/keyturn`. One home is one member |
+| `KEYTURN_KEY` | which of your keys signs, without `--key`: its kind, or how its id begins |
 | `KEYTURN_LAB` | the lab, without `--lab`. Without both: as your `config.toml` says, else the nearest `keyturn.toml` |
 | `KEYTURN_PASSPHRASE_FILE` | a file with the passphrase of your keys, if they are encrypted |
 | `KEYTURN_TRACEBACK` | when set, a defect of Keyturn shows where it happened |

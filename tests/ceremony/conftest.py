@@ -11,7 +11,7 @@ import pytest
 from keyturn.adapters.key_files import KeyFiles
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.app.accept_invitation import accept_invitation
+from keyturn.app.accept_invitation import NewKey, accept_invitation
 from keyturn.app.enrol_member import enrol_member
 from keyturn.app.found_lab import Founding, found_lab
 from keyturn.app.invite_member import invite_member
@@ -19,8 +19,9 @@ from keyturn.app.propose_trust import propose_trust
 from keyturn.app.publish_trust import Published, publish_trust
 from keyturn.app.show_trust import show_trust
 from keyturn.app.sign_trust import Signed, sign_trust
+from keyturn.crypto.credentials import Credential
 from keyturn.formats.digest import sha256
-from keyturn.formats.enrolment import InviteeKind
+from keyturn.formats.enrolment import AcceptedKey, InviteeKind
 
 FOUNDED = 1_790_000_000
 
@@ -111,8 +112,18 @@ class Ceremony:
 
     def accept(self, invitation: bytes, member: str) -> bytes:
         return accept_invitation(
-            invitation, name=member.title(), keys=self.home(member), clock=self.clock, entropy=self.entropy
+            invitation,
+            name=member.title(),
+            own=lambda _: self.own_keys(member),
+            keys=self.home(member),
+            clock=self.clock,
+            entropy=self.entropy,
         )
+
+    def own_keys(self, member: str) -> tuple[NewKey, ...]:
+        """The software key that `member` makes."""
+        made = self.home(member).create("member")
+        return (NewKey(AcceptedKey(key=Credential(made.public, "software").enrolled), made),)
 
     def enrol(self, acceptance: bytes) -> None:
         enrol_member(acceptance, store=self.store, clock=self.clock)

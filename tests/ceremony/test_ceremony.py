@@ -488,6 +488,7 @@ def test_names_are_checked_when_accepting(ceremony: Ceremony) -> None:
         accept_invitation(
             ceremony.invite("bob"),
             name="Bob \x1b[2J",
+            own=lambda _: ceremony.own_keys("bob"),
             keys=ceremony.home("bob"),
             clock=ceremony.clock,
             entropy=ceremony.entropy,

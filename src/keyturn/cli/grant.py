@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,6 +47,7 @@ def request(
     bytes_max: Annotated[int | None, typer.Option(min=0, help="Bytes that you need at most.")] = None,
     renews: Annotated[str | None, typer.Option(help="The live request that this one renews or counters.")] = None,
     lab: Lab = None,
+    key: Key = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
@@ -59,7 +60,7 @@ def request(
 
     if session_key is not None:
         typed("`--session-key`", PublicKey.from_text, session_key)
-    with desk(lab) as here:
+    with desk(lab, key=key) as here:
         seen, hand = here.seen, here.hand
         wish = Wish(
             requester=hand.member,
@@ -93,14 +94,16 @@ def request(
     )
 
 
-def approve(which: Which, reason: Because = "", lab: Lab = None, yes: Yes = False, json: Json = False) -> None:
+def approve(
+    which: Which, reason: Because = "", lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
+) -> None:
     """Approve a request, after it was shown whole. Only humans can, and nobody for himself."""
-    _authorize("approve", which, reason, lab, yes=yes, json=json)
+    _authorize("approve", which, reason, lab, key=key, yes=yes, json=json)
 
 
-def deny(which: Which, reason: Because, lab: Lab = None, yes: Yes = False, json: Json = False) -> None:
+def deny(which: Which, reason: Because, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False) -> None:
     """Deny a request: one human's denial ends it, as soon as it is witnessed."""
-    _authorize("deny", which, reason, lab, yes=yes, json=json)
+    _authorize("deny", which, reason, lab, key=key, yes=yes, json=json)
 
 
 @app.command("list")
@@ -190,12 +193,19 @@ def seconds(text: str) -> int:
 
 
 def _authorize(
-    decision: Literal["approve", "deny"], which: str, reason: str, lab: str | None, *, yes: bool, json: bool
+    decision: Literal["approve", "deny"],
+    which: str,
+    reason: str,
+    lab: str | None,
+    *,
+    key: str | None,
+    yes: bool,
+    json: bool,
 ) -> None:
     from keyturn.app.authorize import authorize, find_pending, require_can_authorize
     from keyturn.wiring.grants import desk, wait_until_in_force
 
-    with desk(lab) as here:
+    with desk(lab, approving=decision == "approve", key=key) as here:
         seen, hand = here.seen, here.hand
         pending = find_pending(seen.view, which)
         require_can_authorize(

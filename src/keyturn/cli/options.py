@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Invocation", "Json", "Lab", "Yes", "said_to_people"]
+__all__ = ["Invocation", "Json", "Key", "Lab", "Yes", "said_to_people"]
 
 
 @dataclass(slots=True)
@@ -44,6 +44,16 @@ Lab = Annotated[
         "--lab",
         help="The lab's directory or the URL of its log service. Default: yours, else the nearest keyturn.toml.",
         envvar="KEYTURN_LAB",
+        show_default=False,
+    ),
+]
+
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        help="Which of your keys signs: its kind, or how its id begins. Default: as your config.toml lists them.",
+        envvar="KEYTURN_KEY",
         show_default=False,
     ),
 ]

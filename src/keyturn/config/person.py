@@ -3,9 +3,14 @@
     version = 1
     member = "ada"
     lab = "/srv/labs/acme"                    # default for --lab
+    [[keys]]                                  # what the person signs with; without any: the software key in keys/member.pem
+    kind = "ssh-sk"
+    public = "<base64>"
+    application = "ssh:"
     [pins]
     "acme.example" = "<sha256 of the lab's first root>"
 
+The first key is for asking; the first that verifies its user, if there is one, for approving.
 A home is `KEYTURN_HOME`, else `~/.config/keyturn`: `config.toml` and `keys/{member,trust}.pem`. One home is one member.
 A pin is what the person compared with a coworker; nothing ever writes one on first use.
 """
@@ -23,9 +28,10 @@ import tomli_w
 from msgspec import Meta
 
 from keyturn.config import toml
+from keyturn.formats.enrolled_key import EnrolledKey
 from keyturn.formats.text import HexDigest, LabName, MemberId
 
-__all__ = ["Home", "PersonConfig", "home_of", "parse", "render"]
+__all__ = ["Home", "OwnKey", "PersonConfig", "home_of", "parse", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,28 @@ class Home:
         return self.path / "keys" / "trust.pem"
 
 
+class OwnKey(EnrolledKey, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A key as the roster lists it, and where it is on this machine.
+
+    `file` is the private key of an SSH key that no agent holds; `module`, `token` and `label` name a PKCS#11 key; `device` says
+    that a passkey is a security key at this machine, used without a browser.
+    """
+
+    file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    module: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    token: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    label: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    device: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class PersonConfig:
-    """Who the person is, the default lab (path or URL), and the pinned first root of each lab by name."""
+    """Who the person is, the default lab (path or URL), the pinned first root of each lab by name, and the person's keys."""
 
     member: str
     lab: str | None
     pins: Mapping[str, str]
+    keys: tuple[OwnKey, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
@@ -65,6 +86,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     version: Literal[1]
     member: MemberId
     lab: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    keys: Annotated[tuple[OwnKey, ...], Meta(max_length=16)] = ()
     pins: Annotated[dict[LabName, HexDigest], Meta(max_length=256)] = {}
 
 
@@ -77,7 +99,7 @@ def home_of(environment: Mapping[str, str]) -> Home:
 def parse(raw: bytes, *, where: str = "config.toml") -> PersonConfig:
     """Parse `raw`, or raise `Usage`."""
     file = toml.parse(raw, _File, where=where)
-    return PersonConfig(member=file.member, lab=file.lab, pins=file.pins)
+    return PersonConfig(member=file.member, lab=file.lab, pins=file.pins, keys=file.keys)
 
 
 def render(value: PersonConfig) -> bytes:
@@ -85,5 +107,7 @@ def render(value: PersonConfig) -> bytes:
     table: dict[str, object] = {"version": 1, "member": value.member}
     if value.lab is not None:
         table["lab"] = value.lab
+    if value.keys:
+        table["keys"] = [msgspec.to_builtins(key) for key in value.keys]
     table["pins"] = dict(sorted(value.pins.items()))
     return tomli_w.dumps(table).encode("utf-8")

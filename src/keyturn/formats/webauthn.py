@@ -52,7 +52,7 @@ Base64 = Annotated[str, Meta(min_length=4, max_length=3072)]
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     authenticatorData: Base64  # noqa: N815  # WebAuthn's own names
-    clientDataJSON: Base64  # noqa: N815
+    clientDataJSON: Base64  # noqa: N815  # likewise
     signature: Base64
 
 

@@ -13,8 +13,8 @@ from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import EvaluationCriteria
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import log_reader, log_writer, trust_behind
+from keyturn.wiring.own_keys import own_signer
 from keyturn.wiring.places import LabPlace, find_person
-from keyturn.wiring.trust import person_keys
 
 __all__ = ["Author", "author_of", "log_criteria"]
 
@@ -37,7 +37,7 @@ def author_of(place: LabPlace) -> Author:
         trust = trust_behind(place, reader).newest
     return Author(
         person.config.member,
-        person_keys(person.home).read("member"),
+        own_signer(person, approving=False, named=None),
         trust,
         SystemEntropy().nonce(),
         SystemClock().now(),

@@ -11,7 +11,6 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.app.await_witnessed import await_witnessed
 from keyturn.app.sign_record import Logged
 from keyturn.app.take_away import Hand
-from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.grants.freshness import require_trust
 from keyturn.grants.view import GateView
 from keyturn.policy.load import Policy
@@ -19,9 +18,9 @@ from keyturn.ports import LogReader
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import log_reader, log_writer
+from keyturn.wiring.own_keys import own_signer
 from keyturn.wiring.pinned_log import followed
 from keyturn.wiring.places import LabPlace, find_lab, find_person
-from keyturn.wiring.trust import person_keys
 
 __all__ = ["Desk", "Viewed", "desk", "followed", "viewed", "wait_until_in_force"]
 
@@ -62,12 +61,12 @@ def viewed(lab: str | None) -> Iterator[Viewed]:
 
 
 @contextmanager
-def desk(lab: str | None) -> Iterator[Desk]:
-    """As `viewed`, with the person's own key and a way to write to the log."""
+def desk(lab: str | None, *, approving: bool = False, key: str | None = None) -> Iterator[Desk]:
+    """As `viewed`, with the person's own key (the one that `key` names, if it does) and a way to write to the log."""
     person = find_person()
-    key: RecordSigner = person_keys(person.home).read("member")
+    signer = own_signer(person, approving=approving, named=key)
     with viewed(lab) as seen, log_writer(seen.place) as log:
-        yield Desk(seen, Hand(person.config.member, key, log, SystemClock(), SystemEntropy()))
+        yield Desk(seen, Hand(person.config.member, signer, log, SystemClock(), SystemEntropy()))
 
 
 def wait_until_in_force(seen: Viewed, logged: Logged) -> WitnessedCheckpoint:

@@ -27,9 +27,9 @@ from keyturn.policy.load import Permit, load
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring import typed
 from keyturn.wiring.log import log_reader, log_writer
+from keyturn.wiring.own_keys import own_signer
 from keyturn.wiring.pinned_log import followed, root_of
 from keyturn.wiring.places import LabPlace, find_person
-from keyturn.wiring.trust import person_keys
 
 __all__ = [
     "OpenedRelease",
@@ -90,7 +90,7 @@ def open_and_sign(
     made, envelope = sign_release_request(
         draft,
         requester=person.config.member,
-        key=person_keys(person.home).read("member"),
+        key=own_signer(person, approving=False, named=None),
         permit=allowed.id,
         resource=uri,
         gate=Uri(uri.lab, "gate", gate),

@@ -25,9 +25,9 @@ from keyturn.formats.provenance import BuilderId
 from keyturn.formats.steps import StepRequest
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import lab_index, log_reader, log_writer, trust_behind
+from keyturn.wiring.own_keys import own_signer
 from keyturn.wiring.places import LabPlace, find_person
 from keyturn.wiring.steps import STEP_SOURCE, declared_inputs, layout_of, make_request, sign_request
-from keyturn.wiring.trust import person_keys
 
 __all__ = ["OnProgress", "PreparedStep", "prepare", "run_here", "run_on_builder"]
 
@@ -60,7 +60,7 @@ def prepare(
     step = step_config.parse(raw, where=str(path))
     base = path.absolute().parent
     person = find_person()
-    key = person_keys(person.home).read("member")
+    key = own_signer(person, approving=False, named=None)
     with log_reader(place) as reader:
         trust = trust_behind(place, reader).newest
     named = _criteria_record(place, step, criteria)

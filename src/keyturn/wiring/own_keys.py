@@ -1,0 +1,56 @@
+"""Find the key that a person signs with, and what signs with it: a file, an agent, a token, a security key, a browser.
+
+Keys are listed in the person's config.toml. Asking uses the first; approving the first that verifies its user, if there is one.
+`KEYTURN_KEY`, or `--key`, names another by kind or by the beginning of its key id.
+"""
+
+from __future__ import annotations
+
+from keyturn.adapters.key_files import KeyFiles
+from keyturn.config.person import OwnKey
+from keyturn.crypto.dsse_signing import RecordSigner
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Usage
+from keyturn.wiring.places import Person
+from keyturn.wiring.trust import person_keys
+
+__all__ = ["own_signer"]
+
+_VERIFYING = ("webauthn", "ssh-sk", "pkcs11")
+
+
+def own_signer(person: Person, *, approving: bool, named: str | None) -> RecordSigner:
+    """What signs for `person`; `Usage` when `named` is none of their keys, or several."""
+    keys = person.config.keys
+    if not keys:
+        if named not in (None, "software"):
+            raise _no_such(named, keys)
+        return person_keys(person.home).read("member")
+    return _signer_of(_chosen(keys, approving=approving, named=named), person_keys(person.home))
+
+
+def _chosen(keys: tuple[OwnKey, ...], *, approving: bool, named: str | None) -> OwnKey:
+    if named is not None:
+        found = [k for k in keys if k.kind == named or PublicKey.from_text(k.public).keyid.startswith(named)]
+        if len(found) != 1:
+            raise _no_such(named, keys)
+        return found[0]
+    verifying = [key for key in keys if key.kind in _VERIFYING]
+    return verifying[0] if approving and verifying else keys[0]
+
+
+def _signer_of(own: OwnKey, files: KeyFiles) -> RecordSigner:
+    match own.kind:
+        case "software":
+            return files.read("member")
+        case kind:
+            raise Usage("key-kind", f"keys of kind `{kind}` cannot sign on this machine yet")
+
+
+def _no_such(named: str | None, keys: tuple[OwnKey, ...]) -> Usage:
+    listed = ", ".join(f"{key.kind} {PublicKey.from_text(key.public).keyid[:16]}" for key in keys) or "software"
+    return Usage(
+        "key-unknown",
+        f"expected one of your keys (by kind or key id), got `{(named or '')[:80]}`",
+        hint=f"yours: {listed}",
+    )
