@@ -43,7 +43,7 @@ def approves_by_itself(lab: DemoLab, request: str) -> None:
             expires_at=made.not_after,
         )
         payload = statement.make(approval, access.HUMAN_AUTHORIZATION, about(asked.record_digest))
-        given = dsse_signing.sign(payload, key.signer())
+        given = dsse_signing.sign(payload, key)
         write_past_admission(service, given)
     order = order_of(bundles.make(asked, (given,)), path=None)
     gate = ReleaseOverHttp(process_url(directory, "gate-release"))
