@@ -245,6 +245,11 @@ def test_any_bytes_are_refused_and_nothing_else_is_raised(raw: bytes) -> None:
             credential.verify(raw, MESSAGE, user_verified=False)
 
 
+def test_what_is_no_p256_key_has_no_point() -> None:
+    with pytest.raises(Malformed, match="expected a P-256 key"):
+        _ = ED.public.p256_point
+
+
 def test_a_signature_that_says_another_key_signed_is_refused() -> None:
     passkey = Passkey(ED)
     envelope = Envelope(

@@ -11,6 +11,7 @@ from keyturn.formats.enrolment import (
     Acceptance,
     AcceptedKey,
     Invitation,
+    Registration,
     acceptance_payload,
     parse_acceptance,
     parse_invitation,
@@ -64,3 +65,13 @@ def test_unknown_fields_and_oversize_are_refused() -> None:
     ):
         with pytest.raises(Malformed):
             parse_invitation(raw)
+
+
+def test_a_passkey_is_accepted_with_how_it_was_made_and_no_other_key_is() -> None:
+    passkey = EnrolledKey(kind="webauthn", public=make_key("bob").public.text, credential="Y3JlZA==", rp_id="localhost")
+    with pytest.raises(ValueError, match="a registration with a passkey"):
+        AcceptedKey(key=passkey)
+    made = Registration(attestation_object="AAAA", client_data="AAAA")
+    assert AcceptedKey(key=passkey, registration=made).key == passkey
+    with pytest.raises(ValueError, match="and with no other key"):
+        AcceptedKey(key=ACCEPTANCE.member_keys[0].key, registration=made)

@@ -37,6 +37,7 @@ from keyturn.formats import (
     pack_members,
     release,
     release_order,
+    sshsig,
     tile,
     tlog_proof,
     trust_version,
@@ -52,12 +53,14 @@ from keyturn.formats.tlog_proof import TlogProof
 from keyturn.formats.uri import Uri
 from keyturn.trust import draft
 from keyturn.trust.render import render_contents
+from support.authenticators import Passkey, SshHolder
 from support.chains import AURORA, MadeChain, artifact
 from support.labs import NOW, make_key, make_lab
 
 __all__ = ["NOT_ALONE", "TARGETS", "Target", "resolve"]
 
 NOT_ALONE = {
+    "formats.sshsig.parse_public_line": "takes text: tests/formats/test_sshsig.py",
     "config.toml.parse": "takes the struct to make: reached through every file in config/",
     "formats.statement.parse": "takes the predicate's type: reached through records, provenance and test results",
     "formats.tlog_proof.parse_hashes": "takes lines: reached through tlog_proof.parse and add_checkpoint.parse",
@@ -295,6 +298,16 @@ def _made() -> Iterator[Target]:
         )
 
     yield from own("formats.records.parse", lazy=_records)
+    holders = (SshHolder(make_key("ssh"), "ssh:"), SshHolder(make_key("ssh")))
+    blobs = [holder.blob(b"message") for holder in holders]
+    keys = [sshsig.render_key(sshsig.parse(blob).key) for blob in blobs]
+    inner = [sshsig.render_signature(sshsig.parse(blob).signature) for blob in blobs]
+    passkey = Passkey(make_key("passkey"))
+    yield from own("formats.sshsig.parse", *blobs, render="formats.sshsig.render")
+    yield from own("formats.sshsig.parse_key", *keys, render="formats.sshsig.render_key")
+    yield from own("formats.sshsig.parse_signature", *inner, render="formats.sshsig.render_signature")
+    yield from own("formats.webauthn.parse", passkey.sign_record(b"message"), render="formats.webauthn.render")
+    yield from own("formats.webauthn.parse_authenticator_data", passkey.answer(b"message").authenticator_data)
     yield from own("formats.dsse.parse_own", lazy=_envelopes, render="formats.dsse.render")
     yield from own("formats.dsse.parse_foreign", lazy=_envelopes)
     yield from own("formats.leaf.parse", lazy=lambda: _chain().leaves, render="formats.leaf.render")

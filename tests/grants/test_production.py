@@ -10,9 +10,10 @@ from keyturn.errors import Refused
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.verify_grant import VerifiedGrant, verify_grant
 from keyturn.policy.facts import NO_FACTS
+from keyturn.trust.roster import SigningPage
 from support.authenticators import Passkey, SshHolder
 from support.labs import make_key
-from support.world import POLICY, World, make_production
+from support.world import POLICY, World, make_production, make_world
 
 BOB, EVE = make_key("bob's key"), make_key("eve's key")
 PASSKEY, SECURITY_KEY = Passkey(BOB), SshHolder(EVE, "ssh:")
@@ -101,3 +102,11 @@ def test_a_policy_may_ask_for_keys_that_are_bound_or_attested(eve: Passkey | Ssh
     with pytest.raises(Refused) as caught:
         opened(world, bundle)
     assert caught.value.code == "policy-not-permitted"
+
+
+def test_the_logs_operator_serves_no_signing_page_in_production() -> None:
+    """Whoever takes the service over would show people what he likes, and have them sign something else."""
+    page = SigningPage("https://sign.acme.example", "acme.example", "op-service")
+    with pytest.raises(Refused) as caught:
+        make_world(profile="production", witnesses=("north", "south", "west"), pages=(page,))
+    assert caught.value.code == "production-signing-operator"

@@ -6,7 +6,7 @@ import pytest
 
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import Malformed
-from keyturn.trust.roster import Group, Log, Member, Roster, Witness
+from keyturn.trust.roster import Group, Log, Member, Roster, SigningPage, Witness
 from support.labs import Lab, make_key
 
 
@@ -57,3 +57,27 @@ def test_one_key_twice_for_one_member_is_refused() -> None:
     held = Credential(make_key("x").public, "software")
     with pytest.raises(Malformed, match="key-shared"):
         Roster(lab="l", members={"ada": Member(id="ada", kind="human", name="a", keys=(held, held))}, groups={})
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [
+        pytest.param(("http://sign.acme.example", "sign.acme.example", "it"), "signing-page-origin", id="not https"),
+        pytest.param(("https://sign.acme.example/x", "sign.acme.example", "it"), "signing-page-origin", id="a path"),
+        pytest.param(("https://evil.example", "acme.example", "it"), "signing-page-origin", id="of another site"),
+        pytest.param(
+            ("https://xacme.example", "acme.example", "it"), "signing-page-origin", id="whose name ends alike"
+        ),
+        pytest.param(("http://localhost:8722\n", "localhost", None), "signing-page-origin", id="a line end"),
+        pytest.param(("https://sign.acme.example", "acme.example", None), "signing-page-operator", id="by nobody"),
+        pytest.param(("http://localhost:8722", "localhost", "it"), "signing-page-operator", id="localhost by somebody"),
+    ],
+)
+def test_a_signing_page_that_could_mislead_is_refused(page: tuple[str, str, str | None], code: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        SigningPage(*page)
+    assert caught.value.code == code
+
+
+def test_a_signing_page_may_be_below_its_relying_party() -> None:
+    assert SigningPage("https://sign.acme.example:8443", "acme.example", "it").origin.endswith(":8443")

@@ -68,6 +68,11 @@ class OwnKey(EnrolledKey, frozen=True, kw_only=True, forbid_unknown_fields=True,
     label: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     device: bool = False
 
+    @property
+    def enrolled(self) -> EnrolledKey:
+        """The key without where it is."""
+        return EnrolledKey(**{name: getattr(self, name) for name in EnrolledKey.__struct_fields__})
+
 
 @dataclass(frozen=True, slots=True)
 class PersonConfig:

@@ -105,28 +105,27 @@ class Credential:
 
         With `user_verified`, the key must have verified who uses it, for this very signature.
         """
-        match self.kind:
-            case "software" | "pkcs11":
-                if user_verified and self.kind == "software":
-                    raise Refused("signature-user-unverified", f"key `{self.keyid[:16]}` does not verify who uses it")
-                if canonical_signature(self.key.scheme, signature) != signature:
-                    raise Refused(
-                        "signature-not-canonical",
-                        f"signature by key `{self.keyid[:16]}`: expected its canonical encoding, got another",
-                    )
-                self.key.verify(signature, message)
-            case "ssh" | "ssh-sk":
-                sshsig.verify(
-                    signature, message, key=self.key, application=self.application, user_verified=user_verified
-                )
-            case "webauthn":
-                assert self.party is not None  # the constructor saw to it
-                webauthn.verify(
-                    signature,
-                    message,
-                    key=self.key,
-                    party=self.party,
-                    synced=self.synced,
-                    purpose=purpose,
-                    user_verified=user_verified,
-                )
+        if self.party is not None:
+            webauthn.verify(
+                signature,
+                message,
+                key=self.key,
+                party=self.party,
+                synced=self.synced,
+                purpose=purpose,
+                user_verified=user_verified,
+            )
+        elif self.kind in ("ssh", "ssh-sk"):
+            sshsig.verify(signature, message, key=self.key, application=self.application, user_verified=user_verified)
+        else:
+            self._verify_bare(signature, message, user_verified=user_verified)
+
+    def _verify_bare(self, signature: bytes, message: bytes, *, user_verified: bool) -> None:
+        if user_verified and self.kind != "pkcs11":
+            raise Refused("signature-user-unverified", f"key `{self.keyid[:16]}` does not verify who uses it")
+        if canonical_signature(self.key.scheme, signature) != signature:
+            raise Refused(
+                "signature-not-canonical",
+                f"signature by key `{self.keyid[:16]}`: expected its canonical encoding, got another",
+            )
+        self.key.verify(signature, message)

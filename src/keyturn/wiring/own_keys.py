@@ -6,8 +6,11 @@ Keys are listed in the person's config.toml. Asking uses the first; approving th
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from keyturn.adapters.key_files import KeyFiles
 from keyturn.config.person import OwnKey
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Usage
@@ -43,8 +46,19 @@ def _signer_of(own: OwnKey, files: KeyFiles) -> RecordSigner:
     match own.kind:
         case "software":
             return files.read("member")
+        case "ssh" | "ssh-sk":
+            return _ssh_signer(own)
         case kind:
             raise Usage("key-kind", f"keys of kind `{kind}` cannot sign on this machine yet")
+
+
+def _ssh_signer(own: OwnKey) -> RecordSigner:
+    from keyturn.adapters.ssh_agent import SshAgentSigner, SshKeygenSigner, agent_path
+
+    credential = Credential.of(own.enrolled, origins=frozenset())
+    if own.file is not None:
+        return SshKeygenSigner(credential, file=Path(own.file).expanduser())
+    return SshAgentSigner(credential, path=agent_path())
 
 
 def _no_such(named: str | None, keys: tuple[OwnKey, ...]) -> Usage:
