@@ -425,6 +425,26 @@ def test_a_suspended_member_who_ran_a_step_himself_is_not_relied_on(chain: MadeC
     assert len(found.failures) == 2
 
 
+def test_a_suspended_signer_of_a_test_result_is_not_relied_on(chain: MadeChain) -> None:
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.ingest()
+    chain.train()
+    inputs = {"model": WEIGHTS, "held-out": artifact("held-out")}
+    _, request, digest = chain.request("evaluate", inputs, criteria=criteria, outputs=("results",))
+    chain.provenance(request, digest, {"results": artifact("results")})
+    other = chain.lab.builder_keys["other"]
+    chain.result(
+        request,
+        digest,
+        subject=WEIGHTS,
+        measurement=artifact("results"),
+        key=other,
+        alter=lambda r: replace(r, builder=BuilderId("acme.example", "builder", "other")),
+    )
+    found = judge(chain, WEIGHTS, suspended=Suspended(frozenset(), frozenset({other.public.keyid})))
+    assert codes(found) == ["chain-signer-suspended", "evaluation-builder"]
+
+
 # --- evaluations ------------------------------------------------------------------------------------------------------
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import pytest
 import uvicorn
-from litestar import get
+from litestar import Request, get, post
 
 from keyturn.service import shell
 from support.processes import wait_for
@@ -28,12 +29,23 @@ async def slow() -> bytes:
     return b"done"
 
 
+@post("/take", status_code=200)
+async def take(request: Request[Any, Any, Any]) -> bytes:
+    """Takes a body, whole."""
+    return b"%d" % len(await request.body())
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
         bound.bind(("127.0.0.1", 0))
         bound.listen()
-        server = uvicorn.Server(uvicorn.Config(shell.build([slow]), http=Impatient, log_level="warning", lifespan="on"))
+        app = shell.build([slow, take], body_timeout_s=0.3)
+        server = uvicorn.Server(uvicorn.Config(app, http=Impatient, log_level="warning", lifespan="on"))
+            uvicorn.Config(
+                shell.build([slow, take], body_timeout_s=0.3), http=Impatient, log_level="warning", lifespan="on"
+            )
+        )
         serving = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         serving.start()
         wait_for("the server", lambda: server.started or None)
@@ -64,6 +76,25 @@ def test_a_client_that_stops_in_its_second_request_is_sent_away(port: int) -> No
             heard += client.recv(1000)
         client.sendall(b"GET /")
         assert client.recv(100) == b""
+
+
+def test_a_client_whose_body_never_ends_is_told_and_sent_away(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nConnection: close\r\n\r\nhalf")
+        heard = b""
+        while chunk := client.recv(1000):
+            heard += chunk
+    assert b"400 Bad Request" in heard
+    assert b"body-too-slow" in heard
+
+
+def test_a_whole_body_is_taken(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhalf")
+        heard = b""
+        while chunk := client.recv(1000):
+            heard += chunk
+    assert heard.endswith(b"4")
 
 
 def test_a_client_that_asked_waits_for_its_answer(port: int) -> None:

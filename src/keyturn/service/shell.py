@@ -27,7 +27,7 @@ from keyturn.adapters.errors_over_http import Kind, WireError
 from keyturn.errors import KeyturnError, Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from litestar import Request
 
@@ -42,12 +42,12 @@ _STATUS: Mapping[Kind, int] = MappingProxyType(
 )
 
 
-def build(handlers: Sequence[Any], **more: Any) -> Litestar:
+def build(handlers: Sequence[Any], *, body_timeout_s: float = BODY_TIMEOUT_S, **more: Any) -> Litestar:
     """Make a Litestar application of `handlers` with Keyturn's limits and error answers."""
     return Litestar(
         route_handlers=list(handlers),
         exception_handlers={KeyturnError: _error, HTTPException: _http_error},
-        middleware=[_timed_body],
+        middleware=[_timed_body(body_timeout_s)],
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,
@@ -133,9 +133,13 @@ def _http_error(_request: Request[Any, Any, Any], err: HTTPException) -> Respons
     return _answer(err.status_code, WireError(kind=kind, code="http-error", message=message))
 
 
-def _timed_body(app: ASGIApp) -> ASGIApp:
+def _timed_body(within_s: float) -> Callable[[ASGIApp], ASGIApp]:
+    return lambda app: _in_time(app, within_s)
+
+
+def _in_time(app: ASGIApp, within_s: float) -> ASGIApp:
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
+        deadline = asyncio.get_running_loop().time() + within_s
         whole = False
 
         async def receive_in_time() -> ReceiveMessage:
@@ -146,7 +150,7 @@ def _timed_body(app: ASGIApp) -> ASGIApp:
             try:
                 message = await asyncio.wait_for(receive(), timeout=max(left, 0))
             except TimeoutError:
-                raise Malformed("body-too-slow", f"expected the whole body within {BODY_TIMEOUT_S:.0f} s") from None
+                raise Malformed("body-too-slow", f"expected the whole body within {within_s:.0f} s") from None
             whole = not message.get("more_body", False)
             return message
 

@@ -178,6 +178,15 @@ def test_files_that_are_not_the_model_are_refused(made: ReleaseWorld) -> None:
     assert code_of(made, made.order(asked, *given, path="/srv/models/aurora")) == "model-other-files"
 
 
+def test_files_that_change_while_the_use_is_witnessed_are_not_released(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    seen = iter((MODEL, artifact("flipped")))
+    made.hashed = lambda _path: next(seen)
+    assert code_of(made, made.order(asked, *given, path="/srv/model")) == "model-other-files"
+    assert next(seen, None) is None, "they were hashed twice"
+
+
 def test_whoever_can_reach_the_gate_has_it_read_neither_files_nor_chains(made: ReleaseWorld) -> None:
     hashed: list[str] = []
     made.hashed = lambda path: hashed.append(path) or MODEL  # type: ignore[func-returns-value]  # counts
