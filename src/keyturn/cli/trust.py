@@ -79,6 +79,13 @@ def invite(
 def accept(
     invitation: Annotated[Path, typer.Argument(help="The invitation that you were given.")],
     full_name: Annotated[str, typer.Option("--full-name", help="Your name, for people.")] = "",
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A key to enrol: `software` (the default), or one on a token, as "
+            "`pkcs11:token=T;object=L?module-path=/path.so`. Repeat for more; you ask with the first."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write it. Default: <member>.acceptance.json")] = None,
     lab: Lab = None,
     json: Json = False,
@@ -88,11 +95,12 @@ def accept(
 
     from keyturn.adapters.clock import SystemClock, SystemEntropy
     from keyturn.adapters.config_files import read_small, write_new
-    from keyturn.app.accept_invitation import accept_invitation
+    from keyturn.app.accept_invitation import NewKey, accept_invitation
     from keyturn.config import person as person_config
     from keyturn.errors import Usage
     from keyturn.formats.enrolment import parse_invitation
-    from keyturn.wiring.trust import new_software_key, person_keys
+    from keyturn.wiring.new_keys import FoundKey, new_key
+    from keyturn.wiring.trust import person_keys
 
     raw = read_small(invitation)
     offered = parse_invitation(raw)
@@ -103,15 +111,22 @@ def accept(
     if path.exists():
         raise Usage("file-exists", f"`{path}` is there already", hint="--out FILE")
     place = lab if lab is None or lab.startswith(("http://", "https://")) else str(Path(lab).absolute())
-    config = person_config.PersonConfig(member=offered.member, lab=place, pins={})
+    found: list[FoundKey] = []
+
+    def own(_invitation: object) -> tuple[NewKey, ...]:
+        found.extend(new_key(named, home=home) for named in key or ("software",))
+        return tuple(one.new for one in found)
+
     acceptance = accept_invitation(
         raw,
         name=full_name or offered.member,
-        own=lambda _invitation: (new_software_key(home),),
+        own=own,
         keys=person_keys(home),
         clock=SystemClock(),
         entropy=SystemEntropy(),
     )
+    listed = tuple(one.own for one in found) if key else ()
+    config = person_config.PersonConfig(member=offered.member, lab=place, pins={}, keys=listed)
     write_new(home.config, person_config.render(config), mode=0o600)
     write_new(path, acceptance)
     output.emit(

@@ -48,6 +48,8 @@ def _signer_of(own: OwnKey, files: KeyFiles) -> RecordSigner:
             return files.read("member")
         case "ssh" | "ssh-sk":
             return _ssh_signer(own)
+        case "pkcs11":
+            return _token_signer(own)
         case kind:
             raise Usage("key-kind", f"keys of kind `{kind}` cannot sign on this machine yet")
 
@@ -59,6 +61,16 @@ def _ssh_signer(own: OwnKey) -> RecordSigner:
     if own.file is not None:
         return SshKeygenSigner(credential, file=Path(own.file).expanduser())
     return SshAgentSigner(credential, path=agent_path())
+
+
+def _token_signer(own: OwnKey) -> RecordSigner:
+    from keyturn.adapters.pkcs11_key import Pkcs11Signer, TokenPlace
+    from keyturn.wiring.pins import ask_pin
+
+    if own.module is None or own.token is None or own.label is None:
+        raise Usage("key-place-missing", "config.toml: expected `module`, `token` and `label` of a key on a token")
+    place = TokenPlace(own.module, own.token, own.label)
+    return Pkcs11Signer(place, public=PublicKey.from_text(own.public), pin=ask_pin)
 
 
 def _no_such(named: str | None, keys: tuple[OwnKey, ...]) -> Usage:

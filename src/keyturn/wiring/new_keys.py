@@ -1,0 +1,85 @@
+"""Read what `keyturn trust accept --key` names, and make or find that key: with what signs, and where it is on this machine.
+
+| key | what it is |
+|---|---|
+| `software` | a new key in a file of the home; in production it asks, and never approves |
+| `pkcs11:token=T;object=L?module-path=/path.so` | a key that is on a token already, by its URI (RFC 7512) |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from keyturn.app.accept_invitation import NewKey
+from keyturn.config.person import Home, OwnKey
+from keyturn.crypto.credentials import Credential
+from keyturn.errors import Usage
+from keyturn.formats.enrolment import AcceptedKey
+from keyturn.wiring.trust import new_software_key
+
+__all__ = ["FoundKey", "new_key", "read_pkcs11_uri"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """A key to enrol, and the entry of config.toml that finds it again."""
+
+    new: NewKey
+    own: OwnKey
+
+
+def new_key(named: str, *, home: Home) -> FoundKey:
+    """Make or find the key that `--key` names; `Usage` for what names none."""
+    match named.partition(":")[0]:
+        case "software" if named == "software":
+            made = new_software_key(home)
+            return FoundKey(made, OwnKey(kind="software", public=made.accepted.key.public))
+        case "pkcs11":
+            return _token_key(named)
+        case _:
+            raise Usage(
+                "key-spec",
+                f"expected a key to enrol, got `{named[:80]}`",
+                hint="software, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
+            )
+
+
+def _token_key(uri: str) -> FoundKey:
+    from keyturn.adapters.pkcs11_key import Pkcs11Signer, TokenPlace, enrollable_key
+    from keyturn.wiring.pins import ask_pin
+
+    module, token, label = read_pkcs11_uri(uri)
+    place = TokenPlace(module, token, label)
+    public = enrollable_key(place, pin=ask_pin)
+    signer = Pkcs11Signer(place, public=public, pin=ask_pin)
+    new = NewKey(AcceptedKey(key=Credential(public, "pkcs11").enrolled), signer)
+    return FoundKey(new, OwnKey(kind="pkcs11", public=public.text, module=module, token=token, label=label))
+
+
+def read_pkcs11_uri(uri: str) -> tuple[str, str, str]:
+    """Read module, token and object of a `pkcs11:` URI (RFC 7512, section 2.3), each once; refuses every other attribute.
+
+    >>> read_pkcs11_uri("pkcs11:token=ada%20k;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so")
+    ('/usr/lib/softhsm/libsofthsm2.so', 'ada k', 'sign')
+    """
+    path, _, query = uri.removeprefix("pkcs11:").partition("?")
+    found: dict[str, str] = {}
+    for part in (*path.split(";"), *(f"?{one}" for one in query.split("&") if one)):
+        name, _, value = part.partition("=")
+        if name in ("?pin-value", "?pin-source"):
+            raise _bad("a PIN is asked for, and never in an argument")  # without the text: it may hold the PIN
+        if name not in ("token", "object", "?module-path") or name in found:
+            raise _bad(f"expected token, object and module-path, each once, got `{name[:40].removeprefix('?')}`")
+        try:
+            found[name] = unquote(value, errors="strict")
+        except UnicodeDecodeError as err:
+            raise _bad(f"`{name}` is no UTF-8") from err
+    module, token, label = (found.get(name, "") for name in ("?module-path", "token", "object"))
+    if not (module.startswith("/") and 0 < len(token.encode()) <= 32 and 0 < len(label) <= 200):
+        raise _bad("expected an absolute module-path, a token of at most 32 bytes, an object")
+    return module, token, label
+
+
+def _bad(what: str) -> Usage:
+    return Usage("key-uri", f"`pkcs11:` URI: {what}", hint="pkcs11:token=T;object=L?module-path=/path/to/module.so")
