@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.key_files import KeyFiles, read_key, write_key
+from keyturn.adapters.key_files import KeyFiles, KeysInTheEnd, read_key, write_key
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Unavailable
 
@@ -91,3 +91,15 @@ def test_no_private_key_is_ever_shown(tmp_path: Path) -> None:
         read_key(path, passphrase=None)
     shown = f"{caught.value} {caught.value.detail} {caught.value.hint} {caught.value.__cause__}"
     assert secret[:20] not in shown
+
+
+def test_keys_in_the_end_are_in_no_file_before_and_over_none_after(tmp_path: Path) -> None:
+    files = KeyFiles(lambda name: tmp_path / "keys" / f"{name}.pem", passphrase=None)
+    keys = KeysInTheEnd(files)
+    made = keys.create("member")
+    assert not (tmp_path / "keys").exists()
+    keys.keep()
+    assert files.read("member").public == made.public
+    with pytest.raises(Refused) as caught:
+        KeysInTheEnd(files).create("member")
+    assert caught.value.code == "key-exists"

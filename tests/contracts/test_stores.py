@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.key_files import KeyFiles
+from keyturn.adapters.key_files import KeyFiles, KeysInTheEnd
 from keyturn.adapters.release_journal import ReleaseJournalFiles
 from keyturn.adapters.trust_on_disk import TrustOnDisk
 from keyturn.adapters.witness_files import WitnessFiles
@@ -31,11 +31,12 @@ def trust(tmp_path: Path) -> TrustStore:
     return TrustOnDisk(tmp_path / "trust")
 
 
-@pytest.fixture(params=["in files", "in encrypted files"])
+@pytest.fixture(params=["in files", "in encrypted files", "in files in the end"])
 def keys(request: pytest.FixtureRequest, tmp_path: Path) -> KeyStore:
-    return KeyFiles(
+    files = KeyFiles(
         lambda name: tmp_path / "keys" / name, passphrase=b"of three words" if "encrypted" in request.param else None
     )
+    return KeysInTheEnd(files) if "in the end" in request.param else files
 
 
 @pytest.fixture(params=["in files"])

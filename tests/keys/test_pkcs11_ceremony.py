@@ -108,6 +108,22 @@ def test_a_member_is_enrolled_with_a_token_and_approves_with_it(token: SoftToken
             _approves(people)
 
 
+def test_an_acceptance_that_fails_leaves_nothing_behind_and_is_tried_again(token: SoftToken, tmp_path: Path) -> None:
+    people = People(tmp_path)
+    people.by("ada", "init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada")
+    people.by("ada", "trust", "invite", "bob")
+    people.pin()
+    accept = ("trust", "accept", "bob.invitation.json", "--key", "software", "--key")
+    assert people.refused("bob", *accept, token.uri("none")) == "pkcs11-key-missing"
+    assert people.refused("bob", *accept, "hsm:none") == "key-spec"
+    assert people.refused("bob", *accept, "software") == "key-exists"
+    assert not (tmp_path / "bob").exists()
+    people.by("bob", *accept, token.uri())
+    own = tomllib.loads((tmp_path / "bob" / "config.toml").read_text())["keys"]
+    assert [one["kind"] for one in own] == ["software", "pkcs11"]
+    assert sorted(path.name for path in (tmp_path / "bob" / "keys").iterdir()) == ["member.pem", "trust.pem"]
+
+
 def _approves(people: People) -> None:
     session = SoftwareKey.generate().public.text
     words = ("weights:read", "model/aurora", "--gate", "gate/release", "--reason", "a look", "--duration", "30m")

@@ -31,11 +31,48 @@ class KeyFiles:
 
     def create(self, name: str) -> SoftwareKey:
         key = SoftwareKey.generate(self._scheme)
-        write_key(self._path_of(name), key, passphrase=self._passphrase)
+        self.keep(name, key)
         return key
 
     def read(self, name: str) -> SoftwareKey:
         return read_key(self._path_of(name), passphrase=self._passphrase)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is anything where the key `name` would lie."""
+        return os.path.lexists(self._path_of(name))
+
+    def keep(self, name: str, key: SoftwareKey) -> None:
+        """Write `key`, which is new; `Refused` `key-exists` when there is one."""
+        write_key(self._path_of(name), key, passphrase=self._passphrase)
+
+
+class KeysInTheEnd:
+    """`ports.KeyStore` whose new keys are in memory until `keep`: what fails in the meantime, as a wrong PIN, leaves no file.
+
+    Call `keep` before anybody else learns their public keys: they are durable from then on.
+    """
+
+    def __init__(self, files: KeyFiles) -> None:
+        self._files = files
+        self._made: dict[str, SoftwareKey] = {}
+
+    def create(self, name: str) -> SoftwareKey:
+        if name in self._made or self._files.holds(name):
+            raise Refused(
+                "key-exists",
+                f"the key `{name}` is there already, and keys are never overwritten",
+                hint="one home is one member of one lab: use another KEYTURN_HOME",
+            )
+        self._made[name] = SoftwareKey.generate()
+        return self._made[name]
+
+    def read(self, name: str) -> SoftwareKey:
+        return self._made.get(name) or self._files.read(name)
+
+    def keep(self) -> None:
+        """Write the new keys."""
+        for name, key in self._made.items():
+            self._files.keep(name, key)
 
 
 def write_key(path: Path, key: SoftwareKey, *, passphrase: bytes | None) -> None:

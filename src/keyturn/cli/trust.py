@@ -95,6 +95,7 @@ def accept(
 
     from keyturn.adapters.clock import SystemClock, SystemEntropy
     from keyturn.adapters.config_files import read_small, write_new
+    from keyturn.adapters.key_files import KeysInTheEnd
     from keyturn.app.accept_invitation import NewKey, accept_invitation
     from keyturn.config import person as person_config
     from keyturn.errors import Usage
@@ -111,22 +112,24 @@ def accept(
     if path.exists():
         raise Usage("file-exists", f"`{path}` is there already", hint="--out FILE")
     place = lab if lab is None or lab.startswith(("http://", "https://")) else str(Path(lab).absolute())
+    keys = KeysInTheEnd(person_keys(home))
     found: list[FoundKey] = []
 
     def own(_invitation: object) -> tuple[NewKey, ...]:
-        found.extend(new_key(named, home=home) for named in key or ("software",))
+        found.extend(new_key(named, keys=keys) for named in key or ("software",))
         return tuple(one.new for one in found)
 
     acceptance = accept_invitation(
         raw,
         name=full_name or offered.member,
         own=own,
-        keys=person_keys(home),
+        keys=keys,
         clock=SystemClock(),
         entropy=SystemEntropy(),
     )
     listed = tuple(one.own for one in found) if key else ()
     config = person_config.PersonConfig(member=offered.member, lab=place, pins={}, keys=listed)
+    keys.keep()
     write_new(home.config, person_config.render(config), mode=0o600)
     write_new(path, acceptance)
     output.emit(

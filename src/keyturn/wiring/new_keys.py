@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from keyturn.app.accept_invitation import NewKey
-from keyturn.config.person import Home, OwnKey
+from keyturn.config.person import OwnKey
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import Usage
 from keyturn.formats.enrolment import AcceptedKey
+from keyturn.ports import KeyStore
 from keyturn.wiring.trust import new_software_key
 
 __all__ = ["FoundKey", "new_key", "read_pkcs11_uri"]
@@ -29,11 +30,11 @@ class FoundKey:
     own: OwnKey
 
 
-def new_key(named: str, *, home: Home) -> FoundKey:
+def new_key(named: str, *, keys: KeyStore) -> FoundKey:
     """Make or find the key that `--key` names; `Usage` for what names none."""
     match named.partition(":")[0]:
         case "software" if named == "software":
-            made = new_software_key(home)
+            made = new_software_key(keys)
             return FoundKey(made, OwnKey(kind="software", public=made.accepted.key.public))
         case "pkcs11":
             return _token_key(named)

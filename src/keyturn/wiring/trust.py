@@ -16,6 +16,7 @@ from keyturn.config.person import Home
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.enrolment import AcceptedKey
+from keyturn.ports import KeyStore
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring.places import LabPlace, Person, find_person
 
@@ -64,9 +65,9 @@ def person_keys(home: Home) -> KeyFiles:
     return KeyFiles(lambda name: paths[name], passphrase=passphrase())
 
 
-def new_software_key(home: Home) -> NewKey:
-    """Make the software key of the person whose home it is."""
-    made = person_keys(home).create("member")
+def new_software_key(keys: KeyStore) -> NewKey:
+    """Make the software key of the person whose `keys` they are."""
+    made = keys.create("member")
     return NewKey(AcceptedKey(key=Credential(made.public, "software").enrolled), made)
 
 
