@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import traceback
@@ -215,6 +216,32 @@ def test_a_pin_file_is_read_when_only_its_owner_can(tmp_path: Path, monkeypatch:
         with pytest.raises(Usage) as caught:
             ask_pin("ada")
         assert caught.value.code == "pin-file-open"
+
+
+ASK = """
+from keyturn.wiring.pins import ask_pin
+assert ask_pin("ada").value == "271828"
+"""
+
+
+def test_a_pin_is_typed_at_the_terminal_and_not_shown() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "KEYTURN_PIN_FILE"}
+    terminal, end = pty.openpty()
+    words = [sys.executable, "-c", ASK]
+    asking = subprocess.Popen(words, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True)
+    os.close(end)
+    said = b""
+    while b"PIN of token ada: " not in said:
+        said += os.read(terminal, 1024)
+    os.write(terminal, PIN.encode() + b"\n")
+    try:
+        while more := os.read(terminal, 1024):
+            said += more
+    except OSError:
+        pass  # the terminal's other end is gone
+    os.close(terminal)
+    assert asking.wait(timeout=30) == 0, said
+    assert PIN.encode() not in said
 
 
 @pytest.mark.parametrize("content", ["", "\n", "a\0b", "1" * 256], ids=["empty", "a line", "a NUL", "too long"])
