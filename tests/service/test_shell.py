@@ -42,10 +42,6 @@ def port() -> Iterator[int]:
         bound.listen()
         app = shell.build([slow, take], body_timeout_s=0.3)
         server = uvicorn.Server(uvicorn.Config(app, http=Impatient, log_level="warning", lifespan="on"))
-            uvicorn.Config(
-                shell.build([slow, take], body_timeout_s=0.3), http=Impatient, log_level="warning", lifespan="on"
-            )
-        )
         serving = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         serving.start()
         wait_for("the server", lambda: server.started or None)
