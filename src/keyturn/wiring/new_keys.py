@@ -3,12 +3,14 @@
 | key | what it is |
 |---|---|
 | `software` | a new key in a file of the home; in production it asks, and never approves |
+| `ssh:~/.ssh/id_sk.pub` | an SSH key by its public file; signed with by `ssh-keygen`, if the private one is beside it, or the agent |
 | `pkcs11:token=T;object=L?module-path=/path.so` | a key that is on a token already, by its URI (RFC 7512) |
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote
 
 from keyturn.app.accept_invitation import NewKey
@@ -38,12 +40,45 @@ def new_key(named: str, *, keys: KeyStore) -> FoundKey:
             return FoundKey(made, OwnKey(kind="software", public=made.accepted.key.public))
         case "pkcs11":
             return _token_key(named)
+        case "ssh":
+            return _ssh_key(Path(named.removeprefix("ssh:")).expanduser())
         case _:
             raise Usage(
                 "key-spec",
                 f"expected a key to enrol, got `{named[:80]}`",
-                hint="software, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
+                hint="software, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
             )
+
+
+def _ssh_key(public_file: Path) -> FoundKey:
+    from keyturn.adapters.config_files import read_small
+    from keyturn.adapters.ssh_agent import agent_keys, agent_path
+    from keyturn.crypto import sshsig as ssh
+    from keyturn.formats import sshsig
+    from keyturn.wiring.own_keys import ssh_signer
+
+    if public_file.suffix != ".pub":
+        raise Usage("key-spec", f"expected a public key file, as `{public_file}.pub`, got `{public_file}`")
+    key = sshsig.parse_public_line(read_small(public_file).decode("utf-8", "replace"))
+    application = key.application if key.is_security_key else None
+    credential = Credential(ssh.public_key(key), "ssh-sk" if key.is_security_key else "ssh", application=application)
+    private = public_file.with_suffix("").absolute()
+    if private.exists():
+        held = False
+    else:
+        held = key in agent_keys(agent_path())
+        if not held:
+            raise Usage(
+                "ssh-key-absent", f"neither the SSH agent nor `{private}` has this key", hint=f"ssh-add {private}"
+            )
+    listed = credential.enrolled
+    own = OwnKey(
+        kind=listed.kind,
+        public=listed.public,
+        application=listed.application,
+        file=None if held else str(private),
+    )
+    return FoundKey(NewKey(AcceptedKey(key=listed), ssh_signer(own)), own)
 
 
 def _token_key(uri: str) -> FoundKey:

@@ -17,7 +17,7 @@ from keyturn.errors import Usage
 from keyturn.wiring.places import Person
 from keyturn.wiring.trust import person_keys
 
-__all__ = ["own_signer"]
+__all__ = ["own_signer", "ssh_signer"]
 
 _VERIFYING = ("webauthn", "ssh-sk", "pkcs11")
 
@@ -47,14 +47,15 @@ def _signer_of(own: OwnKey, files: KeyFiles) -> RecordSigner:
         case "software":
             return files.read("member")
         case "ssh" | "ssh-sk":
-            return _ssh_signer(own)
+            return ssh_signer(own)
         case "pkcs11":
             return _token_signer(own)
         case kind:
             raise Usage("key-kind", f"keys of kind `{kind}` cannot sign on this machine yet")
 
 
-def _ssh_signer(own: OwnKey) -> RecordSigner:
+def ssh_signer(own: OwnKey) -> RecordSigner:
+    """What signs with an SSH key: `ssh-keygen` when the private key is in a file, else the agent."""
     from keyturn.adapters.ssh_agent import SshAgentSigner, SshKeygenSigner, agent_path
 
     credential = Credential.of(own.enrolled, origins=frozenset())

@@ -1,0 +1,99 @@
+"""People of a lab who run `keyturn`, each with a home; and a lab of two that is founded, served, and asked for access."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keyturn.crypto.signers import SoftwareKey
+from support.processes import running, wait_for_file
+from support.softhsm import PIN
+
+KEYTURN = (sys.executable, "-m", "keyturn")
+POLICY = """
+@id("weights-read") @quorum("1 security") @duration_max("2h") @pending_max("8h")
+permit (principal in Group::"research", action == Action::"weights:read", resource in Model::"aurora");
+"""
+RESOURCES = 'version = 1\n\n[[resources]]\nuri = "keyturn://acme.example/model/aurora"\n'
+
+
+@dataclass
+class People:
+    """Members with a home each, in one place. There is no terminal: a PIN comes from a file, or from nowhere."""
+
+    place: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, member: str, *words: str) -> subprocess.CompletedProcess[str]:
+        names = {"KEYTURN_HOME": str(self.place / member), "KEYTURN_LAB": str(self.place / "lab")}
+        return subprocess.run(
+            [*KEYTURN, *words, "--json"],
+            cwd=self.place,
+            env={**os.environ, **names, **self.environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            start_new_session=True,
+        )
+
+    def by(self, member: str, *words: str) -> Any:
+        done = self.run(member, *words)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def refused(self, member: str, *words: str) -> str:
+        done = self.run(member, *words)
+        assert done.returncode != 0, (words, done.stdout)
+        return str(json.loads(done.stderr.splitlines()[-1])["error"]["code"])
+
+    def pin(self, value: str = PIN) -> None:
+        path = self.place / "pin"
+        path.write_text(value)
+        path.chmod(0o600)
+        self.environment["KEYTURN_PIN_FILE"] = str(path)
+
+    def found(self) -> None:
+        """Ada founds a lab, and invites bob."""
+        init = ("init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada", "--full-name", "Ada")
+        self.by("ada", *init, "--group", "research", "--witness", "north")
+        self.by("ada", "trust", "invite", "bob", "--group", "security")
+
+    def publish(self) -> None:
+        """Both sign a policy, and the roster in which bob's acceptance is."""
+        draft = self.place / "lab" / "trust" / "draft"
+        (draft / "policy").mkdir(exist_ok=True)
+        (draft / "policy" / "main.cedar").write_text(POLICY)
+        (draft / "resources.toml").write_text(RESOURCES)
+        self.by("ada", "trust", "propose", "--acceptance", "bob.acceptance.json")
+        for member in ("ada", "bob"):
+            self.by(member, "trust", "sign", "--yes")
+        self.by("ada", "trust", "publish")
+        pin = hashlib.sha256((self.place / "lab" / "trust" / "root.json").read_bytes()).hexdigest()
+        for member in ("ada", "bob"):
+            self.by(member, "trust", "pin", pin)
+
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """The lab's witness and log run."""
+        lab, environment = self.place / "lab", {"KEYTURN_HOME": str(self.place / "ada")}
+        with running([*KEYTURN, "witness", "serve", "north", "--lab", lab], environment=environment) as witness:
+            wait_for_file(lab / "run" / "witness-north.json", witness)
+            with running([*KEYTURN, "log", "serve", "--lab", lab], environment=environment) as log:
+                wait_for_file(lab / "run" / "log.json", log)
+                wait_for_file(lab / "log" / "checkpoint", log)
+                yield
+
+    def ask(self) -> str:
+        """Ada asks for access; the request's id."""
+        session = SoftwareKey.generate().public.text
+        words = ("weights:read", "model/aurora", "--gate", "gate/release", "--reason", "a look", "--duration", "30m")
+        return str(self.by("ada", "request", *words, "--session-key", session, "--yes")["id"])
