@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.app.await_witnessed import await_witnessed
 from keyturn.app.sign_record import Logged
 from keyturn.app.take_away import Hand
+from keyturn.formats import dsse
 from keyturn.grants.freshness import require_trust
 from keyturn.grants.view import GateView
 from keyturn.policy.load import Policy
@@ -18,7 +20,7 @@ from keyturn.ports import LogReader
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import log_reader, log_writer
-from keyturn.wiring.own_keys import own_signer
+from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.pinned_log import followed
 from keyturn.wiring.places import LabPlace, find_lab, find_person
 
@@ -64,9 +66,15 @@ def viewed(lab: str | None) -> Iterator[Viewed]:
 def desk(lab: str | None, *, approving: bool = False, key: str | None = None) -> Iterator[Desk]:
     """As `viewed`, with the person's own key (the one that `key` names, if it does) and a way to write to the log."""
     person = find_person()
-    signer = own_signer(person, approving=approving, named=key)
     with viewed(lab) as seen, log_writer(seen.place) as log:
+        view = PageView(seen.trust.roster, partial(_request_payload, seen.view))
+        signer = own_signer(person, approving=approving, named=key, view=view)
         yield Desk(seen, Hand(person.config.member, signer, log, SystemClock(), SystemEntropy()))
+
+
+def _request_payload(view: GateView, digest: str) -> bytes | None:
+    found = view.known.requests.get(digest)
+    return None if found is None or found.raw is None else dsse.parse_own(found.raw).payload
 
 
 def wait_until_in_force(seen: Viewed, logged: Logged) -> WitnessedCheckpoint:

@@ -3,7 +3,7 @@
 | key | what it is |
 |---|---|
 | `software` | a new key in a file of the home; in production it asks, and never approves |
-| `ssh:~/.ssh/id_sk.pub` | an SSH key by its public file; signed with by `ssh-keygen`, if the private one is beside it, or the agent |
+| `ssh:~/.ssh/id_sk.pub` | an SSH key by its public file: `ssh-keygen` signs if the private one is beside it, else the agent |
 | `pkcs11:token=T;object=L?module-path=/path.so` | a key that is on a token already, by its URI (RFC 7512) |
 """
 

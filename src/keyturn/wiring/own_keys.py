@@ -6,6 +6,8 @@ Keys are listed in the person's config.toml. Asking uses the first; approving th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.key_files import KeyFiles
@@ -14,22 +16,31 @@ from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Usage
+from keyturn.trust.roster import Roster
 from keyturn.wiring.places import Person
 from keyturn.wiring.trust import person_keys
 
-__all__ = ["own_signer", "ssh_signer"]
+__all__ = ["PageView", "own_signer", "ssh_signer"]
 
 _VERIFYING = ("webauthn", "ssh-sk", "pkcs11")
 
 
-def own_signer(person: Person, *, approving: bool, named: str | None) -> RecordSigner:
-    """What signs for `person`; `Usage` when `named` is none of their keys, or several."""
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """What a passkey needs to sign: the roster, which pins its pages, and the payloads of requests by digest."""
+
+    roster: Roster
+    request_of: Callable[[str], bytes | None]
+
+
+def own_signer(person: Person, *, approving: bool, named: str | None, view: PageView | None = None) -> RecordSigner:
+    """What signs for `person`; `Usage` when `named` is none of their keys, or several. Passkeys sign only with a `view`."""
     keys = person.config.keys
     if not keys:
         if named not in (None, "software"):
             raise _no_such(named, keys)
         return person_keys(person.home).read("member")
-    return _signer_of(_chosen(keys, approving=approving, named=named), person_keys(person.home))
+    return _signer_of(_chosen(keys, approving=approving, named=named), person_keys(person.home), view)
 
 
 def _chosen(keys: tuple[OwnKey, ...], *, approving: bool, named: str | None) -> OwnKey:
@@ -42,7 +53,7 @@ def _chosen(keys: tuple[OwnKey, ...], *, approving: bool, named: str | None) -> 
     return verifying[0] if approving and verifying else keys[0]
 
 
-def _signer_of(own: OwnKey, files: KeyFiles) -> RecordSigner:
+def _signer_of(own: OwnKey, files: KeyFiles, view: PageView | None) -> RecordSigner:
     match own.kind:
         case "software":
             return files.read("member")
@@ -50,8 +61,12 @@ def _signer_of(own: OwnKey, files: KeyFiles) -> RecordSigner:
             return ssh_signer(own)
         case "pkcs11":
             return _token_signer(own)
-        case kind:
-            raise Usage("key-kind", f"keys of kind `{kind}` cannot sign on this machine yet")
+        case "webauthn" if view is not None:
+            return _passkey_signer(own, view)
+        case "webauthn":
+            raise Usage(
+                "key-kind", "this command cannot sign with a passkey yet", hint="list another key first in config.toml"
+            )
 
 
 def ssh_signer(own: OwnKey) -> RecordSigner:
@@ -72,6 +87,12 @@ def _token_signer(own: OwnKey) -> RecordSigner:
         raise Usage("key-place-missing", "config.toml: expected `module`, `token` and `label` of a key on a token")
     place = TokenPlace(own.module, own.token, own.label)
     return Pkcs11Signer(place, public=PublicKey.from_text(own.public), pin=ask_pin)
+
+
+def _passkey_signer(own: OwnKey, view: PageView) -> RecordSigner:
+    from keyturn.adapters.sign_page import PasskeySigner, open_in_browser
+
+    return PasskeySigner(view.roster.credential(own.enrolled), request_of=view.request_of, open_page=open_in_browser)
 
 
 def _no_such(named: str | None, keys: tuple[OwnKey, ...]) -> Usage:
