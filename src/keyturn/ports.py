@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.enrolled_key import EnrolledKey
+from keyturn.formats.enrolment import Registration
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.note import NoteSignature
 from keyturn.formats.steps import Check
@@ -30,6 +32,7 @@ __all__ = [
     "LogWriter",
     "Pause",
     "RecordIndex",
+    "RegistrationVerifier",
     "ReleaseJournal",
     "ReleaseOrders",
     "Sandbox",
@@ -247,6 +250,15 @@ class KeyStore(Protocol):
 
     def read(self, name: str) -> SoftwareKey:
         """The key `name`; `Unavailable` when there is none, `Refused` when others could have read it."""
+
+
+class RegistrationVerifier(Protocol):
+    """Verify how a passkey was made."""
+
+    def prove(
+        self, registration: Registration, *, invitation: bytes, rp_id: str, origins: frozenset[str]
+    ) -> EnrolledKey:
+        """The key as `registration` proves it, made for `invitation` at one of `origins`, its user verified; or `Refused`."""
 
 
 class TrustStore(Protocol):

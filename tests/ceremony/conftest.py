@@ -11,6 +11,7 @@ import pytest
 from keyturn.adapters.key_files import KeyFiles
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.trust_on_disk import TrustOnDisk
+from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
 from keyturn.app.accept_invitation import NewKey, accept_invitation
 from keyturn.app.enrol_member import enrol_member
 from keyturn.app.found_lab import Founding, found_lab
@@ -126,7 +127,7 @@ class Ceremony:
         return (NewKey(AcceptedKey(key=Credential(made.public, "software").enrolled), made),)
 
     def enrol(self, acceptance: bytes) -> None:
-        enrol_member(acceptance, store=self.store, clock=self.clock)
+        enrol_member(acceptance, store=self.store, clock=self.clock, registrations=WebauthnEnrolment())
 
     def join(self, member: str, *, groups: tuple[str, ...] = ()) -> None:
         self.enrol(self.accept(self.invite(member, groups=groups), member))

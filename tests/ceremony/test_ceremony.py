@@ -11,7 +11,6 @@ import pytest
 
 from keyturn.adapters.trust_on_disk import TrustOnDisk
 from keyturn.app.accept_invitation import accept_invitation
-from keyturn.app.enrol_member import enrol_member
 from keyturn.app.found_lab import Founding, found_lab
 from keyturn.app.lab_trust import read_history
 from keyturn.app.publish_trust import publish_trust
@@ -495,7 +494,7 @@ def test_names_are_checked_when_accepting(ceremony: Ceremony) -> None:
         )
     assert not (ceremony.directory / "homes" / "bob").exists()
     with pytest.raises(Malformed):
-        enrol_member(b"{}", store=ceremony.store, clock=ceremony.clock)
+        ceremony.enrol(b"{}")
     with pytest.raises(Malformed):
         parse_invitation(b"{}")
 

@@ -90,7 +90,7 @@ def test_client_data_that_is_cut_off_or_endless_is_malformed() -> None:
         "json-invalid",
     )
     with pytest.raises(Malformed, match="at most"):
-        webauthn.check_client_data(b"x" * 2049, challenge=b"", origins=frozenset())
+        webauthn.check_client_data(b"x" * 2049, challenge=b"", origins=frozenset(), ceremony="get")
 
 
 def test_a_touch_without_verification_may_ask_and_not_approve() -> None:

@@ -101,6 +101,10 @@ class Process:
     def describe(self) -> str:
         """Say what it is, how it stands and what it printed last, for a failure's text."""
         status = self.child.poll()
+        read = -1
+        while status is not None and read != len(self._output):  # its last words
+            read = len(self._output)
+            self._read(0.1)
         state = "still runs" if status is None else f"ended with status {status}"
         return f"`{' '.join(self.arguments)}` {state} and printed:\n{self._output.decode('utf-8', 'replace')[-4000:]}"
 

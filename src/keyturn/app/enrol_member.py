@@ -8,18 +8,19 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused
 from keyturn.formats import dsse
 from keyturn.formats.digest import parse_sha256
-from keyturn.formats.enrolment import Acceptance, parse_acceptance, parse_invitation
-from keyturn.ports import Clock, TrustStore
+from keyturn.formats.enrolment import Acceptance, AcceptedKey, Invitation, parse_acceptance, parse_invitation
+from keyturn.ports import Clock, RegistrationVerifier, TrustStore
 from keyturn.trust.draft import ROOT_FILE, Draft, enrol
 
 __all__ = ["enrol_member"]
 
 
-def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock) -> Acceptance:
+def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock, registrations: RegistrationVerifier) -> Acceptance:
     """Check the acceptance `raw` and write its keys into the draft.
 
     (1) it is signed by every key that it enrols; (2) it answers an invitation that this lab made, in time; (3) for that
-    very member, with exactly the keys that were asked for; (4) the draft has nobody else under that id.
+    very member, with exactly the keys that were asked for; (4) each passkey is what its
+    registration, made for this invitation, proves; (5) the draft has nobody else under that id.
     """
     envelope = dsse.parse_own(raw)
     acceptance = parse_acceptance(envelope.payload)
@@ -29,7 +30,8 @@ def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock) -> Acceptance:
     if acceptance.trust_key is not None:
         keys.append(PublicKey.from_text(acceptance.trust_key))
     verify_all(envelope, tuple(keys))  # (1)
-    invitation = parse_invitation(store.invitation(parse_sha256(acceptance.invitation)))  # (2)
+    offered = store.invitation(parse_sha256(acceptance.invitation))
+    invitation = parse_invitation(offered)  # (2)
     if clock.now() >= invitation.until:
         raise Refused("invitation-expired", f"the invitation for `{invitation.member}` is over", hint="make a new one")
     if (acceptance.lab, acceptance.member) != (invitation.lab, invitation.member):  # (3)
@@ -39,7 +41,34 @@ def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock) -> Acceptance:
     asked = (invitation.kind != "custodian", invitation.signs_trust)
     if (bool(acceptance.member_keys), acceptance.trust_key is not None) != asked:
         raise Refused("acceptance-keys", f"`{acceptance.member}` accepted with other kinds of keys than were asked for")
-    rendered = enrol(draft, invitation, acceptance).render()  # (4)
+    for one, credential in zip(acceptance.member_keys, keys, strict=False):  # (4)
+        if isinstance(credential, Credential):
+            _require_proven(one, credential, invitation, offered, registrations)
+    rendered = enrol(draft, invitation, acceptance).render()  # (5)
     # Only what this changes is written anew: people's comments in the other files stay.
     store.write_draft({**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
     return acceptance
+
+
+def _require_proven(
+    accepted: AcceptedKey,
+    credential: Credential,
+    invitation: Invitation,
+    offered: bytes,
+    registrations: RegistrationVerifier,
+) -> None:
+    if accepted.registration is not None and credential.party is not None:
+        party = credential.party
+        proven = registrations.prove(accepted.registration, invitation=offered, rp_id=party.id, origins=party.origins)
+        differing = [name for name in proven.__struct_fields__ if getattr(proven, name) != getattr(accepted.key, name)]
+        if differing:
+            raise Refused(
+                "registration-other",
+                f"the passkey's registration proves another {', '.join(f'`{name}`' for name in differing)} than it says",
+            )
+    if invitation.attested and accepted.key.attestation is None:
+        raise Refused(
+            "registration-unattested",
+            f"`{invitation.member}` was asked for an attested passkey, and the key comes without an attestation",
+            hint="a security key of a vendor that attests, and a browser that passes it on",
+        )

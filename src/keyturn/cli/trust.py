@@ -14,6 +14,7 @@ from keyturn.cli.suspend import lift, suspend, suspended
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from keyturn.app.accept_invitation import NewKey
     from keyturn.app.show_trust import Shown
     from keyturn.app.trust_log import TrustLog
     from keyturn.trust.proposal import ProposedVersion
@@ -78,12 +79,15 @@ def invite(
 @app.command()
 def accept(
     invitation: Annotated[Path, typer.Argument(help="The invitation that you were given.")],
+    page: Annotated[
+        str, typer.Option("--page", help="Where your machine serves that page: the roster's signing page on localhost.")
+    ] = "http://localhost:8722",
     full_name: Annotated[str, typer.Option("--full-name", help="Your name, for people.")] = "",
     key: Annotated[
         list[str] | None,
         typer.Option(
-            help="A key to enrol: `software` (the default), or one on a token, as "
-            "`pkcs11:token=T;object=L?module-path=/path.so`. Repeat for more; you ask with the first."
+            help="A key to enrol: `software` (the default), `passkey`, made in your browser; `ssh:FILE.pub`; or one on a token, "
+            "as `pkcs11:token=T;object=L?module-path=/path.so`. Repeat for more; you ask with the first."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write it. Default: <member>.acceptance.json")] = None,
@@ -96,7 +100,7 @@ def accept(
     from keyturn.adapters.clock import SystemClock, SystemEntropy
     from keyturn.adapters.config_files import read_small, write_new
     from keyturn.adapters.key_files import KeysInTheEnd
-    from keyturn.app.accept_invitation import NewKey, accept_invitation
+    from keyturn.app.accept_invitation import accept_invitation
     from keyturn.config import person as person_config
     from keyturn.errors import Usage
     from keyturn.formats.enrolment import parse_invitation
@@ -116,7 +120,7 @@ def accept(
     found: list[FoundKey] = []
 
     def own(_invitation: object) -> tuple[NewKey, ...]:
-        found.extend(new_key(named, keys=keys) for named in key or ("software",))
+        found.extend(new_key(named, keys=keys, invitation=raw, page=page) for named in key or ("software",))
         return tuple(one.new for one in found)
 
     acceptance = accept_invitation(
@@ -157,6 +161,7 @@ def propose(
     """Propose what lab/trust/draft says: stages the next root and targets versions for people to see and sign."""
     from keyturn.adapters.clock import SystemClock
     from keyturn.adapters.config_files import read_small
+    from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
     from keyturn.app.enrol_member import enrol_member
     from keyturn.app.propose_trust import propose_trust
     from keyturn.app.show_trust import show_trust
@@ -166,7 +171,7 @@ def propose(
     place = find_lab(lab)
     store = trust_store(place.directory)
     for path in acceptance or ():
-        enrol_member(read_small(path), store=store, clock=SystemClock())
+        enrol_member(read_small(path), store=store, clock=SystemClock(), registrations=WebauthnEnrolment())
     propose_trust(renew=renew, replace=replace, store=store, clock=SystemClock())
     shown = show_trust(pinned_sha256=own_pin(place), store=store)
     output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))

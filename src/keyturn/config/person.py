@@ -68,6 +68,11 @@ class OwnKey(EnrolledKey, frozen=True, kw_only=True, forbid_unknown_fields=True,
     label: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     device: bool = False
 
+    @classmethod
+    def of(cls, enrolled: EnrolledKey) -> OwnKey:
+        """The key `enrolled`, of which nothing needs to be said about where it is."""
+        return cls(**{name: getattr(enrolled, name) for name in EnrolledKey.__struct_fields__})
+
     @property
     def enrolled(self) -> EnrolledKey:
         """The key without where it is."""

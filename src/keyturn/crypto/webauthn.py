@@ -57,7 +57,7 @@ def verify(
             "signature-not-canonical", f"signature by key `{key.keyid[:16]}`: expected its canonical encoding"
         )
     challenge = webauthn.challenge_of(purpose, message)
-    webauthn.check_client_data(assertion.client_data, challenge=challenge, origins=party.origins)  # (2)
+    webauthn.check_client_data(assertion.client_data, challenge=challenge, origins=party.origins, ceremony="get")  # (2)
     data = webauthn.parse_authenticator_data(assertion.authenticator_data)  # (3)
     if data.rp_id_hash != hashlib.sha256(party.id.encode("ascii")).digest():
         raise Refused("webauthn-relying-party", f"the passkey was used for another site than `{party.id}`")

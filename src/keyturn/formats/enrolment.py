@@ -23,6 +23,7 @@ from keyturn.formats.text import HexDigest, LabName, MemberId, Name, Nonce, Posi
 
 __all__ = [
     "ACCEPTANCE",
+    "INVITATION_TYPE",
     "Acceptance",
     "AcceptedKey",
     "Invitation",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 ACCEPTANCE = "https://keyturn.dev/acceptance/v1"
+INVITATION_TYPE = "application/vnd.keyturn.invitation+json"
+"""The payload type under which an invitation's bytes are the challenge of the passkey that answers it."""
+
 _BYTES_MAX = 64 * 1024
 
 InviteeKind = Literal["human", "agent", "workload", "custodian"]

@@ -118,15 +118,19 @@ def challenge_of(purpose: Purpose, message: bytes) -> bytes:
     return hashlib.sha256(b"\0".join((_DOMAIN, purpose.encode("ascii"), message))).digest()
 
 
-def check_client_data(raw: bytes, *, challenge: bytes, origins: frozenset[str]) -> None:
+def check_client_data(
+    raw: bytes, *, challenge: bytes, origins: frozenset[str], ceremony: Literal["get", "create"]
+) -> None:
     """Check that `raw` is what a browser writes for this challenge at one of `origins`, and at no other page's bidding.
+
+    `ceremony` is `get` when a passkey signs, and `create` when it is made.
 
     Raises `Refused`: `webauthn-challenge` for anything else that was signed, `webauthn-origin`, `webauthn-cross-origin`.
     """
     if len(raw) > _CLIENT_DATA_BYTES_MAX:
         raise Malformed("webauthn-client-data", f"client data: expected at most {_CLIENT_DATA_BYTES_MAX} bytes")
     encoded = base64.urlsafe_b64encode(challenge).rstrip(b"=")
-    start = b'{"type":"webauthn.get","challenge":"' + encoded + b'","origin":"'
+    start = b'{"type":"webauthn.' + ceremony.encode("ascii") + b'","challenge":"' + encoded + b'","origin":"'
     if not raw.startswith(start):
         raise Refused("webauthn-challenge", "the passkey signed something else than this")
     for origin in origins:

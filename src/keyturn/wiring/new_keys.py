@@ -3,6 +3,7 @@
 | key | what it is |
 |---|---|
 | `software` | a new key in a file of the home; in production it asks, and never approves |
+| `passkey` | a new passkey or security key, made in the browser on a page of this machine |
 | `ssh:~/.ssh/id_sk.pub` | an SSH key by its public file: `ssh-keygen` signs if the private one is beside it, else the agent |
 | `pkcs11:token=T;object=L?module-path=/path.so` | a key that is on a token already, by its URI (RFC 7512) |
 """
@@ -17,9 +18,9 @@ from keyturn.app.accept_invitation import NewKey
 from keyturn.config.person import OwnKey
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import Usage
-from keyturn.formats.enrolment import AcceptedKey
+from keyturn.formats.enrolment import AcceptedKey, parse_invitation
 from keyturn.ports import KeyStore
-from keyturn.wiring.trust import new_software_key
+from keyturn.wiring.trust import new_passkey, new_software_key
 
 __all__ = ["FoundKey", "new_key", "read_pkcs11_uri"]
 
@@ -32,12 +33,17 @@ class FoundKey:
     own: OwnKey
 
 
-def new_key(named: str, *, keys: KeyStore) -> FoundKey:
-    """Make or find the key that `--key` names; `Usage` for what names none."""
+def new_key(named: str, *, keys: KeyStore, invitation: bytes, page: str) -> FoundKey:
+    """Make or find the key that `--key` names, to answer `invitation`; `Usage` for what names none.
+
+    A passkey is made at the signing page `page`, which this machine serves.
+    """
     match named.partition(":")[0]:
         case "software" if named == "software":
             made = new_software_key(keys)
             return FoundKey(made, OwnKey(kind="software", public=made.accepted.key.public))
+        case "passkey" if named == "passkey":
+            return _passkey(invitation, page)
         case "pkcs11":
             return _token_key(named)
         case "ssh":
@@ -46,8 +52,18 @@ def new_key(named: str, *, keys: KeyStore) -> FoundKey:
             raise Usage(
                 "key-spec",
                 f"expected a key to enrol, got `{named[:80]}`",
-                hint="software, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
+                hint="software, passkey, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
             )
+
+
+def _passkey(invitation: bytes, page: str) -> FoundKey:
+    from keyturn.adapters.sign_page import open_in_browser
+
+    offered = parse_invitation(invitation)
+    if offered.kind != "human":
+        raise Usage("key-kind", f"expected a human to sign with a passkey, got the {offered.kind} `{offered.member}`")
+    made = new_passkey(invitation, origin=page, open_page=open_in_browser)
+    return FoundKey(made, OwnKey.of(made.accepted.key))
 
 
 def _ssh_key(public_file: Path) -> FoundKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from keyturn.config import person as person_config
 from keyturn.config.person import Home
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import Refused, Unavailable, Usage
-from keyturn.formats.enrolment import AcceptedKey
+from keyturn.formats import base64_text, canonical_json
+from keyturn.formats.enrolment import AcceptedKey, Registration
 from keyturn.ports import KeyStore
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring.places import LabPlace, Person, find_person
@@ -24,6 +26,7 @@ __all__ = [
     "UNLOCK_VARIABLE",
     "keep_pin",
     "lab_keys",
+    "new_passkey",
     "new_software_key",
     "own_pin",
     "passphrase",
@@ -69,6 +72,20 @@ def new_software_key(keys: KeyStore) -> NewKey:
     """Make the software key of the person whose `keys` they are."""
     made = keys.create("member")
     return NewKey(AcceptedKey(key=Credential(made.public, "software").enrolled), made)
+
+
+def new_passkey(raw: bytes, *, origin: str, open_page: Callable[[str], None]) -> NewKey:
+    """Make a passkey for the invitation `raw` on the signing page at `origin`, which this machine serves."""
+    from keyturn.adapters.sign_page import ANSWER_WITHIN_S, PasskeySigner, Task, answer_to
+    from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
+
+    task = Task(purpose="enrolment", payload=base64_text.encode(raw), rp_id="localhost")
+    answer = answer_to(task, origin=origin, open_page=open_page, within_s=ANSWER_WITHIN_S)
+    registration = canonical_json.decode(answer, Registration, what="registration", size_bytes_max=64 * 1024)
+    origins = frozenset({origin})
+    key = WebauthnEnrolment().prove(registration, invitation=raw, rp_id="localhost", origins=origins)
+    signer = PasskeySigner(Credential.of(key, origins=origins), request_of=lambda _: None, open_page=open_page)
+    return NewKey(AcceptedKey(key=key, registration=registration), signer)
 
 
 def passphrase() -> bytes | None:
