@@ -106,6 +106,7 @@ class Ceremony:
             responsible=responsible,
             groups=groups,
             signs_trust=signs_trust,
+            attested=False,
             store=self.store,
             clock=self.clock,
             entropy=self.entropy,

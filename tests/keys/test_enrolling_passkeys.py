@@ -26,7 +26,7 @@ from keyturn.config.person import home_of, parse
 from keyturn.crypto import dsse_signing
 from keyturn.errors import KeyturnError, Refused, Usage
 from keyturn.formats import dsse
-from keyturn.formats.enrolment import AcceptedKey, parse_acceptance, parse_invitation, render_invitation
+from keyturn.formats.enrolment import AcceptedKey, parse_acceptance
 from keyturn.trust.draft import Draft
 from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.places import Person
@@ -60,20 +60,17 @@ class Joining:
         return KeyFiles(lambda key: self.directory / name / key, passphrase=None)
 
     def invite(self, *, attested: bool = False) -> bytes:
-        raw = invite_member(
+        return invite_member(
             member="bob",
             kind="human",
             responsible=(),
             groups=(),
             signs_trust=False,
+            attested=attested,
             store=self.store,
             clock=SystemClock(),
             entropy=SystemEntropy(),
         )
-        if attested:
-            raw = render_invitation(msgspec.structs.replace(parse_invitation(raw), attested=True))
-            self.store.add_invitation(raw)
-        return raw
 
     def make(self, raw: bytes, *, at: str | None = None) -> NewKey:
         return new_passkey(raw, origin=at or self.origin, open_page=self.person.open)

@@ -19,6 +19,7 @@ def invite_member(
     responsible: tuple[str, ...],
     groups: tuple[str, ...],
     signs_trust: bool,
+    attested: bool,
     store: TrustStore,
     clock: Clock,
     entropy: Entropy,
@@ -40,6 +41,7 @@ def invite_member(
             responsible=responsible,
             groups=groups,
             signs_trust=signs_trust,
+            attested=attested,
             until=clock.now() + INVITATION_LIFETIME_S,
         )
         # Constructors do not check patterns; the parser does, so nothing is handed out that the invitee could not read.

@@ -40,6 +40,7 @@ def invite(
     responsible: Annotated[list[str] | None, typer.Option(help="A human who answers for an agent or workload.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A group to join. Repeat for more.")] = None,
     signs_trust: Annotated[bool, typer.Option(help="Whether a human gets a trust key as well.")] = True,
+    attested: Annotated[bool, typer.Option("--attested", help="Take only passkeys that their maker attests.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where to write it. Default: <member>.invitation.json")] = None,
     lab: Lab = None,
     json: Json = False,
@@ -57,12 +58,15 @@ def invite(
     answering = tuple(responsible or ((owner,) if plus else ()))
     if machine and not answering:
         raise Usage("option-missing", f"expected who answers for the {kind} `{member}`", hint="--responsible ada")
+    if attested and kind != "human":
+        raise Usage("key-kind", f"expected a human to sign with an attested passkey, got the {kind} `{member}`")
     raw = invite_member(
         member=member,
         kind=kind,
         responsible=answering,
         groups=tuple(group or ()),
         signs_trust=kind == "custodian" or (kind == "human" and signs_trust),
+        attested=attested,
         store=trust_store(find_lab(lab).directory),
         clock=SystemClock(),
         entropy=SystemEntropy(),
