@@ -14,7 +14,7 @@ space := $(empty) $(empty)
 covered_files = $(subst $(space),$(comma),$(foreach room,$(COVERED),src/keyturn/$(room)/*))
 covered_tests = $(wildcard $(foreach room,$(COVERED),tests/$(room)) tests/ceremony)
 
-.PHONY: help demo test check lint core docs bench bench-long fuzz format bootstrap clean
+.PHONY: help demo test check lint core docs bench bench-long fuzz format bootstrap bootstrap-tests clean
 
 help:
 	@echo "make demo         show the main job on real input, into demo-out/ (3 minutes)"
@@ -28,10 +28,13 @@ help:
 bootstrap:
 	@./bootstrap
 
+bootstrap-tests:
+	@./bootstrap --tests
+
 demo: bootstrap
 	@$(PYTHON) -m demo
 
-test: bootstrap lint
+test: bootstrap-tests lint
 	@rm -f .coverage .coverage.*
 	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not long" --cov=keyturn --cov-report=
 	$(PYTEST) -m "alone and not long" --cov=keyturn --cov-append --cov-report=
