@@ -39,7 +39,7 @@ _WAL_PAGES = 16384
 
 _SCHEMA_VERSION = 2
 _KEY_LEVELS = 4
-_KEY_ENTRIES_MAX = (1 << 15, 1 << 18, 1 << 21)
+_KEY_ENTRIES_MAX = (1 << 16, 1 << 19, 1 << 22)
 """Entries at which `key_0`, `key_1` and `key_2` are poured into the next; `key_3` has no bound."""
 
 _TABLES = f"""
@@ -99,7 +99,7 @@ class IndexSqlite:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._reading = _Handle(path, cache_kib=8192)
-        self._adding = _Handle(path, cache_kib=16384)  # of its own, so that look-ups never wait for an addition
+        self._adding = _Handle(path, cache_kib=24576)  # of its own, so that look-ups never wait for an addition
 
     def close(self) -> None:
         """Let go of the file."""
