@@ -327,9 +327,9 @@ def test_revoking_withdrawing_suspending_and_lifting() -> None:
     world = make_world()
     trust = world.lab.state
     pending = asked(world)
-    take_away.revoke(pending, hand(world, "dan"), trust, reason="enough")
+    take_away.revoke(pending, hand(world, "dan"), trust, view_of(world), reason="enough")
     with pytest.raises(Refused, match="signer-not-human"):
-        take_away.revoke(pending, hand(world, "bob+ops"), trust, reason="enough")
+        take_away.revoke(pending, hand(world, "bob+ops"), trust, view_of(world), reason="enough")
     view = view_of(world)
     assert [w.by for w in view.known.withdrawals[pending.digest]] == ["dan"]
 

@@ -131,10 +131,25 @@ def test_one_human_denies_and_another_revokes_and_the_requester_withdraws(people
     assert people.refused("bob", "grant", "withdraw", asked(people), "--yes") == "withdraw-other"
 
 
+def test_who_is_suspended_withdraws_nothing_and_is_told_so(people: People) -> None:
+    request = asked(people)
+    people.by("cat", "trust", "suspend", "--member", "ada", "--reason", "laptop lost", "--yes")
+    assert people.refused("ada", "grant", "withdraw", request, "--yes") == "suspended"
+    assert people.by("cat", "grant", "show", request)["state"] == "asked"
+
+
+@pytest.mark.parametrize("words", [("deny", "req-00000000"), ("grant", "revoke", "req-00000000"), ("trust", "suspend")])
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_reason_that_says_nothing_is_a_slip_of_the_hand(people: People, words: tuple[str, ...], reason: str) -> None:
+    assert people.refused("bob", *words, "--reason", reason, status=2) == "text-empty"
+
+
 def test_one_of_security_suspends_and_two_others_lift(people: People) -> None:
     request = asked(people)
     suspension = people.by("cat", "trust", "suspend", "--member", "bob", "--reason", "laptop lost", "--yes")["id"]
     assert people.refused("bob", "approve", request, "--yes") == "suspended"
+    for words in (("deny",), ("grant", "revoke")):  # gates would not take it, so nobody is told that it is in force
+        assert people.refused("bob", *words, "--reason", "no", request, "--yes") == "suspended"
     assert [one["target"] for one in people.by("ada", "trust", "suspended")] == ["member:bob"]
     assert people.refused("bob", "trust", "lift", suspension, "--reason", "found", "--yes") == "suspended"
     assert people.by("ada", "trust", "lift", suspension, "--reason", "found", "--yes")["lifted"] is False

@@ -43,9 +43,13 @@ class Target:
     name: str
 
 
-def revoke(pending: Pending, hand: Hand, trust: TrustState, *, reason: str) -> Logged:
-    """End `pending` for good; a withdrawal when the signer is its requester or beneficiary."""
+def revoke(pending: Pending, hand: Hand, trust: TrustState, view: GateView, *, reason: str) -> Logged:
+    """End `pending` for good; a withdrawal when the signer is its requester or beneficiary.
+
+    Refused when the signer is suspended: gates would not take it, and he would be told that it is in force.
+    """
     now = hand.clock.now()
+    view.known.require_unsuspended(hand.member, hand.key.public.keyid, now=now, what="signer")
     made = Revocation(
         lab=trust.lab,
         nonce=hand.entropy.nonce(),

@@ -254,7 +254,7 @@ def _revoke(which: str, reason: str, lab: str | None, *, own: bool, yes: bool, j
             raise Refused("withdraw-other", f"{pending.id} is not yours", hint="keyturn grant revoke, if it must end")
         _show_whole(pending)
         output.confirm("End this request?", yes=yes)
-        logged = revoke_request(pending, hand, seen.trust, reason=reason)
+        logged = revoke_request(pending, hand, seen.trust, seen.view, reason=reason)
         witnessed = wait_until_in_force(seen, logged)
     output.emit(
         _said(logged, in_force=witnessed.cosigned_at),

@@ -33,8 +33,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", 
 
 def said_to_people(param: typer.CallbackParam, value: str) -> str:
     """Refuse what no coworker could read safely (terminal escapes, hidden characters) where it is typed, by its option."""
+    from keyturn.errors import Usage
     from keyturn.wiring.typed import free_text
 
+    if not value.strip() and (value or param.required):
+        raise Usage("text-empty", f"`{param.opts[0]}`: expected some words, got none")
     return free_text(f"`{param.opts[0]}`", value)
 
 
