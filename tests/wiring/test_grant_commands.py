@@ -133,9 +133,12 @@ def test_one_human_denies_and_another_revokes_and_the_requester_withdraws(people
 
 def test_who_is_suspended_withdraws_nothing_and_is_told_so(people: People) -> None:
     request = asked(people)
-    people.by("cat", "trust", "suspend", "--member", "ada", "--reason", "laptop lost", "--yes")
+    words = ("trust", "suspend", "--member", "ada", "--reason", "laptop lost", "--yes")
+    suspension = people.by("cat", *words)["id"]
     assert people.refused("ada", "grant", "withdraw", request, "--yes") == "suspended"
     assert people.by("cat", "grant", "show", request)["state"] == "asked"
+    for member in ("bob", "cat"):  # the lab is that of the other tests too
+        people.by(member, "trust", "lift", suspension, "--reason", "found", "--yes")
 
 
 @pytest.mark.parametrize("words", [("deny", "req-00000000"), ("grant", "revoke", "req-00000000"), ("trust", "suspend")])
