@@ -34,7 +34,7 @@ New here? [first-lab.md](first-lab.md) is the first hour.
 | `KEYTURN_KEY` | which of your keys signs, without `--key`: its kind, or how its id begins |
 | `KEYTURN_LAB` | the lab, without `--lab`. Without both: as your `config.toml` says, else the nearest `keyturn.toml` |
 | `KEYTURN_PASSPHRASE_FILE` | a file with the passphrase of your keys, if they are encrypted |
-| `KEYTURN_PIN_FILE` | for scripts: a file of mode 0600 with the PIN of your token, which is otherwise asked for at the terminal |
+| `KEYTURN_UNSAFE_PIN_FILE` | a file of mode 0600 with your token's PIN, which is then asked of nobody: for tests |
 | `KEYTURN_TRACEBACK` | when set, a defect of Keyturn shows where it happened |
 """
 

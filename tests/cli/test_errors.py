@@ -116,3 +116,36 @@ def test_a_pipe_has_no_edge_that_cuts_ids_off(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert "1" * 64 in shown
     assert "m" * 60 in shown
+
+
+def test_a_reader_that_goes_away_is_no_refusal(founding: Path) -> None:
+    """`keyturn verify ... | head -1` must not say 1, which means that the model was refused."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "KEYTURN_HOME": str(founding / "home")}
+    done = subprocess.run(
+        [sys.executable, "-m", "keyturn", "step", "digest", "lab"], cwd=founding, env=environment, stdout=writing
+    )
+    os.close(writing)
+    assert done.returncode == 141
+
+
+def test_a_full_disk_is_no_defect(founding: Path) -> None:
+    environment = {**os.environ, "KEYTURN_HOME": str(founding / "home")}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "keyturn", "step", "digest", "lab", "--json"],
+            cwd=founding,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert (done.returncode, json.loads(done.stderr)["error"]["code"]) == (3, "disk-full")
+
+
+def test_an_init_that_failed_can_be_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = ("--profile", "demo", "--name", "acme.example", "--member", "ada")
+    assert keyturn(tmp_path, "init", "file/lab", *words).returncode == 3
+    assert not (tmp_path / "home").exists()
+    assert keyturn(tmp_path, "init", "lab", *words).returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import re
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -315,6 +316,20 @@ def test_the_server_answers_only_its_own_page(lab: Lab) -> None:
         "too long": 413,
         "unknown": 404,
     }
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_nothing_is_shown_while_somebody_else_listens_at_an_address_of_localhost(
+    lab: Lab, family: socket.AddressFamily, address: str
+) -> None:
+    """Browsers try ::1 first: another user of the machine who listens there would have a page of the pinned origin."""
+    opened: list[str] = []
+    with socket.socket(family) as other:
+        other.bind((address, int(origin_of(lab).rpartition(":")[2])))
+        other.listen()
+        with pytest.raises(Unavailable) as caught:
+            sign(lab.ask().payload, lab.signer(open_page=opened.append))
+    assert (caught.value.code, opened) == ("signing-page-port", [])
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_makes_no_markup() -> None:

@@ -194,7 +194,7 @@ for number in range(20):
 def test_two_processes_sign_at_once(token: SoftToken, tmp_path: Path) -> None:
     token.make_key("p256")
     public = signer_of(token).public
-    environment = os.environ | {"KEYTURN_PIN_FILE": str(pin_file(tmp_path))}
+    environment = os.environ | {"KEYTURN_UNSAFE_PIN_FILE": str(pin_file(tmp_path))}
     words = [sys.executable, "-c", SIGN_20, MODULE, "ada", "sign", public.text]
     running = [subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
     said = [one.communicate(timeout=60)[1] for one in running]
@@ -209,7 +209,7 @@ def pin_file(directory: Path, content: str = PIN + "\n", mode: int = 0o600) -> P
 
 
 def test_a_pin_file_is_read_when_only_its_owner_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEYTURN_PIN_FILE", str(pin_file(tmp_path)))
+    monkeypatch.setenv("KEYTURN_UNSAFE_PIN_FILE", str(pin_file(tmp_path)))
     assert ask_pin("ada").value == PIN
     for mode in (0o644, 0o640, 0o604, 0o660):
         pin_file(tmp_path, mode=mode)
@@ -225,7 +225,7 @@ assert ask_pin("ada").value == "271828"
 
 
 def test_a_pin_is_typed_at_the_terminal_and_not_shown() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "KEYTURN_PIN_FILE"}
+    environment = {name: value for name, value in os.environ.items() if name != "KEYTURN_UNSAFE_PIN_FILE"}
     terminal, end = pty.openpty()
     words = [sys.executable, "-c", ASK]
     asking = subprocess.Popen(words, env=environment, stdin=end, stdout=end, stderr=end, start_new_session=True)
@@ -247,7 +247,7 @@ def test_a_pin_is_typed_at_the_terminal_and_not_shown() -> None:
 @pytest.mark.parametrize("content", ["", "\n", "a\0b", "1" * 256], ids=["empty", "a line", "a NUL", "too long"])
 def test_what_is_no_pin_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     """A token would count it."""
-    monkeypatch.setenv("KEYTURN_PIN_FILE", str(pin_file(tmp_path, content)))
+    monkeypatch.setenv("KEYTURN_UNSAFE_PIN_FILE", str(pin_file(tmp_path, content)))
     with pytest.raises(Usage) as caught:
         ask_pin("ada")
     assert caught.value.code == "pin-empty"

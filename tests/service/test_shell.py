@@ -50,6 +50,11 @@ def port() -> Iterator[int]:
         serving.join()
 
 
+def all_heard(client: socket.socket) -> bytes:
+    """Everything until the server hangs up."""
+    return b"".join(iter(lambda: client.recv(1000), b""))
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -77,9 +82,7 @@ def test_a_client_that_stops_in_its_second_request_is_sent_away(port: int) -> No
 def test_a_client_whose_body_never_ends_is_told_and_sent_away(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nConnection: close\r\n\r\nhalf")
-        heard = b""
-        while chunk := client.recv(1000):
-            heard += chunk
+        heard = all_heard(client)
     assert b"400 Bad Request" in heard
     assert b"body-too-slow" in heard
 
@@ -87,16 +90,12 @@ def test_a_client_whose_body_never_ends_is_told_and_sent_away(port: int) -> None
 def test_a_whole_body_is_taken(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"POST /take HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhalf")
-        heard = b""
-        while chunk := client.recv(1000):
-            heard += chunk
+        heard = all_heard(client)
     assert heard.endswith(b"4")
 
 
 def test_a_client_that_asked_waits_for_its_answer(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        heard = b""
-        while chunk := client.recv(1000):
-            heard += chunk
+        heard = all_heard(client)
         assert heard.endswith(b"done")

@@ -59,7 +59,7 @@ class People:
         path = self.place / "pin"
         path.write_text(value)
         path.chmod(0o600)
-        self.environment["KEYTURN_PIN_FILE"] = str(path)
+        self.environment["KEYTURN_UNSAFE_PIN_FILE"] = str(path)
 
     def found(self) -> None:
         """Ada founds a lab, and invites bob."""

@@ -1,22 +1,26 @@
 """Serve the signing page on this machine for one task, and sign records with a passkey through it.
 
 The page (`keyturn/web/sign_page`) shows what is signed from its bytes and computes the challenge itself; what comes back is
-verified here before it goes anywhere. One server lives for one task, on 127.0.0.1 at the port that the roster pins for
-`localhost`: it answers nobody whose Host is another name (DNS rebinding), who does not know the path's random token, or who
-posts from another origin. Nothing that the log's service serves runs in this origin.
+verified here before it goes anywhere. One server lives for one task, at the port that the roster pins for `localhost`, on both
+addresses of that name: else another user of the machine could listen on the one that browsers try first, and his page would
+be of the pinned origin. It answers nobody whose Host is another name (DNS rebinding), who does not know the path's random token,
+or who posts from another origin. Nothing that the log's service serves runs in this origin.
 
 This is NOT what makes a signature count: gates verify it by the roster (`crypto.webauthn`).
 """
 
 from __future__ import annotations
 
+import errno
 import hmac
 import re
 import secrets
+import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -47,6 +51,8 @@ _FILES: Final = {
 _VERDICTS: Final = frozenset({"answer", "decline", "refuse", "closed"})
 _BODY_BYTES_MAX = 64 * 1024
 _CLIENT_WITHIN_S = 10.0
+_NO_SUCH_ADDRESS = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""This machine has no IPv6."""
 _LOCAL = re.compile(r"http://localhost:([1-9][0-9]{0,4})\Z", re.ASCII)
 
 RequestOf = Callable[[str], bytes | None]
@@ -136,24 +142,45 @@ def answer_to(task: Task, *, origin: str, open_page: Callable[[str], None], with
         raise Usage("signing-page-elsewhere", f"`{origin}` is no page that this machine can serve")
     outcome, token = _Outcome(), secrets.token_urlsafe(24)
     handler = _handler(canonical_json.encode(task), origin=origin, token=token, outcome=outcome)
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", int(found[1])), handler)
-    except (OSError, OverflowError) as err:
-        raise Unavailable(
-            "signing-page-port",
-            f"the signing page cannot be served at `{origin}`: {err}",
-            hint="another command may be waiting for its passkey there: finish or stop it first",
-        ) from err
-    server.daemon_threads = True
-    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    serving.start()
-    try:
+    with ExitStack() as stack:
+        for server in _listening(int(found[1]), handler, origin, stack):
+            stack.callback(server.shutdown)
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         open_page(f"{origin}/{token}/")
         outcome.done.wait(within_s)
-    finally:
-        server.shutdown()
-        server.server_close()
     return _said(outcome)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a browser hung up."""
+
+
+class _Server6(_Server):
+    address_family: int = socket.AF_INET6
+
+
+def _listening(
+    port: int, handler: type[BaseHTTPRequestHandler], origin: str, stack: ExitStack
+) -> list[ThreadingHTTPServer]:
+    """A server at each address of `localhost` that this machine has; none when anybody else listens at one of them."""
+    servers: list[ThreadingHTTPServer] = []
+    for kind, address in ((_Server, "127.0.0.1"), (_Server6, "::1")):
+        try:
+            server = kind((address, port), handler)
+        except (OSError, OverflowError) as err:
+            if kind is _Server6 and isinstance(err, OSError) and err.errno in _NO_SUCH_ADDRESS:
+                continue
+            raise Unavailable(
+                "signing-page-port",
+                f"the signing page cannot be served at `{origin}` ({address}): {err}",
+                hint="another command may be waiting for its passkey there: finish or stop it first",
+            ) from err
+        stack.callback(server.server_close)
+        servers.append(server)
+    return servers
 
 
 def open_in_browser(url: str) -> None:

@@ -32,6 +32,7 @@ def init(
 ) -> None:
     """Found a lab here: its keys, yours, and a draft of its trust. Nothing is granted until a second human has signed it."""
     from keyturn.adapters.config_files import write_new
+    from keyturn.adapters.key_files import KeysInTheEnd
     from keyturn.app.found_lab import Founding, found_lab
     from keyturn.config import lab as lab_config
     from keyturn.config import person as person_config
@@ -71,7 +72,9 @@ def init(
         gates=("release",) if demo else (),
         builder=demo,
     )
-    found_lab(founding, store=trust_store(directory), person=person_keys(home), lab_keys=lab_keys(directory))
+    own = KeysInTheEnd(person_keys(home))  # so that a disk that is full or read-only leaves no home behind
+    found_lab(founding, store=trust_store(directory), person=own, lab_keys=lab_keys(directory))
+    own.keep()
     write_new(home.config, config_toml, mode=0o600)
     write_new(place, keyturn_toml)
     output.emit(

@@ -1,11 +1,13 @@
 """The table of commands, and the one place where an error becomes an exit status.
 
 Bare verbs stand for what people do daily; everything else is `keyturn NOUN VERB`. A command's module is imported when
-the command runs (or its help is shown). Exit status: 0 done, 1 verified and refused, 2 usage, 3 could not find out.
+the command runs (or its help is shown). Exit status: 0 done, 1 verified and refused, 2 usage, 3 could not find out;
+130 after Ctrl-C, 141 when nobody reads the output.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -22,6 +24,9 @@ from keyturn.cli.output import show_error
 from keyturn.errors import KeyturnError, Unavailable, Usage
 
 __all__ = ["COMMANDS", "build", "ending", "main"]
+
+BROKEN_PIPE = 141
+"""Exit status when whoever reads the output went away: as a shell says of a program that SIGPIPE ended."""
 
 COMMANDS: dict[str, str] = {
     "init": "keyturn.cli.init:init",
@@ -104,7 +109,10 @@ def ending(command: Callable[[], object], invocation: Invocation) -> NoReturn:
     except typer.Abort:
         _fail(Unavailable("input-ended", "the input ended before an answer"), json=invocation.json)
     except BrokenPipeError:
-        sys.exit(3)
+        sys.exit(BROKEN_PIPE)
+    except SystemExit as err:
+        # Typer's own answer to a reader that went away is 1, which here means "verified and refused".
+        sys.exit(BROKEN_PIPE if isinstance(err.__context__, BrokenPipeError) else err.code)
     except PermissionError as err:
         refused = Unavailable(
             "permission-denied",
@@ -112,16 +120,24 @@ def ending(command: Callable[[], object], invocation: Invocation) -> NoReturn:
             hint="run it as the user whose lab it is, or ask the lab's service with --lab http://...",
         )
         _fail(refused, json=invocation.json)
+    except OSError as err:
+        if err.errno != errno.ENOSPC:
+            _defect(err, invocation)
+        _fail(Unavailable("disk-full", "no space is left where this writes"), json=invocation.json)
     except Exception as err:  # noqa: BLE001  # the last border: a defect must not read as "refused" (1) or "usage" (2)
-        defect = KeyturnError(
-            "internal-error",
-            f"this is a defect in Keyturn: {type(err).__name__}: {err}",
-            hint="report it, with the command and this text; set KEYTURN_TRACEBACK=1 to see where it happened",
-        )
-        show_error(defect, json=invocation.json)
-        _show_traceback_if_asked()
-        sys.exit(3)
+        _defect(err, invocation)
     sys.exit(status if isinstance(status, int) else 0)  # 130 after Ctrl-C
+
+
+def _defect(err: Exception, invocation: Invocation) -> NoReturn:
+    said = KeyturnError(
+        "internal-error",
+        f"this is a defect in Keyturn: {type(err).__name__}: {err}",
+        hint="report it, with the command and this text; set KEYTURN_TRACEBACK=1 to see where it happened",
+    )
+    show_error(said, json=invocation.json)
+    _show_traceback_if_asked()
+    sys.exit(3)
 
 
 def _fail(err: KeyturnError, *, json: bool) -> NoReturn:

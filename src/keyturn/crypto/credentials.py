@@ -61,7 +61,9 @@ class Credential:
             party = RelyingParty(enrolled.rp_id, origins)
             if not origins:
                 raise Malformed(
-                    "signing-page-missing", f"expected a signing page for the passkeys of `{enrolled.rp_id}`"
+                    "signing-page-missing",
+                    f"expected a signing page for the passkeys of `{enrolled.rp_id}`",
+                    hint="a [[signing]] table in trust/draft/roster.toml: docs/formats/key-signatures.md",
                 )
         return cls(
             key=PublicKey.from_text(enrolled.public),

@@ -1,4 +1,4 @@
-"""Ask a person for the PIN of a token, at the terminal; scripts and tests name a file in `KEYTURN_PIN_FILE`.
+"""Ask a person for the PIN of a token, at the terminal; scripts and tests name a file in `KEYTURN_UNSAFE_PIN_FILE`.
 
 Whoever keeps a PIN in a file lets whatever runs as him sign: it is for tests and machines, and no other user may read it.
 """
@@ -16,7 +16,7 @@ from keyturn.errors import Unavailable, Usage
 
 __all__ = ["PIN_VARIABLE", "ask_pin"]
 
-PIN_VARIABLE = "KEYTURN_PIN_FILE"
+PIN_VARIABLE = "KEYTURN_UNSAFE_PIN_FILE"
 """Environment variable naming a file, readable by its owner alone, with the PIN of a token."""
 
 _PIN_BYTES_MAX = 255
