@@ -29,10 +29,10 @@ def test_a_member_is_enrolled_with_an_ssh_key_and_approves_with_it(people: Peopl
     accept = ("trust", "accept", "bob.invitation.json", "--key", "ssh:id.pub")
     if by_agent:
         (place / "id").rename(place / "away")
-        assert people.refused("bob", *accept) == "ssh-key-absent"
+        assert people.refused("bob", *accept, status=2) == "ssh-key-absent"
         subprocess.run(["ssh-add", "-q", place / "away"], env={"SSH_AUTH_SOCK": str(place / "agent")}, check=True)
         (place / "away").unlink()
-    assert people.refused("bob", *accept[:-1], "ssh:id") == "key-spec"
+    assert people.refused("bob", *accept[:-1], "ssh:id", status=2) == "key-spec"
     people.by("bob", *accept)
     (own,) = tomllib.loads((place / "bob" / "config.toml").read_text())["keys"]
     assert (own["kind"], own.get("file")) == ("ssh", None if by_agent else str(place / "id"))
@@ -40,6 +40,6 @@ def test_a_member_is_enrolled_with_an_ssh_key_and_approves_with_it(people: Peopl
     people.publish()
     with people.served():
         request = people.ask()
-        assert people.refused("bob", "approve", request, "--yes", "--key", "webauthn") == "key-unknown"
+        assert people.refused("bob", "approve", request, "--yes", "--key", "webauthn", status=2) == "key-unknown"
         people.by("bob", "approve", request, "--yes")
         assert people.by("ada", "grant", "show", request)["approvers"] == ["bob"]

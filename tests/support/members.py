@@ -35,7 +35,7 @@ class People:
     def run(self, member: str, *words: str) -> subprocess.CompletedProcess[str]:
         names = {"KEYTURN_HOME": str(self.place / member), "KEYTURN_LAB": str(self.place / "lab")}
         return subprocess.run(
-            [*KEYTURN, *words, "--json"],
+            [*KEYTURN, *words],
             cwd=self.place,
             env={**os.environ, **names, **self.environment},
             stdin=subprocess.DEVNULL,
@@ -46,14 +46,19 @@ class People:
         )
 
     def by(self, member: str, *words: str) -> Any:
-        done = self.run(member, *words)
+        done = self.run(member, *words, "--json")
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
-    def refused(self, member: str, *words: str) -> str:
-        done = self.run(member, *words)
-        assert done.returncode != 0, (words, done.stdout)
+    def refused(self, member: str, *words: str, status: int = 1) -> str:
+        """The code of the error that `words` end with, and with this exit status."""
+        done = self.run(member, *words, "--json")
+        assert done.returncode == status, (words, done.stdout, done.stderr)
         return str(json.loads(done.stderr.splitlines()[-1])["error"]["code"])
+
+    @property
+    def lab(self) -> Path:
+        return self.place / "lab"
 
     def pin(self, value: str = PIN) -> None:
         path = self.place / "pin"

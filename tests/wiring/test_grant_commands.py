@@ -3,55 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.grants import bundle as bundles
+from support.members import KEYTURN, POLICY, RESOURCES, People
 from support.processes import running, wait_for_file
-
-KEYTURN = (sys.executable, "-m", "keyturn")
-POLICY = """
-@id("weights-read") @quorum("1 security") @duration_max("2h") @pending_max("8h")
-permit (principal in Group::"research", action == Action::"weights:read", resource in Model::"aurora");
-"""
-RESOURCES = 'version = 1\n\n[[resources]]\nuri = "keyturn://acme.example/model/aurora"\n'
-
-
-@dataclass
-class People:
-    """A lab on disk whose members each have a home; `by` runs one command as one of them."""
-
-    place: Path
-
-    @property
-    def lab(self) -> Path:
-        return self.place / "lab"
-
-    def run(self, member: str, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "KEYTURN_HOME": str(self.place / member), "KEYTURN_LAB": str(self.lab)}
-        return subprocess.run(
-            [*KEYTURN, *words], cwd=self.place, env=environment, capture_output=True, text=True, timeout=60
-        )
-
-    def by(self, member: str, *words: str) -> Any:
-        done = self.run(member, *words, "--json")
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        return json.loads(done.stdout)
-
-    def refused(self, member: str, *words: str, status: int = 1) -> str:
-        done = self.run(member, *words, "--json")
-        assert done.returncode == status, (words, done.stdout, done.stderr)
-        return str(json.loads(done.stderr.splitlines()[-1])["error"]["code"])
 
 
 @pytest.fixture(scope="module")
