@@ -23,7 +23,7 @@ def test_a_member_is_enrolled_with_a_token_and_approves_with_it(token: SoftToken
     people = People(tmp_path)
     people.found()
     accept = ("trust", "accept", "bob.invitation.json", "--key", token.uri())
-    assert people.refused("bob", *accept, status=2) == "pin-no-terminal"
+    assert people.refused("bob", *accept, status=3) == "pin-no-terminal"
     assert not (tmp_path / "bob").exists()
     people.pin()
     people.by("bob", *accept)
