@@ -2,9 +2,11 @@
 
     python -m bench                 # all
     python -m bench manifest log    # these modules of bench/ (the page is left alone)
-    python -m bench --long          # the large sizes too
+    python -m bench --long          # the large sizes too: the page's second table has what they add
+    python -m bench --strict        # exits with 1 when a goal does not hold, too
 
-Exits with 1 when a benchmark broke. A goal that does not hold is shown as such, and fails nothing: the machine may be busy.
+Exits with 1 when a benchmark broke. Without `--strict` a goal that does not hold is shown as such, and fails nothing: the
+machine may be busy.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "bench-out" / "results.json"
 BEGIN, END = "<!-- table: written by `make bench` -->\n", "<!-- end of table -->\n"
+BEGIN_LONG = "<!-- table: written by `make bench-long` -->\n"
 KEYS = {"name", "value", "unit", "goal", "holds", "peer", "spread"}
 
 
@@ -84,13 +87,21 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", f"Measured on {time.strftime('%Y-%m-%d', time.gmtime())} with {where}."]) + "\n"
 
 
-def keep(page: str, table: str) -> str:
-    """Put `table` between the marks of `page`."""
-    before, begin, rest = page.partition(BEGIN)
+def keep(page: str, table: str, *, mark: str = BEGIN) -> str:
+    """Put `table` between the line `mark` of `page` and the end of the table that begins there."""
+    before, begin, rest = page.partition(mark)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"expected the lines {BEGIN.strip()!r} and {END.strip()!r} in docs/benchmarks.md")
+        raise ValueError(f"expected the lines {mark.strip()!r} and {END.strip()!r} in docs/benchmarks.md")
     return before + begin + table + end + after
+
+
+def kept(page: str, rows: Sequence[Row], *, long: bool) -> str:
+    """Give `page` with `rows` in its first table, or with those that the first one does not name in its second."""
+    if not long:
+        return keep(page, markdown(rows))
+    first = page.partition(BEGIN)[2].partition(END)[0]
+    return keep(page, markdown([row for row in rows if f"| {row['name']} |" not in first]), mark=BEGIN_LONG)
 
 
 def show(rows: Sequence[Row], console: Console) -> None:
@@ -106,6 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Keyturn against its goals.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names()) or 'none yet'}")
     parser.add_argument("--long", action="store_true", help="the large sizes too")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a goal does not hold")
     asked = parser.parse_args()
     unknown = set(asked.names) - set(names())
     if unknown:
@@ -124,9 +136,12 @@ def main() -> None:
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     show(rows, Console(width=max(Console().width, 160)))
     if rows and not asked.names and not broken:
-        PAGE.write_text(keep(PAGE.read_text(encoding="utf-8"), markdown(rows)), encoding="utf-8")
+        PAGE.write_text(kept(PAGE.read_text(encoding="utf-8"), rows, long=asked.long), encoding="utf-8")
     if broken:
         sys.exit(f"bench: broken: {', '.join(broken)}")
+    missed = [str(row["name"]) for row in rows if row["holds"] is False]
+    if asked.strict and missed:
+        sys.exit(f"bench: {len(missed)} goal(s) do not hold: {'; '.join(missed)}")
 
 
 if __name__ == "__main__":
