@@ -24,7 +24,9 @@ HEAD = """# The command line
 
 Bare verbs are what people do daily; everything else is `keyturn NOUN VERB`. Every command takes `--json`, prints results on
 standard output and errors on standard error, and exits with 0 (done), 1 (verified and refused), 2 (usage) or 3 (could not
-find out). [errors.md](errors.md) lists the errors. Written by `make docs` from the program; do not edit.
+find out). What is signed is shown on standard error before; with `--json`, and no terminal there, each line of it is one JSON
+object: `{"note":"..."}`, or `{"error":{"code":...,"message":...,"hint":...,"reasons":[...]}}`, which comes last.
+[errors.md](errors.md) lists the errors. Written by `make docs` from the program; do not edit.
 
 New here? [first-lab.md](first-lab.md) is the first hour.
 

@@ -12,7 +12,7 @@ from keyturn.app import authorize, request_access, show_grants, sign_record, tak
 from keyturn.app.follow_log import follow_log
 from keyturn.app.request_access import Wish
 from keyturn.app.take_away import Hand, Target
-from keyturn.cli.grant import _table
+from keyturn.cli.asked import table
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.access import AccessRequest
@@ -193,7 +193,7 @@ def test_nothing_that_a_requester_writes_looks_like_another_field() -> None:
     named = sign_record.about("a" * 64, name="x; who asks: bob")
     rows = request_access.shown(made, named)
     assert dict(rows)["about"] == f"sha256:{'a' * 64} called 'x; who asks: bob'"
-    lines = _table(rows).splitlines()
+    lines = table(rows).splitlines()
     assert [line.split()[:3] for line in lines if line.split()[:2] == ["who", "asks"]] == [["who", "asks", "ada"]]
     assert any(line.split()[:3] == ["|", "who", "asks"] for line in lines)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn import __version__
 from keyturn.cli import output
 
 
@@ -149,3 +150,21 @@ def test_an_init_that_failed_can_be_tried_again(tmp_path: Path) -> None:
     assert keyturn(tmp_path, "init", "file/lab", *words).returncode == 3
     assert not (tmp_path / "home").exists()
     assert keyturn(tmp_path, "init", "lab", *words).returncode == 0
+
+
+def test_the_version_is_json_when_asked(tmp_path: Path) -> None:
+    assert json.loads(keyturn(tmp_path, "--version", "--json").stdout) == {"version": __version__}
+    assert keyturn(tmp_path, "--version").stdout == f"keyturn {__version__}\n"
+    misplaced = keyturn(tmp_path, "--json", "grant", "list")
+    assert (misplaced.returncode, json.loads(misplaced.stderr)["error"]["code"]) == (2, "command-line")
+
+
+def test_with_json_each_line_of_standard_error_is_json(founding: Path) -> None:
+    """What is shown before it is signed is a note, so a script finds the error on its own line."""
+    (founding / "data").mkdir()
+    (founding / "data" / "file").write_text("x")
+    done = keyturn(founding, "trust", "propose", "--json")
+    assert done.returncode in (0, 1)
+    asked = keyturn(founding, "trust", "suspend", "--member", "bob", "--reason", "x", "--json")
+    for line in (done.stderr + asked.stderr).splitlines():
+        assert json.loads(line).keys() <= {"note", "error"}, line

@@ -120,7 +120,7 @@ def test_everything_that_takes_away_works_from_afar(lab: TakenLab, far: Callable
     ):
         request = ada.asks(str(lab.model))
         assert who.says(*words, request, "--yes")["witnessed_at"] > 0
-        assert dan.says("grant", "show", request)["state"] == state
+        assert dan.says("grant", "show", request)["live"]["state"] == state
     gone = carol.says("trust", "suspend", "--member", "eve", "--reason", "laptop lost", "--yes")["id"]
     assert [one["target"] for one in bob.says("trust", "suspended")] == ["member:eve"]
     bob.says("trust", "lift", gone, "--reason", "found", "--yes")

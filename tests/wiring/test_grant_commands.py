@@ -76,7 +76,7 @@ def test_a_request_is_approved_by_a_coworker_and_bundled_for_a_gate(people: Peop
 def test_nothing_is_signed_without_a_yes(people: People) -> None:
     request = asked(people)
     assert people.run("bob", "approve", request).returncode == 2
-    assert people.by("bob", "grant", "show", request)["approvers"] == []
+    assert people.by("bob", "grant", "show", request)["live"]["approvers"] == []
 
 
 def test_one_human_denies_and_another_revokes_and_the_requester_withdraws(people: People) -> None:
@@ -87,7 +87,7 @@ def test_one_human_denies_and_another_revokes_and_the_requester_withdraws(people
     ):
         request = asked(people)
         assert people.by(member, *words, request, "--yes")["witnessed_at"] > 0
-        assert people.by("cat", "grant", "show", request)["state"] == state
+        assert people.by("cat", "grant", "show", request)["live"]["state"] == state
     assert people.refused("bob", "grant", "withdraw", asked(people), "--yes") == "withdraw-other"
 
 
@@ -96,7 +96,7 @@ def test_who_is_suspended_withdraws_nothing_and_is_told_so(people: People) -> No
     words = ("trust", "suspend", "--member", "ada", "--reason", "laptop lost", "--yes")
     suspension = people.by("cat", *words)["id"]
     assert people.refused("ada", "grant", "withdraw", request, "--yes") == "suspended"
-    assert people.by("cat", "grant", "show", request)["state"] == "asked"
+    assert people.by("cat", "grant", "show", request)["live"]["state"] == "asked"
     for member in ("bob", "cat"):  # the lab is that of the other tests too
         people.by(member, "trust", "lift", suspension, "--reason", "found", "--yes")
 

@@ -21,12 +21,21 @@ from keyturn.policy.facts import NO_FACTS
 from keyturn.policy.load import Policy
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Explained", "Live", "explain_grant", "list_grants", "live_request"]
+__all__ = ["Agreed", "Explained", "Live", "explain_grant", "list_grants", "live_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """One approval: whose, when it was signed (POSIX seconds), and why."""
+
+    approver: str
+    signed_at: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A live request: its state, who approved, and the window if its quorum was met. `profile` is said with every verdict.
+    """A live request: its state, who approved and why, and the window if its quorum was met. Every verdict says `profile`.
 
     `unread`: a record that may end it is in the log and could not be read, so that its state is not known.
     """
@@ -36,6 +45,7 @@ class Live:
     state: State
     request: AccessRequest
     approvers: tuple[str, ...]
+    approvals: tuple[Agreed, ...]
     window: Window | None
     withdrawn_by: str | None
     unread: bool
@@ -68,7 +78,8 @@ def _live(view: GateView, trust: TrustState, digest: str, *, now: int) -> Live:
     if known is None or known.raw is None:
         raise Refused("request-unknown", f"`req-{digest[:32]}` is no live request that could be read")
     made: AccessRequest = records.parse(known.raw).statement.predicate
-    signed = _signed_at(view, digest)
+    approvals = tuple(_approvals(view, digest))
+    signed = {one.approver: one.signed_at for one in approvals}
     withdrawn = next((w for w in view.known.withdrawals.get(digest, ()) if w.until > now), None)
     window = _window(view, trust, made, signed)
     return Live(
@@ -77,6 +88,7 @@ def _live(view: GateView, trust: TrustState, digest: str, *, now: int) -> Live:
         state=lifecycle.run(_events(view, digest, made, signed, window, now)),
         request=made,
         approvers=tuple(sorted(signed)),
+        approvals=approvals,
         window=window,
         withdrawn_by=withdrawn.by if withdrawn else None,
         unread=f"request:{digest}" in view.known.unread,
@@ -105,13 +117,11 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
     return Explained(live, tuple(sentences), could)
 
 
-def _signed_at(view: GateView, digest: str) -> dict[str, int]:
-    signed: dict[str, int] = {}
+def _approvals(view: GateView, digest: str) -> Iterator[Agreed]:
     for approval in view.known.approvals.get(digest, ()):
         if approval.raw is not None:
             made = records.parse(approval.raw).statement.predicate
-            signed[made.approver] = min(made.signed_at, signed.get(made.approver, made.signed_at))
-    return signed
+            yield Agreed(made.approver, made.signed_at, made.reason)
 
 
 def _window(view: GateView, trust: TrustState, made: AccessRequest, signed: dict[str, int]) -> Window | None:

@@ -81,7 +81,7 @@ def serve(
     try:
         parts.probe()
     except Unavailable as err:  # it serves all the same, and says so to whoever orders a step
-        output.warn(f"warning: {err.message}\n  {err.hint}")
+        output.warn(f"warning: {err.message}\n  {err.hint}", json=False)
     shell.serve(create_app(parts), name="builder", run_dir=place.directory / "run", port=port)
 
 

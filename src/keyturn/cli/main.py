@@ -31,9 +31,9 @@ BROKEN_PIPE = 141
 COMMANDS: dict[str, str] = {
     "init": "keyturn.cli.init:init",
     "up": "keyturn.cli.up:up",
-    "request": "keyturn.cli.grant:request",
-    "approve": "keyturn.cli.grant:approve",
-    "deny": "keyturn.cli.grant:deny",
+    "request": "keyturn.cli.request:request",
+    "approve": "keyturn.cli.authorize:approve",
+    "deny": "keyturn.cli.authorize:deny",
     "run": "keyturn.cli.run:run",
     "release": "keyturn.cli.release:release",
     "verify": "keyturn.cli.verify:verify",
@@ -51,10 +51,15 @@ COMMANDS: dict[str, str] = {
 """Name -> `module:name` of a function (a bare verb) or of a `typer.Typer` (a noun with verbs)."""
 
 
-def _show_version(value: bool) -> None:
-    if value:
+def _show_version(ctx: typer.Context, value: bool) -> None:
+    if not value:
+        return
+    asked = ctx.find_root().obj
+    if isinstance(asked, Invocation) and asked.json:
+        typer.echo(f'{{"version": "{keyturn.__version__}"}}')
+    else:
         typer.echo(f"keyturn {keyturn.__version__}")
-        raise typer.Exit
+    raise typer.Exit
 
 
 def build(names: Iterable[str]) -> typer.Typer:
@@ -78,11 +83,16 @@ def build(names: Iterable[str]) -> typer.Typer:
 
 
 def _root(
-    version: Annotated[
+    _version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the version as JSON. Commands have a --json of their own.")
     ] = False,
 ) -> None:
     """Two-party control and chain of custody for AI labs."""
+    if json:  # it would have no effect on the command's result, and a script would read text
+        raise Usage("command-line", "expected --json behind the command", hint="keyturn --help")
 
 
 def main() -> NoReturn:

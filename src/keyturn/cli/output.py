@@ -58,8 +58,15 @@ def plain(text: str) -> str:
     )
 
 
-def warn(text: str) -> None:
-    """Say something on standard error that is no part of the result."""
+def warn(text: str, *, json: bool) -> None:
+    """Say something on standard error that is no part of the result: what will be signed, a warning.
+
+    For a script that asked for `json` it is one line, `{"note":"..."}`; a person at a terminal reads it as it is.
+    """
+    if json and not sys.stderr.isatty():
+        import msgspec
+
+        text = msgspec.json.encode({"note": text}).decode()
     sys.stderr.write(plain(text) + "\n")
 
 
@@ -84,7 +91,7 @@ def show_error(err: KeyturnError, *, json: bool) -> None:
         lines += [f"  - {message} [{code}]" for code, message in reasons]
     if err.hint:
         lines.append(f"  try: {err.hint}")
-    warn("\n".join(lines))
+    warn("\n".join(lines), json=False)
 
 
 def confirm(question: str, *, yes: bool) -> None:

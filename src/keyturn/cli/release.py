@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keyturn.cli import output
+from keyturn.cli import chains, output
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
-    from keyturn.app.open_release import ReleaseDraft
     from keyturn.wiring.release import OpenedRelease
 
-__all__ = ["chain_lines", "release"]
+__all__ = ["release"]
 
 
 def release(
@@ -85,7 +84,7 @@ def release(
         ticket=ticket,
         open_for_s=open_for,
     )
-    _show_request(opened)
+    _show_request(opened, json=json)
     _require_chain(opened)
     output.confirm("Sign and submit this request?", yes=yes)
     index, found = wiring.submit_request(place, opened)
@@ -97,7 +96,7 @@ def release(
             "index": index,
             "model": str(digest),
             "pack_index": opened.draft.index.digest,
-            "failures": [{"code": f.code, "message": f.message} for f in opened.draft.chain.failures],
+            "chain": chains.as_json(opened.draft.chain),
         },
         json=json,
         human=lambda screen: screen.print(
@@ -124,30 +123,16 @@ def _require_chain(opened: OpenedRelease) -> None:
     )
 
 
-def _show_request(opened: OpenedRelease) -> None:
+def _show_request(opened: OpenedRelease, *, json: bool) -> None:
     """Show the whole request on standard error, before it is submitted."""
     from keyturn.formats.posix_time import rfc3339
 
     asked = opened.request
     lines = [
         f"release {opened.draft.chain.model}",
-        f"  as        {asked.resource}, by permit `{asked.permit}`, at {asked.gate}",
-        f"  requester {asked.requester}: {asked.justification}",
-        *chain_lines(opened.draft),
-        f"  until     {rfc3339(asked.not_after)}",
+        f"  as         {asked.resource}, by permit `{asked.permit}`, at {asked.gate}",
+        f"  requester  {asked.requester}: {asked.justification}",
+        *chains.release_lines(opened.draft),
+        f"  until      {rfc3339(asked.not_after)}",
     ]
-    output.warn("\n".join(lines))
-
-
-def chain_lines(draft: ReleaseDraft) -> list[str]:
-    """The chain behind a release, as whoever asks for it and whoever approves it see it."""
-    from keyturn.formats.posix_time import rfc3339
-
-    chain = draft.chain
-    return [
-        f"  chain     {len(chain.steps)} steps, lowest level {chain.level_min}, {len(chain.evaluations)} evaluations",
-        f"  log       {draft.index.size} entries, as of {rfc3339(draft.index.as_of)}",
-        *(f"  step      {s.value.step} ({s.value.build}) by {s.value.builder}" for s in chain.steps),
-        *(f"  source    {digest}" for digest in chain.sources),
-        *(f"  FAILURE   {failure.message} [{failure.code}]" for failure in chain.failures),
-    ]
+    output.warn("\n".join(lines), json=json)

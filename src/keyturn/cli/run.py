@@ -39,7 +39,7 @@ def run(
 
     place = find_lab(lab)
     prepared = prepare(place, step, out=out, criteria=criteria, builder=builder, sandboxed=not no_sandbox)
-    _show_request(prepared.request, prepared.destination)
+    _show_request(prepared.request, prepared.destination, json=json)
     output.confirm("Sign and run this?", yes=yes)
     screen = output.console(stderr=True)
     with screen.status("starting") as status:
@@ -62,7 +62,7 @@ def run(
     )
 
 
-def _show_request(request: StepRequest, destination: Path) -> None:
+def _show_request(request: StepRequest, destination: Path, *, json: bool) -> None:
     """Show the whole request on standard error, before it is signed."""
     where = f"builder {request.builder}" if request.builder else "this machine, with NO sandbox, signed by you"
     lines = [f"step {request.step} ({request.build}) on {where}", f"  command   {' '.join(request.command)}"]
@@ -74,7 +74,7 @@ def _show_request(request: StepRequest, destination: Path) -> None:
     if request.criteria is not None:
         lines.append(f"  criteria  crt-{request.criteria[:32]}")
     lines.append(f"  outputs   {', '.join(request.outputs)} to {destination}, within {request.timeout_s} s")
-    output.warn("\n".join(lines))
+    output.warn("\n".join(lines), json=json)
 
 
 def _show(screen: Console, request: StepRequest, outcome: Outcome) -> None:

@@ -115,8 +115,8 @@ def criteria(
     difference = "" if against is None else f" minus {against}"
     said = [f"criteria of {resource}", f"  {metric}{difference} is {comparison} {threshold}"]
     said += [f"  on   {digest}" for digest in data]
-    output.warn("\n".join([*said, f"  why  {reason or '-'}"]))
-    output.warn(f"  by   {author.member}, at {rfc3339(author.now)}")
+    said += [f"  why  {reason or '-'}", f"  by   {author.member}, at {rfc3339(author.now)}"]
+    output.warn("\n".join(said), json=json)
     output.confirm("Sign and log this?", yes=yes)
     logged = log_criteria(place, stated, data, author)
     output.emit(

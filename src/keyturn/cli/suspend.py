@@ -36,7 +36,7 @@ def suspend(
     """Suspend a member, a key or a gate, alone and at once: yourself always; others, when you are of `security`."""
     from keyturn.app.take_away import require_known
     from keyturn.app.take_away import suspend as suspend_target
-    from keyturn.cli.grant import seconds
+    from keyturn.cli.asked import seconds
     from keyturn.formats.posix_time import duration
     from keyturn.wiring.grants import desk, wait_until_in_force
 
@@ -46,7 +46,8 @@ def suspend(
         require_known(target, seen.trust)
         lasts_s = None if lasts is None else seconds(lasts)
         output.warn(
-            f"  suspend {target.kind} {target.name} for {duration(lasts_s or seen.trust.limits.suspension_max_s)}: {reason}"
+            f"  suspend {target.kind} {target.name} for {duration(lasts_s or seen.trust.limits.suspension_max_s)}: {reason}",
+            json=json,
         )
         output.confirm("Sign this suspension?", yes=yes)
         logged = suspend_target(target, hand, seen.trust, seen.view, reason=reason, lasts_s=lasts_s)
@@ -73,7 +74,7 @@ def lift(
     with desk(lab) as here:
         seen, hand = here.seen, here.hand
         standing = find_standing(seen.view, which, now=seen.now)
-        output.warn(f"  lift the suspension of {standing.target} by {standing.by}: {standing.reason}")
+        output.warn(f"  lift the suspension of {standing.target} by {standing.by}: {standing.reason}", json=json)
         output.confirm("Sign this lift?", yes=yes)
         logged = lift_standing(standing, hand, seen.trust, seen.view, reason=reason)
         witnessed = wait_until_in_force(seen, logged)

@@ -181,7 +181,8 @@ def propose(
     output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))
     if not json:
         output.warn(
-            "next: each reads it (keyturn trust show) and signs it (keyturn trust sign); then keyturn trust publish"
+            "next: each reads it (keyturn trust show) and signs it (keyturn trust sign); then keyturn trust publish",
+            json=json,
         )
 
 
@@ -197,7 +198,9 @@ def show(lab: Lab = None, json: Json = False) -> None:
     store = trust_store(place.directory)
     shown = show_trust(pinned_sha256=pin, store=store)
     if pin is None and store.versions():
-        output.warn("warning: you have pinned no root of this lab, so nobody knows what the change is held against")
+        output.warn(
+            "warning: you have pinned no root of this lab, so nobody knows what the change is held against", json=json
+        )
     output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))
 
 
@@ -306,7 +309,7 @@ def log(lab: Lab = None, json: Json = False) -> None:
     )
     if not json:
         for warning in found.warnings:
-            output.warn(f"warning: {warning}")
+            output.warn(f"warning: {warning}", json=json)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keyturn.cli import output
+from keyturn.cli import chains, output
 from keyturn.cli.options import Json
 
 if TYPE_CHECKING:
@@ -82,11 +82,7 @@ def show(screen: Console, verdict: PackVerdict) -> None:
                 if one.role != "runtime":
                     lines.append(f"               {one.role} {one.name}  {one.digest}")
         lines += [f"  source     {digest} (custody begins here)" for digest in chain.sources]
-        for result in chain.evaluations:
-            values = ", ".join(f"{name} {value}" for name, value in result.values)
-            lines.append(
-                f"  evaluation {'PASSED' if result.passed else 'FAILED'} by crt-{result.criteria[:32]}: {values}"
-            )
+        lines += [f"  {line}" for line in chains.evaluation_lines(chain)]
     lines.append(
         f"  log        {verdict.log_size} entries, cosigned by {', '.join(verdict.cosigners)}; "
         f"as of {_time(verdict.as_of)}; later withdrawals unknown"
@@ -119,23 +115,6 @@ def as_json(verdict: PackVerdict) -> dict[str, Any]:
         "justification": None if granted is None else granted.request.justification,
         "approvers": () if granted is None else tuple(sorted(granted.approvers)),
         "permit": None if granted is None else granted.request.permit,
-        "steps": []
-        if chain is None
-        else [
-            {
-                "step": s.value.step,
-                "build": s.value.build,
-                "builder": str(s.value.builder),
-                "level": s.value.level,
-                "sandbox": s.value.sandbox,
-                "inputs": [{"name": d.name, "role": d.role, "digest": str(d.digest)} for d in s.value.dependencies],
-                "outputs": [{"name": o.name, "digest": str(o.digest)} for o in s.value.outputs],
-            }
-            for s in chain.steps
-        ],
-        "sources": [] if chain is None else [str(digest) for digest in chain.sources],
-        "evaluations": []
-        if chain is None
-        else [{"passed": e.passed, "criteria": e.criteria, "values": dict(e.values)} for e in chain.evaluations],
+        "chain": None if chain is None else chains.as_json(chain),
         "failures": [{"code": code, "message": message} for code, message in verdict.failures],
     }

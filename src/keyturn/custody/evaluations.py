@@ -28,13 +28,14 @@ _KEPT = frozenset({"model"})
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One test result about the model, with whatever is wrong about it. `model` is the resource its criteria speak of; `kept`:
-    what it judged is in the released model as it was."""
+    """One test result about the model, with whatever is wrong about it. `rule` is what it was held against (none when its
+    criteria are not in the log); `kept`: what it judged is in the released model as it was."""
 
     index: int
     subject: ArtifactDigest
+    metric: str
     criteria: Sha256
-    model: str | None
+    rule: Logged[EvaluationCriteria] | None
     kept: bool
     passed: bool
     values: tuple[tuple[str, str], ...]
@@ -42,7 +43,8 @@ class Evaluation:
 
     def counts_for(self, resource: Uri) -> bool:
         """Whether criteria for `resource` were met, beyond doubt."""
-        return self.passed and self.kept and not self.failures and self.model == str(resource)
+        spoken_of = self.rule is not None and self.rule.value.model == str(resource)
+        return self.passed and self.kept and not self.failures and spoken_of
 
 
 def packed_from(model: ArtifactDigest, lineage: Lineage) -> frozenset[ArtifactDigest]:
@@ -90,8 +92,9 @@ def judge(model: ArtifactDigest, lineage: Lineage, evidence: Evidence) -> tuple[
             Evaluation(
                 index=result.index,
                 subject=result.value.subject,
+                metric=result.value.metric,
                 criteria=result.value.criteria,
-                model=None if rule is None else rule.value.model,
+                rule=rule,
                 kept=result.value.subject in kept,
                 passed=result.value.passed,
                 values=result.value.values,

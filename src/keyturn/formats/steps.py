@@ -218,6 +218,12 @@ class EvaluationCriteria(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         if self.against == self.metric:
             raise ValueError("expected `against` to be another metric than `metric`")
 
+    @property
+    def asks(self) -> str:
+        """What must hold, as a person reads it: `bits-per-byte - bits-per-byte-order-0 at-most -1`."""
+        measured = self.metric if self.against is None else f"{self.metric} - {self.against}"
+        return f"{measured} {self.comparison} {self.threshold}"
+
     def met_by(self, values: dict[str, str]) -> bool | None:
         """Compare measured `values` (decimal texts by metric) exactly; `None` when a metric that it needs is missing."""
         measured = values.get(self.metric)

@@ -1,0 +1,83 @@
+"""Show a request as its signers must see it: every field that is signed, what others said of it, the chain behind a release."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keyturn.cli import output
+
+if TYPE_CHECKING:
+    from keyturn.app.authorize import Pending
+    from keyturn.app.open_release import ReleaseDraft
+    from keyturn.app.show_grants import Explained
+    from keyturn.app.sign_record import Logged
+    from keyturn.wiring.grants import Viewed
+
+__all__ = ["Which", "chain_behind", "logged_as", "seconds", "show_whole", "so_far", "table"]
+
+Which = Annotated[
+    str, typer.Argument(metavar="REQUEST", help="The request's id, as `req-1a2b3c4d` (8 digits or more).")
+]
+
+
+def show_whole(pending: Pending, *, json: bool) -> None:
+    """Show every field of a request on standard error, before anything about it is signed."""
+    from keyturn.app.request_access import shown
+
+    output.warn(table((("request", pending.id), *shown(pending.made, pending.subjects))), json=json)
+
+
+def so_far(found: Explained) -> tuple[tuple[str, str], ...]:
+    """What others said of the request by now, and what it still needs."""
+    from keyturn.formats.posix_time import rfc3339
+
+    said = tuple(
+        ("approved by", f"{one.approver} at {rfc3339(one.signed_at)}: {one.reason or '(no reason given)'}")
+        for one in found.live.approvals
+    )
+    return (*(said or (("approved by", "nobody yet"),)), *(("still", sentence) for sentence in found.sentences))
+
+
+def chain_behind(seen: Viewed, pending: Pending) -> ReleaseDraft | None:
+    """For a release: its chain, computed again from the log, and held against the digest that the request names; else None."""
+    from keyturn.app.open_release import review_release
+    from keyturn.bulk.threads import on_all_cores
+    from keyturn.formats.uri import Uri
+
+    if pending.made.action != "model:release":
+        return None
+    return review_release(
+        seen.reader,
+        pending.subjects,
+        root_json=seen.view.pinned.root.raw,
+        pinned_sha256=seen.view.pinned.root_sha256,
+        resource=Uri.parse(pending.made.resource),
+        now=seen.now,
+        each=on_all_cores,
+    )
+
+
+def table(rows: tuple[tuple[str, str], ...]) -> str:
+    """Lay out fields, one in a row."""
+    # A newline in what somebody wrote begins no row of its own: it could look like another field of the request.
+    width = max(len(name) for name, _ in rows)
+    margin = f"\n  {'':<{width}}  | "
+    return "\n".join(f"  {name:<{width}}  {value.replace(chr(10), margin)}" for name, value in rows)
+
+
+def logged_as(logged: Logged, *, in_force: int | None) -> dict[str, Any]:
+    """What a command says of the record that it logged, as JSON."""
+    return {"id": logged.id, "digest": logged.digest, "index": logged.index, "witnessed_at": in_force}
+
+
+def seconds(text: str) -> int:
+    """Parse `90s`, `30m`, `2h` or `1d`, or raise `Usage`."""
+    from keyturn.errors import Usage
+
+    found = re.match(r"([1-9][0-9]{0,6})([smhd])\Z", text, re.ASCII)
+    if found is None:
+        raise Usage("duration-invalid", f"expected a duration as `90s`, `30m`, `2h`, `1d`, got `{text[:40]}`")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]

@@ -1,0 +1,88 @@
+"""Show a chain of custody to people, and as JSON: one form for whoever asks for a release, approves it, or verifies its pack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keyturn.app.open_release import ReleaseDraft
+    from keyturn.custody.evaluations import Evaluation
+    from keyturn.custody.verify import Chain
+
+__all__ = ["as_json", "evaluation_lines", "release_lines"]
+
+
+def release_lines(draft: ReleaseDraft) -> list[str]:
+    """The chain behind a release, as whoever asks for it and whoever approves it see it."""
+    from keyturn.formats.posix_time import rfc3339
+
+    chain = draft.chain
+    return [
+        f"  chain      {len(chain.steps)} steps, lowest level {chain.level_min}",
+        f"  log        {draft.index.size} entries, as of {rfc3339(draft.index.as_of)}",
+        *(f"  step       {s.value.step} ({s.value.build}) by {s.value.builder}" for s in chain.steps),
+        *(f"  source     {digest}" for digest in chain.sources),
+        *(f"  {line}" for line in evaluation_lines(chain)),
+        *(f"  FAILURE    {failure.message} [{failure.code}]" for failure in chain.failures),
+    ]
+
+
+def evaluation_lines(chain: Chain) -> list[str]:
+    """Each evaluation of the model: what came of it, what was measured, and who asked for what, how long before."""
+    found = []
+    for result in chain.evaluations:
+        verdict = "PASSED" if result.passed else "FAILED"
+        if result.failures:
+            verdict += ", and does not count"
+        values = ", ".join(f"{name} {value}" for name, value in result.values)
+        found.append(f"evaluation {verdict}: {values}")
+        found.append(f"             of {result.subject}")
+        found.append(f"             {_rule(result)}")
+    return found or ["evaluation none"]
+
+
+def _rule(result: Evaluation) -> str:
+    named = f"crt-{result.criteria[:32]}"
+    if result.rule is None:
+        return f"by {named}, which is not in the log"
+    rule = result.rule.value
+    return f"asked {rule.asks}, by {rule.member} at log index {result.rule.index} ({named}), measured at {result.index}"
+
+
+def as_json(chain: Chain) -> dict[str, Any]:
+    """The chain behind a model, as one JSON value."""
+    return {
+        "model": str(chain.model),
+        "level_min": chain.level_min,
+        "steps": [
+            {
+                "step": s.value.step,
+                "build": s.value.build,
+                "builder": str(s.value.builder),
+                "level": s.value.level,
+                "sandbox": s.value.sandbox,
+                "inputs": [{"name": d.name, "role": d.role, "digest": str(d.digest)} for d in s.value.dependencies],
+                "outputs": [{"name": o.name, "digest": str(o.digest)} for o in s.value.outputs],
+            }
+            for s in chain.steps
+        ],
+        "sources": [str(digest) for digest in chain.sources],
+        "evaluations": [_evaluation(result) for result in chain.evaluations],
+        "failures": [{"code": failure.code, "message": failure.message} for failure in chain.failures],
+    }
+
+
+def _evaluation(result: Evaluation) -> dict[str, Any]:
+    rule = result.rule
+    return {
+        "passed": result.passed,
+        "counts": not result.failures,
+        "index": result.index,
+        "subject": str(result.subject),
+        "metric": result.metric,
+        "values": dict(result.values),
+        "criteria": result.criteria,
+        "asked": None if rule is None else rule.value.asks,
+        "asked_by": None if rule is None else rule.value.member,
+        "asked_at_index": None if rule is None else rule.index,
+    }

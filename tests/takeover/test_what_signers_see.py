@@ -1,0 +1,58 @@
+"""Nobody signs blindly: what an approver is shown is computed from the log, before his key is used."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from support.taken_lab import MODEL, TakenLab
+
+pytestmark = [pytest.mark.xdist_group("takeover"), pytest.mark.timeout(300)]
+
+WORDS = ("--as", str(MODEL), "--reason", "it is good", "--yes")
+
+
+@pytest.fixture(scope="module")
+def asked(lab: TakenLab) -> str:
+    """A release that Ada asked for, and Bob approved."""
+    name = str(lab.by("ada", "release", "model", *WORDS)["request"])
+    lab.by("bob", "approve", name, "--reason", "the numbers hold", "--yes")
+    return name
+
+
+def test_an_approver_sees_what_the_evaluations_measured_and_who_asked_for_what(lab: TakenLab, asked: str) -> None:
+    done = lab.run("carol", "approve", asked)  # nobody says yes
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "evaluation PASSED: " in done.stderr
+    assert "asked " in done.stderr
+    assert "at log index" in done.stderr
+
+
+def test_an_approver_sees_who_approved_before_and_why_and_what_is_missing(lab: TakenLab, asked: str) -> None:
+    said = lab.run("carol", "approve", asked).stderr
+    assert "the numbers hold" in said
+    assert "missing: 1 of `security`" in said
+    assert "who could still approve: carol" in said
+
+
+def test_who_asks_sees_the_same_chain(lab: TakenLab) -> None:
+    said = lab.run("ada", "release", "model", *WORDS).stderr
+    assert "evaluation PASSED: " in said
+
+
+def test_who_only_looks_sees_the_chain_too(lab: TakenLab, asked: str) -> None:
+    assert "evaluation PASSED: " in lab.run("dan", "grant", "show", asked).stdout
+    shown: Any = lab.by("dan", "grant", "show", asked)
+    (result,) = shown["chain"]["evaluations"]
+    assert result["passed"]
+    assert result["asked_at_index"] < result["index"]
+    assert [one["approver"] for one in shown["live"]["approvals"]] == ["bob"]
+
+
+def test_with_json_each_line_of_standard_error_is_a_note_or_an_error(lab: TakenLab, asked: str) -> None:
+    done = lab.run("carol", "approve", asked, "--json")
+    *notes, error = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any("evaluation PASSED" in note["note"] for note in notes)
+    assert error["error"]["code"] == "not-confirmed"
