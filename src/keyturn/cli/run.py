@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from keyturn.adapters.builder_over_http import Outcome
+    from keyturn.formats.digest import Sha256
     from keyturn.formats.steps import StepRequest
+    from keyturn.wiring.places import LabPlace
+    from keyturn.wiring.run_command import OnProgress
 
-__all__ = ["run"]
+__all__ = ["run", "wait_and_show"]
 
 
 def run(
@@ -33,24 +38,54 @@ def run(
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Run a step: inputs are checked, the sandbox holds nothing else, outputs are digested, provenance is logged."""
+    """Run a step: inputs are checked, the sandbox holds nothing else, outputs are digested, provenance is logged.
+
+    Ctrl-C stops the waiting, not the builder; `keyturn step wait` waits on.
+    """
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.run_command import prepare, run_here, run_on_builder
+    from keyturn.wiring.run_command import order_step, prepare, run_here
 
     place = find_lab(lab)
     prepared = prepare(place, step, out=out, criteria=criteria, builder=builder, sandboxed=not no_sandbox)
     _show_request(prepared.request, prepared.destination, json=json)
     output.confirm("Sign and run this?", yes=yes)
-    screen = output.console(stderr=True)
-    with screen.status("starting") as status:
+    if no_sandbox:
+        with _progress() as on_progress:
+            outcome = run_here(place, prepared, on_progress)
+        _emit(prepared.request.step, outcome, json=json)
+    else:
+        wait_and_show(place, order_step(place, prepared), json=json)
 
-        def on_progress(what: str, done: int, total: int) -> None:
-            status.update(output.plain(f"{what} {done * 100 // total} %" if total else what))
 
-        outcome = (run_here if no_sandbox else run_on_builder)(place, prepared, on_progress)
+def wait_and_show(place: LabPlace, job: Sha256, *, json: bool) -> None:
+    """Wait for the builder to be done with `job`, and show what came of it; after Ctrl-C, say that the step goes on."""
+    from keyturn.wiring.run_command import await_step
+
+    try:
+        with _progress() as on_progress:
+            state = await_step(place, job, on_progress)
+    except KeyboardInterrupt:
+        output.warn(
+            f"stp-{job[:32]} goes on at the builder: nobody waits for it now\n  next: keyturn step wait stp-{job[:32]}",
+            json=json,
+        )
+        raise
+    assert state.outcome is not None
+    _emit(state.step, state.outcome, json=json)
+
+
+@contextmanager
+def _progress() -> Iterator[OnProgress]:
+    with output.console(stderr=True).status("starting") as status:
+        yield lambda what, done, total: status.update(
+            output.plain(f"{what} {done * 100 // total} %" if total else what)
+        )
+
+
+def _emit(step: str, outcome: Outcome, *, json: bool) -> None:
     output.emit(
         {
-            "step": prepared.request.step,
+            "step": step,
             "destination": outcome.destination,
             "outputs": outcome.outputs,
             "provenance": f"prv-{outcome.provenance[:32]}",
@@ -58,7 +93,7 @@ def run(
             "passed": outcome.passed,
         },
         json=json,
-        human=lambda console: _show(console, prepared.request, outcome),
+        human=lambda console: _show(console, step, outcome),
     )
 
 
@@ -77,8 +112,8 @@ def _show_request(request: StepRequest, destination: Path, *, json: bool) -> Non
     output.warn("\n".join(lines), json=json)
 
 
-def _show(screen: Console, request: StepRequest, outcome: Outcome) -> None:
-    screen.print(f"step {request.step} is done: {output.plain(outcome.destination)}")
+def _show(screen: Console, step: str, outcome: Outcome) -> None:
+    screen.print(f"step {output.plain(step)} is done: {output.plain(outcome.destination)}")
     for name, digest in outcome.outputs.items():
         screen.print(output.plain(f"  {name}  {digest}"))
     screen.print(f"  provenance  prv-{outcome.provenance[:32]}")

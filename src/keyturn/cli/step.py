@@ -1,4 +1,4 @@
-"""`keyturn step`: what helps to write a STEP.toml."""
+"""`keyturn step`: what helps to write a STEP.toml, and to follow a step that runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Write and check a STEP.toml, and say what an evaluation must reach.", no_args_is_help=True)
+app = typer.Typer(
+    help="Write and check a STEP.toml, follow a step that runs, and say what an evaluation must reach.",
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -61,6 +64,21 @@ def check(
         json=json,
         human=lambda screen: screen.print("\n".join(f"{i.name}  {i.digest}" for i in inputs)),
     )
+
+
+@app.command()
+def wait(
+    request: Annotated[str, typer.Argument(metavar="REQUEST", help="The step's request, as `stp-1a2b3c4d`.")],
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Wait for a step that the builder runs, after the one who began it stopped waiting; shows what `keyturn run` would."""
+    from keyturn.cli.run import wait_and_show
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.run_command import find_job
+
+    place = find_lab(lab)
+    wait_and_show(place, find_job(place, request), json=json)
 
 
 @app.command()

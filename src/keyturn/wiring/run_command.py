@@ -14,13 +14,14 @@ from keyturn.adapters.http_client import HttpClient
 from keyturn.adapters.no_sandbox import NoSandbox
 from keyturn.adapters.step_files import Allowed, LocalStepFiles
 from keyturn.app.admit_step import admit_step
+from keyturn.app.find_record import find_record
 from keyturn.app.run_step import Signer, run_step
 from keyturn.config import step as step_config
 from keyturn.config.step import StepFile
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import KeyturnError, Refused, Unavailable, Usage
-from keyturn.formats.digest import Sha256
+from keyturn.formats.digest import Sha256, parse_sha256
 from keyturn.formats.provenance import BuilderId
 from keyturn.formats.steps import StepRequest
 from keyturn.trust.roster import TrustState
@@ -29,7 +30,7 @@ from keyturn.wiring.own_keys import own_signer
 from keyturn.wiring.places import LabPlace, find_person
 from keyturn.wiring.steps import STEP_SOURCE, declared_inputs, layout_of, make_request, sign_request
 
-__all__ = ["OnProgress", "PreparedStep", "prepare", "run_here", "run_on_builder"]
+__all__ = ["OnProgress", "PreparedStep", "await_step", "find_job", "order_step", "prepare", "run_here"]
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is being done, bytes done, bytes in all or 0)."""
@@ -87,10 +88,9 @@ def prepare(
     )
 
 
-def run_on_builder(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -> Outcome:
-    """Sign the request, hand it to the lab's builder, and wait until it is done; raises the builder's own error."""
-    builder = BuilderOverHttp(HttpClient(place.process_url("builder")))
-    state = builder.order(
+def order_step(place: LabPlace, prepared: PreparedStep) -> Sha256:
+    """Sign the request, and hand it to the lab's builder; the digest of the request, by which `await_step` asks for it."""
+    state = _builder_of(place).order(
         Order(
             request=sign_request(prepared.request, prepared.key),
             step_file=prepared.raw,
@@ -99,6 +99,16 @@ def run_on_builder(place: LabPlace, prepared: PreparedStep, on_progress: OnProgr
             criteria=prepared.criteria,
         )
     )
+    return parse_sha256(state.job)
+
+
+def await_step(place: LabPlace, job: Sha256, on_progress: OnProgress) -> JobState:
+    """Wait until the builder is done with `job`: its last state, with an outcome; raises the builder's own error.
+
+    Waiting changes nothing: whoever stops waiting can begin again.
+    """
+    builder = _builder_of(place)
+    state = builder.state(job, wait_s=0)
     silent = 0
     while state.outcome is None:
         if state.error is not None:
@@ -111,7 +121,17 @@ def run_on_builder(place: LabPlace, prepared: PreparedStep, on_progress: OnProgr
             silent += 1
             if silent > _SILENT_MAX:
                 raise
-    return state.outcome
+    return state
+
+
+def find_job(place: LabPlace, named: str) -> Sha256:
+    """The step request that `named` (`stp-` and 8 to 64 digits) is in the log."""
+    with lab_index(place) as index:
+        return Sha256(find_record(index, named if named.startswith("stp-") else f"stp-{named}").record)
+
+
+def _builder_of(place: LabPlace) -> BuilderOverHttp:
+    return BuilderOverHttp(HttpClient(place.process_url("builder")))
 
 
 def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -> Outcome:
