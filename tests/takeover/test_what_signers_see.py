@@ -56,3 +56,9 @@ def test_with_json_each_line_of_standard_error_is_a_note_or_an_error(lab: TakenL
     *notes, error = [json.loads(line) for line in done.stderr.splitlines()]
     assert any("evaluation PASSED" in note["note"] for note in notes)
     assert error["error"]["code"] == "not-confirmed"
+
+
+def test_what_no_step_made_or_took_has_no_lineage(lab: TakenLab) -> None:
+    assert lab.refused("dan", "lineage", "show", "dirHash:" + "5" * 64) == {"artifact-unknown"}
+    code = lab.place / "work" / "source"
+    assert lab.by("dan", "lineage", "show", code)["behind"] == [], "a source is known"

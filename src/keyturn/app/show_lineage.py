@@ -6,12 +6,14 @@ step. The whole log is read: lineage forward has no other index that could be be
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyturn.bulk.read_chain import LogReading, claimed_size
 from keyturn.bulk.threads import on_all_cores
 from keyturn.custody.evidence import Entry, Failure, read
-from keyturn.custody.lineage import Lineage, link
+from keyturn.custody.lineage import Lineage, Step, link
+from keyturn.errors import Refused
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.ports import LogReader
 
@@ -32,7 +34,10 @@ class ShownLineage:
 def show_lineage(
     log: LogReader, *, root_json: bytes, pinned_sha256: str, artifact: ArtifactDigest, now: int
 ) -> ShownLineage:
-    """Read every step of the log, and link them around `artifact`."""
+    """Read every step of the log, and link them around `artifact`.
+
+    Raises `Refused` `artifact-unknown` when no step that verifies made it or took it: that says nothing of where it came from.
+    """
     note = log.checkpoint()
     reading = LogReading(log, root_json=root_json, pinned_sha256=pinned_sha256)
     reading.to(claimed_size(note))
@@ -40,6 +45,17 @@ def show_lineage(
     history, trusted = reading.trust()
     entries = [Entry(index, reading.fetch(index)) for index in reading.of_kind("prv")]
     evidence = read(entries, lab=history.lab, timeline=trusted, each=on_all_cores)
+    if not any(artifact in _named(step) for step in evidence.provenance):
+        raise Refused(
+            "artifact-unknown",
+            f"no step in the log made or took `{artifact}`",
+            hint="keyturn step digest PATH gives the digest of files; keyturn log show what was logged",
+        )
     return ShownLineage(
         artifact, link(evidence.provenance), evidence.failures, checkpoint.checkpoint.size, checkpoint.cosigned_at
     )
+
+
+def _named(step: Step) -> Iterator[ArtifactDigest]:
+    yield from (output.digest for output in step.value.outputs)
+    yield from (dependency.digest for dependency in step.value.dependencies)
