@@ -123,7 +123,9 @@ def test_a_pack_of_another_lab_with_a_root_of_its_own_is_refused(lab: Lab) -> No
     world = make_release_world(name="acme.example", humans=("ada", "bob", "cat", "dan", "eve", "mal"))
     world.build()
     found = judge(world.released(), lab)
-    assert found.failures
+    ((code, sentence),) = found.failures
+    assert code == "pack-other-root"
+    assert lab.root_sha256 in sentence
     assert found.chain is None
 
 

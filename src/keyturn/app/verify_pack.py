@@ -16,7 +16,7 @@ so. What was after the checkpoint is not known to anybody who is offline: a verd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import NoReturn
 
@@ -31,10 +31,10 @@ from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, located
 from keyturn.errors import KeyturnError, Refused, Tampered
-from keyturn.formats import dsse, pack, pack_members, records, release, statement
+from keyturn.formats import dsse, pack, pack_members, records, release, statement, trust_version
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.access import AccessUse
-from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.records import Record
@@ -166,6 +166,7 @@ class _Reading:
         own = {place: records.leaf_of(raw) for place, raw in sorted(raws.items())}
         # (2)
         versions = [(place, raws[place]) for place, leaf in own.items() if leaf.kind in ("rot", "tgt")]
+        self._require_same_root(index.lab, [raw for _, raw in versions])
         history, trusted = timeline.follow(self._start, versions)
         self._history = history
         state = history.newest
@@ -211,6 +212,18 @@ class _Reading:
                 step()
             except KeyturnError as err:
                 self.fail(err)
+
+    def _require_same_root(self, lab: str, versions: Sequence[bytes]) -> None:
+        """Refuse a pack that begins with another first root than the caller's: under his, nothing in it was ever said."""
+        found = [trust_version.parse(raw) for raw in versions]
+        firsts = {sha256(one.metadata) for one in found if (one.role, one.version) == ("root", 1)}
+        if firsts and self._start.root_sha256 not in firsts:
+            raise Refused(
+                "pack-other-root",
+                f"the pack is of lab `{lab}`, whose first root it says is {min(firsts)}; the root that you hold is of lab "
+                f"`{self._start.lab}`, {self._start.root_sha256}",
+                hint="get the root of the lab that made the model, and compare its SHA-256 by another way",
+            )
 
     def _use(self, raws: Mapping[int, bytes], own: Mapping[int, Leaf], contents: PackContents) -> int:
         tag = f"request:{contents.request}"
