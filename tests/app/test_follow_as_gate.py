@@ -9,6 +9,7 @@ import pytest
 
 from keyturn.app.follow_as_gate import CHECKIN_EVERY_S, FollowedLog, Stricter
 from keyturn.errors import Refused, Tampered, Unavailable
+from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256
 from keyturn.trust.history import TrustHistory
 from support.world import World, make_world
@@ -24,6 +25,9 @@ class Published:
     at: int
     lost: set[Sha256] = field(default_factory=set)
     unsigned: bool = False
+    kept: dict[Sha256, bytes] = field(default_factory=dict)
+    leaves_read: int = 0
+    envelopes_asked: int = 0
 
     def checkpoint(self) -> bytes:
         if self.unsigned:
@@ -31,14 +35,18 @@ class Published:
         return self.world.note(at=self.at)
 
     def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        self.leaves_read += end - start
         return self.world.log.leaves(start, end)
 
     def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
         return self.world.log.hashes(level, start, end)
 
     def envelope(self, digest: Sha256) -> bytes:
+        self.envelopes_asked += 1
         if digest in self.lost:
             raise Unavailable("envelope-missing", "it was here a moment ago")
+        if digest in self.kept:
+            return self.kept[digest]
         return self.world.log.envelope(digest)
 
     def append(self, envelope: bytes) -> int:
@@ -170,14 +178,53 @@ def test_what_could_not_be_read_for_a_moment_is_not_lost_for_good(world: World) 
     assert view.known.withdrawals[asked.record_digest][0].by == "bob"
 
 
+def test_what_is_hidden_for_long_costs_a_question_and_not_the_log(world: World) -> None:
+    gate, machine = gate_of(world)
+    asked = world.ask()
+    taken = world.deny(asked, "bob")
+    machine.log.lost.add(Sha256(world.log.by_record(taken.record_digest)[0].envelope))
+    gate.refresh()
+    before, questions = machine.log.leaves_read, machine.log.envelopes_asked
+    for _ in range(3):
+        assert gate.refresh().known.unread, "nobody forgets what is hidden"
+    assert machine.log.leaves_read == before
+    assert machine.log.envelopes_asked == questions + 3
+
+
+def test_an_approval_that_was_hidden_for_a_moment_is_in_the_bundle_again(world: World) -> None:
+    gate, machine = gate_of(world)
+    asked = world.ask()
+    given = world.approve(asked, "bob")
+    machine.log.lost.add(Sha256(world.log.by_record(given.record_digest)[0].envelope))
+    assert gate.refresh().bundle_of(asked.record_digest) is None
+    machine.log.lost.clear()
+    assert gate.refresh().bundle_of(asked.record_digest) is not None
+
+
+def test_a_gate_that_waits_for_its_own_record_asks_for_nothing_that_is_hidden(world: World) -> None:
+    gate, machine = gate_of(world)
+    asked = world.ask()
+    taken = world.deny(asked, "bob")
+    machine.log.lost.add(Sha256(world.log.by_record(taken.record_digest)[0].envelope))
+    gate.refresh()
+    questions = machine.log.envelopes_asked
+    with pytest.raises(Unavailable):
+        gate.await_witnessed(world.log.settle().size, dsse.render(asked))
+    assert machine.waited > 100
+    assert machine.log.envelopes_asked == questions
+
+
 def test_a_gate_that_reads_again_does_not_forget_which_log_it_read(world: World) -> None:
     """Hiding one envelope makes a gate begin at the first leaf again; another log than before is then a fork all the same."""
     gate, machine = gate_of(world)
     asked = world.ask()
     taken = world.revoke(asked, "ada")
-    machine.log.lost.add(Sha256(world.log.by_record(taken.record_digest)[0].envelope))
+    hidden = Sha256(world.log.by_record(taken.record_digest)[0].envelope)
+    machine.log.lost.add(hidden)
     view = gate.refresh()
     assert view.known.unread
+    machine.log.lost.clear()
+    machine.log.kept[hidden] = world.log.envelope(hidden)
     forked = make_world()
     while forked.log.settle().size <= view.frontier.size:
         forked.ask()

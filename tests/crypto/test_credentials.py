@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyturn.crypto import sshsig as ssh
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import sign, verify_all, verify_one, verify_user_verified
 from keyturn.crypto.keys import Scheme
@@ -17,6 +18,7 @@ from keyturn.errors import KeyturnError, Malformed, Refused
 from keyturn.formats import sshsig, webauthn
 from keyturn.formats.dsse import Envelope, Signature, pae
 from keyturn.formats.enrolled_key import EnrolledKey
+from keyturn.formats.sshsig import SshSignature
 from support.authenticators import ORIGIN, PARTY, Passkey, SshHolder
 from support.labs import make_key
 
@@ -259,3 +261,11 @@ def test_a_signature_that_says_another_key_signed_is_refused() -> None:
     )
     with pytest.raises(Refused, match="expected a signature by key"):
         verify_user_verified(envelope, passkey.credential)
+
+
+def test_an_agents_answer_becomes_an_ssh_signature_of_the_algorithm_that_was_asked_for() -> None:
+    key = ssh.ssh_key(ED.public, application=None)
+    answer = sshsig.render_signature(SshSignature("ssh-ed25519", raw=ED.sign(ssh.to_be_signed(MESSAGE))))
+    Credential(ED.public, "ssh").verify(ssh.from_agent(key, answer), MESSAGE, user_verified=False)
+    with pytest.raises(Malformed, match="expected a signature by ecdsa-sha2-nistp256, got ssh-ed25519"):
+        ssh.from_agent(ssh.ssh_key(EC.public, application=None), answer)

@@ -160,6 +160,11 @@ def test_a_metric_is_compared_with_its_baseline() -> None:
     assert CRITERIA.met_by({"bits-per-byte": "4.26", "order-0-bits-per-byte": "4.75"}) is False
 
 
+def test_criteria_say_what_they_ask_for() -> None:
+    assert CRITERIA.asks == "bits-per-byte - order-0-bits-per-byte at-most -0.5"
+    assert msgspec.structs.replace(CRITERIA, against=None).asks == "bits-per-byte at-most -0.5"
+
+
 @pytest.mark.parametrize("values", [{}, {"bits-per-byte": "1"}, {"order-0-bits-per-byte": "1"}])
 def test_a_missing_metric_is_neither_met_nor_failed(values: dict[str, str]) -> None:
     assert CRITERIA.met_by(values) is None

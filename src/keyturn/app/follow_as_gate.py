@@ -110,15 +110,15 @@ class FollowedLog:
             if attempt:
                 self._pause(_POLL_S)
             try:
-                self._follow()
+                self._follow(ask_again=False)
                 if holds():
                     return
             except (Unavailable, Refused) as err:  # witnesses may be slow, or the log restarting
                 late = err
         raise late
 
-    def _follow(self) -> None:
-        self._view = follow_log(self._view, self._log, now=self._clock.now())
+    def _follow(self, *, ask_again: bool = True) -> None:
+        self._view = follow_log(self._view, self._log, now=self._clock.now(), ask_again=ask_again)
 
     def _require_strict(self, now: int) -> None:
         seen, trust = self._view.checkpoint, self._view.known.newest

@@ -1,7 +1,8 @@
 """Follow the log with a view, up to its newest witnessed checkpoint: read the leaves, fetch what the view needs.
 
 Memory is flat: leaves come in runs of `RUN`. An envelope that cannot be had is left out, and the view then knows that it does not
-know; the next time it begins at the first leaf again, so that what was lost for a moment is not lost for good.
+know. The next time it is asked for again; once it can be had, the view begins at the first leaf again: what was lost for a moment
+is not lost for good, and what is hidden for long costs a question, and not the log.
 
 INVARIANT: a view that begins again ends as the same log: what it had read before must hash to the same root, and a change of
 witnesses or log key still needs the old quorum and the new. Otherwise hiding one envelope would make a gate forget.
@@ -24,10 +25,13 @@ from keyturn.ports import LogReader
 __all__ = ["follow_log"]
 
 RUN = 4096
+ASKED_AGAIN_MAX = 64
 
 
-def follow_log(view: GateView, reader: LogReader, *, now: int) -> GateView:
+def follow_log(view: GateView, reader: LogReader, *, now: int, ask_again: bool = True) -> GateView:
     """The view after everything that the log shows under its newest checkpoint.
+
+    `ask_again`: whether to look for envelopes that were missing before; who polls does not, each time.
 
     Raises `Unavailable` when the log does not answer or shows less than before, `Refused` or `Tampered` when what it shows is
     not believed; then `view` is as it was, and goes stale.
@@ -37,7 +41,8 @@ def follow_log(view: GateView, reader: LogReader, *, now: int) -> GateView:
     seen = view.frontier
     if size < seen.size:
         raise Unavailable("log-behind", f"the log shows {size} entries, and {seen.size} were seen before")
-    read = (view.again() if view.known.unread else view).following(now=now)
+    again = ask_again and _can_be_had_now(view, reader)
+    read = (view.again() if again else view).following(now=now)
     while (start := read.frontier.size) < size:
         end = min(start + RUN, seen.size if start < seen.size else size)
         leaves = reader.leaves(start, end)
@@ -51,6 +56,17 @@ def follow_log(view: GateView, reader: LogReader, *, now: int) -> GateView:
                 hint="keep both, and compare with another gate: the log shows different leaves to different readers",
             )
     return view.finish(read, note, now=now)
+
+
+def _can_be_had_now(view: GateView, reader: LogReader) -> bool:
+    """Whether any envelope can be had that could not before; of many, the newest are asked for."""
+    for digest in list(view.known.missing)[-ASKED_AGAIN_MAX:]:
+        try:
+            reader.envelope(digest)
+        except KeyturnError:
+            continue
+        return True
+    return False
 
 
 def _envelopes(read: Following, leaves: Sequence[bytes], reader: LogReader) -> dict[Sha256, bytes]:

@@ -74,6 +74,7 @@ class Following:
         self._standing = dict(known.standing)
         self._uses = dict(known.uses)
         self._unread = dict(known.unread)
+        self._missing = dict(known.missing)
         self._take_kind: dict[str, Callable[[int, Leaf, bytes | None], None]] = {
             "rot": self._take_trust,
             "tgt": self._take_trust,
@@ -94,13 +95,19 @@ class Following:
     def take(self, leaves: Sequence[bytes], envelopes: Mapping[Sha256, bytes]) -> None:
         """Read the next `leaves`, with the envelopes that `needed` asked for (those that could be had)."""
         for index, leaf in _watched(self.frontier.size, leaves):
-            self.take_if_watched(index, leaf, envelopes.get(Sha256(leaf.envelope)))
+            raw = envelopes.get(Sha256(leaf.envelope))
+            self.take_if_watched(index, leaf, raw)
+            if raw is None and leaf.kind != "chk" and not _over(leaf, self._now) and self._concerns(leaf):
+                self._missing[Sha256(leaf.envelope)] = leaf.until
         self.frontier = self.frontier.extend(leaves)
 
     def take_if_watched(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
         """Read one leaf by itself, for whoever proves leaves one by one; the frontier does not know of it."""
         if leaf.kind in self._take_kind and not _over(leaf, self._now):
             self._take_kind[leaf.kind](index, leaf, raw)
+
+    def _concerns(self, leaf: Leaf) -> bool:
+        return leaf.kind not in ("apr", "use") or _about(leaf, "request") in self._requests
 
     def is_used(self, request: str) -> bool:
         """Whether a use of `request` was read."""
@@ -124,6 +131,7 @@ class Following:
             if max(standing.until, standing.signed_at + negatives.PAIR_REST_S) <= self._now:
                 del self._standing[digest]
         unread = {tag: until for tag, until in self._unread.items() if until is None or until > self._now}
+        missing = {digest: until for digest, until in self._missing.items() if until is None or until > self._now}
         try:
             newest: TrustState | None = self._history.newest
         except Refused:
@@ -138,6 +146,7 @@ class Following:
             standing=MappingProxyType(self._standing),
             uses=MappingProxyType(self._uses),
             unread=MappingProxyType(unread),
+            missing=MappingProxyType(missing),
         )
 
     def _take_trust(self, index: int, leaf: Leaf, raw: bytes | None) -> None:

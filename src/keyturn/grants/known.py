@@ -4,7 +4,7 @@ Everything here is live: what is over is forgotten, so its size is that of what 
 `grants.following` makes it, from leaves in the log's order and envelopes whose signatures it verified.
 
 Unread is not absent: a record that takes away and whose envelope is missing leaves its tag in `unread`, and whoever asks
-about that target is told that it could not be found out.
+about that target is told that it could not be found out. `missing` has the envelopes to ask for again.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ class Known:
     """What a reader knows. `newest` is the trust in force, None while there is none (`history.newest` says why).
 
     `approved_by` is who approved each live request, also when the approval is over: nobody approves one request twice.
+    `missing` is each envelope that matters and could not be had, in log order, with the time when it matters no more.
     """
 
     history: TrustHistory
@@ -133,6 +134,7 @@ class Known:
     standing: Mapping[str, Standing] = field(default_factory=_none)
     uses: Mapping[str, Use] = field(default_factory=_none)
     unread: Mapping[str, int | None] = field(default_factory=_none)
+    missing: Mapping[Sha256, int | None] = field(default_factory=_none)
 
     def bundle_of(self, request: str) -> Bundle | None:
         """The live request `request` with its live approvals; None when any could not be read."""
@@ -182,4 +184,5 @@ class Known:
             + len(self.standing)
             + len(self.uses)
             + len(self.unread)
+            + len(self.missing)
         )
