@@ -5,7 +5,7 @@ Mounted under `trust` by its module. Each says NOT IN FORCE until it is witnesse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,7 +15,6 @@ from keyturn.cli.options import Json, Lab, Yes, said_to_people
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.take_away import Target
     from keyturn.grants.known import Standing
 
 __all__ = ["lift", "suspend", "suspended"]
@@ -34,17 +33,19 @@ def suspend(
     json: Json = False,
 ) -> None:
     """Suspend a member, a key or a gate, alone and at once: yourself always; others, when you are of `security`."""
-    from keyturn.app.take_away import require_known
+    from keyturn.app.take_away import Target, require_known
     from keyturn.app.take_away import suspend as suspend_target
     from keyturn.cli.asked import seconds
     from keyturn.formats.posix_time import duration
     from keyturn.wiring.grants import desk, wait_until_in_force
 
+    lasts_s = None if lasts is None else seconds(lasts)
+    kind, name = _named(member, key, gate)
     with desk(lab) as here:
         seen, hand = here.seen, here.hand
-        target = _target(seen.trust.lab, member, key, gate)
+        whole = name if kind != "gate" or name.startswith("keyturn://") else f"keyturn://{seen.trust.lab}/gate/{name}"
+        target = Target(kind, whole)
         require_known(target, seen.trust)
-        lasts_s = None if lasts is None else seconds(lasts)
         output.warn(
             f"  suspend {target.kind} {target.name} for {duration(lasts_s or seen.trust.limits.suspension_max_s)}: {reason}",
             json=json,
@@ -93,7 +94,7 @@ def suspended(lab: Lab = None, json: Json = False) -> None:
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:
-        found = tuple(s for s in seen.view.known.standing.values() if seen.now < s.until and not s.lifted)
+        found = tuple(s for s in seen.view.known.standing.values() if s.stands(seen.trust, at=seen.now))
     value = [
         {
             "id": record_id("sus", one.digest),
@@ -111,24 +112,22 @@ def suspended(lab: Lab = None, json: Json = False) -> None:
     output.emit(value, json=json, human=lambda screen: _listed(screen, found))
 
 
-def _target(lab: str, member: str | None, key: str | None, gate: str | None) -> Target:
-    from keyturn.app.take_away import Target
+def _named(member: str | None, key: str | None, gate: str | None) -> tuple[Literal["member", "key", "gate"], str]:
     from keyturn.errors import Usage
 
-    named = [(kind, name) for kind, name in (("member", member), ("key", key), ("gate", gate)) if name is not None]
-    match named:
-        case [("member", str(name))]:
-            return Target("member", name)
-        case [("key", str(name))]:
-            return Target("key", name)
-        case [("gate", str(name))]:
-            return Target("gate", name if name.startswith("keyturn://") else f"keyturn://{lab}/gate/{name}")
-        case _:
-            raise Usage(
-                "suspend-target",
-                f"expected exactly one of --member, --key and --gate, got {len(named)}",
-                hint="keyturn trust suspend --member ID --reason WHY",
-            )
+    options: tuple[tuple[Literal["member", "key", "gate"], str | None], ...] = (
+        ("member", member),
+        ("key", key),
+        ("gate", gate),
+    )
+    named = [(kind, name) for kind, name in options if name is not None]
+    if len(named) != 1:
+        raise Usage(
+            "suspend-target",
+            f"expected exactly one of --member, --key and --gate, got {len(named)}",
+            hint="keyturn trust suspend --member ID --reason WHY",
+        )
+    return named[0]
 
 
 def _listed(screen: Console, found: tuple[Standing, ...]) -> None:
