@@ -32,6 +32,7 @@ __all__ = [
     "LogWriter",
     "Pause",
     "RecordIndex",
+    "RecordOutbox",
     "RegistrationVerifier",
     "ReleaseJournal",
     "ReleaseOrders",
@@ -97,6 +98,17 @@ class LogAppender(LogWriter, Protocol):
 
     def append_leaf(self, envelope: bytes, leaf: Leaf) -> int:
         """`append`, of an envelope whose leaf is `leaf` (`formats.records.leaf_of`)."""
+
+
+class RecordOutbox(Protocol):
+    """Log several records that say something only together: the provenance of a step, and what the step measured."""
+
+    def send(self, records: Sequence[bytes]) -> None:
+        """Keep `records` durably, then append them in order.
+
+        Once this raised nothing, all are in the log. When the process dies in the middle, or the log does not answer, those that
+        are left follow when the outbox is opened again; `Unavailable` says so.
+        """
 
 
 class LogKeeper(LogReader, LogAppender, Protocol):

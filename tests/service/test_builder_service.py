@@ -16,6 +16,7 @@ import pytest
 from litestar.testing import TestClient
 
 from keyturn.adapters.builder_over_http import JobState, Order
+from keyturn.adapters.outbox_files import OutboxFiles
 from keyturn.bulk import manifest
 from keyturn.crypto import dsse_signing
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
@@ -445,6 +446,37 @@ def test_an_evaluation_without_a_measurement_has_no_provenance(place: Any, run: 
     raw = place.step_file(script, build="evaluate", outputs=("measurement",), name="model")
     failed(run(place.order(raw, criteria=raw_criteria, criteria_digest=digest)), code)
     assert [leaf.kind for leaf, _ in place.log._leaves] == ["crt", "stp"]
+
+
+def test_a_builder_that_dies_between_provenance_and_test_result_logs_the_rest_when_it_starts_again(place: Any) -> None:
+    raw_criteria, digest = criteria(place)
+    script = 'echo \'{\\"bits-per-byte\\": \\"3.25\\"}\' > /out/measurement'
+    raw = place.step_file(script, build="evaluate", outputs=("measurement",), name="model")
+    parts = place.parts()
+    dying = replace(parts, outbox=OutboxFiles(place.outbox, Dying(place.log, after=1)))
+    service = BuilderService(dying)
+    service.start()
+    failed(finish(service, service.order(place.order(raw, criteria=raw_criteria, criteria_digest=digest)).job), "died")
+    assert [leaf.kind for leaf, _ in place.log._leaves] == ["crt", "stp", "prv"]
+    service._stopping.set()  # it is dead: what it would do on its way out is not done
+    again = BuilderService(place.parts())
+    again.start()
+    again.stop()
+    assert [leaf.kind for leaf, _ in place.log._leaves] == ["crt", "stp", "prv", "tst"]
+
+
+class Dying:
+    """A way to the log that breaks off after so many records."""
+
+    def __init__(self, log: Any, *, after: int) -> None:
+        self._log = log
+        self._left = after
+
+    def append(self, envelope: bytes) -> int:
+        if not self._left:
+            raise Unavailable("died", "the process died here")
+        self._left -= 1
+        return int(self._log.append(envelope))
 
 
 def test_criteria_other_than_the_signed_ones_are_refused(place: Any, run: Run) -> None:

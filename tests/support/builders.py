@@ -11,6 +11,7 @@ from typing import Any
 
 from keyturn.adapters.builder_over_http import About, Order
 from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.outbox_files import OutboxFiles
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.adapters.step_files import Allowed, RuntimeMemory
 from keyturn.app.follow_as_builder import Standing
@@ -74,6 +75,10 @@ class Place:
         return self.root / "lab" / "builder" / "key"
 
     @property
+    def outbox(self) -> Path:
+        return self.root / "lab" / "builder" / "outbox"
+
+    @property
     def out(self) -> Path:
         return self.work / "made"
 
@@ -99,6 +104,7 @@ class Place:
             log=self.log,
             clock=self.clock,
             marks=self.root / "lab" / "builder" / "ran",
+            outbox=OutboxFiles(self.outbox, self.log),
         )
         return replace(parts, **changes)
 

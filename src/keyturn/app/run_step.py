@@ -6,7 +6,7 @@
 4. run the command in the sandbox;
 5. check that nothing that was held changed meanwhile;
 6. digest the outputs; what was packed holds its `model` unchanged, since that model's evaluations count for it;
-7. sign and log the provenance, and for an evaluation the test result;
+7. sign the provenance, and for an evaluation the test result, and log both, also after a crash in between;
 8. publish the outputs with the receipt, all at once.
 
 Whatever fails, nothing of the step is visible; a step that failed has a request in the log, and no provenance.
@@ -29,7 +29,7 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.provenance import BuilderId, Dependency, Level, Output, Provenance
 from keyturn.formats.steps import EvaluationCriteria, StepRequest, check_decimal
 from keyturn.formats.test_result import TestResult
-from keyturn.ports import Clock, LogWriter, Sandbox, SandboxJob, SandboxRun, StepFiles, StepMount
+from keyturn.ports import Clock, LogWriter, RecordOutbox, Sandbox, SandboxJob, SandboxRun, StepFiles, StepMount
 
 __all__ = ["LOG_NAME", "MEASUREMENT", "MODEL", "RECEIPT_NAME", "Layout", "Receipt", "Signer", "Stage", "run_step"]
 
@@ -83,6 +83,7 @@ def run_step(
     files: StepFiles,
     sandbox: Sandbox,
     log: LogWriter,
+    outbox: RecordOutbox,
     clock: Clock,
     on_stage: Callable[[Stage], None],
     stopped: Callable[[], bool],
@@ -140,11 +141,8 @@ def run_step(
     )
     result = _result(admitted, judge, outputs, layout, files, signer) if judge is not None else None
     made_record = signer.sign(provenance.make(made))  # (7)
-    log.append(dsse.render(made_record))
-    result_record = None
-    if result is not None:
-        result_record = signer.sign(test_result.make(result))
-        log.append(dsse.render(result_record))
+    result_record = None if result is None else signer.sign(test_result.make(result))
+    outbox.send([dsse.render(record) for record in (made_record, result_record) if record is not None])
     receipt = Receipt(
         step=request.step,
         request=admitted.digest,

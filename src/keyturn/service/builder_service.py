@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sys
 import threading
 import traceback
 from collections import OrderedDict
@@ -44,6 +45,7 @@ __all__ = ["BuilderService", "create_app"]
 
 _STATES_MAX = 1024
 _WAIT_MAX_S = 10.0
+_RESUME_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,9 @@ class BuilderService:
                 self._lock.notify_all()
 
     def _work(self) -> None:
+        self._log_what_is_left()
         while (job := self._queue.get()) is not None and not self._stopping.is_set():
+            self._log_what_is_left()
             digest = job.admitted.digest
             with self._lock:
                 self._waiting.remove(digest)
@@ -159,6 +163,16 @@ class BuilderService:
                 traceback.print_exc()
                 defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
                 self._update(digest, state="failed", error=errors_over_http.of(defect))
+
+    def _log_what_is_left(self) -> None:
+        """Log what was signed before the builder died, or the log did not answer; nothing runs until it is."""
+        while not self._stopping.is_set():
+            try:
+                self._parts.outbox.resume()
+                return
+            except (KeyturnError, OSError) as err:
+                sys.stderr.write(f"keyturn: what was signed before waits for the log: {err}\n")
+                self._stopping.wait(_RESUME_EVERY_S)
 
     def _run(self, job: _Job) -> Outcome:
         parts, digest = self._parts, job.admitted.digest
@@ -186,6 +200,7 @@ class BuilderService:
                 files=files,
                 sandbox=parts.sandbox,
                 log=parts.log,
+                outbox=parts.outbox,
                 clock=parts.clock,
                 on_stage=on_stage,
                 stopped=self._stopping.is_set,

@@ -18,6 +18,7 @@ from keyturn.adapters.builder_over_http import About
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.config_files import read_small, write_new
 from keyturn.adapters.key_files import read_key, write_key
+from keyturn.adapters.outbox_files import OutboxFiles
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.adapters.step_files import Allowed, RuntimeMemory
 from keyturn.app.follow_as_builder import BuilderView, Standing
@@ -55,6 +56,7 @@ class BuilderParts:
     log: LogWriter
     clock: Clock
     marks: Path
+    outbox: OutboxFiles
 
 
 def default_runtimes() -> tuple[str, ...]:
@@ -159,4 +161,5 @@ def builder_parts(place: LabPlace) -> BuilderParts:
         log=log,
         clock=clock,
         marks=directory / "ran",
+        outbox=OutboxFiles(directory / "outbox", log),
     )

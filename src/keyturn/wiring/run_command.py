@@ -12,6 +12,7 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.config_files import read_small
 from keyturn.adapters.http_client import HttpClient
 from keyturn.adapters.no_sandbox import NoSandbox
+from keyturn.adapters.outbox_files import StraightToLog
 from keyturn.adapters.step_files import Allowed, LocalStepFiles
 from keyturn.app.admit_step import admit_step
 from keyturn.app.find_record import find_record
@@ -174,6 +175,7 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
             files=files,
             sandbox=NoSandbox(),
             log=log,
+            outbox=StraightToLog(log),
             clock=SystemClock(),
             on_stage=on_stage,
             stopped=lambda: False,

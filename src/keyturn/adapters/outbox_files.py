@@ -1,0 +1,71 @@
+"""Keep records on disk until the log has all of them: `ports.RecordOutbox` for a process that may die at any write.
+
+A file in `directory` is one group of records, one on a line (an envelope's canonical text has no line breaks), named by the
+SHA-256 of its content. It is durable before the first record is appended, and goes when the last one is; the log takes the same
+record again as what it is. A group that the log refuses for good is set aside as `<name>.refused`: it would be refused each time.
+
+This is NOT a queue for what may wait: `send` returns when all is logged, or raises.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from keyturn.adapters import durable_files
+from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.formats.digest import sha256
+from keyturn.ports import LogWriter
+
+__all__ = ["OutboxFiles", "StraightToLog"]
+
+
+class OutboxFiles:
+    """The outbox in `directory`, whose records go to `log`. One process at a time has it."""
+
+    def __init__(self, directory: Path, log: LogWriter) -> None:
+        self._directory = directory
+        self._log = log
+
+    def send(self, records: Sequence[bytes]) -> None:
+        if any(b"\n" in record for record in records):
+            raise Malformed("record-line-break", "expected records without line breaks")
+        content = b"\n".join(records)
+        path = self._directory / sha256(content)
+        try:
+            durable_files.replace(path, content, mode=0o600, directory_mode=0o700)
+        except OSError as err:
+            raise Unavailable(
+                "outbox-unwritable", f"not logged: `{path}` cannot be kept: {err.strerror}", hint="free space there"
+            ) from err
+        self._append(records)
+        path.unlink()
+
+    def resume(self) -> int:
+        """Append what an earlier process left, and return how many groups that were; `Unavailable` while there is no log."""
+        left = sorted(path for path in self._directory.glob("*") if len(path.name) == 64)
+        for path in left:
+            try:
+                self._append(path.read_bytes().split(b"\n"))
+            except (Malformed, Refused) as err:
+                path.rename(path.with_name(f"{path.name}.refused"))
+                sys.stderr.write(f"keyturn: the log refuses what this process signed before it died: {err}\n")
+                continue
+            path.unlink()
+        return len(left)
+
+    def _append(self, records: Sequence[bytes]) -> None:
+        for record in records:
+            self._log.append(record)
+
+
+class StraightToLog:
+    """An outbox that keeps nothing: for a run on one's own machine, which its member repeats when it breaks off."""
+
+    def __init__(self, log: LogWriter) -> None:
+        self._log = log
+
+    def send(self, records: Sequence[bytes]) -> None:
+        for record in records:
+            self._log.append(record)
