@@ -23,6 +23,7 @@ from keyturn.adapters.log_on_disk.batch import COUNT_MAX
 from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.witness_files import WitnessFiles
+from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.cosign_checkpoint import Witnessing, cosign_checkpoint
 from keyturn.app.publish_checkpoint import publish_checkpoint
 from keyturn.errors import Unavailable
@@ -255,7 +256,7 @@ def _published_log(directory: Path) -> Iterator[LogOnDisk]:
                     keys=(lab.log_key,),
                     log=log_roster,
                     earlier=(),
-                    cosigners={"north": witness},
+                    witnesses=WitnessesAtOnce({"north": witness}),
                     now=NOW,
                     skew_s=60,
                 )

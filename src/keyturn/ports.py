@@ -6,11 +6,12 @@ in tests/contracts/. Nothing here has a body, and the core below never imports t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import KeyturnError
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.enrolled_key import EnrolledKey
@@ -42,6 +43,7 @@ __all__ = [
     "StepFiles",
     "StepMount",
     "TrustStore",
+    "Witnesses",
 ]
 
 
@@ -142,6 +144,27 @@ class Cosigner(Protocol):
 
     def newest(self, origin: str) -> bytes | None:
         """The newest checkpoint of log `origin` that it cosigned, with its cosignature; `None` when it never did."""
+
+
+T = TypeVar("T")
+
+
+class Witnesses(Protocol):
+    """The witnesses of a log by name, to be asked all at once."""
+
+    def ask(
+        self,
+        needed: Collection[str],
+        welcome: Collection[str],
+        question: Callable[[str, Cosigner], T],
+        *,
+        enough: int,
+    ) -> Mapping[str, T | KeyturnError]:
+        """Put `question` to each, and give each one's answer, or the error that it raised.
+
+        Returns when `enough` of the `needed` answered without an error, or all of them with one, and a moment later for the rest:
+        who is late has an `Unavailable`. A witness that hangs costs that moment, and keeps no checkpoint from being published.
+        """
 
 
 class CosignStore(Protocol):

@@ -11,6 +11,7 @@ import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.witness_files import WitnessFiles
+from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.cosign_checkpoint import Witnessing, cosign_checkpoint
 from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
@@ -65,7 +66,13 @@ def witnesses(tmp_path: object) -> dict[str, Here]:
 
 def publish(log: LogInMemory, witnesses: dict[str, Here], now: int = NOW) -> object:
     return publish_checkpoint(
-        log, keys=(LAB.log_key,), log=LAB.state.log, earlier=(), cosigners=witnesses, now=now, skew_s=60
+        log,
+        keys=(LAB.log_key,),
+        log=LAB.state.log,
+        earlier=(),
+        witnesses=WitnessesAtOnce(witnesses),
+        now=now,
+        skew_s=60,
     )
 
 
@@ -215,11 +222,11 @@ def test_a_log_that_went_back_is_told_so_and_takes_nothing_more(witnesses: dict[
     publish(grown(5), witnesses)
     back = grown(3)
     with pytest.raises(Refused, match="log-behind-witnesses"):
-        confirm_standing(back, log=LAB.state.log, cosigners=witnesses)
+        confirm_standing(back, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
     with pytest.raises(Refused, match="log-behind-witnesses"):
         grown(1, 50, back)
     ahead = grown(6)
-    confirm_standing(ahead, log=LAB.state.log, cosigners=witnesses)
+    confirm_standing(ahead, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
     grown(1, 50, ahead)
 
 
@@ -235,12 +242,12 @@ def test_publishing_finds_out_by_itself_that_the_log_is_behind(witnesses: dict[s
 def test_standing_needs_answers_of_a_quorum(witnesses: dict[str, Here]) -> None:
     log = grown(3)
     witnesses["east"].up = False
-    confirm_standing(log, log=LAB.state.log, cosigners=witnesses)
+    confirm_standing(log, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
     witnesses["north"].up = False
     with pytest.raises(Unavailable, match="witness-quorum"):
-        confirm_standing(log, log=LAB.state.log, cosigners=witnesses)
+        confirm_standing(log, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
     with pytest.raises(Unavailable, match="witness-quorum"):
-        confirm_standing(log, log=LAB.state.log, cosigners={})
+        confirm_standing(log, log=LAB.state.log, witnesses=WitnessesAtOnce({}))
 
 
 def test_a_log_key_that_targets_do_not_name_publishes_nothing(witnesses: dict[str, Here]) -> None:
@@ -251,7 +258,7 @@ def test_a_log_key_that_targets_do_not_name_publishes_nothing(witnesses: dict[st
             keys=(make_key("other log"),),
             log=LAB.state.log,
             earlier=(),
-            cosigners=witnesses,
+            witnesses=WitnessesAtOnce(witnesses),
             now=NOW,
             skew_s=60,
         )
@@ -280,14 +287,14 @@ def test_earlier_witnesses_cosign_as_well_and_one_that_hangs_delays_nothing_for_
     here = {name: Here(LAB, name, tmp_path, make_key(f"acme.example witness {name}")) for name in names}
     log, old, new = grown(3), defined("north", "retired"), defined("south")
     words = {"keys": (LAB.log_key,), "log": new, "earlier": (old,), "now": NOW, "skew_s": 60}
-    found = publish_checkpoint(log, cosigners=here, **words)  # type: ignore[arg-type]
+    found = publish_checkpoint(log, witnesses=WitnessesAtOnce(here), **words)  # type: ignore[arg-type]
     assert found is not None
     for one in (old, new):
         verify_checkpoint(found.note, one, now=NOW, skew_s=60)
     grown(1, 10, log)
     hangs = Hangs(LAB, "retired", tmp_path / "other", make_key("acme.example witness retired"))
     try:
-        found = publish_checkpoint(log, cosigners={**here, "retired": hangs}, **words)  # type: ignore[arg-type]
+        found = publish_checkpoint(log, witnesses=WitnessesAtOnce({**here, "retired": hangs}), **words)  # type: ignore[arg-type]
     finally:
         Hangs.over.set()
     assert found is not None
@@ -302,14 +309,18 @@ def test_both_keys_of_the_log_sign_while_both_are_there(tmp_path: Path) -> None:
     north = {"north": Here(LAB, "north", tmp_path)}  # it believes the old key
     log = grown(3)
     for keys, earlier in (((LAB.log_key, new_key), (old,)), ((new_key, LAB.log_key), (old,))):
-        found = publish_checkpoint(log, keys=keys, log=new, earlier=earlier, cosigners=north, now=NOW, skew_s=60)
+        found = publish_checkpoint(
+            log, keys=keys, log=new, earlier=earlier, witnesses=WitnessesAtOnce(north), now=NOW, skew_s=60
+        )
         assert found is not None
         for one in (old, new):
             verify_checkpoint(found.note, one, now=NOW, skew_s=60)
-    confirm_standing(log, log=new, earlier=(old,), cosigners=north)
+    confirm_standing(log, log=new, earlier=(old,), witnesses=WitnessesAtOnce(north))
     grown(1, 10, log)
     with pytest.raises(Refused, match="checkpoint-quorum"):  # and does not believe the new one alone
-        publish_checkpoint(log, keys=(new_key,), log=new, earlier=(old,), cosigners=north, now=NOW, skew_s=60)
+        publish_checkpoint(
+            log, keys=(new_key,), log=new, earlier=(old,), witnesses=WitnessesAtOnce(north), now=NOW, skew_s=60
+        )
 
 
 def test_new_witnesses_who_know_nothing_do_not_vouch_for_a_restored_log(
@@ -319,12 +330,12 @@ def test_new_witnesses_who_know_nothing_do_not_vouch_for_a_restored_log(
     new, old = defined("fresh"), LAB.state.log
     everybody = {**witnesses, "fresh": Here(LAB, "fresh", tmp_path, make_key("acme.example witness fresh"))}
     with pytest.raises(Refused, match="log-behind-witnesses"):
-        confirm_standing(grown(3), log=new, earlier=(old,), cosigners=everybody)
-    confirm_standing(grown(6), log=new, earlier=(old,), cosigners=everybody)
+        confirm_standing(grown(3), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
+    confirm_standing(grown(6), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
     for witness in witnesses.values():
         witness.up = False
     with pytest.raises(Unavailable, match="witness-quorum"):
-        confirm_standing(grown(6), log=new, earlier=(old,), cosigners=everybody)
+        confirm_standing(grown(6), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
 
 
 def test_cosignatures_that_do_not_fit_into_a_note_are_the_earliest_ones(tmp_path: Path) -> None:
@@ -332,7 +343,7 @@ def test_cosignatures_that_do_not_fit_into_a_note_are_the_earliest_ones(tmp_path
     here = {name: Here(LAB, name, tmp_path, make_key(f"acme.example witness {name}")) for name in names}
     old, new = defined(*names[:40]), defined(*names[40:])
     found = publish_checkpoint(
-        grown(3), keys=(LAB.log_key,), log=new, earlier=(old,), cosigners=here, now=NOW, skew_s=60
+        grown(3), keys=(LAB.log_key,), log=new, earlier=(old,), witnesses=WitnessesAtOnce(here), now=NOW, skew_s=60
     )
     assert found is not None
     assert found.cosigners == frozenset(names[40:])

@@ -28,7 +28,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.proof import verify_proof
 from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
-from keyturn.wiring.log import cosigners, lab_log, log_writer, reindex
+from keyturn.wiring.log import lab_log, log_writer, reindex, witnesses_of
 from keyturn.wiring.places import find_lab
 from support.labs import make_key
 from support.processes import wait_for
@@ -272,7 +272,7 @@ def test_the_command_line_and_the_service_write_to_one_log(make_lab_on_disk: Cal
             here = opened.trust().log
             from keyturn.app.publish_checkpoint import confirm_standing
 
-            confirm_standing(opened.log, log=here, cosigners=cosigners(lab.path, here))
+            confirm_standing(opened.log, log=here, witnesses=witnesses_of(lab.path, here))
 
             def beside() -> None:
                 for number in range(20):
@@ -310,7 +310,7 @@ def test_an_idle_log_seeks_fresh_cosignatures(make_lab_on_disk: Callable) -> Non
             keys=lambda: (lab.lab.log_key,),
             trust=opened.trust,
             earlier=lambda: (),
-            cosigners=lambda logs: cosigners(lab.path, *logs),
+            witnesses=lambda logs: witnesses_of(lab.path, *logs),
             clock=Hurried(),
             freshen_s=20,
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
 from keyturn.errors import Unavailable
 from keyturn.service.log_publisher import Publisher
 from support.labs import NOW, make_lab
@@ -31,7 +32,7 @@ def publisher(trust: Callable[[], Any]) -> Publisher:
         keys=lambda: (LAB.log_key,),
         trust=trust,
         earlier=lambda: (),
-        cosigners=lambda logs: {},
+        witnesses=lambda logs: WitnessesAtOnce({}),
         clock=Noon(),
         freshen_s=20,
     )

@@ -49,7 +49,7 @@ from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.trust.roster import TrustState
-from keyturn.wiring.log import LabLog, cosigners, lab_log
+from keyturn.wiring.log import LabLog, lab_log, witnesses_of
 from support.builders import RUNTIME
 from support.processes import Process, running
 
@@ -198,7 +198,7 @@ class TakenLab:
         """The service's disk: what is appended here passed no admission."""
         with lab_log(self.lab) as opened:
             log = opened.trust().log
-            confirm_standing(opened.log, log=log, cosigners=cosigners(self.lab, log))
+            confirm_standing(opened.log, log=log, witnesses=witnesses_of(self.lab, log))
             yield opened
 
     def write(self, *raws: bytes, leaves: tuple[Leaf, ...] = ()) -> int:

@@ -5,7 +5,7 @@
 note replaces the published one. An idle log does the same again: its tree stays, its cosignatures are fresh.
 
 When targets changed the witnesses or the log's key, gates that follow ask for the old quorum and the new. So the log also signs
-with its earlier keys, and collects the cosignatures of the `earlier` witnesses: as many as come within `EARLIER_GRACE_S`, since
+with its earlier keys, and collects the cosignatures of the `earlier` witnesses: as many as come at once (`Witnesses`), since
 nothing that is published may wait for a witness that has retired (docs/decisions/0021-changing-witnesses.md).
 
 `confirm_standing` comes before the first append of a process: it asks the witnesses whether the log is behind them.
@@ -13,9 +13,7 @@ nothing that is published may wait for a witness that has retired (docs/decision
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
@@ -26,25 +24,19 @@ from keyturn.formats import note as notes
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.note import Note, NoteSignature
-from keyturn.ports import Cosigner, LogKeeper
+from keyturn.ports import Cosigner, LogKeeper, Witnesses
 from keyturn.tlog import merkle
 from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint, verify_log_signature
 from keyturn.trust.roster import Log, Witness
 
-__all__ = ["EARLIER_GRACE_S", "confirm_standing", "publish_checkpoint"]
+__all__ = ["confirm_standing", "publish_checkpoint"]
 
-EARLIER_GRACE_S = 1.0
-"""How long witnesses of earlier definitions may take longer than the slowest of the newest."""
-
-T = TypeVar("T")
 Cosignatures = dict[tuple[str, bytes], NoteSignature]
 """Verified cosignatures, by name and key id."""
 
 
-def confirm_standing(
-    keeper: LogKeeper, *, log: Log, cosigners: Mapping[str, Cosigner], earlier: Sequence[Log] = ()
-) -> None:
+def confirm_standing(keeper: LogKeeper, *, log: Log, witnesses: Witnesses, earlier: Sequence[Log] = ()) -> None:
     """Ask the witnesses for the newest tree they know, and let the log compare itself with it.
 
     A quorum must answer: any quorum before it shares an honest witness with it. When no more of them know a tree than may lie,
@@ -53,7 +45,7 @@ def confirm_standing(
     """
     definitions = (log, *reversed(earlier))
     for defined in definitions:
-        seen = _standing(defined, cosigners, definitions)
+        seen = _standing(defined, witnesses, definitions)
         for body in seen:
             keeper.confirm(body.size, body.root)
         if len(seen) > defined.lying_max:
@@ -61,15 +53,11 @@ def confirm_standing(
     keeper.confirm(0, merkle.EMPTY_ROOT)
 
 
-def _standing(log: Log, cosigners: Mapping[str, Cosigner], definitions: Iterable[Log]) -> list[Checkpoint]:
+def _standing(log: Log, witnesses: Witnesses, definitions: Iterable[Log]) -> list[Checkpoint]:
     """The newest trees that the witnesses of `log` know."""
     by_name = {witness.name: witness for witness in log.witnesses}
-    asked = _ask_all(
-        by_name,
-        (),
-        cosigners,
-        lambda name, cosigner: _newest(by_name[name], cosigner, log, definitions),
-        enough=log.quorum,
+    asked = witnesses.ask(
+        by_name, (), lambda name, witness: _newest(by_name[name], witness, log, definitions), enough=log.quorum
     )
     answers = [answer for answer in asked.values() if not isinstance(answer, KeyturnError)]
     if len(answers) < log.quorum:
@@ -88,7 +76,7 @@ def publish_checkpoint(
     keys: Sequence[SoftwareKey],
     log: Log,
     earlier: Sequence[Log],
-    cosigners: Mapping[str, Cosigner],
+    witnesses: Witnesses,
     now: int,
     skew_s: int,
 ) -> WitnessedCheckpoint | None:
@@ -113,8 +101,8 @@ def publish_checkpoint(
     start = 0 if before is None else before.size
     asked = [witness.name for witness in log.witnesses]
     retired = [witness.name for witness in _witnesses(earlier) if witness.name not in asked]
-    made = _ask_all(  # (3)
-        asked, retired, cosigners, lambda _, cosigner: _cosign(keeper, cosigner, note, body, start), enough=log.quorum
+    made = witnesses.ask(  # (3)
+        asked, retired, lambda _, witness: _cosign(keeper, witness, note, body, start), enough=log.quorum
     )
     found = {**_kept(published, note, definitions), **_verified(made, note, definitions)}  # (4)
     refused = next((answer for name in asked if isinstance(answer := made[name], Tampered)), None)
@@ -145,44 +133,6 @@ def _with(note: Note, found: Cosignatures, definitions: Sequence[Log]) -> Note:
     order = dict.fromkeys(_identity(witness) for witness in _witnesses(definitions))
     kept = [found[identity] for identity in order if identity in found]
     return note.with_signatures(*kept[: notes.SIGNATURES_MAX - len(note.signatures)]) if kept else note
-
-
-def _ask_all(
-    needed: Collection[str],
-    welcome: Collection[str],
-    cosigners: Mapping[str, Cosigner],
-    ask: Callable[[str, Cosigner], T],
-    *,
-    enough: int,
-) -> dict[str, T | KeyturnError]:
-    """Ask every witness by name, all at once: wait until `enough` of the `needed` answered, and for the others a moment longer.
-
-    A witness that hangs costs that moment, and keeps nobody's checkpoint from being published.
-    """
-
-    def answer(name: str) -> T | KeyturnError:
-        cosigner = cosigners.get(name)
-        if cosigner is None:
-            return Unavailable("witness-address", f"no address of the witness `{name}`", hint="keyturn.toml")
-        try:
-            return ask(name, cosigner)
-        except KeyturnError as err:
-            return err
-
-    names = [*needed, *welcome]
-    pool = ThreadPoolExecutor(max_workers=len(names))
-    try:
-        asked = {name: pool.submit(answer, name) for name in names}
-        pending = {asked[name] for name in needed}
-        answers = 0
-        while pending and answers < enough:
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            answers += sum(not isinstance(future.result(), KeyturnError) for future in finished)
-        done, _ = wait(asked.values(), timeout=EARLIER_GRACE_S)
-        late = Unavailable("witness-late", "the witness did not answer in time")
-        return {name: future.result() if future in done else late for name, future in asked.items()}
-    finally:
-        pool.shutdown(wait=False)  # whoever is late answers to nobody
 
 
 def _newest(witness: Witness, cosigner: Cosigner, log: Log, definitions: Iterable[Log]) -> Checkpoint | None:

@@ -15,12 +15,12 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Unavailable
-from keyturn.ports import Clock, Cosigner, LogKeeper
+from keyturn.ports import Clock, LogKeeper, Witnesses
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.roster import Log, TrustState
 
@@ -49,7 +49,7 @@ class Publisher:
         keys: Callable[[], Sequence[SoftwareKey]],
         trust: Callable[[], TrustState],
         earlier: Callable[[], Sequence[Log]],
-        cosigners: Callable[[Sequence[Log]], Mapping[str, Cosigner]],
+        witnesses: Callable[[Sequence[Log]], Witnesses],
         clock: Clock,
         freshen_s: int,
     ) -> None:
@@ -58,7 +58,7 @@ class Publisher:
         self._trust = trust
         self._earlier = earlier
         self._until: dict[Log, int] = {}
-        self._cosigners = cosigners
+        self._witnesses = witnesses
         self._clock = clock
         self._freshen_s = freshen_s
         self._wake = threading.Event()
@@ -111,8 +111,8 @@ class Publisher:
             return ""
         trust, replaced = self._trust(), self._earlier()
         if not self._confirmed:
-            everybody = self._cosigners((*replaced, trust.log))
-            confirm_standing(self._keeper, log=trust.log, cosigners=everybody, earlier=replaced)
+            everybody = self._witnesses((*replaced, trust.log))
+            confirm_standing(self._keeper, log=trust.log, witnesses=everybody, earlier=replaced)
             self._confirmed = True
         earlier = self._handed_over(trust.log, replaced, now)
         witnessed = publish_checkpoint(
@@ -120,7 +120,7 @@ class Publisher:
             keys=self._keys(),
             log=trust.log,
             earlier=earlier,
-            cosigners=self._cosigners((*earlier, trust.log)),
+            witnesses=self._witnesses((*earlier, trust.log)),
             now=now,
             skew_s=trust.limits.clock_skew_max_s,
         )

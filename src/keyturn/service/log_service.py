@@ -123,7 +123,7 @@ def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
             keys=key_ring(directory),
             trust=lab.trust,
             earlier=lambda: lab.admission.earlier_logs,
-            cosigners=lambda logs: wiring.cosigners(directory, *logs),
+            witnesses=lambda logs: wiring.witnesses_of(directory, *logs),
             clock=clock,
             freshen_s=FRESHEN_S,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from keyturn.adapters.log_on_disk.tile_writer import TileWriter
 from keyturn.adapters.log_on_disk.writer_lock import WriterLock
 from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.adapters.witness_over_http import WitnessOverHttp
+from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.lab_trust import read_history
 from keyturn.app.publish_checkpoint import confirm_standing
 from keyturn.app.submit import Admission, Quotas
@@ -28,7 +29,7 @@ from keyturn.errors import Refused, Unavailable
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.note import NoteSignature
-from keyturn.ports import Cosigner, LogReader, LogWriter, RecordIndex
+from keyturn.ports import LogReader, LogWriter, RecordIndex, Witnesses
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
 from keyturn.wiring.pinned_log import history_of
@@ -38,13 +39,13 @@ from keyturn.wiring.trust import own_pin, trust_store
 __all__ = [
     "FoundLog",
     "LabLog",
-    "cosigners",
     "lab_index",
     "lab_log",
     "log_reader",
     "log_writer",
     "reindex",
     "trust_behind",
+    "witnesses_of",
 ]
 
 
@@ -123,8 +124,8 @@ def log_writer(place: LabPlace) -> Iterator[LogWriter]:
     with lab_log(place.directory) as opened:
         if opened.log.note("checkpoint") is not None:
             log, earlier = opened.trust().log, opened.admission.earlier_logs
-            everybody = cosigners(place.directory, *earlier, log)
-            confirm_standing(opened.log, log=log, cosigners=everybody, earlier=earlier)
+            everybody = witnesses_of(place.directory, *earlier, log)
+            confirm_standing(opened.log, log=log, witnesses=everybody, earlier=earlier)
         yield _Admitted(opened.admission)
 
 
@@ -152,10 +153,10 @@ def reindex(directory: Path) -> int:
     return tail.size
 
 
-def cosigners(directory: Path, *logs: Log) -> Mapping[str, Cosigner]:
+def witnesses_of(directory: Path, *logs: Log) -> Witnesses:
     """How to reach each witness of `logs`: the address in keyturn.toml, or that of a process of this lab."""
     names = {witness.name for log in logs for witness in log.witnesses}
-    return {name: _FoundWitness(_address(directory, name)) for name in names}
+    return WitnessesAtOnce({name: _FoundWitness(_address(directory, name)) for name in names})
 
 
 def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
