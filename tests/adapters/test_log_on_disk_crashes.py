@@ -14,6 +14,7 @@ import pytest
 
 from keyturn.adapters.log_on_disk.disk import PosixDisk
 from keyturn.adapters.log_on_disk.pack import START, batches_from, pack_path, verify_packs
+from keyturn.adapters.log_on_disk.tile_writer import TileWriter
 from keyturn.errors import KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import leaf as leaf_format
@@ -25,6 +26,7 @@ from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
 from support.log_records import make_records
 from support.power import Power
+from support.processes import wait_for
 
 RECORDS = make_records(7)
 PACK_OF_TWO = 1600
@@ -243,6 +245,88 @@ def test_a_failed_write_is_undone_and_the_log_goes_on(open_log: Callable, failin
         assert log.append(RECORDS[2]) == 1
         assert log.append(RECORDS[1]) == 2
         check(log, [RECORDS[0], RECORDS[2], RECORDS[1]])
+
+
+class PassingError:
+    """A disk on which what is derived cannot be written or synced from the `after`-th operation on, until `well`."""
+
+    def __init__(self, after: int) -> None:
+        self._disk = PosixDisk()
+        self._left = after
+        self.well = True
+
+    def replace(self, path: Path, raw: bytes, *, durable: bool) -> None:
+        self._step()
+        self._disk.replace(path, raw, durable=durable)
+
+    def sync(self, fd: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        if "/tile" in str(path):
+            try:
+                self._step()
+            except OSError:
+                if path.is_file():
+                    os.truncate(path, 0)  # the kernel dropped what it could not write, and will call it clean
+                raise
+        self._disk.sync(fd)
+
+    def _step(self) -> None:
+        if not self.well:
+            self._left -= 1
+            if self._left <= 0:
+                raise OSError(28, "No space left on device")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._disk, name)
+
+
+@pytest.mark.parametrize("after", range(1, 8))
+def test_a_passing_error_of_the_disk_holds_appends_up_and_ends_nothing(open_log: Callable, after: int) -> None:
+    disk = PassingError(after)
+    with open_log(disk=disk) as log:
+        log.append(RECORDS[0])
+        log.settle()
+        log.append(RECORDS[1])
+        disk.well = False
+        log._settle_or_wait()
+        with pytest.raises(Unavailable, match="log-not-settled"):
+            log.append(RECORDS[2])
+        assert log.envelope(sha256(RECORDS[0])) == RECORDS[0], "readers go on"
+        disk.well = True
+        log._settle_or_wait()
+        check(log, [*RECORDS[:2]])
+        assert log.append(RECORDS[2]) == 2
+        check(log, [*RECORDS[:3]])
+    with open_log() as log:
+        check(log, [*RECORDS[:3]])
+
+
+def test_a_log_goes_on_by_itself_when_its_disk_is_well_again(open_log: Callable) -> None:
+    disk = PassingError(1)
+    with open_log(disk=disk) as log:
+        disk.well = False
+        log.append(RECORDS[0])
+        wait_for("the log to find out", lambda: log._unsettled)
+        disk.well = True
+        wait_for("the log to go on", lambda: log._unsettled is None or None)
+        assert log.append(RECORDS[1]) == 1
+
+
+def test_a_contradiction_of_packs_and_tiles_is_no_passing_error(
+    open_log: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_log() as log:
+        log.append(RECORDS[0])
+        with monkeypatch.context() as patch:
+            patch.setattr(TileWriter, "settle", _contradicted)
+            log._settle_or_wait()
+        log._settle_or_wait()
+        with pytest.raises(Tampered, match="log-batch-tree"):
+            log.append(RECORDS[1])
+
+
+def _contradicted(_writer: TileWriter) -> None:
+    raise Tampered("log-batch-tree", "the batches do not make the tree they say")
 
 
 def test_a_published_log_takes_no_append_before_its_witnesses_were_asked(open_log: Callable) -> None:

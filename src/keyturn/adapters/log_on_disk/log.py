@@ -3,7 +3,8 @@
 Several processes may have it open; each takes the writer's lock for a batch at a time, and first reads what the others
 appended. Recovery after a crash is the same reading: whoever comes next finds the end of the log, and cuts what a crash
 left there (`pack.recover`). A write that failed is cut off again; a sync that failed ends this process's writing, since the
-kernel may have dropped the data and called it clean.
+kernel may have dropped the data and called it clean. Tiles and index that could not be derived are derived again, from the mark
+that is durable, each second until they can be; nothing is appended meanwhile.
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ class LogOnDisk:
         self._unsynced = False
         """Whether the newest pack holds batches of other processes that this one has not synced."""
         self._broken: KeyturnError | None = None
+        """Why this process never appends again."""
+        self._unsettled: KeyturnError | None = None
+        """Why nothing is appended until tiles and index could be derived."""
         self._open()
         self._refusal: KeyturnError | None = None
         if self._notes.read("checkpoint") is not None:
@@ -168,8 +172,9 @@ class LogOnDisk:
                         raise self._broken  # a second sync after one that failed says nothing
                     self._sync(self._tail.offset)
                 until = self._tail
-            if read_mark(self._directory).size > self._tiles.tail.size:
-                self._tiles.load()  # another process went on
+            # Another process went on; or what was derived here may not be on the disk, though it was written.
+            if self._unsettled is not None or read_mark(self._directory).size > self._tiles.tail.size:
+                self._tiles.load()
             indexed, tiled = self._index.tail, self._tiles.tail
             waiting: list[tuple[Batch, Tail]] = []
             count = 0
@@ -228,14 +233,22 @@ class LogOnDisk:
             self._wake.clear()
             if self._closing:
                 return
-            if self._broken is None and self._tail.size > self._tiles.tail.size:
-                self._settle_or_stop()
+            if self._broken is None and (self._unsettled is not None or self._tail.size > self._tiles.tail.size):
+                self._settle_or_wait()
 
-    def _settle_or_stop(self) -> None:
+    def _settle_or_wait(self) -> None:
         try:
             self.settle()
-        except (KeyturnError, OSError) as err:
-            self._broken = Unavailable("log-not-settled", f"tiles or index cannot be derived: {err}")
+        except (Unavailable, OSError) as err:
+            self._unsettled = Unavailable(
+                "log-not-settled",
+                f"tiles or index cannot be derived: {err}",
+                hint="free space on the log's disk; it is tried again each second, and goes on by itself",
+            )
+        except KeyturnError as err:  # packs, tiles and index contradict each other: no second try makes that well
+            self._broken = err
+        else:
+            self._unsettled = None
 
     def _forget_indexed(self) -> None:
         with self._lock:
@@ -246,8 +259,8 @@ class LogOnDisk:
         try:
             with self._lock:
                 self._catch_up()
-                if self._broken is not None or self._refusal is not None:
-                    raise self._broken or self._refusal or AssertionError
+                if (stops := self._broken or self._refusal or self._unsettled) is not None:
+                    raise stops
                 self._append(self._fresh(group))
                 count = len(self._recent)
         except (KeyturnError, OSError) as err:
@@ -255,7 +268,7 @@ class LogOnDisk:
                 waiting.error = err if isinstance(err, KeyturnError) else _not_appended(err)
         else:
             if count > _RECENT_MAX:
-                self._settle_or_stop()  # appends wait: what is not derived yet is held in memory
+                self._settle_or_wait()  # appends wait: what is not derived yet is held in memory
             elif count > _SETTLE_COUNT:
                 self._wake.set()
 
