@@ -340,7 +340,7 @@ def test_a_member_does_not_sign_for_another_member(chain: MadeChain) -> None:
 def test_a_request_by_a_key_that_is_not_the_members_is_refused(chain: MadeChain) -> None:
     chain.ingest()
     chain.train(key=make_key("thief"))
-    assert codes(judge(chain, WEIGHTS)) == ["chain-signer-unknown", "step-request-missing"]
+    assert codes(judge(chain, WEIGHTS)) == ["signer-unknown", "step-request-missing"]
 
 
 def test_statements_of_another_lab_are_refused(chain: MadeChain) -> None:

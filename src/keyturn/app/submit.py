@@ -18,24 +18,25 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, provenance, records, statement, test_result, trust_version
-from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.leaf import NEGATIVES, Leaf
-from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.provenance import Provenance
 from keyturn.formats.records import Record
-from keyturn.formats.steps import EvaluationCriteria, StepRequest
+from keyturn.formats.steps import EvaluationCriteria
 from keyturn.formats.test_result import TestResult
 from keyturn.formats.trust_version import TrustVersion
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
+from keyturn.trust.signers import NamesItsSigner, signed_by
 
 __all__ = ["LIFETIME_MAX_S", "Admission", "Quotas", "Submitted"]
 
@@ -221,42 +222,16 @@ def _verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> st
     predicate = record.statement.predicate
     if predicate.lab != trust.lab:
         raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{predicate.lab}`")
-    who, key = _named_key(record, predicate, trust)
-    verify_one(record.envelope, key)
-    return who
+    if not isinstance(predicate, NamesItsSigner):
+        raise Refused("record-not-admitted", f"records of kind `{record.kind}` are not admitted here")
+    signer = signed_by(predicate, trust)
+    if isinstance(predicate, _OF_HUMANS) and trust.roster.members[signer.who.removeprefix("member:")].kind != "human":
+        raise Refused("signer-not-human", f"`{signer.who}` is no human: agents and workloads ask, and never decide")
+    verify_one(record.envelope, signer.key)
+    return signer.who
 
 
-def _named_key(record: Record, predicate: Any, trust: TrustState) -> tuple[str, PublicKey | Credential]:
-    """Who signs this kind of record, and their enrolled key that the record names."""
-    match predicate:
-        case AccessRequest():
-            return _member_key(predicate.requester, predicate.key, trust)
-        case HumanAuthorization():
-            return _member_key(predicate.approver, predicate.key, trust, human=True)
-        case Suspension() | Lift() | EvaluationCriteria():
-            return _member_key(predicate.member, predicate.key, trust, human=True)
-        case Revocation() | StepRequest():
-            return _member_key(predicate.member, predicate.key, trust)
-        case AccessUse() | GateCheckin():
-            gate = trust.gates.get(predicate.gate)
-            if gate is None or gate.key.keyid != predicate.key:
-                raise Refused(
-                    "gate-unknown", f"`{predicate.gate}` with key `{predicate.key[:16]}` is no gate of this lab"
-                )
-            return f"gate:{predicate.gate}", gate.key
-        case _:
-            raise Refused("record-not-admitted", f"records of kind `{record.kind}` are not admitted here")
-
-
-def _member_key(
-    member: str, keyid: str, trust: TrustState, *, human: bool = False
-) -> tuple[str, PublicKey | Credential]:
-    held = trust.roster.key_of(member, keyid)
-    if held is None:
-        raise Refused("signer-unknown", f"key `{keyid[:16]}` is not enrolled for a member `{member}` of this lab")
-    if human and trust.roster.members[member].kind != "human":
-        raise Refused("signer-not-human", f"`{member}` is no human: agents and workloads ask, and never decide")
-    return f"member:{member}", held
+_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria)
 
 
 def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *, now: int) -> None:

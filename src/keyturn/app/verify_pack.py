@@ -39,7 +39,6 @@ from keyturn.formats.leaf import Leaf
 from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.records import Record
 from keyturn.formats.uri import Uri
-from keyturn.grants.following import key_of
 from keyturn.grants.verify_grant import Granted
 from keyturn.grants.verify_past import Proved, bundle_at, verify_past
 from keyturn.policy.facts import Facts
@@ -48,6 +47,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Gate
+from keyturn.trust.signers import signed_by
 
 __all__ = ["PackVerdict", "VerifiedPack", "examine_pack", "verify_pack"]
 
@@ -355,7 +355,7 @@ def _is_forged(one: Proved, leaf: Leaf, trusted: TrustTimeline) -> bool:
         return False
     record = records.parse(one.raw)
     try:
-        verify_one(record.envelope, key_of(record.statement.predicate, trust))
+        verify_one(record.envelope, signed_by(record.statement.predicate, trust).key)
     except Refused:
         return True
     return False

@@ -28,6 +28,7 @@ from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.test_result import TestResult
 from keyturn.formats.uri import Uri
 from keyturn.trust.roster import TrustState
+from keyturn.trust.signers import signed_by
 
 __all__ = ["Entry", "Evidence", "Failure", "Logged", "Map", "in_turn", "read"]
 
@@ -175,14 +176,14 @@ def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) ->
             into.results.append(Logged(entry.index, digest, result, key.keyid))
         case steps.STEP_REQUEST:
             request = statement.parse(envelope.payload, StepRequest, predicate_type)
-            _verify_member(request.predicate.member, request.predicate.key, envelope, trust)
+            verify_one(envelope, signed_by(request.predicate, trust).key)
             _require_lab(request.predicate.lab, lab)
             if not request.predicate.is_about(request.subject):
                 raise Refused("step-subjects", "the subjects of the step request are not its inputs")
             into.requests.append(Logged(entry.index, digest, request.predicate, request.predicate.key))
         case steps.EVALUATION_CRITERIA:
             criteria = statement.parse(envelope.payload, EvaluationCriteria, predicate_type)
-            _verify_member(criteria.predicate.member, criteria.predicate.key, envelope, trust)
+            verify_one(envelope, signed_by(criteria.predicate, trust).key)
             _require_lab(criteria.predicate.lab, lab)
             if trust.roster.members[criteria.predicate.member].kind != "human":
                 return  # people say what a model must do: a machine's criteria are none (docs/decisions/0041)
@@ -206,16 +207,6 @@ def _predicate_type(payload: bytes) -> str:
 def _require_lab(found: str, lab: str) -> None:
     if found != lab:
         raise Refused("chain-other-lab", f"expected a statement of the lab `{lab}`, got `{found}`")
-
-
-def _verify_member(member: str, keyid: str, envelope: Envelope, trust: TrustState) -> None:
-    held = trust.roster.key_of(member, keyid)
-    if held is None:
-        raise Refused(
-            "chain-signer-unknown",
-            f"trust version {trust.targets_version}, in force then, lists no key `{keyid[:16]}` for `{member}`",
-        )
-    verify_one(envelope, held)
 
 
 def _builder_key(builder: BuilderId, envelope: Envelope, trust: TrustState, lab: str) -> PublicKey:

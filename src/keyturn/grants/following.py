@@ -17,9 +17,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
-from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_one
-from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import leaf as leaves_format
 from keyturn.formats import records, trust_version
@@ -33,10 +31,10 @@ from keyturn.grants.approvers import require_countable_key, verify_approval
 from keyturn.grants.known import Approval, Known, Request, Standing, Use, Withdrawal
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
+from keyturn.trust.signers import signed_by
 
-__all__ = ["Following", "key_of", "needed"]
+__all__ = ["Following", "needed"]
 
-Own = AccessRequest | AccessUse | HumanAuthorization | Lift | Revocation | Suspension
 P = TypeVar("P", AccessRequest, AccessUse, HumanAuthorization, Lift, Revocation, Suspension)
 
 _KIND = b'"kind":"'
@@ -296,7 +294,7 @@ class Following:
         trust = self._require_trust()
         if made.lab != trust.lab:
             raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{made.lab}`")
-        verify_one(record.envelope, key_of(made, trust))
+        verify_one(record.envelope, signed_by(made, trust).key)
         return made
 
     def _require_trust(self) -> TrustState:
@@ -314,25 +312,6 @@ class Following:
     def _mark_unread(self, tag: str, leaf: Leaf) -> None:
         earlier = self._unread.get(tag, 0)
         self._unread[tag] = None if earlier is None or leaf.until is None else max(earlier, leaf.until)
-
-
-def key_of(made: Own, trust: TrustState) -> PublicKey | Credential:
-    """The enrolled key by which `made` must be signed: the one that it names, of whom it names; `Refused` when there is none."""
-    if isinstance(made, AccessUse):
-        gate = trust.gates.get(made.gate)
-        if gate is None or gate.key.keyid != made.key:
-            raise Refused("gate-unknown", f"`{made.gate}` with key `{made.key[:16]}` is no gate of the lab")
-        return gate.key
-    if isinstance(made, AccessRequest):
-        member = made.requester
-    elif isinstance(made, HumanAuthorization):
-        member = made.approver
-    else:
-        member = made.member
-    held = trust.roster.key_of(member, made.key)
-    if held is None:
-        raise Refused("signer-unknown", f"`{member}` has no key `{made.key[:16]}` in the roster")
-    return held
 
 
 def _watched(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:

@@ -70,7 +70,7 @@ def require_may_suspend(made: Suspension, trust: TrustState, before: tuple[Stand
         raise Refused("suspension-not-allowed", f"`{made.member}` is not in `{SECURITY}` and cannot suspend others")
     if not 0 < made.until - made.signed_at <= trust.limits.suspension_max_s:
         raise Refused("suspension-too-long", f"a suspension lasts at most {trust.limits.suspension_max_s} s")
-    if any(abs(made.signed_at - earlier.signed_at) < PAIR_REST_S for earlier in before):
+    if any(made.signed_at - earlier.signed_at < PAIR_REST_S for earlier in before):
         raise Refused(
             "suspension-again",
             f"`{made.member}` suspended `{target_of(made)}` within {PAIR_REST_S} s: it takes another human of `{SECURITY}`",

@@ -1,0 +1,62 @@
+"""Say whose key must have signed a record: the one that it names, of the member or gate that it names, as trust lists it.
+
+This is NOT whether that key signed (`crypto.dsse_signing`), nor whether its owner may issue the record (`grants.negatives`).
+A builder's statements name no key: see `custody.evidence`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyturn.crypto.credentials import Credential
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Refused
+from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.steps import EvaluationCriteria, StepRequest
+from keyturn.trust.roster import TrustState
+
+__all__ = ["NamesItsSigner", "SignedBy", "signed_by"]
+
+NamesItsSigner = (
+    AccessRequest
+    | AccessUse
+    | EvaluationCriteria
+    | GateCheckin
+    | HumanAuthorization
+    | Lift
+    | Revocation
+    | StepRequest
+    | Suspension
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBy:
+    """Who must have signed, as `member:ada` or `gate:<uri>`, and the enrolled key by which."""
+
+    who: str
+    key: PublicKey | Credential
+
+
+def signed_by(made: NamesItsSigner, trust: TrustState) -> SignedBy:
+    """Who must have signed `made` under `trust`; `Refused` `signer-unknown` or `gate-unknown` when trust lists nobody such."""
+    match made:
+        case AccessUse() | GateCheckin():
+            gate = trust.gates.get(made.gate)
+            if gate is None or gate.key.keyid != made.key:
+                raise Refused("gate-unknown", f"`{made.gate}` with key `{made.key[:16]}` is no gate of this lab")
+            return SignedBy(f"gate:{made.gate}", gate.key)
+        case AccessRequest():
+            member = made.requester
+        case HumanAuthorization():
+            member = made.approver
+        case _:
+            member = made.member
+    held = trust.roster.key_of(member, made.key)
+    if held is None:
+        raise Refused(
+            "signer-unknown",
+            f"trust version {trust.targets_version} lists no key `{made.key[:16]}` for a member `{member}`",
+        )
+    return SignedBy(f"member:{member}", held)
