@@ -7,7 +7,7 @@ from pathlib import Path
 from keyturn.adapters import durable_files
 from keyturn.errors import Unavailable, Usage
 
-__all__ = ["read_small", "replace_file", "write_new"]
+__all__ = ["read_small", "replace_file", "require_new", "write_new"]
 
 
 def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -15,11 +15,15 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     try:
         durable_files.create(path, content, mode=mode)
     except FileExistsError as err:
-        raise Usage(
-            "file-exists", f"`{path}` is there already, and is not overwritten", hint="name another, or move it away"
-        ) from err
+        raise _exists(path) from err
     except OSError as err:
         raise Unavailable("file-unwritable", f"cannot write `{path}`: {err.strerror}") from err
+
+
+def require_new(path: Path) -> None:
+    """Raise `Usage` `file-exists` when there is anything at `path`: before the work whose result is written there."""
+    if path.exists() or path.is_symlink():
+        raise _exists(path)
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -40,3 +44,9 @@ def read_small(path: Path, *, size_bytes_max: int = 64 * 1024) -> bytes:
     if len(content) > size_bytes_max:
         raise Usage("file-too-large", f"`{path}`: expected at most {size_bytes_max} bytes")
     return content
+
+
+def _exists(path: Path) -> Usage:
+    return Usage(
+        "file-exists", f"`{path}` is there already, and is not overwritten", hint="name another, or move it away"
+    )

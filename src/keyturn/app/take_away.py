@@ -7,7 +7,7 @@ FORCE, as the person's own client computes it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from keyturn.app.authorize import Pending
 from keyturn.app.sign_record import Logged, about, sign_and_log
@@ -15,6 +15,7 @@ from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused
 from keyturn.formats.digest import sha256
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.statement import Subject
 from keyturn.grants import negatives
 from keyturn.grants.known import Standing
 from keyturn.grants.view import GateView
@@ -34,6 +35,25 @@ class Hand:
     clock: Clock
     entropy: Entropy
 
+    def require_unsuspended(self, view: GateView, *, now: int) -> None:
+        """Refuse a signer who is suspended: gates would not take the record, and he would be told that it is in force."""
+        view.known.require_unsuspended(self.member, self.key.public.keyid, now=now, what="signer")
+
+    def opening(self, trust: TrustState, *, now: int, reason: str) -> dict[str, Any]:
+        """The fields that every record of these begins with: who says so, when, and why."""
+        return {
+            "lab": trust.lab,
+            "nonce": self.entropy.nonce(),
+            "member": self.member,
+            "key": self.key.public.keyid,
+            "reason": reason,
+            "signed_at": now,
+        }
+
+    def logs(self, made: Revocation | Suspension | Lift, subjects: tuple[Subject, ...]) -> Logged:
+        """Sign `made` and hand it to the log."""
+        return sign_and_log(made, subjects, key=self.key, log=self.log)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -44,24 +64,16 @@ class Target:
 
 
 def revoke(pending: Pending, hand: Hand, trust: TrustState, view: GateView, *, reason: str) -> Logged:
-    """End `pending` for good; a withdrawal when the signer is its requester or beneficiary.
-
-    Refused when the signer is suspended: gates would not take it, and he would be told that it is in force.
-    """
+    """End `pending` for good; a withdrawal when the signer is its requester or beneficiary."""
     now = hand.clock.now()
-    view.known.require_unsuspended(hand.member, hand.key.public.keyid, now=now, what="signer")
+    hand.require_unsuspended(view, now=now)
     made = Revocation(
-        lab=trust.lab,
-        nonce=hand.entropy.nonce(),
-        member=hand.member,
-        key=hand.key.public.keyid,
+        **hand.opening(trust, now=now, reason=reason),
         request=pending.digest,
-        reason=reason,
-        signed_at=now,
         until=max(pending.made.not_after, now + 1),
     )
     negatives.require_may_revoke(made, trust, frozenset({pending.made.requester, pending.made.beneficiary}))
-    return sign_and_log(made, about(pending.digest, name=pending.id), key=hand.key, log=hand.log)
+    return hand.logs(made, about(pending.digest, name=pending.id))
 
 
 def require_known(target: Target, trust: TrustState) -> None:
@@ -89,23 +101,18 @@ def suspend(
     """Suspend `target` at once, for `lasts_s` seconds or as long as targets allow; refused here when it would have no effect."""
     now = hand.clock.now()
     made = Suspension(
-        lab=trust.lab,
-        nonce=hand.entropy.nonce(),
-        member=hand.member,
-        key=hand.key.public.keyid,
+        **hand.opening(trust, now=now, reason=reason),
         target_member=target.name if target.kind == "member" else None,
         target_key=target.name if target.kind == "key" else None,
         target_gate=target.name if target.kind == "gate" else None,
-        reason=reason,
-        signed_at=now,
         until=now + (lasts_s or trust.limits.suspension_max_s),
     )
     if not negatives.is_own(made, trust):
-        view.known.require_unsuspended(hand.member, hand.key.public.keyid, now=now, what="signer")
+        hand.require_unsuspended(view, now=now)
         tag = negatives.target_of(made)
         before = tuple(s for s in view.known.standing.values() if (s.by, s.target) == (hand.member, tag))
         negatives.require_may_suspend(made, trust, before)
-    return sign_and_log(made, about(sha256(target.name.encode("utf-8")), name=target.name), key=hand.key, log=hand.log)
+    return hand.logs(made, about(sha256(target.name.encode("utf-8")), name=target.name))
 
 
 def find_standing(view: GateView, text: str, *, now: int) -> Standing:
@@ -125,15 +132,7 @@ def find_standing(view: GateView, text: str, *, now: int) -> Standing:
 def lift(standing: Standing, hand: Hand, trust: TrustState, view: GateView, *, reason: str) -> Logged:
     """Lift `standing`, as one of the two humans that it takes."""
     now = hand.clock.now()
-    made = Lift(
-        lab=trust.lab,
-        nonce=hand.entropy.nonce(),
-        member=hand.member,
-        key=hand.key.public.keyid,
-        suspension=standing.digest,
-        reason=reason,
-        signed_at=now,
-    )
-    view.known.require_unsuspended(hand.member, hand.key.public.keyid, now=now, what="signer")
+    hand.require_unsuspended(view, now=now)
+    made = Lift(**hand.opening(trust, now=now, reason=reason), suspension=standing.digest)
     negatives.require_may_lift(made, trust, standing)
-    return sign_and_log(made, about(standing.digest), key=hand.key, log=hand.log)
+    return hand.logs(made, about(standing.digest))

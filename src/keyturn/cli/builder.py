@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab
+from keyturn.cli.options import Json, Lab, Root
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,9 +27,7 @@ def init(
     ] = None,
     private: Annotated[list[Path] | None, typer.Option(help="What no step may reach, besides the lab itself.")] = None,
     name: Annotated[str, typer.Option(help="The builder's name in the lab's targets.")] = "builder",
-    root: Annotated[
-        str | None, typer.Option(help="SHA-256 of the lab's first root. Default: the one you pinned.")
-    ] = None,
+    root: Root = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
@@ -113,8 +111,4 @@ def show(lab: Lab = None, json: Json = False) -> None:
         "sandbox": sandbox,
     }
 
-    def show_it(screen: Console) -> None:
-        for field, found in value.items():
-            screen.print(output.plain(f"{field:8}  {', '.join(found) if isinstance(found, tuple) else found}"))
-
-    output.emit(value, json=json, human=show_it)
+    output.emit(value, json=json, human=lambda screen: output.fields(screen, value))

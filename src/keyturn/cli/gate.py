@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from keyturn.cli.options import Json, Lab, Root
 
 __all__ = ["app"]
 
@@ -28,9 +25,7 @@ def init(
     models: Annotated[
         list[Path] | None, typer.Option(help="A directory below which the gate hashes models itself. Repeat for more.")
     ] = None,
-    root: Annotated[
-        str | None, typer.Option(help="SHA-256 of the lab's first root. Default: the one you pinned.")
-    ] = None,
+    root: Root = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
@@ -90,9 +85,6 @@ def show(name: Name = "release", lab: Lab = None, json: Json = False) -> None:
         "models": config.models,
     }
 
-    def draw(screen: Console) -> None:
-        for field, found in value.items():
-            said = ", ".join(found) or "none: it hashes no model itself" if isinstance(found, tuple) else found
-            screen.print(output.plain(f"{field:14} {'as the lab says' if said is None else said}"))
-
-    output.emit(value, json=json, human=draw)
+    said: dict[str, object] = {name: "as the lab says" if found is None else found for name, found in value.items()}
+    said["models"] = config.models or "none: it hashes no model itself"
+    output.emit(value, json=json, human=lambda screen: output.fields(screen, said))

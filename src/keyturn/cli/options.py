@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Invocation", "Json", "Key", "Lab", "Yes", "said_to_people"]
+__all__ = ["Invocation", "Json", "Key", "Lab", "Root", "Yes", "said_to_people"]
 
 
 @dataclass(slots=True)
@@ -63,3 +63,6 @@ Key = Annotated[
 
 Yes = Annotated[bool, typer.Option("--yes", help="Sign what is shown without asking.")]
 """For whatever signs: it is shown whole either way, and without a terminal it is never assumed."""
+
+Root = Annotated[str | None, typer.Option(help="SHA-256 of the lab's first root. Default: the one you pinned.")]
+"""For whatever sets a process up: the root that it will verify from."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _WIDTH_OF_A_FILE = 10_000
 
-__all__ = ["confirm", "console", "emit", "plain", "progress", "show_error", "warn"]
+__all__ = ["confirm", "console", "emit", "fields", "plain", "progress", "show_error", "warn"]
 
 
 def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None:
@@ -56,6 +56,14 @@ def plain(text: str) -> str:
         c if c == "\n" or unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode("ascii")
         for c in text
     )
+
+
+def fields(screen: Console, value: Mapping[str, object]) -> None:
+    """Print each field of `value` on a line of its own, its name before it; lists are joined by commas."""
+    width = max(map(len, value))
+    for name, found in value.items():
+        said = ", ".join(map(str, found)) if isinstance(found, list | tuple) else found
+        screen.print(plain(f"{name:{width}}  {said}"))
 
 
 def warn(text: str, *, json: bool) -> None:

@@ -35,17 +35,10 @@ def init(
     json: Json = False,
 ) -> None:
     """Set a witness up: make its key, and write down which log it watches."""
-    from keyturn.crypto.keys import PublicKey
-    from keyturn.errors import Usage
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.witness import init_witness
 
-    if (origin is None) != (log_key is None):
-        raise Usage("option-missing", "expected both --origin and --log-key, or neither")
-    if origin is not None and log_key is not None:
-        logs = {origin: PublicKey.from_text(log_key)}
-    else:
-        logs = _logs_of(lab)
+    logs = _named(origin, log_key) or _logs_of(lab)
     place = directory or find_lab(lab).directory / "witness" / name
     key = init_witness(place, name=name, logs=logs)
     output.emit(
@@ -69,14 +62,10 @@ def log_key(
     json: Json = False,
 ) -> None:
     """Believe another key of a log from now on, after the lab's targets changed it; then serve the witness again."""
-    from keyturn.crypto.keys import PublicKey
-    from keyturn.errors import Usage
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.witness import change_log_key
 
-    if (origin is None) != (key is None):
-        raise Usage("option-missing", "expected both --origin and --log-key, or neither")
-    logs = _logs_of(lab) if origin is None or key is None else {origin: PublicKey.from_text(key)}
+    logs = _named(origin, key) or _logs_of(lab)
     place = directory or find_lab(lab).directory / "witness" / name
     change_log_key(place, logs=logs)
     output.emit(
@@ -108,6 +97,23 @@ def serve(
     if not (home / "witness.toml").exists():
         init_witness(home, name=name, logs=_logs_of(lab, demo_only=True))
     serve_witness(home, run_dir=place / "run", port=port)
+
+
+def _named(origin: str | None, key: str | None) -> dict[str, PublicKey] | None:
+    """The log that somebody typed, by its origin; `None` when the lab's targets name it."""
+    from keyturn.crypto.keys import PublicKey
+    from keyturn.errors import Usage
+    from keyturn.wiring.typed import typed
+
+    match origin, key:
+        case None, None:
+            return None
+        case str(), str():
+            return {origin: typed("`--log-key`", PublicKey.from_text, key)}
+        case _:
+            raise Usage(
+                "option-missing", "expected both --origin and --log-key, or neither", hint="keyturn witness init --help"
+            )
 
 
 def _logs_of(lab: str | None, *, demo_only: bool = False) -> dict[str, PublicKey]:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from keyturn.adapters.builder_over_http import About
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.config_files import read_small, write_new
-from keyturn.adapters.key_files import read_key, write_key
+from keyturn.adapters.config_files import read_small
+from keyturn.adapters.key_files import read_key
 from keyturn.adapters.outbox_files import OutboxFiles
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.adapters.step_files import Allowed, RuntimeMemory
@@ -27,19 +27,14 @@ from keyturn.config import builder as builder_config
 from keyturn.config.builder import BuilderConfig
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.keys import PublicKey
-from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused, Unavailable, Usage
-from keyturn.formats.digest import parse_sha256
+from keyturn.errors import Refused, Usage
 from keyturn.formats.provenance import BuilderId
 from keyturn.ports import Clock, LogWriter, Sandbox
-from keyturn.trust.history import TrustHistory
 from keyturn.wiring.log import FoundLog
 from keyturn.wiring.places import LabPlace
-from keyturn.wiring.trust import own_pin, trust_store
+from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
 
 __all__ = ["BuilderParts", "builder_parts", "default_runtimes", "make_builder", "read_config"]
-
-_ROOT_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,22 +63,7 @@ def make_builder(
     place: LabPlace, *, name: str, work: Sequence[str], runtime: Sequence[str], private: Sequence[str], pin: str | None
 ) -> tuple[BuilderConfig, PublicKey]:
     """Write a builder's configuration and pinned root, and its key unless there is one; nothing is overwritten."""
-    directory = place.directory / "builder"
-    root = trust_store(place.directory).read_file("root.json")
-    if root is None:
-        raise Unavailable(
-            "trust-founding",
-            "the lab is founding: it has no root that a builder could pin",
-            hint="keyturn trust publish",
-        )
-    pinned = pin or own_pin(place)
-    if pinned is None:
-        raise Usage(
-            "trust-root-not-pinned",
-            "expected the SHA-256 of the lab's first root, compared with a coworker",
-            hint="keyturn trust pin SHA256, or --root SHA256",
-        )
-    history: TrustHistory = TrustHistory.start(root, pinned_sha256=parse_sha256(pinned, what="--root"))
+    history = root_to_pin(place, pin)
     config = BuilderConfig(
         name=name,
         lab=history.lab,
@@ -96,11 +76,7 @@ def make_builder(
     )
     text = builder_config.render(config)
     builder_config.parse(text, where="options")
-    write_new(directory / "builder.toml", text)
-    write_new(directory / "root.json", root)
-    if not (directory / "key").exists():
-        write_key(directory / "key", SoftwareKey.generate(), passphrase=None)
-    return config, read_key(directory / "key", passphrase=None).public
+    return config, set_up(place.directory / "builder", "builder.toml", text, pinned=history)
 
 
 def read_config(place: LabPlace) -> BuilderConfig:
@@ -117,7 +93,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
     directory = place.directory / "builder"
     key = read_key(directory / "key", passphrase=None)
     clock, log, sandbox = SystemClock(), FoundLog(lambda: place.log_url), BubblewrapSandbox()
-    root = read_small(directory / "root.json", size_bytes_max=_ROOT_BYTES_MAX)
+    root = read_small(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
     view = BuilderView(root, pinned_sha256=config.root_sha256, log=log, clock=clock)
 
     def standing() -> Standing:

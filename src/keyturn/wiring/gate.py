@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.config_files import read_small, write_new
-from keyturn.adapters.key_files import read_key, write_key
+from keyturn.adapters.config_files import read_small
+from keyturn.adapters.key_files import read_key
 from keyturn.adapters.release_journal import ReleaseJournalFiles
 from keyturn.app.follow_as_gate import FollowedLog, Stricter
 from keyturn.bulk import manifest
 from keyturn.config import gate as gate_config
 from keyturn.config.gate import GateConfig
 from keyturn.crypto.keys import PublicKey
-from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.errors import Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.gate import ReleaseGate, ReleaseGateParts
@@ -27,29 +26,17 @@ from keyturn.trust.history import TrustHistory
 from keyturn.trust.metadata import parse_root
 from keyturn.wiring.log import FoundLog
 from keyturn.wiring.places import LabPlace
+from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
 from keyturn.wiring.trust import own_pin, trust_store
 
 __all__ = ["hash_model", "init_demo_gate", "init_gate", "open_release_gate", "read_config"]
-
-_ROOT_BYTES_MAX = 1 << 20
 
 
 def init_gate(
     place: LabPlace, *, name: str, pin: str | None, models: Sequence[str] = (), service: str | None = None
 ) -> tuple[GateConfig, PublicKey]:
     """Write the gate's configuration and pinned root, and its key unless there is one; nothing is overwritten."""
-    directory = place.directory / "gates" / name
-    root = trust_store(place.directory).read_file("root.json")
-    if root is None:
-        raise Unavailable("trust-founding", "the lab is founding: it has no root that a gate could pin")
-    pinned = pin or own_pin(place)
-    if pinned is None:
-        raise Usage(
-            "trust-root-not-pinned",
-            "expected the SHA-256 of the lab's first root, compared with a coworker",
-            hint="keyturn trust pin SHA256, or --root SHA256",
-        )
-    history: TrustHistory = TrustHistory.start(root, pinned_sha256=pinned)
+    history = root_to_pin(place, pin)
     config = GateConfig(
         name=name,
         resource=Uri(history.lab, "gate", name),
@@ -59,11 +46,7 @@ def init_gate(
     )
     text = gate_config.render(config)
     gate_config.parse(text, where="options")
-    if not (directory / "key").exists():
-        write_key(directory / "key", SoftwareKey.generate(), passphrase=None)
-    write_new(directory / "root.json", root)
-    write_new(directory / "gate.toml", text)
-    return config, read_key(directory / "key", passphrase=None).public
+    return config, set_up(place.directory / "gates" / name, "gate.toml", text, pinned=history)
 
 
 def init_demo_gate(place: LabPlace, *, name: str) -> None:
@@ -87,7 +70,7 @@ def open_release_gate(place: LabPlace, name: str) -> ReleaseGate:
     config = read_config(place, name)
     directory = place.directory / "gates" / name
     key = read_key(directory / "key", passphrase=None)
-    root = read_small(directory / "root.json", size_bytes_max=_ROOT_BYTES_MAX)
+    root = read_small(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
     log = FoundLog(lambda: config.service or place.log_url)
     history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.pinned_root)
     followed = FollowedLog(
