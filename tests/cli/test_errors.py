@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from keyturn import __version__
-from keyturn.cli import output
 
 
 def keyturn(place: Path, *words: str, home: str = "home") -> subprocess.CompletedProcess[str]:
@@ -106,17 +105,6 @@ def test_a_permission_that_is_missing_is_said_with_its_path(capsys: pytest.Captu
         border.ending(lambda: deny(()), border.Invocation())
     assert ended.value.code == 3
     assert "this user may not use `/lab/keys/log`: Permission denied [permission-denied]" in capsys.readouterr().err
-
-
-def test_a_pipe_has_no_edge_that_cuts_ids_off(capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.table import Table
-
-    table = Table("id", "about", box=None)
-    table.add_row("req-" + "1" * 64, "keyturn://acme.example/model/" + "m" * 60)
-    output.console().print(table)
-    shown = capsys.readouterr().out
-    assert "1" * 64 in shown
-    assert "m" * 60 in shown
 
 
 def test_a_reader_that_goes_away_is_no_refusal(founding: Path) -> None:

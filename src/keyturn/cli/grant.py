@@ -155,22 +155,16 @@ def _standing(live: Live) -> tuple[tuple[str, str], ...]:
 
 
 def _listed(screen: Console, found: tuple[Live, ...]) -> None:
-    from rich.table import Table
-
     if not found:
         screen.print("no live requests")
         return
-    table = Table(box=None)
-    table.add_column("request", no_wrap=True, min_width=len(found[0].id))  # an id that is cut off cannot be typed
-    for title in ("state", "who", "action", "resource", "approved by"):
-        table.add_column(title)
+    cells = []
     for live in found:
         made = live.request
         state = "unread" if live.unread else live.state
         about = made.resource.removeprefix(f"keyturn://{made.lab}/")
-        cells = (live.id, state, made.requester, made.action, about, ", ".join(live.approvers) or "-")
-        table.add_row(*map(output.plain, cells))
-    screen.print(table)
+        cells.append((live.id, state, made.requester, made.action, about, ", ".join(live.approvers) or "-"))
+    output.rows(screen, ("request", "state", "who", "action", "resource", "approved by"), cells)
     screen.print(f"profile: {found[0].profile}")
 
 

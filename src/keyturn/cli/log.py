@@ -144,23 +144,22 @@ _ID_CELLS = len("req-") + 32
 
 
 def _show(screen: Console, view: LogView) -> None:
-    from rich.table import Table
-
     from keyturn.formats.posix_time import rfc3339
 
     screen.print(f"log        {view.origin}")
     screen.print(f"size       {view.size}")
     screen.print(f"root       {view.root}")
     screen.print(f"witnessed  by {', '.join(view.cosigners)} (quorum {view.quorum}), {view.age_s} s ago")
-    table = Table("entry", box=None)
-    table.add_column("record", no_wrap=True, min_width=_ID_CELLS)  # an id that is cut off cannot be typed
-    table.add_column("about")
-    table.add_column("until", no_wrap=True)
-    for entry in view.entries:
-        about = output.plain("  ".join(entry.leaf.about))
-        until = "" if entry.leaf.until is None else rfc3339(entry.leaf.until)
-        table.add_row(str(entry.index), entry.id, about, until)
-    screen.print(table)
+    cells = [
+        (
+            str(entry.index),
+            entry.id,
+            "" if entry.leaf.until is None else rfc3339(entry.leaf.until),
+            "  ".join(entry.leaf.about),
+        )
+        for entry in view.entries
+    ]
+    output.rows(screen, ("entry", "record", "until", "about"), cells)
 
 
 def _verified(screen: Console, found: VerifiedLog) -> None:

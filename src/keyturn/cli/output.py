@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _WIDTH_OF_A_FILE = 10_000
 
-__all__ = ["confirm", "console", "emit", "fields", "plain", "progress", "show_error", "warn"]
+__all__ = ["confirm", "console", "emit", "fields", "plain", "progress", "rows", "show_error", "warn"]
 
 
 def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None:
@@ -44,6 +44,28 @@ def console(*, stderr: bool = False) -> Console:
     if not screen.is_terminal:
         screen.width = _WIDTH_OF_A_FILE  # a pipe has no edge: cut off ids there are ids lost
     return screen
+
+
+def rows(screen: Console, header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print a table whose every cell is whole: in columns, or where they do not fit on the screen one field below the other.
+
+    A cut off id cannot be typed, and a cut off name may be somebody else's. Nothing is padded at the end of a line.
+    """
+    shown = [[plain(cell).replace("\n", " ") for cell in row] for row in cells]
+    widths = [max(len(row[number]) for row in [header, *shown]) for number in range(len(header))]
+    if not screen.is_terminal or sum(widths) + 2 * len(widths) <= screen.width:
+        lines = [
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in [header, *shown]
+        ]
+    else:
+        margin = max(map(len, header))
+        lines = [
+            f"{'' if number else chr(10)}{title:<{margin}}  {cell}"
+            for row in shown
+            for number, (title, cell) in enumerate(zip(header, row, strict=True))
+        ]
+    for line in lines:
+        screen.print(line.rstrip(), soft_wrap=True)
 
 
 def plain(text: str) -> str:

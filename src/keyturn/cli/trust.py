@@ -85,14 +85,17 @@ def pin(
 
 
 def _log(screen: Console, found: TrustLog, *, pinned: bool) -> None:
-    from rich.table import Table
-
     from keyturn.formats.posix_time import rfc3339
 
     screen.print(f"{found.lab}, profile {found.profile}")
     screen.print(f"first root: sha256 {found.root_sha256} ({'pinned by you' if pinned else 'NOT PINNED by you'})")
-    table = Table("version", "signed by", "until", "sha256", box=None)
-    for link in found.links:
-        until = rfc3339(link.expires_at)[:10]
-        table.add_row(f"{link.role} {link.version}", ", ".join(sorted(link.signers)), until, link.digest[:16])
-    screen.print(table)
+    cells = [
+        (
+            f"{link.role} {link.version}",
+            rfc3339(link.expires_at)[:10],
+            link.digest[:16],
+            ", ".join(sorted(link.signers)),
+        )
+        for link in found.links
+    ]
+    output.rows(screen, ("version", "until", "sha256", "signed by"), cells)

@@ -46,10 +46,6 @@ def up(lab: Lab = None, json: Json = False) -> None:
 
 
 def _show(screen: Console, running: tuple[Running, ...]) -> None:
-    from rich.table import Table
-
-    table = Table("process", "address", "pid", box=None)
-    for process in running:
-        table.add_row(process.name, process.url, str(process.child.pid))
-    screen.print(table)
+    cells = [(process.name, process.url, str(process.child.pid)) for process in running]
+    output.rows(screen, ("process", "address", "pid"), cells)
     screen.print("ready; Ctrl-C stops all of them")
