@@ -394,6 +394,10 @@ def test_the_life_of_a_request_is_listed_and_explained() -> None:
     trust = world.lab.state
     pending = asked(world, duration_s=100)
 
+    def explained(now: int = NOW) -> tuple[str, ...]:
+        view = world.read_on(world.start(None), now=now, at=now)
+        return show_grants.explain_grant(view, trust, pending.digest, now=now).sentences
+
     def state(now: int = NOW) -> str:
         (live,) = show_grants.list_grants(world.read_on(world.start(None), now=now, at=now), trust, now=now)
         assert live.profile == "demo"
@@ -401,6 +405,8 @@ def test_the_life_of_a_request_is_listed_and_explained() -> None:
 
     assert state() == "asked"
     assert state(pending.made.start_by + 1) == "lapsed"
+    (lapsed,) = explained(pending.made.start_by + 1)
+    assert lapsed.startswith("its quorum was not met by 20")
     found = show_grants.explain_grant(view_of(world), trust, pending.digest, now=NOW)
     assert found.could_approve == ("bob", "cat", "eve")
     world.suspend("cat", target_member="bob")
@@ -414,11 +420,34 @@ def test_the_life_of_a_request_is_listed_and_explained() -> None:
     assert state() == "agreed"
     assert state(NOW + 3600) == "open"
     assert state(NOW + 3700) == "over"
+    (over,) = explained(NOW + 3700)
+    assert over.startswith("it was open until 20")
     say(world, pending, "dan", "deny")
     assert state() == "denied"
-    assert "`dan` ended it" in show_grants.explain_grant(view_of(world), trust, pending.digest, now=NOW).sentences
+    (denied,) = explained()
+    assert denied.startswith("`dan` denied it: ")
     with pytest.raises(Refused, match="request-unknown"):
         show_grants.live_request(view_of(world), trust, "0" * 64, now=NOW)
+
+
+def test_who_ended_a_request_is_said_by_what_he_did() -> None:
+    for member, verb in (("ada", "withdrew"), ("cat", "revoked")):
+        world = make_world()
+        pending = asked(world)
+        take_away.revoke(pending, hand(world, member), world.lab.state, view_of(world), reason="enough")
+        found = show_grants.explain_grant(view_of(world), world.lab.state, pending.digest, now=NOW)
+        assert found.sentences == (f"`{member}` {verb} it: enough; whoever needs it asks again",)
+        assert found.could_approve == ()
+
+
+def test_an_approval_by_somebody_suspended_is_explained_as_one_that_does_not_count() -> None:
+    world = make_world()
+    pending = asked(world)
+    say(world, pending, "bob")
+    world.suspend("cat", target_member="bob")
+    found = show_grants.explain_grant(view_of(world), world.lab.state, pending.digest, now=NOW)
+    assert found.sentences[0] == "`bob` is suspended: this approval does not count meanwhile"
+    assert "bob" not in found.could_approve
 
 
 def test_a_used_one_shot_and_a_revoked_request_say_so() -> None:

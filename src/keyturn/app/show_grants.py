@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import records
 from keyturn.formats.access import AccessRequest
+from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import lifecycle
 from keyturn.grants.lifecycle import Event, State
 from keyturn.grants.view import GateView
@@ -97,12 +98,16 @@ def _live(view: GateView, trust: TrustState, digest: str, *, now: int) -> Live:
 
 
 def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -> Explained:
-    """Explain the live request `digest`, with what is known without the gate's facts."""
+    """Explain the request `digest`: how it ended, or what it still needs as far as that is known without the gate's facts."""
     live = live_request(view, trust, digest, now=now)
+    if live.state in lifecycle.END_STATES:
+        return Explained(live, (_ending(view, live, now=now),), ())
     suspended = frozenset(
         member for member in trust.roster.members if list(view.known.suspensions_of(f"member:{member}", now=now))
     )
-    sentences = [f"`{live.withdrawn_by}` ended it"] if live.withdrawn_by else []
+    sentences = [
+        f"`{who}` is suspended: this approval does not count meanwhile" for who in live.approvers if who in suspended
+    ]
     policy = view.shelf.policy(trust)
     approvers = [who for who in live.approvers if who not in suspended]
     decided = decide(policy, live.request, approvers, NO_FACTS, now=now)
@@ -115,6 +120,18 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
             sentences.append("the gate itself must find out the rest: the policy asks for facts that only it knows")
         could = found.could_approve
     return Explained(live, tuple(sentences), could)
+
+
+def _ending(view: GateView, live: Live, *, now: int) -> str:
+    again = "whoever needs it asks again"
+    withdrawn = next((w for w in view.known.withdrawals.get(live.digest, ()) if w.until > now), None)
+    if withdrawn is not None:
+        own = withdrawn.by in (live.request.requester, live.request.beneficiary)
+        verb = "denied" if withdrawn.kind == "den" else "withdrew" if own else "revoked"
+        return f"`{withdrawn.by}` {verb} it: {withdrawn.reason}; {again}"
+    if live.window is not None:
+        return f"it was open until {rfc3339(live.window.ends_at)}; {again}"
+    return f"its quorum was not met by {rfc3339(live.request.start_by)}; {again}"
 
 
 def _approvals(view: GateView, digest: str) -> Iterator[Agreed]:

@@ -156,7 +156,7 @@ def _standing(live: Live) -> tuple[tuple[str, str], ...]:
 
 def _listed(screen: Console, found: tuple[Live, ...]) -> None:
     if not found:
-        screen.print("no live requests")
+        screen.print("no request waits or is open\nnext: keyturn request ACTION RESOURCE --reason WHY --gate GATE")
         return
     cells = []
     for live in found:
