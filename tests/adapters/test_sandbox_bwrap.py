@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from io import FileIO
@@ -12,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.sandbox_bwrap import OUTPUT_BYTES_MAX, PROCESSES_MAX, BubblewrapSandbox, _first_process
+from keyturn.adapters.sandbox_bwrap import (
+    OUTPUT_BYTES_MAX,
+    PROCESSES_MAX,
+    BubblewrapSandbox,
+    _first_process,
+    _limit_processes,
+)
 from keyturn.errors import Refused, Unavailable
 from keyturn.ports import SandboxJob, SandboxRun, StepMount
+from support.processes import wait_for
 
 Run = Callable[..., SandboxRun]
 
@@ -203,9 +211,10 @@ def test_a_step_has_its_limit_of_processes_and_dumps_no_core(run: Run) -> None:
 def test_a_first_process_that_cannot_be_limited_leaves_no_descriptor(
     monkeypatch: pytest.MonkeyPatch, error: OSError, limit: int
 ) -> None:
-    def prlimit(pid: int, which: int, limits: tuple[int, int]) -> None:
+    def prlimit(pid: int, which: int, limits: tuple[int, int] = (9, 9)) -> tuple[int, int]:
         if which == limit:
             raise error
+        return limits
 
     def try_it() -> int | None:
         read, write = os.pipe()
@@ -296,3 +305,13 @@ def test_a_mount_that_is_not_there_runs_nothing(run: Run, out: Path) -> None:
     ran = run("touch /out/ran", mounts=(StepMount("/no/such/path", "/in/data"),))
     assert ran.status != 0
     assert not (out / "ran").exists()
+
+
+def test_a_builder_that_may_have_few_processes_gives_a_step_no_more() -> None:
+    """A user who is not root cannot raise his hard limit: asking for more would fail each step."""
+    few = "import os, resource; resource.setrlimit(resource.RLIMIT_NPROC, (40, 50)); os.read(0, 1)"
+    with subprocess.Popen([sys.executable, "-c", few], stdin=subprocess.PIPE) as it:
+        wait_for("the limit", lambda: resource.prlimit(it.pid, resource.RLIMIT_NPROC) == (40, 50) or None)
+        _limit_processes(it.pid)
+        assert resource.prlimit(it.pid, resource.RLIMIT_NPROC) == (50, 50)
+        it.communicate(b"x")

@@ -234,13 +234,20 @@ def _first_process(info: FileIO) -> int | None:
         return None
     try:
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-        resource.prlimit(pid, resource.RLIMIT_NPROC, (PROCESSES_MAX, PROCESSES_MAX))
+        _limit_processes(pid)
     except BaseException as err:
         os.close(handle)
         if isinstance(err, ProcessLookupError):
             return None
         raise
     return handle
+
+
+def _limit_processes(pid: int) -> None:
+    """At most `PROCESSES_MAX`, or as few as the builder's own user may have: only root could raise that again."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NPROC)
+    most = PROCESSES_MAX if hard == resource.RLIM_INFINITY else min(hard, PROCESSES_MAX)
+    resource.prlimit(pid, resource.RLIMIT_NPROC, (most, most))
 
 
 def _end(child: subprocess.Popen[bytes], first: int | None) -> None:
