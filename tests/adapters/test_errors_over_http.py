@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from keyturn.adapters import errors_over_http
@@ -29,6 +31,19 @@ def test_an_error_is_what_it_was_at_the_server(err: KeyturnError) -> None:
         assert again.reasons == err.reasons
 
 
+def test_an_error_is_problem_details_of_rfc_9457() -> None:
+    raw = errors_over_http.render(errors_over_http.of(Refused("a-b", "no", reasons=(("c-d", "why"),), hint="ask")))
+    assert json.loads(raw) == {
+        "type": "https://keyturn.dev/errors#a-b",
+        "title": "refused",
+        "status": 403,
+        "detail": "no",
+        "code": "a-b",
+        "hint": "ask",
+        "reasons": [{"code": "c-d", "detail": "why"}],
+    }
+
+
 def test_the_detail_stays_at_the_server() -> None:
     err = Unavailable("log-disk", "not appended", detail="/srv/secret/path")
     assert b"secret" not in errors_over_http.render(errors_over_http.of(err))
@@ -41,10 +56,10 @@ def test_the_detail_stays_at_the_server() -> None:
         b"<html>",
         b"\xff",
         b"[" * 100_000,
-        b'{"error":{}}',
-        b'{"error":{"kind":"granted","code":"a","message":"b"}}',
-        b'{"error":{"kind":"refused","code":1,"message":"b"}}',
-        b'{"error":{"kind":"refused","code":"a","message":"b","more":1}}',
+        b"{}",
+        b'{"type":"a","title":"granted","status":403,"code":"a","detail":"b"}',
+        b'{"type":"a","title":"refused","status":403,"code":1,"detail":"b"}',
+        b'{"type":"a","title":"refused","status":403,"code":"a","detail":"b","more":1}',
     ],
 )
 def test_what_is_no_error_of_ours_is_judged_by_its_status(raw: bytes) -> None:
@@ -55,8 +70,15 @@ def test_what_is_no_error_of_ours_is_judged_by_its_status(raw: bytes) -> None:
 
 
 def test_a_server_that_talks_without_end_is_cut_short() -> None:
-    said = errors_over_http.WireError(
-        kind="refused", code="a" * 999, message="b" * 9999, hint="c" * 9999, reasons=(("d" * 999, "e" * 9999),) * 999
+    reason = errors_over_http.Reason(code="d" * 999, detail="e" * 9999)
+    said = errors_over_http.Problem(
+        type="",
+        title="refused",
+        status=403,
+        code="a" * 999,
+        detail="b" * 9999,
+        hint="c" * 9999,
+        reasons=(reason,) * 999,
     )
     err = errors_over_http.as_raised(said)
     assert isinstance(err, Refused)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from keyturn.adapters.errors_over_http import WireError
+from keyturn.adapters.errors_over_http import Problem
 from keyturn.adapters.http_client import HttpClient
 from keyturn.errors import Malformed
 
@@ -58,7 +58,7 @@ class JobState(_Strict, frozen=True, kw_only=True):
     done: int = 0
     total: int = 0
     outcome: Outcome | None = None
-    error: WireError | None = None
+    error: Problem | None = None
 
 
 class About(_Strict, frozen=True, kw_only=True):

@@ -1,21 +1,30 @@
-"""Carry an error from a server to whoever asked: what kind it is, its code, what to say and what to do; never its detail.
+"""Carry an error from a server to whoever asked, as problem details (RFC 9457): its kind, its code, what to say and what to do.
 
-    {"error":{"code":"log-fork","hint":"...","kind":"tampered","message":"...","reasons":[["log-fork","..."]]}}
+    {"type":"https://keyturn.dev/errors#log-fork","title":"tampered","status":409,"detail":"...",
+     "code":"log-fork","hint":"...","reasons":[{"code":"log-fork","detail":"..."}]}
 
+`detail` is the error's public text; its internal one stays at the server. `title` is the kind, which says what a caller can do.
 What a server says is not believed: an error is never a yes, and its words are shown to people through `cli.output.plain` alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
 
-__all__ = ["Kind", "WireError", "as_raised", "kind_of", "of", "parse", "render"]
+__all__ = ["MEDIA_TYPE", "STATUS", "Kind", "Problem", "Reason", "as_raised", "kind_of", "of", "parse", "render"]
 
+MEDIA_TYPE = "application/problem+json"
 Kind = Literal["malformed", "refused", "tampered", "usage", "conflict", "unavailable"]
+STATUS: Mapping[Kind, int] = MappingProxyType(
+    {"malformed": 400, "usage": 400, "refused": 403, "tampered": 409, "conflict": 409, "unavailable": 503}
+)
+"""The HTTP status of each kind, where the request itself has no better one."""
 
 _KINDS: tuple[tuple[type[KeyturnError], Kind], ...] = (
     (Malformed, "malformed"),
@@ -24,21 +33,27 @@ _KINDS: tuple[tuple[type[KeyturnError], Kind], ...] = (
     (Usage, "usage"),
     (Conflict, "conflict"),
 )
-_CODE_MAX, _MESSAGE_MAX, _HINT_MAX, _REASONS_MAX = 80, 2000, 500, 64
+_TYPE = "https://keyturn.dev/errors#"
+_CODE_MAX, _DETAIL_MAX, _HINT_MAX, _REASONS_MAX = 80, 2000, 500, 64
 
 
-class WireError(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An error of ours on the wire. `reasons` are (code, sentence)."""
+class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of several reasons for a refusal."""
 
-    kind: Kind
     code: str
-    message: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An error of ours on the wire, as problem details. `title` is its kind; `code`, `hint` and `reasons` are ours."""
+
+    type: str
+    title: Kind
+    status: int
+    detail: str
+    code: str
     hint: str = ""
-    reasons: tuple[tuple[str, str], ...] = ()
-
-
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    error: WireError
+    reasons: tuple[Reason, ...] = ()
 
 
 def kind_of(err: KeyturnError) -> Kind:
@@ -46,18 +61,27 @@ def kind_of(err: KeyturnError) -> Kind:
     return next((name for known, name in _KINDS if isinstance(err, known)), "unavailable")
 
 
-def of(err: KeyturnError) -> WireError:
-    """The public part of `err`; its detail stays here."""
+def of(err: KeyturnError, *, status: int | None = None) -> Problem:
+    """The public part of `err`, with the HTTP status of its kind unless `status` says another; its detail stays here."""
+    kind = kind_of(err)
     reasons = err.reasons if isinstance(err, Refused) else ()
-    return WireError(kind=kind_of(err), code=err.code, message=err.message, hint=err.hint, reasons=reasons)
+    return Problem(
+        type=_TYPE + err.code,
+        title=kind,
+        status=STATUS[kind] if status is None else status,
+        detail=err.message,
+        code=err.code,
+        hint=err.hint,
+        reasons=tuple(Reason(code=code, detail=text) for code, text in reasons),
+    )
 
 
-def as_raised(error: WireError) -> KeyturnError:
-    """The exception that `error` was at the server, with its texts cut to what a person reads."""
-    code, message, hint = error.code[:_CODE_MAX], error.message[:_MESSAGE_MAX], error.hint[:_HINT_MAX]
-    match error.kind:
+def as_raised(said: Problem) -> KeyturnError:
+    """The exception that `said` was at the server, with its texts cut to what a person reads."""
+    code, message, hint = said.code[:_CODE_MAX], said.detail[:_DETAIL_MAX], said.hint[:_HINT_MAX]
+    match said.title:
         case "refused":
-            reasons = tuple((c[:_CODE_MAX], m[:_MESSAGE_MAX]) for c, m in error.reasons[:_REASONS_MAX])
+            reasons = tuple((r.code[:_CODE_MAX], r.detail[:_DETAIL_MAX]) for r in said.reasons[:_REASONS_MAX])
             return Refused(code, message, reasons=reasons, hint=hint)
         case "malformed":
             return Malformed(code, message, hint=hint)
@@ -71,14 +95,14 @@ def as_raised(error: WireError) -> KeyturnError:
             return Unavailable(code, message, hint=hint)
 
 
-def render(error: WireError) -> bytes:
+def render(problem: Problem) -> bytes:
     """Render the body of an answer."""
-    return msgspec.json.encode(_Body(error))
+    return msgspec.json.encode(problem)
 
 
-def parse(raw: bytes) -> WireError | None:
+def parse(raw: bytes) -> Problem | None:
     """Parse the body of an answer; `None` when it is no error of ours, and the HTTP status says all there is."""
     try:
-        return msgspec.json.decode(raw, type=_Body).error
+        return msgspec.json.decode(raw, type=Problem)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None

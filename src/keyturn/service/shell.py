@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -23,11 +22,11 @@ from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keyturn.adapters import errors_over_http, run_files
-from keyturn.adapters.errors_over_http import Kind, WireError
-from keyturn.errors import KeyturnError, Malformed
+from keyturn.adapters.errors_over_http import Problem
+from keyturn.errors import KeyturnError, Malformed, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from litestar import Request
 
@@ -36,10 +35,6 @@ __all__ = ["BODY_BYTES_MAX", "BODY_TIMEOUT_S", "HEAD_TIMEOUT_S", "HeadInTime", "
 BODY_BYTES_MAX = 4 << 20
 BODY_TIMEOUT_S = 20.0
 HEAD_TIMEOUT_S = 10.0
-
-_STATUS: Mapping[Kind, int] = MappingProxyType(
-    {"malformed": 400, "usage": 400, "refused": 403, "tampered": 409, "conflict": 409, "unavailable": 503}
-)
 
 
 def build(handlers: Sequence[Any], *, body_timeout_s: float = BODY_TIMEOUT_S, **more: Any) -> Litestar:
@@ -118,19 +113,21 @@ class HeadInTime(H11Protocol):
             self.transport.close()
 
 
-def _answer(status: int, error: WireError) -> Response[bytes]:
-    return Response(errors_over_http.render(error), status_code=status, media_type="application/json")
+def _answer(problem: Problem) -> Response[bytes]:
+    return Response(
+        errors_over_http.render(problem), status_code=problem.status, media_type=errors_over_http.MEDIA_TYPE
+    )
 
 
 def _error(_request: Request[Any, Any, Any], err: KeyturnError) -> Response[bytes]:
-    said = errors_over_http.of(err)
-    return _answer(_STATUS[said.kind], said)
+    return _answer(errors_over_http.of(err))
 
 
 def _http_error(_request: Request[Any, Any, Any], err: HTTPException) -> Response[bytes]:
-    kind: Kind = "malformed" if 400 <= err.status_code < 500 and err.status_code != 404 else "unavailable"
     message = f"HTTP {err.status_code}: {err.detail}"[:300]
-    return _answer(err.status_code, WireError(kind=kind, code="http-error", message=message))
+    asked_wrongly = 400 <= err.status_code < 500 and err.status_code != 404
+    said = Malformed("http-error", message) if asked_wrongly else Unavailable("http-error", message)
+    return _answer(errors_over_http.of(said, status=err.status_code))
 
 
 def _timed_body(within_s: float) -> Callable[[ASGIApp], ASGIApp]:
