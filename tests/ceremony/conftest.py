@@ -15,14 +15,14 @@ from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
 from keyturn.app.accept_invitation import NewKey, accept_invitation
 from keyturn.app.enrol_member import enrol_member
 from keyturn.app.found_lab import Founding, found_lab
-from keyturn.app.invite_member import invite_member
+from keyturn.app.invite_member import Offer, invite_members
 from keyturn.app.propose_trust import propose_trust
 from keyturn.app.publish_trust import Published, publish_trust
 from keyturn.app.show_trust import show_trust
 from keyturn.app.sign_trust import Signed, sign_trust
 from keyturn.crypto.credentials import Credential
 from keyturn.formats.digest import sha256
-from keyturn.formats.enrolment import AcceptedKey, InviteeKind
+from keyturn.formats.enrolment import AcceptedKey, InviteeKind, NewKeys
 
 FOUNDED = 1_790_000_000
 
@@ -98,19 +98,14 @@ class Ceremony:
         kind: InviteeKind = "human",
         responsible: tuple[str, ...] = (),
         groups: tuple[str, ...] = (),
-        signs_trust: bool = True,
+        signs_trust: bool | None = None,
+        new_keys: NewKeys | None = None,
     ) -> bytes:
-        return invite_member(
-            member=member,
-            kind=kind,
-            responsible=responsible,
-            groups=groups,
-            signs_trust=signs_trust,
-            attested=False,
-            store=self.store,
-            clock=self.clock,
-            entropy=self.entropy,
+        offer = Offer(
+            member=member, kind=kind, responsible=responsible, groups=groups, signs_trust=signs_trust, new_keys=new_keys
         )
+        (made,) = invite_members([offer], store=self.store, clock=self.clock, entropy=self.entropy)
+        return made
 
     def accept(self, invitation: bytes, member: str) -> bytes:
         return accept_invitation(

@@ -130,7 +130,7 @@ def test_an_invitation_must_make_sense(ceremony: Ceremony) -> None:
         ({"member": "ada"}, "member-id-taken"),
         ({"member": "bot", "kind": "agent", "responsible": ("eve",), "signs_trust": False}, "member-responsible"),
         ({"member": "bot", "kind": "agent", "signs_trust": False}, "invitation-invalid"),
-        ({"member": "bot", "kind": "agent", "responsible": ("ada",)}, "invitation-invalid"),
+        ({"member": "bot", "kind": "agent", "responsible": ("ada",), "signs_trust": True}, "invitation-invalid"),
         ({"member": "Bob"}, "invitation-invalid"),
         ({"member": "bob", "responsible": ("ada",)}, "invitation-invalid"),
         ({"member": "vault", "kind": "custodian", "groups": ("releasers",)}, "invitation-invalid"),
@@ -524,7 +524,8 @@ def test_whoever_can_publish_is_always_listed_as_able_to_change_everything(found
     lines = show_trust(pinned_sha256=None, store=founded.store).coalitions
     assert lines == (
         "permit `model-release`: 2 people are enough, as ada, bob",
-        "everything, by publishing again: any 2 of ada, bob",
+        "everything, by publishing targets again: any 2 of ada, bob",
+        "everything, by publishing another root: any 2 of ada, bob",
     )
     founded.sign("ada")
     founded.sign("bob")
@@ -534,9 +535,10 @@ def test_whoever_can_publish_is_always_listed_as_able_to_change_everything(found
         founded.propose()
     founded.join("cyd", groups=("releasers",))
     founded.propose()
-    first, *_, last = show_trust(pinned_sha256=None, store=founded.store).coalitions
+    first, *_, targets, root = show_trust(pinned_sha256=None, store=founded.store).coalitions
     assert first == "`cyd` can now publish root or targets"
-    assert last == "everything, by publishing again: any 2 of ada, bob, cyd"
+    assert targets == "everything, by publishing targets again: any 2 of ada, bob, cyd"
+    assert root == "everything, by publishing another root: any 2 of ada, bob, cyd"
 
 
 POLICY = """@id("model-release")

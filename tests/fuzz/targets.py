@@ -377,6 +377,7 @@ def _made() -> Iterator[Target]:
     )
     yield from own("config.person.parse", person.render(person.PersonConfig("ada", "/srv", {})), refusals=(Usage,))
     yield from own("config.step.parse", STEP, refusals=(Usage,))
+    yield from own("config.team.parse", b"member,kind,groups\nbob,human,a b\n", refusals=(Usage,))
     yield from own("config.builder.parse", builder.render(builder.parse(BUILDER)), refusals=(Usage,))
     yield from own(
         "crypto.signers.SoftwareKey.parse",

@@ -20,7 +20,7 @@ from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
 from keyturn.app.accept_invitation import NewKey, accept_invitation
 from keyturn.app.enrol_member import enrol_member
 from keyturn.app.found_lab import Founding, found_lab
-from keyturn.app.invite_member import invite_member
+from keyturn.app.invite_member import Offer, invite_members
 from keyturn.cli.trust import accept
 from keyturn.config.person import home_of, parse
 from keyturn.crypto import dsse_signing
@@ -60,17 +60,9 @@ class Joining:
         return KeyFiles(lambda key: self.directory / name / key, passphrase=None)
 
     def invite(self, *, attested: bool = False) -> bytes:
-        return invite_member(
-            member="bob",
-            kind="human",
-            responsible=(),
-            groups=(),
-            signs_trust=False,
-            attested=attested,
-            store=self.store,
-            clock=SystemClock(),
-            entropy=SystemEntropy(),
-        )
+        offer = Offer(member="bob", kind="human", signs_trust=False, attested=attested)
+        (made,) = invite_members([offer], store=self.store, clock=SystemClock(), entropy=SystemEntropy())
+        return made
 
     def make(self, raw: bytes, *, at: str | None = None) -> NewKey:
         return new_passkey(raw, origin=at or self.origin, open_page=self.person.open)

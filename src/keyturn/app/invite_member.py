@@ -1,53 +1,109 @@
-"""Invite someone: remember what is offered, and give back the invitation to hand over."""
+"""Invite people: remember what is offered, and give back the invitations to hand over. All of them, or none."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from keyturn.errors import Malformed, Refused, Usage
-from keyturn.formats.enrolment import Invitation, InviteeKind, parse_invitation, render_invitation
+from keyturn.formats.enrolment import Invitation, InviteeKind, NewKeys, parse_invitation, render_invitation
 from keyturn.ports import Clock, Entropy, TrustStore
 from keyturn.trust.draft import Draft
 
-__all__ = ["INVITATION_LIFETIME_S", "invite_member"]
+__all__ = ["INVITATION_LIFETIME_S", "Offer", "invite_members"]
 
 INVITATION_LIFETIME_S = 7 * 86_400
 
 
-def invite_member(
-    *,
-    member: str,
-    kind: InviteeKind,
-    responsible: tuple[str, ...],
-    groups: tuple[str, ...],
-    signs_trust: bool,
-    attested: bool,
-    store: TrustStore,
-    clock: Clock,
-    entropy: Entropy,
-) -> bytes:
-    """Make an invitation for `member`; `Refused` when the id is taken. It says nothing secret and grants nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A place that is offered to somebody, or new keys for the place that he has.
+
+    Without `signs_trust`, a human gets a trust key with his place, and another one when he has one and gets new keys `instead`.
+    """
+
+    member: str
+    kind: InviteeKind
+    responsible: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    signs_trust: bool | None = None
+    attested: bool = False
+    new_keys: NewKeys | None = None
+
+
+def invite_members(offers: Sequence[Offer], *, store: TrustStore, clock: Clock, entropy: Entropy) -> tuple[bytes, ...]:
+    """Make an invitation for each of `offers`, in order; none says anything secret or grants anything.
+
+    Raises `Refused` when an id is taken (or, for new keys, is nobody's), `Usage` for an offer that contradicts itself; then
+    nobody is invited.
+    """
     draft = Draft.parse(store.draft())
-    if member in draft.contents.roster.members or any(holder.human == member for holder in draft.root.holders):
-        raise Refused("member-id-taken", f"`{member}` is in the draft already", hint="ids are never reused")
-    for human in responsible:
-        known = draft.contents.roster.members.get(human)
-        if known is None or known.kind != "human":
-            raise Refused("member-responsible", f"`{human}`, responsible for `{member}`, is no human in the draft")
+    if len({offer.member for offer in offers}) != len(offers):
+        raise Usage("invitation-twice", "expected each member once among those who are invited")
+    joining = {offer.member for offer in offers if offer.kind == "human"}
+    invitations = []
+    for offer in offers:
+        _require_place(offer, draft, joining)
+        invitations.append(_invitation(offer, draft, clock, entropy))
+    for raw in invitations:
+        store.add_invitation(raw)
+    return tuple(invitations)
+
+
+def _require_place(offer: Offer, draft: Draft, joining: set[str]) -> None:
+    known = draft.contents.roster.members.get(offer.member)
+    holds = any(holder.human == offer.member for holder in draft.root.holders)
+    if offer.new_keys is None and (known is not None or holds):
+        raise Refused(
+            "member-id-taken",
+            f"`{offer.member}` is in the draft already",
+            hint="ids are never reused; other keys for somebody who is there: --new-keys beside, or instead",
+        )
+    if offer.new_keys is not None:
+        kind = None if known is None else known.kind
+        if (kind != offer.kind) if offer.kind != "custodian" else (kind is not None or not holds):
+            raise Refused(
+                "member-unknown",
+                f"the draft has no {offer.kind} `{offer.member}` who could get new keys",
+                hint="--kind",
+            )
+        if offer.signs_trust is True and not holds:
+            raise Refused("member-no-trust-key", f"`{offer.member}` holds no trust key", hint="--no-signs-trust")
+        return
+    for human in offer.responsible:
+        answering = draft.contents.roster.members.get(human)
+        if human not in joining and (answering is None or answering.kind != "human"):
+            raise Refused(
+                "member-responsible", f"`{human}`, responsible for `{offer.member}`, is no human in the draft"
+            )
+
+
+def _signs_trust(offer: Offer, draft: Draft) -> bool:
+    if offer.signs_trust is not None:
+        return offer.signs_trust
+    if offer.new_keys is None:
+        return offer.kind in ("human", "custodian")
+    holds = any(holder.human == offer.member for holder in draft.root.holders)
+    return holds and offer.new_keys == "instead"
+
+
+def _invitation(offer: Offer, draft: Draft, clock: Clock, entropy: Entropy) -> bytes:
     try:
         invitation = Invitation(
             lab=draft.root.lab,
             nonce=entropy.nonce(),
-            member=member,
-            kind=kind,
-            responsible=responsible,
-            groups=groups,
-            signs_trust=signs_trust,
-            attested=attested,
+            member=offer.member,
+            kind=offer.kind,
+            responsible=offer.responsible,
+            groups=offer.groups,
+            signs_trust=_signs_trust(offer, draft),
+            attested=offer.attested,
+            new_keys=offer.new_keys,
             until=clock.now() + INVITATION_LIFETIME_S,
         )
         # Constructors do not check patterns; the parser does, so nothing is handed out that the invitee could not read.
         raw = render_invitation(invitation)
         parse_invitation(raw)
     except (ValueError, Malformed) as err:
-        raise Usage("invitation-invalid", f"no invitation for `{member[:80]}`: {str(err)[:200]}") from err
-    store.add_invitation(raw)
+        raise Usage("invitation-invalid", f"no invitation for `{offer.member[:80]}`: {str(err)[:200]}") from err
     return raw

@@ -39,6 +39,10 @@ def show_trust(*, pinned_sha256: str | None, store: TrustStore) -> Shown:
     if after is not None:
         root = next((parse_root(v.metadata) for v in staged if v.role == "root"), history.root if history else None)
         assert root is not None  # `describe` refused targets without a root
-        holders = ", ".join(holder.human for holder in root.holders if holder.targets)
-        lines += (f"everything, by publishing again: any {root.targets_threshold} of {holders}",)
+        targets = ", ".join(holder.human for holder in root.holders if holder.targets)
+        roots = ", ".join(holder.human for holder in root.holders if holder.root)
+        lines += (
+            f"everything, by publishing targets again: any {root.targets_threshold} of {targets}",
+            f"everything, by publishing another root: any {root.threshold} of {roots}",
+        )
     return Shown(versions, lines)

@@ -1,4 +1,4 @@
-"""`keyturn trust invite | accept`: offer somebody a place in the lab, and take it with keys that never leave their machine.
+"""`keyturn trust invite | accept | remove`: who joins, with keys that never leave their machine, gets new keys, and leaves.
 
 Mounted under `trust` by its module. Neither grants anything: people sign who belongs to a lab (`cli/ceremony.py`).
 """
@@ -15,56 +15,145 @@ from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
     from keyturn.app.accept_invitation import NewKey
+    from keyturn.app.invite_member import Offer
+    from keyturn.formats.enrolment import InviteeKind, NewKeys
 
-__all__ = ["accept", "invite"]
+__all__ = ["accept", "invite", "remove"]
 
 
 def invite(
-    member: Annotated[str, typer.Argument(help="The id that is offered, as `bob` or `ada+coder`. Never reused.")],
+    member: Annotated[
+        str | None,
+        typer.Argument(help="The id that is offered, as `bob` or `ada+coder`. Never reused.", show_default=False),
+    ] = None,
     kind: Annotated[
         Literal["human", "agent", "workload", "custodian"],
         typer.Option(help="A custodian signs root only, for recovery."),
     ] = "human",
     responsible: Annotated[list[str] | None, typer.Option(help="A human who answers for an agent or workload.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="A group to join. Repeat for more.")] = None,
-    signs_trust: Annotated[bool, typer.Option(help="Whether a human gets a trust key as well.")] = True,
+    signs_trust: Annotated[
+        bool | None,
+        typer.Option(
+            "--signs-trust/--no-signs-trust",
+            help="Whether a human gets a trust key as well. Default: yes; for new keys, when he has one that is replaced.",
+        ),
+    ] = None,
     attested: Annotated[bool, typer.Option("--attested", help="Take only passkeys that their maker attests.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Where to write it. Default: <member>.invitation.json")] = None,
+    new_keys: Annotated[
+        Literal["beside", "instead"] | None,
+        typer.Option(
+            help="For somebody who is there: other keys beside his, or instead of all of them, when they are lost."
+        ),
+    ] = None,
+    team: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            help="Invite a team: a CSV file with member,kind,groups,responsible,signs_trust,attested.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write it; with --csv, the directory. Default: <member>.invitation.json, here."),
+    ] = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Invite a member: writes an invitation to hand over. It holds no secret and grants nothing."""
+    """Invite a member, or a team: writes an invitation to hand to each. It holds no secret and grants nothing."""
     from keyturn.adapters.clock import SystemClock, SystemEntropy
-    from keyturn.adapters.config_files import write_new
-    from keyturn.app.invite_member import invite_member
+    from keyturn.adapters.config_files import read_small, write_new
+    from keyturn.app.invite_member import invite_members
+    from keyturn.config import team as team_config
     from keyturn.errors import Usage
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import trust_store
 
-    machine = kind in ("agent", "workload")
+    if (member is None) == (team is None):
+        raise Usage("option-missing", "expected a member's id, or --csv FILE", hint="keyturn trust invite bob")
+    if team is not None:
+        joining = team_config.parse(read_small(team), where=str(team))
+        offers = [
+            _offer(one.member, one.kind, one.responsible, one.groups, one.signs_trust, bool(one.attested), new_keys)
+            for one in joining
+        ]
+        paths = [(out or Path()) / f"{offer.member}.invitation.json" for offer in offers]
+    else:
+        offers = [
+            _offer(member or "", kind, tuple(responsible or ()), tuple(group or ()), signs_trust, attested, new_keys)
+        ]
+        paths = [out or Path(f"{member}.invitation.json")]
+    for path in paths:
+        if path.exists():
+            raise Usage("file-exists", f"`{path}` is there already, and nobody was invited", hint="--out")
+    made = invite_members(
+        offers, store=trust_store(find_lab(lab).directory), clock=SystemClock(), entropy=SystemEntropy()
+    )
+    for path, raw in zip(paths, made, strict=True):
+        write_new(path, raw)
+    written = [
+        {"invitation": str(path), "member": offer.member, "kind": offer.kind}
+        for path, offer in zip(paths, offers, strict=True)
+    ]
+    output.emit(
+        written if team is not None else written[0],
+        json=json,
+        human=lambda screen: screen.print(
+            "\n".join(f"{w['invitation']}: give it to {w['member']}, who runs `keyturn trust accept`" for w in written)
+        ),
+    )
+
+
+def _offer(
+    member: str,
+    kind: InviteeKind,
+    responsible: tuple[str, ...],
+    groups: tuple[str, ...],
+    signs_trust: bool | None,
+    attested: bool,
+    new_keys: NewKeys | None,
+) -> Offer:
+    from keyturn.app.invite_member import Offer
+    from keyturn.errors import Usage
+
     owner, plus, _ = member.partition("+")
-    answering = tuple(responsible or ((owner,) if plus else ()))
-    if machine and not answering:
+    answering = responsible or ((owner,) if plus else ())
+    if kind in ("agent", "workload") and not answering:
         raise Usage("option-missing", f"expected who answers for the {kind} `{member}`", hint="--responsible ada")
     if attested and kind != "human":
         raise Usage("key-kind", f"expected a human to sign with an attested passkey, got the {kind} `{member}`")
-    raw = invite_member(
+    return Offer(
         member=member,
         kind=kind,
         responsible=answering,
-        groups=tuple(group or ()),
-        signs_trust=kind == "custodian" or (kind == "human" and signs_trust),
+        groups=groups,
+        signs_trust=signs_trust,
         attested=attested,
-        store=trust_store(find_lab(lab).directory),
-        clock=SystemClock(),
-        entropy=SystemEntropy(),
+        new_keys=new_keys,
     )
-    path = out or Path(f"{member}.invitation.json")
-    write_new(path, raw)
+
+
+def remove(
+    member: Annotated[str, typer.Argument(help="Whose place ends. The id is never anybody else's.")],
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Take a member out of the draft, with every key: whoever left. It counts when people have signed it."""
+    from keyturn.app.remove_member import remove_member
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.trust import trust_store
+
+    remove_member(member, store=trust_store(find_lab(lab).directory))
     output.emit(
-        {"invitation": str(path), "member": member, "kind": kind},
+        {"member": member, "state": "removed from the draft"},
         json=json,
-        human=lambda screen: screen.print(f"{path}: give it to {member}, who runs `keyturn trust accept {path}`"),
+        human=lambda screen: screen.print(
+            output.plain(
+                f"{member} is out of the draft, and in the lab until people have signed it\n"
+                f"next: keyturn trust propose, sign, publish; at once: keyturn trust suspend --member {member} --reason WHY"
+            )
+        ),
     )
 
 
@@ -87,21 +176,24 @@ def accept(
 ) -> None:
     """Accept an invitation: makes your keys in your home, and an acceptance to give back. Private keys stay with you."""
     import os
+    from dataclasses import replace
 
     from keyturn.adapters.clock import SystemClock, SystemEntropy
-    from keyturn.adapters.config_files import read_small, write_new
+    from keyturn.adapters.config_files import read_small, replace_file, write_new
     from keyturn.adapters.key_files import KeysInTheEnd
     from keyturn.app.accept_invitation import accept_invitation
     from keyturn.config import person as person_config
     from keyturn.errors import Usage
     from keyturn.formats.enrolment import parse_invitation
     from keyturn.wiring.new_keys import FoundKey, new_key
+    from keyturn.wiring.own_keys import own_software_key
     from keyturn.wiring.trust import person_keys
 
     raw = read_small(invitation)
     offered = parse_invitation(raw)
     home = person_config.home_of(os.environ)
-    if home.config.exists():
+    before = person_config.parse(read_small(home.config)) if home.config.exists() else None
+    if before is not None and (offered.new_keys is None or before.member != offered.member):
         raise Usage("file-exists", f"`{home.config}` is there already: one home is one member", hint="KEYTURN_HOME=DIR")
     path = out or Path(f"{offered.member}.acceptance.json")
     if path.exists():
@@ -123,9 +215,13 @@ def accept(
         entropy=SystemEntropy(),
     )
     listed = tuple(one.own for one in found) if key else ()
-    config = person_config.PersonConfig(member=offered.member, lab=place, pins={}, keys=listed)
     keys.keep()
-    write_new(home.config, person_config.render(config), mode=0o600)
+    if before is None:
+        config = person_config.PersonConfig(member=offered.member, lab=place, pins={}, keys=listed)
+        write_new(home.config, person_config.render(config), mode=0o600)
+    else:
+        earlier = (before.keys or (own_software_key(home),)) if offered.new_keys == "beside" else ()
+        replace_file(home.config, person_config.render(replace(before, keys=(*earlier, *listed))), mode=0o600)
     write_new(path, acceptance)
     output.emit(
         {"acceptance": str(path), "member": offered.member, "lab": offered.lab, "home": str(home.path)},

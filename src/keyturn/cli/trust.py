@@ -12,7 +12,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.ceremony import propose, publish, show, sign
-from keyturn.cli.invite import accept, invite
+from keyturn.cli.invite import accept, invite, remove
 from keyturn.cli.options import Json, Lab
 from keyturn.cli.suspend import lift, suspend, suspended
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     help="Members, policy and keys: propose a change, see it whole, sign it, publish it.", no_args_is_help=True
 )
 
-for verb in (invite, accept, propose, show, sign, publish, suspend, lift, suspended):
+for verb in (invite, accept, remove, propose, show, sign, publish, suspend, lift, suspended):
     app.command()(verb)
 
 

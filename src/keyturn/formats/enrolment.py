@@ -28,6 +28,7 @@ __all__ = [
     "AcceptedKey",
     "Invitation",
     "InviteeKind",
+    "NewKeys",
     "Registration",
     "acceptance_payload",
     "parse_acceptance",
@@ -45,8 +46,14 @@ InviteeKind = Literal["human", "agent", "workload", "custodian"]
 """A custodian is a human, perhaps outside the lab, whose one key signs root only, for recovery."""
 
 
+NewKeys = Literal["beside", "instead"]
+
+
 class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Offer someone a place: the id and kind, the groups, whether a trust key and attested passkeys are asked for."""
+    """Offer someone a place: the id and kind, the groups, whether a trust key and attested passkeys are asked for.
+
+    `new_keys` is for whoever has the place already: other keys `beside` those that are listed, or `instead` of all of them.
+    """
 
     lab: LabName
     nonce: Nonce
@@ -56,9 +63,12 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     groups: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
     signs_trust: bool = False
     attested: bool = False
+    new_keys: NewKeys | None = None
     until: PosixTime
 
     def __post_init__(self) -> None:
+        if self.new_keys is not None and self.groups:
+            raise ValueError("expected no groups with new keys: a place does not change with its keys")
         machine = self.kind in ("agent", "workload")
         if machine != bool(self.responsible):
             raise ValueError("expected responsible humans for an agent or workload, and for nobody else")

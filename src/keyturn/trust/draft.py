@@ -42,7 +42,7 @@ from keyturn.trust.roster import Group, Member, Profile
 from keyturn.trust.signing import make_root, make_targets
 from keyturn.trust.targets import Contents, parse_contents, parse_targets
 
-__all__ = ["ROOT_FILE", "ROOT_LIFETIME_S", "TARGETS_LIFETIME_S", "Draft", "RootDraft", "enrol", "propose"]
+__all__ = ["ROOT_FILE", "ROOT_LIFETIME_S", "TARGETS_LIFETIME_S", "Draft", "RootDraft", "enrol", "leave", "propose"]
 
 ROOT_FILE = "root.toml"
 ROOT_LIFETIME_S = 365 * 86_400
@@ -109,8 +109,8 @@ class _RootFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft:
     """Add to `draft` what was offered in `invitation` and accepted; signatures are checked already.
 
-    The same acceptance again changes nothing. Refuses an id that the draft has with other keys: a change of keys is an
-    edit of the files, seen and signed as such.
+    The same acceptance again changes nothing. Refuses an id that the draft has with other keys, unless `new_keys` were offered:
+    then a trust key takes the place of the earlier one (a human has one), and member keys stand beside the earlier or instead.
     """
     root, contents = draft.root, draft.contents
     if acceptance.trust_key is not None:
@@ -123,7 +123,7 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
             recovery=custodian,
         )
         others = tuple(known for known in root.holders if known.human != holder.human)
-        if len(others) != len(root.holders) and holder not in root.holders:
+        if len(others) != len(root.holders) and holder not in root.holders and invitation.new_keys is None:
             raise _taken(holder.human)
         root = replace(root, holders=tuple(sorted((*others, holder), key=lambda known: known.human)))
     if acceptance.member_keys and invitation.kind != "custodian":
@@ -135,7 +135,11 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
             responsible=frozenset(invitation.responsible),
         )
         known = contents.roster.members.get(member.id)
-        if known is not None and known != member:
+        if known is not None and invitation.new_keys is not None:
+            earlier = known.keys if invitation.new_keys == "beside" else ()
+            fresh = tuple(one for one in member.keys if one not in earlier)
+            member = replace(known, keys=(*earlier, *fresh))
+        elif known is not None and known != member:
             raise _taken(member.id)
         groups = dict(contents.roster.groups)
         for name in invitation.groups:
@@ -144,6 +148,32 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
         members = dict(contents.roster.members) | {member.id: member}
         contents = replace(contents, roster=replace(contents.roster, members=members, groups=groups))
     return Draft(root, contents)
+
+
+def leave(draft: Draft, member: str) -> Draft:
+    """Take `member` out of `draft`: roster, groups, and trust key. The id is never anybody else's.
+
+    Refuses who is not there, and a human whose agent (`bob+coder`) is there, or who alone answers for one: that goes first.
+    """
+    roster = draft.contents.roster
+    holders = tuple(holder for holder in draft.root.holders if holder.human != member)
+    if member not in roster.members and len(holders) == len(draft.root.holders):
+        raise Refused("member-unknown", f"`{member}` is not in the draft", hint="keyturn trust show")
+    orphans = sorted(
+        m.id for m in roster.members.values() if m.responsible == {member} or m.id.startswith(f"{member}+")
+    )
+    if orphans:
+        raise Refused(
+            "member-answers-for",
+            f"`{member}` answers for {', '.join(f'`{orphan}`' for orphan in orphans)}",
+            hint=f"keyturn trust remove {orphans[0]}",
+        )
+    members = {
+        m.id: replace(m, responsible=m.responsible - {member}) for m in roster.members.values() if m.id != member
+    }
+    groups = {group.name: replace(group, members=group.members - {member}) for group in roster.groups.values()}
+    contents = replace(draft.contents, roster=replace(roster, members=members, groups=groups))
+    return Draft(replace(draft.root, holders=holders), contents)
 
 
 def propose(
@@ -208,7 +238,7 @@ def _taken(member: str) -> Refused:
     return Refused(
         "member-id-taken",
         f"`{member}` is in the draft with other keys",
-        hint="to change someone's keys, edit trust/draft; ids are never reused",
+        hint="ids are never reused; other keys for somebody who is there: keyturn trust invite ID --new-keys beside",
     )
 
 

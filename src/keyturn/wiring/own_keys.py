@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.key_files import KeyFiles
-from keyturn.config.person import OwnKey
+from keyturn.config.person import Home, OwnKey
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.keys import PublicKey
@@ -20,7 +20,7 @@ from keyturn.trust.roster import Roster
 from keyturn.wiring.places import Person
 from keyturn.wiring.trust import person_keys
 
-__all__ = ["PageView", "own_signer", "ssh_signer"]
+__all__ = ["PageView", "own_signer", "own_software_key", "ssh_signer"]
 
 _VERIFYING = ("webauthn", "ssh-sk", "pkcs11")
 
@@ -67,6 +67,11 @@ def _signer_of(own: OwnKey, files: KeyFiles, view: PageView | None) -> RecordSig
             raise Usage(
                 "key-kind", "this command cannot sign with a passkey yet", hint="list another key first in config.toml"
             )
+
+
+def own_software_key(home: Home) -> OwnKey:
+    """The software key of `home`, as a config.toml lists it that lists others beside it."""
+    return OwnKey.of(Credential(person_keys(home).read("member").public, "software").enrolled)
 
 
 def ssh_signer(own: OwnKey) -> RecordSigner:

@@ -1,0 +1,16 @@
+"""Take a member out of the draft: whoever left the lab, or lost every key. It counts when the people have signed it."""
+
+from __future__ import annotations
+
+from keyturn.ports import TrustStore
+from keyturn.trust.draft import ROOT_FILE, Draft, leave
+
+__all__ = ["remove_member"]
+
+
+def remove_member(member: str, *, store: TrustStore) -> None:
+    """Write the draft without `member`; raises what `trust.draft.leave` raises, and then nothing has changed."""
+    files = store.draft()
+    rendered = leave(Draft.parse(files), member).render()
+    # Only what this changes is written anew: people's comments in the other files stay.
+    store.write_draft({**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
