@@ -20,7 +20,9 @@ from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.grants import checks
+from keyturn.grants.approvers import approval_facts
 from keyturn.grants.bundle import Bundle
+from keyturn.grants.freshness import require_trust
 from keyturn.grants.verify_grant import ReadyToUse, VerifiedGrant, ready_to_use, verify_grant
 from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS, Facts
@@ -754,3 +756,16 @@ def test_no_set_of_people_opens_without_two_others_who_meet_the_quorum(people: f
     except Refused:
         opened = False
     assert opened is met
+
+
+def test_nothing_is_said_of_the_keys_behind_no_approvals() -> None:
+    world = make_world()
+    assert approval_facts(world.lab.state, ()) == {}
+
+
+def test_trust_that_expires_now_opens_nothing_any_more() -> None:
+    view = make_world().view()
+    expires_at = view.trust.newest.targets_expires_at
+    assert require_trust(view, now=expires_at - 1)
+    with pytest.raises(Refused, match="trust-expired"):
+        require_trust(view, now=expires_at)

@@ -624,3 +624,14 @@ def test_a_view_says_who_and_what_is_suspended() -> None:
     known = world.view().known
     assert known.suspended(now=NOW) == {"member:ada", f"key:{world.key('ada').public.keyid}"}
     assert known.suspended(now=NOW + 3600) == frozenset()
+
+
+def test_an_agent_takes_back_what_it_asked_for_and_nothing_else() -> None:
+    world = make_world()
+    own = world.ask(world.request(requester="ada+coder", key=world.key("ada+coder").public.keyid))
+    other = world.ask()
+    for asked in (own, other):
+        world.revoke(asked, "ada+coder")
+    withdrawals = world.view().known.withdrawals
+    assert [one.by for one in withdrawals[own.record_digest]] == ["ada+coder"]
+    assert other.record_digest not in withdrawals
