@@ -16,13 +16,12 @@ from keyturn.cli.asked import table
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.access import AccessRequest
-from keyturn.formats.digest import Sha256
 from keyturn.formats.uri import Uri
 from keyturn.grants.verify_grant import verify_grant
 from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS
 from support.labs import NOW
-from support.world import POLICY, World, make_world
+from support.world import POLICY, Witnessed, World, make_world
 
 
 @dataclass
@@ -36,28 +35,6 @@ class Fixed:
 
     def nonce(self) -> str:
         return self.world.nonce()
-
-
-class Witnessed:
-    """`ports.LogReader` of a world: its checkpoint is always the newest."""
-
-    def __init__(self, world: World, *, lost: frozenset[str] = frozenset()) -> None:
-        self._world = world
-        self.lost = lost
-
-    def checkpoint(self) -> bytes:
-        return self._world.note()
-
-    def leaves(self, start: int, end: int) -> list[bytes]:
-        return list(self._world.log.leaves(start, end))
-
-    def hashes(self, level: int, start: int, end: int) -> list[bytes]:
-        return list(self._world.log.hashes(level, start, end))
-
-    def envelope(self, digest: Sha256) -> bytes:
-        if digest in self.lost:
-            raise Unavailable("envelope-unknown", "lost")
-        return self._world.log.envelope(digest)
 
 
 def hand(world: World, member: str) -> Hand:

@@ -34,7 +34,7 @@ from keyturn.trust.roster import SigningPage
 from support.authenticators import ORIGIN, Passkey, SshHolder
 from support.labs import NOW, Lab, make_key, make_lab
 
-__all__ = ["POLICY", "World", "make_world"]
+__all__ = ["POLICY", "Witnessed", "World", "make_world"]
 
 POLICY = """
 @id("weights-read") @quorum("1 weights-owners + 1 security") @duration_max("2h") @pending_max("8h")
@@ -303,3 +303,25 @@ def make_world(**more: object) -> World:
         **more,
     }
     return World(make_lab(**arguments))  # type: ignore[arg-type]  # keywords of make_lab
+
+
+class Witnessed:
+    """`ports.LogReader` of a world: its checkpoint is always the newest."""
+
+    def __init__(self, world: World, *, lost: frozenset[str] = frozenset()) -> None:
+        self._world = world
+        self.lost = lost
+
+    def checkpoint(self) -> bytes:
+        return self._world.note()
+
+    def leaves(self, start: int, end: int) -> list[bytes]:
+        return list(self._world.log.leaves(start, end))
+
+    def hashes(self, level: int, start: int, end: int) -> list[bytes]:
+        return list(self._world.log.hashes(level, start, end))
+
+    def envelope(self, digest: Sha256) -> bytes:
+        if digest in self.lost:
+            raise Unavailable("envelope-unknown", "lost")
+        return self._world.log.envelope(digest)

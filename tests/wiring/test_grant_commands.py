@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -194,3 +195,16 @@ def test_policy_check_and_diff(people: People) -> None:
     assert "nobody can ever use it" in done.stdout
     assert "[policy-unapprovable]" in done.stderr
     assert "closes weights-read" in people.run("ada", "policy", "diff", str(new)).stdout
+
+
+def test_waits_are_measured_and_drawn(people: People) -> None:
+    request = asked(people)
+    people.by("bob", "approve", request, "--yes")
+    found = people.by("cat", "stats", "--svg", "waits.svg")
+    assert found["asked"] >= found["granted"] >= 1
+    assert len(found["waits_s"]) == found["granted"]
+    drawn = ET.fromstring((people.place / "waits.svg").read_text())
+    assert {node.tag.rpartition("}")[2] for node in drawn.iter()} == {"svg", "title", "rect", "text"}
+    said = people.run("cat", "stats").stdout
+    assert "median wait" in said
+    assert people.refused("cat", "stats", "--svg", "waits.svg", status=2) == "file-exists"

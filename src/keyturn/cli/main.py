@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "run": "keyturn.cli.run:run",
     "release": "keyturn.cli.release:release",
     "verify": "keyturn.cli.verify:verify",
+    "stats": "keyturn.cli.stats:stats",
     "trust": "keyturn.cli.trust:app",
     "policy": "keyturn.cli.policy:app",
     "grant": "keyturn.cli.grant:app",
