@@ -74,6 +74,18 @@ def test_a_request_is_approved_by_a_coworker_and_bundled_for_a_gate(people: Peop
     assert "approved by" in people.run("cat", "grant", "show", request).stdout
 
 
+def test_several_requests_are_approved_each_by_a_signature_of_its_own(people: People) -> None:
+    requests = [asked(people) for _ in range(2)]
+    assert people.refused("bob", "approve", *requests, requests[0], "--yes", status=2) == "request-twice"
+    assert people.refused("bob", "approve", *requests, "req-00000000", "--yes") == "request-unknown"
+    for request in requests:
+        assert people.by("bob", "grant", "show", request)["live"]["approvers"] == [], "a slip in one signs none"
+    done = people.by("bob", "approve", *requests, "--yes")
+    assert len({one["digest"] for one in done}) == 2
+    for request in requests:
+        assert people.by("bob", "grant", "show", request)["live"]["approvers"] == ["bob"]
+
+
 def test_nothing_is_signed_without_a_yes(people: People) -> None:
     request = asked(people)
     assert people.run("bob", "approve", request).returncode == 2

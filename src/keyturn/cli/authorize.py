@@ -3,34 +3,47 @@ said, and for a release the chain with what its evaluations measured."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from keyturn.cli import asked, output
-from keyturn.cli.asked import Which
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+
+if TYPE_CHECKING:
+    from keyturn.app.authorize import Pending
+    from keyturn.wiring.grants import Viewed
 
 __all__ = ["approve", "deny"]
 
 Because = Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)]
 
 
+Requests = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="REQUEST...", help="Ids of requests, as `req-1a2b3c4d` (8 digits or more). Each is signed by itself."
+    ),
+]
+
+
 def approve(
-    which: Which, reason: Because = "", lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
+    which: Requests, reason: Because = "", lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
 ) -> None:
-    """Approve a request, after it was shown whole. Only humans can, and nobody for himself."""
+    """Approve requests, each after it was shown whole. Only humans can, and nobody for himself."""
     _authorize("approve", which, reason, lab, key=key, yes=yes, json=json)
 
 
-def deny(which: Which, reason: Because, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False) -> None:
-    """Deny a request: one human's denial ends it, as soon as it is witnessed."""
+def deny(
+    which: Requests, reason: Because, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
+) -> None:
+    """Deny requests: one human's denial ends a request, as soon as it is witnessed."""
     _authorize("deny", which, reason, lab, key=key, yes=yes, json=json)
 
 
 def _authorize(
     decision: Literal["approve", "deny"],
-    which: str,
+    which: list[str],
     reason: str,
     lab: str | None,
     *,
@@ -39,44 +52,56 @@ def _authorize(
     json: bool,
 ) -> None:
     from keyturn.app.authorize import authorize, find_pending, require_can_authorize
-    from keyturn.app.show_grants import explain_grant
-    from keyturn.cli.chains import release_lines
+    from keyturn.errors import Usage
     from keyturn.wiring.grants import desk, wait_until_in_force
 
+    verb = "approved" if decision == "approve" else "denied"
+    done = []
     with desk(lab, approving=decision == "approve", key=key) as here:
         seen, hand = here.seen, here.hand
-        pending = find_pending(seen.view, which)
-        require_can_authorize(
-            pending,
-            seen.trust,
-            seen.view,
-            member=hand.member,
-            keyid=hand.key.public.keyid,
-            now=seen.now,
-            approve=decision == "approve",
-        )
-        asked.show_whole(pending, json=json)
-        output.warn(
-            asked.table(asked.so_far(explain_grant(seen.view, seen.trust, pending.digest, now=seen.now))), json=json
-        )
-        if (release := asked.chain_behind(seen, pending)) is not None:
-            output.warn("\n".join(release_lines(release)), json=json)
-        output.confirm(f"{decision.title()} this?", yes=yes)
-        logged = authorize(
-            pending,
-            decision,
-            member=hand.member,
-            reason=reason,
-            key=hand.key,
-            log=hand.log,
-            clock=hand.clock,
-            entropy=hand.entropy,
-        )
-        witnessed = wait_until_in_force(seen, logged)
-    verb = "approved" if decision == "approve" else "denied"
-    profile = f" (profile: {seen.trust.profile})"
-    output.emit(
-        asked.logged_as(logged, in_force=witnessed.cosigned_at),
-        json=json,
-        human=lambda screen: screen.print(f"{logged.id}: {verb} {pending.id}, in force{profile}"),
+        found = [find_pending(seen.view, one) for one in which]
+        if len({pending.digest for pending in found}) != len(found):
+            raise Usage("request-twice", "expected each request once")
+        for pending in found:  # all of them before any: a slip in the last leaves the first unsigned too
+            require_can_authorize(
+                pending,
+                seen.trust,
+                seen.view,
+                member=hand.member,
+                keyid=hand.key.public.keyid,
+                now=seen.now,
+                approve=decision == "approve",
+            )
+        for pending in found:
+            _show(seen, pending, json=json)
+            output.confirm(f"{decision.title()} this?", yes=yes)
+            logged = authorize(
+                pending,
+                decision,
+                member=hand.member,
+                reason=reason,
+                key=hand.key,
+                log=hand.log,
+                clock=hand.clock,
+                entropy=hand.entropy,
+            )
+            witnessed = wait_until_in_force(seen, logged)
+            done.append(asked.logged_as(logged, in_force=witnessed.cosigned_at))
+            if not json:
+                profile = f" (profile: {seen.trust.profile})"
+                output.console().print(f"{logged.id}: {verb} {pending.id}, in force{profile}")
+    if json:
+        output.emit(done if len(done) > 1 else done[0], json=True, human=lambda _: None)
+
+
+def _show(seen: Viewed, pending: Pending, *, json: bool) -> None:
+    """Show all that is known of a request: its fields, what others said, what it still needs, the chain behind a release."""
+    from keyturn.app.show_grants import explain_grant
+    from keyturn.cli.chains import release_lines
+
+    asked.show_whole(pending, json=json)
+    output.warn(
+        asked.table(asked.so_far(explain_grant(seen.view, seen.trust, pending.digest, now=seen.now))), json=json
     )
+    if (release := asked.chain_behind(seen, pending)) is not None:
+        output.warn("\n".join(release_lines(release)), json=json)
