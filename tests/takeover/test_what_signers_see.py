@@ -62,3 +62,10 @@ def test_what_no_step_made_or_took_has_no_lineage(lab: TakenLab) -> None:
     assert lab.refused("dan", "lineage", "show", "dirHash:" + "5" * 64) == {"artifact-unknown"}
     code = lab.place / "work" / "source"
     assert lab.by("dan", "lineage", "show", code)["behind"] == [], "a source is known"
+
+
+def test_a_check_up_of_a_running_lab_finds_its_processes(lab: TakenLab) -> None:
+    found = {one["check"]: one for one in reversed(lab.by("ada", "doctor"))}
+    for check in ("trust", "log", "witnesses", "you", "builder", "gate-release"):
+        assert found[check]["level"] == "ok", found[check]
+    assert found["profile"]["level"] == "warning"

@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "release": "keyturn.cli.release:release",
     "verify": "keyturn.cli.verify:verify",
     "stats": "keyturn.cli.stats:stats",
+    "doctor": "keyturn.cli.doctor:doctor",
     "trust": "keyturn.cli.trust:app",
     "policy": "keyturn.cli.policy:app",
     "grant": "keyturn.cli.grant:app",

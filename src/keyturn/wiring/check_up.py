@@ -1,0 +1,77 @@
+"""Join the check-up to this machine: whose keys lie here, and what the lab's processes answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import msgspec
+
+from keyturn.adapters.builder_over_http import BuilderOverHttp
+from keyturn.adapters.http_client import HttpClient
+from keyturn.app.check_up import Finding, check_up, in_order
+from keyturn.app.show_stats import UNUSED_AFTER_S, read_whole, show_stats
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Malformed
+from keyturn.trust.roster import TrustState
+from keyturn.wiring.grants import Viewed, viewed
+from keyturn.wiring.places import LabPlace, Person, find_person
+from keyturn.wiring.trust import person_keys
+
+__all__ = ["examine"]
+
+_ANSWER_BYTES_MAX = 64 << 10
+_PATIENCE_S = 3.0
+
+
+def examine(lab: str | None) -> tuple[Finding, ...]:
+    """Examine `lab` as whoever runs the command; raises when its log cannot be had or is not believed."""
+    person = find_person()
+    with viewed(lab) as seen:
+        known = read_whole(seen.view, seen.reader)
+        stats = show_stats(seen.view, known, seen.trust, since=seen.now - UNUSED_AFTER_S, now=seen.now)
+        return in_order(
+            check_up(
+                seen.view,
+                seen.trust,
+                stats,
+                member=person.config.member,
+                own_keys=_own_keys(person),
+                processes=_processes(seen),
+                now=seen.now,
+            )
+        )
+
+
+def _own_keys(person: Person) -> Iterator[str]:
+    for own in person.config.keys:
+        yield PublicKey.from_text(own.public).keyid
+    if not person.config.keys and person.home.member_key.exists():
+        yield person_keys(person.home).read("member").public.keyid
+
+
+def _processes(seen: Viewed) -> Mapping[str, Callable[[], str]]:
+    found: dict[str, Callable[[], str]] = {}
+    for builder in seen.trust.builders:
+        found["builder"] = partial(_builder, seen.place, seen.trust, builder)
+    for gate in seen.trust.gates.values():
+        found[f"gate-{gate.uri.name}"] = partial(_gate, seen.place, str(gate.uri), gate.uri.name)
+    return found
+
+
+def _builder(place: LabPlace, trust: TrustState, name: str) -> str:
+    about = BuilderOverHttp(HttpClient(place.process_url("builder"), timeout_s=_PATIENCE_S)).about()
+    if about.name != name or about.key != trust.builders[name].key.text:
+        return f"answers as `{about.name}` with another key than targets list for `{name}`"
+    if about.trust_version != trust.targets_version:
+        return f"is at trust version {about.trust_version}, the log at {trust.targets_version}"
+    return ""
+
+
+def _gate(place: LabPlace, uri: str, name: str) -> str:
+    client = HttpClient(place.process_url(f"gate-{name}"), timeout_s=_PATIENCE_S)
+    try:
+        said = msgspec.json.decode(client.get("/about", size_bytes_max=_ANSWER_BYTES_MAX), type=dict[str, str])
+    except (msgspec.MsgspecError, UnicodeError) as err:
+        raise Malformed("message-invalid", f"gate's answer: {err}") from err
+    return "" if said.get("gate") == uri else f"answers as `{said.get('gate', '')[:200]}`, expected `{uri}`"

@@ -1,0 +1,99 @@
+"""A check-up names what is wrong with a lab, each thing by itself, and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from keyturn.app.check_up import Finding, check_up, in_order
+from keyturn.app.follow_log import follow_log
+from keyturn.app.show_stats import read_whole, show_stats
+from keyturn.errors import Unavailable
+from keyturn.formats import dsse
+from keyturn.formats.digest import sha256
+from support.labs import NOW
+from support.world import Witnessed, World, make_world
+
+DAY_S = 86_400
+
+
+def examined(
+    world: World,
+    *,
+    member: str = "ada",
+    key: str | None = None,
+    now: int = NOW,
+    lost: frozenset[str] = frozenset(),
+    processes: Mapping[str, Callable[[], str]] | None = None,
+) -> dict[str, Finding]:
+    """The worst finding of each check."""
+    reader = Witnessed(world, lost=lost)
+    view = follow_log(world.start(None), reader, now=NOW)
+    stats = show_stats(view, read_whole(view, reader), world.lab.state, since=now - 90 * DAY_S, now=now)
+    own = world.key(member).public.keyid if key is None else key
+    found = in_order(
+        check_up(view, world.lab.state, stats, member=member, own_keys=(own,), processes=processes or {}, now=now)
+    )
+    return {one.check: one for one in reversed(found)}
+
+
+def test_a_lab_in_good_health_says_so() -> None:
+    world = make_world()
+    world.ask()
+    found = examined(world)
+    assert {check: one.level for check, one in found.items()} == {
+        "profile": "warning",
+        "trust": "ok",
+        "log": "ok",
+        "witnesses": "ok",
+        "you": "ok",
+        "policy": "warning",
+        "permits": "warning",
+    }
+    assert found["profile"].found.startswith("demo")
+
+
+def test_trust_that_ends_soon_and_trust_that_ended() -> None:
+    world = make_world()
+    world.ask()
+    ends = world.lab.state.targets_expires_at
+    assert examined(world, now=ends - 10 * DAY_S)["trust"].level == "warning"
+    assert examined(world, now=ends)["trust"].level == "error"
+
+
+def test_a_log_that_nobody_cosigns_any_more_is_an_error() -> None:
+    world = make_world()
+    world.ask()
+    assert examined(world, now=NOW + DAY_S)["log"].level == "error"
+
+
+def test_keys_that_the_roster_does_not_list_and_people_whom_it_does_not() -> None:
+    world = make_world()
+    world.ask()
+    assert examined(world, key="0" * 64)["you"].hint.startswith("keyturn trust invite ID --new-keys")
+    assert examined(world, member="nobody", key="0" * 64)["you"].level == "error"
+
+
+def test_who_is_suspended_is_told_so_and_everybody_sees_it() -> None:
+    world = make_world()
+    world.suspend("cat", target_member="ada")
+    found = examined(world)
+    assert (found["you"].level, found["you"].found) == ("error", "`ada` is suspended")
+    assert "suspended until" in found["suspensions"].found
+
+
+def test_a_record_that_could_not_be_read_is_an_error() -> None:
+    world = make_world()
+    denial = world.deny(world.ask(), "bob")
+    assert examined(world, lost=frozenset({sha256(dsse.render(denial))}))["records"].level == "error"
+
+
+def test_a_process_that_does_not_answer_or_is_another_one() -> None:
+    def away() -> str:
+        raise Unavailable("no-answer", "nobody there")
+
+    world = make_world()
+    world.ask()
+    found = examined(world, processes={"builder": away, "gate-release": lambda: "is another", "gate-ok": lambda: ""})
+    assert (found["builder"].level, found["builder"].found) == ("warning", "nobody there")
+    assert found["gate-release"].level == "warning"
+    assert found["gate-ok"].level == "ok"
