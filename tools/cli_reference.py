@@ -23,12 +23,35 @@ PAGE = ROOT / "docs" / "cli.md"
 HEAD = """# The command line
 
 Bare verbs are what people do daily; everything else is `keyturn NOUN VERB`. Every command takes `--json`, prints results on
-standard output and errors on standard error, and exits with 0 (done), 1 (verified and refused), 2 (usage) or 3 (could not
-find out). What is signed is shown on standard error before; with `--json`, and no terminal there, each line of it is one JSON
-object: `{"note":"..."}`, or `{"error":{"code":...,"message":...,"hint":...,"reasons":[...]}}`, which comes last.
+standard output and errors on standard error. What is signed is shown on standard error before; with `--json`, and no terminal
+there, each line of it is one JSON object: `{"note":"..."}`, or `{"error":{"code":...,"message":...,"hint":...,"reasons":[...]}}`,
+which comes last.
 [errors.md](errors.md) lists the errors. Written by `make docs` from the program; do not edit.
 
 New here? [first-lab.md](first-lab.md) is the first hour.
+
+## Exit status
+
+What you typed or have on this machine is 2, what the lab knows and verified is 1, what did not answer is 3. Only 0 is a yes.
+
+| status | meaning | situations |
+|---|---|---|
+| 0 | done | what was asked for is done; for what takes away: witnessed, and so in force |
+| 1 | verified and refused | a rule, a policy or a person says no; a signature, pack, model or log does not verify; a file that \
+others wrote is not what it claims to be; the lab has no such record, member, gate, permit or action; the lab is founding, so \
+that nothing is granted |
+| 2 | usage | words or options that cannot be; an id, name or duration of another form, or that begins several; no file, \
+directory or key where you named one; a file that you write yourself (`STEP.toml`, `config.toml`, `gate.toml`) says what cannot \
+be; no lab, no home, no pinned root; a process that is not set up here; a file that would be overwritten; you did not say \
+yes: `n`, the end \
+of the input, no terminal without `--yes`, or the signing page declined |
+| 3 | could not find out | a service, witness, builder, gate, token or agent does not run or answer; a file that is there cannot \
+be read or written; no quorum of witnesses in time (NOT IN FORCE); somebody else was first, and nothing was changed; a PIN that \
+nobody can type; a defect of Keyturn |
+| 130 | Ctrl-C | |
+| 141 | whoever read the output went away | |
+
+## Environment
 
 | environment | meaning |
 |---|---|

@@ -26,7 +26,8 @@ __all__ = [
 class KeyturnError(Exception):
     """Base of every error that Keyturn raises on purpose.
 
-    `exit_status` is what the command line exits with: 1 verified and refused, 2 usage, 3 could not find out.
+    `exit_status` is what the command line exits with: 1 verified and refused, 2 usage, 3 could not find out. Which situation is
+    of which kind is a table in docs/cli.md: what was typed or lies on this machine is `Usage`, what the lab knows is `Refused`.
     """
 
     exit_status: ClassVar[int] = 3

@@ -284,7 +284,7 @@ class KeyStore(Protocol):
         """Make a key and keep it durably; `Refused` `key-exists` when there is one: a key is never overwritten."""
 
     def read(self, name: str) -> SoftwareKey:
-        """The key `name`; `Unavailable` when there is none, `Refused` when others could have read it."""
+        """The key `name`; `Usage` when there is none, `Refused` when others could have read it, else `Unavailable`."""
 
 
 class RegistrationVerifier(Protocol):

@@ -64,7 +64,7 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_what_is_no_key_file_is_refused(tmp_path: Path) -> None:
-    assert _code(tmp_path / "none") == "key-unreadable"
+    assert _code(tmp_path / "none") == "key-missing"
     (tmp_path / "directory").mkdir()
     assert _code(tmp_path / "directory") == "key-no-file"
     os.mkfifo(tmp_path / "pipe", 0o600)

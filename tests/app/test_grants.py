@@ -121,7 +121,7 @@ def test_a_draft_takes_the_permits_limits_and_what_was_asked() -> None:
 
 def test_a_permit_must_be_clear() -> None:
     world = make_world()
-    with pytest.raises(Usage, match="permit-none"):
+    with pytest.raises(Refused, match="permit-none"):
         draft(world, requester="bob")
     with pytest.raises(Refused, match="permit-unknown"):
         draft(world, permit="nope")
@@ -284,11 +284,11 @@ def test_a_request_is_named_by_a_unique_prefix() -> None:
     with pytest.raises(Refused, match="request-unknown"):
         authorize.find_pending(view, "req-" + "0" * 32)
     for text in ("req-", "req-1234567", "apr-12345678", pending.id + "\n", "nonsense"):
-        with pytest.raises(Usage, match="request-id"):
+        with pytest.raises(Usage, match="record-id"):
             authorize.find_pending(view, text)
     envelope = view.known.requests[pending.digest].envelope
     unread = follow_log(world.start(None), Witnessed(world, lost=frozenset({envelope})), now=NOW)
-    with pytest.raises(Refused, match="request-unread"):
+    with pytest.raises(Unavailable, match="request-unread"):
         authorize.find_pending(unread, pending.id)
 
 

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from keyturn.bulk import manifest
 from keyturn.bulk.manifest import make
-from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
+from keyturn.errors import KeyturnError, Malformed, Refused, Usage
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_an_empty_directory_and_a_missing_one_are_named(tmp_path: Path) -> None:
     (tmp_path / "void").mkdir()
     with pytest.raises(Malformed):
         make(tmp_path / "void")
-    with pytest.raises(Unavailable):
+    with pytest.raises(Usage, match="artifact-missing"):
         make(tmp_path / "missing")
     with pytest.raises(Refused):
         make(Path("/dev/null"))

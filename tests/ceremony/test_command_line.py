@@ -76,7 +76,7 @@ def test_two_people_and_an_agent_found_a_lab_with_no_question_asked(shell: Shell
     signed = shell.json("ada", "trust", "sign", "--yes", "--sha256", digests[0], "--sha256", digests[1])
     assert signed["human"] == "ada"
     assert shell.refused("ada", "trust", "publish") == "trust-founding"
-    assert shell.refused("coder", "trust", "sign", "--yes", exit_status=3) == "key-unreadable"
+    assert shell.refused("coder", "trust", "sign", "--yes", exit_status=2) == "key-missing"
     out, _ = shell.run("bob", "trust", "sign", "--yes")
     assert "+ada holds" in out
     assert "signed as bob: root version 1, targets version 1" in out
@@ -96,7 +96,7 @@ def test_two_people_and_an_agent_found_a_lab_with_no_question_asked(shell: Shell
     assert shell.json("ada", "trust", "log")["pinned"] is True
     assert shell.refused("ada", "trust", "propose") == "trust-nothing-to-propose"
     shell.run("ada", "trust", "propose", "--renew")
-    assert shell.refused("bob", "trust", "sign", "--yes") == "trust-root-not-pinned"
+    assert shell.refused("bob", "trust", "sign", "--yes", exit_status=2) == "trust-root-unpinned"
     assert shell.json("ada", "trust", "sign", "--yes")["signed"][0]["version"] == 2
     keys = [key for below in ("homes/*/keys/*.pem", "lab/**/key", "lab/keys/*") for key in shell.directory.glob(below)]
     assert len(keys) == 10

@@ -40,7 +40,9 @@ def founding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         pytest.param(("nonsense",), "no such command `nonsense`", "keyturn --help", id="a command that is none"),
         pytest.param(("grant", "nonsense"), "no such command `nonsense`", "keyturn grant --help", id="a verb"),
-        pytest.param(("deny", "x"), "missing option `--reason`", "keyturn deny --help", id="an option is missing"),
+        pytest.param(
+            ("deny", "req-00000000"), "missing option `--reason`", "keyturn deny --help", id="an option is missing"
+        ),
         pytest.param(("grant", "show"), "missing argument `REQUEST`", "keyturn grant show --help", id="an argument"),
         pytest.param(("init", "--profile", "x"), "`x` is not one of", "keyturn init --help", id="not one of"),
         pytest.param(("log", "show", "--last", "x"), "valid integer", "keyturn log show --help", id="no number"),
@@ -70,10 +72,8 @@ def test_a_file_that_is_there_is_never_overwritten_and_that_is_usage(founding: P
     ("words", "status", "code", "said"),
     [
         pytest.param(("grant", "list"), 1, "trust-founding", "its log is empty", id="a founding lab has no requests"),
-        pytest.param(("up",), 3, "process-not-started", "try: keyturn trust publish", id="nor processes, and says why"),
-        pytest.param(
-            ("builder", "init", "--work", "no where"), 2, "directory-missing", "mkdir -p 'no where'", id="work"
-        ),
+        pytest.param(("up",), 1, "trust-founding", "try: keyturn trust publish", id="nor processes, and says why"),
+        pytest.param(("builder", "init", "--work", "no where"), 2, "file-missing", "mkdir -p 'no where'", id="work"),
         pytest.param(("verify", ".", "--root", "x"), 2, "pack-missing", "--pack PACK", id="a model without its pack"),
         pytest.param(("init", "a", "--name", "A B", "--member", "x"), 2, "option-invalid", "`acme.example`", id="name"),
         pytest.param(("init", "a", "--name", "a.b", "--member", "A B"), 2, "option-invalid", "as `ada`", id="member"),

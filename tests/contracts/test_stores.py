@@ -15,7 +15,7 @@ from keyturn.adapters.key_files import KeyFiles, KeysInTheEnd
 from keyturn.adapters.release_journal import ReleaseJournalFiles
 from keyturn.adapters.trust_on_disk import TrustOnDisk
 from keyturn.adapters.witness_files import WitnessFiles
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Usage
 from keyturn.formats import checkpoint
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.digest import Sha256, sha256
@@ -134,7 +134,7 @@ def test_a_key_is_made_once_and_read_as_it_was_made(keys: KeyStore) -> None:
         keys.create("member")
     assert caught.value.code == "key-exists"
     assert keys.read("member").public == made.public
-    with pytest.raises(Unavailable):
+    with pytest.raises(Usage, match="key-missing"):
         keys.read("trust")
 
 

@@ -242,7 +242,7 @@ def test_any_record_is_shown_and_signed(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("press", "kind", "code"),
     [
-        pytest.param("decline", Refused, "signing-page-declined", id="declined"),
+        pytest.param("decline", Usage, "not-confirmed", id="declined"),
         pytest.param("close", Unavailable, "signing-page-closed", id="closed"),
     ],
 )

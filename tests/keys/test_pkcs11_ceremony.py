@@ -41,7 +41,7 @@ def test_a_member_is_enrolled_with_a_token_and_approves_with_it(token: SoftToken
         people.pin()
         people.by("bob", "approve", request, "--yes", "--key", "pkcs11")
         people.by("ada", "grant", "bundle", request, "--out", "b.json")
-        assert people.by("ada", "grant", "show", request)["approvers"] == ["bob"]
+        assert people.by("ada", "grant", "show", request)["live"]["approvers"] == ["bob"]
 
 
 def test_an_acceptance_that_fails_leaves_nothing_behind_and_is_tried_again(token: SoftToken, tmp_path: Path) -> None:

@@ -42,4 +42,4 @@ def test_a_member_is_enrolled_with_an_ssh_key_and_approves_with_it(people: Peopl
         request = people.ask()
         assert people.refused("bob", "approve", request, "--yes", "--key", "webauthn", status=2) == "key-unknown"
         people.by("bob", "approve", request, "--yes")
-        assert people.by("ada", "grant", "show", request)["approvers"] == ["bob"]
+        assert people.by("ada", "grant", "show", request)["live"]["approvers"] == ["bob"]

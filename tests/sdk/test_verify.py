@@ -90,7 +90,7 @@ def test_a_pack_alone_verifies_without_files(delivery: Delivery) -> None:
         pytest.param({"resource": str(AURORA) + "-2"}, "resource-other", id="another model of the same lab"),
         pytest.param({"resource": ""}, "resource-other", id="no resource"),
         pytest.param({"profile": "production"}, "profile-other", id="a demo lab where production is meant"),
-        pytest.param({"root": Path("/nowhere")}, "file-unreadable", id="no root"),
+        pytest.param({"root": Path("/nowhere")}, "file-missing", id="no root"),
     ],
 )
 def test_what_the_script_did_not_mean_is_refused(delivery: Delivery, changed: dict[str, object], code: str) -> None:

@@ -75,7 +75,7 @@ def test_show_prove_verify_and_reindex(make_lab_on_disk: Callable) -> None:
         pytest.param(("log", "prove", "req-12345678"), 1, "record-not-found", id="a record that is not there"),
         pytest.param(("log", "prove", "req-1234"), 2, "record-id", id="a prefix that is too short"),
         pytest.param(("log", "prove", "\x1b[31mreq"), 2, "record-id", id="a terminal escape"),
-        pytest.param(("witness", "serve", "nobody"), 3, "key-unreadable", id="a witness that has no key"),
+        pytest.param(("witness", "serve", "nobody"), 2, "key-missing", id="a witness that has no key"),
     ],
 )
 def test_what_cannot_be_done_is_said(

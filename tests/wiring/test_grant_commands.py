@@ -139,7 +139,7 @@ def test_one_of_security_suspends_and_two_others_lift(people: People) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "code"),
     [
-        pytest.param(("request", "weights:sell", "model/aurora"), 2, "permit-none", id="an unknown action"),
+        pytest.param(("request", "weights:sell", "model/aurora"), 1, "permit-none", id="an unknown action"),
         pytest.param(("request", "weights:read", "model/nova"), 1, "request-hopeless", id="an unknown resource"),
         pytest.param(("request", "weights:read", "model/../x"), 2, "uri-name", id="a name that is none"),
         pytest.param(("request", "weights:read", "model/aurora"), 2, "session-key-missing", id="no session key"),
@@ -167,7 +167,7 @@ def test_other_bad_words_are_usage(people: People) -> None:
         pytest.param(("deny", "req-00000000", "--reason", "\u202egnp"), 2, "text-control-character", id="turned text"),
         pytest.param(("deny", "req-00000000", "--reason", "caf\udce9"), 2, "text-encoding", id="no UTF-8"),
         pytest.param(("deny", "req-00000000", "--reason", "a" * 3000), 2, "text-too-long", id="a novel"),
-        pytest.param(("deny", "req-1", "--reason", "x"), 2, "request-id", id="too few digits"),
+        pytest.param(("deny", "req-1", "--reason", "x"), 2, "record-id", id="too few digits"),
         pytest.param(("trust", "pin", "1234"), 2, "digest-invalid", id="no SHA-256"),
         pytest.param(("lineage", "show", "dirHash:00"), 2, "digest-invalid", id="no digest"),
         pytest.param(

@@ -54,7 +54,7 @@ def test_what_is_set_up_is_left_as_it_is(place: LabPlace, lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("pin", "code"),
     [
-        pytest.param(None, "trust-root-not-pinned", id="nobody compared anything"),
+        pytest.param(None, "trust-root-unpinned", id="nobody compared anything"),
         pytest.param("0" * 64, "trust-root-not-pinned", id="another root was compared"),
     ],
 )

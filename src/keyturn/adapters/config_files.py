@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyturn.adapters import durable_files
-from keyturn.errors import Unavailable, Usage
+from keyturn.errors import KeyturnError, Unavailable, Usage
 
-__all__ = ["read_small", "replace_file", "require_new", "write_new"]
+__all__ = ["read_small", "replace_file", "require_new", "unreadable", "write_new"]
 
 
 def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -17,7 +17,7 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     except FileExistsError as err:
         raise _exists(path) from err
     except OSError as err:
-        raise Unavailable("file-unwritable", f"cannot write `{path}`: {err.strerror}") from err
+        raise _unwritable(path, err) from err
 
 
 def require_new(path: Path) -> None:
@@ -31,22 +31,50 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     try:
         durable_files.replace(path, content, mode=mode)
     except OSError as err:
-        raise Unavailable("file-unwritable", f"cannot write `{path}`: {err.strerror}") from err
+        raise _unwritable(path, err) from err
 
 
 def read_small(path: Path, *, size_bytes_max: int = 64 * 1024) -> bytes:
-    """Read a file that somebody named on the command line, or raise `Usage`."""
+    """Read a file that somebody named: `Usage` when no such file is there, `Unavailable` when it cannot be read.
+
+    `Usage` `file-too-large` beyond `size_bytes_max`: whatever it is, it is not the file that was meant.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(size_bytes_max + 1)
     except OSError as err:
-        raise Usage("file-unreadable", f"cannot read `{path}`: {err.strerror}") from err
+        raise unreadable(path, err) from err
     if len(content) > size_bytes_max:
-        raise Usage("file-too-large", f"`{path}`: expected at most {size_bytes_max} bytes")
+        raise Usage(
+            "file-too-large",
+            f"`{path}`: expected at most {size_bytes_max} bytes",
+            hint="name the file that is meant: no such file is ever that large",
+        )
     return content
+
+
+def unreadable(path: Path, err: OSError) -> KeyturnError:
+    """What to raise when `path` could not be opened: a slip of the hand when no file is there, else not to be found out."""
+    if isinstance(err, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        return Usage(
+            "file-missing",
+            f"expected a file at `{path}`: {err.strerror}",
+            hint="type the path of a file that is there",
+        )
+    return Unavailable(
+        "file-unreadable", f"cannot read `{path}`: {err.strerror}", hint="look at its owner and mode: ls -l"
+    )
 
 
 def _exists(path: Path) -> Usage:
     return Usage(
         "file-exists", f"`{path}` is there already, and is not overwritten", hint="name another, or move it away"
+    )
+
+
+def _unwritable(path: Path, err: OSError) -> Unavailable:
+    return Unavailable(
+        "file-unwritable",
+        f"cannot write `{path}`: {err.strerror}",
+        hint="free space, or name a place that you may write",
     )

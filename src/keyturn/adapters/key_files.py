@@ -14,7 +14,7 @@ from pathlib import Path
 from keyturn.adapters import durable_files
 from keyturn.crypto.keys import Scheme
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused, Unavailable
+from keyturn.errors import Refused, Unavailable, Usage
 
 __all__ = ["KeyFiles", "read_key", "write_key"]
 
@@ -90,14 +90,23 @@ def write_key(path: Path, key: SoftwareKey, *, passphrase: bytes | None) -> None
 
 
 def read_key(path: Path, *, passphrase: bytes | None) -> SoftwareKey:
-    """Read the key at `path`, or raise `Unavailable`, or `Refused` `key-readable-by-others` or `key-passphrase`."""
+    """Read the key at `path`.
+
+    Raises: Usage `key-missing`, Unavailable `key-unreadable`, Refused `key-readable-by-others` and `key-passphrase`.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as err:
+        raise Usage(
+            "key-missing",
+            f"expected a key at `{path}`, found none",
+            hint="is KEYTURN_HOME yours? agents and workloads have no trust key",
+        ) from err
     except OSError as err:
         raise Unavailable(
             "key-unreadable",
             f"cannot read the key `{path}`: {err.strerror}",
-            hint="is KEYTURN_HOME yours? agents and workloads have no trust key",
+            hint="a key is a file of mode 0600 that is yours, and no link to one",
         ) from err
     try:
         about = os.fstat(fd)

@@ -200,7 +200,11 @@ def _said(outcome: _Outcome) -> bytes:
         case "answer":
             return outcome.body
         case "decline":
-            raise Refused("signing-page-declined", "not signed: you declined on the signing page")
+            raise Usage(
+                "not-confirmed",
+                "you declined on the signing page, and nothing was signed",
+                hint="run it again to sign it",
+            )
         case "refuse":
             raise Refused(
                 "signing-page-refused",

@@ -6,13 +6,13 @@ soon as it is witnessed, and it stands for as long as the request could.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
+from keyturn.app.find_record import only_one, record_prefix
 from keyturn.app.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
-from keyturn.errors import Refused, Usage
+from keyturn.errors import Refused, Unavailable
 from keyturn.formats import records
 from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.formats.digest import Sha256
@@ -24,9 +24,6 @@ from keyturn.ports import Clock, Entropy, LogWriter
 from keyturn.trust.roster import TrustState
 
 __all__ = ["Pending", "authorize", "find_pending", "require_can_authorize"]
-
-
-_ID = re.compile(r"(req-)?[0-9a-f]{8,64}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +42,9 @@ class Pending:
 def find_pending(view: GateView, text: str) -> Pending:
     """The live request that `text` (`req-` and 8 to 64 digits) names.
 
-    Raises `Usage` `request-id` for another form, `Refused` when there is none, or several.
+    Raises `Usage` `record-id` for another form and `record-ambiguous`, `Refused` `request-unknown`.
     """
-    if not _ID.match(text):
-        raise Usage(
-            "request-id",
-            f"expected a request's id as `req-1a2b3c4d`, 8 to 64 hex digits, got `{text[:80]}`",
-            hint="keyturn grant list",
-        )
-    prefix = text.removeprefix("req-")
+    _, prefix = record_prefix(text, ("req",))
     found = [d for d in view.known.requests if d.startswith(prefix)]
     if not found:
         raise Refused(
@@ -61,11 +52,13 @@ def find_pending(view: GateView, text: str) -> Pending:
             f"no live request of the witnessed log is `{text[:80]}`: it may be over, or not witnessed yet",
             hint="keyturn grant list",
         )
-    if len(found) > 1:
-        raise Refused("request-ambiguous", f"`{text[:80]}` begins {len(found)} live requests", hint="type more digits")
-    raw = view.known.requests[found[0]].raw
+    raw = view.known.requests[only_one(text, found)].raw
     if raw is None:
-        raise Refused("request-unread", f"`{text[:80]}` is in the log, and its text could not be had")
+        raise Unavailable(
+            "request-unread",
+            f"`{text[:80]}` is in the log, and its text could not be had",
+            hint="keyturn log verify; until it is back, nobody can say what it asks for",
+        )
     parsed = records.parse(raw)
     return Pending(parsed.digest, parsed.statement.predicate, parsed.statement.subject)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyturn.app.find_record import held_against
-from keyturn.errors import Unavailable
+from keyturn.errors import Refused
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats import tlog_proof
 from keyturn.ports import Clock, IndexedRecord, LogReader
@@ -17,15 +17,15 @@ __all__ = ["prove_entry"]
 def prove_entry(
     reader: LogReader, *, index: int, found: IndexedRecord | None, log: Log, limits: Limits, clock: Clock
 ) -> bytes:
-    """Return the proof for entry `index`, verified before it is given out; `Unavailable` while it is not witnessed.
+    """Return the proof for entry `index`, verified before it is given out; `Refused` while it is not witnessed.
 
     `found` is what an index said of the entry, when one was asked: `Tampered` `index-lies` when the log has something else there.
     """
     now = clock.now()
     witnessed = verify_checkpoint(reader.checkpoint(), log, now=now, skew_s=limits.clock_skew_max_s)
     if not 0 <= index < witnessed.checkpoint.size:
-        raise Unavailable(
-            "log-range",
+        raise Refused(
+            "record-not-found",
             f"entry {index} is not under the witnessed checkpoint of {witnessed.checkpoint.size} entries",
             hint="keyturn log show",
         )

@@ -143,7 +143,7 @@ def _permit(wish: Wish, policy: Policy) -> Permit:
         return found
     fitting = [p for p in policy.permits.values() if wish.action in p.actions and wish.requester in p.asks]
     if not fitting:
-        raise Usage(
+        raise Refused(
             "permit-none",
             f"no permit of the policy lets `{wish.requester}` ask for `{wish.action}`",
             hint="keyturn policy check shows who may ask for what",

@@ -8,7 +8,7 @@ import msgspec
 
 from keyturn.app.lab_trust import read_history
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused
+from keyturn.errors import Refused, Usage
 from keyturn.formats import trust_version
 from keyturn.formats.digest import Sha256
 from keyturn.formats.trust_version import TrustVersion
@@ -36,8 +36,8 @@ def sign_trust(key: SoftwareKey, *, shown: tuple[Sha256, ...], pinned_sha256: st
     staged meanwhile (`Conflict`).
     """
     if store.versions() and pinned_sha256 is None:  # (0)
-        raise Refused(
-            "trust-root-not-pinned",
+        raise Usage(
+            "trust-root-unpinned",
             "you have pinned no root of this lab, so nobody knows what the change is held against",
             hint="compare the SHA-256 that `keyturn trust log` shows with a coworker, then `keyturn trust pin SHA256`",
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keyturn.app.authorize import Pending
+from keyturn.app.find_record import only_one, record_prefix
 from keyturn.app.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused
@@ -117,16 +118,12 @@ def suspend(
 
 def find_standing(view: GateView, text: str, *, now: int) -> Standing:
     """The suspension that `text` (`sus-` and 8 to 64 digits) names and that still stands."""
-    prefix = text.removeprefix("sus-")
-    standing = [s for d, s in view.known.standing.items() if len(prefix) >= 8 and d.startswith(prefix)]
+    _, prefix = record_prefix(text, ("sus",))
+    standing = [s for d, s in view.known.standing.items() if d.startswith(prefix)]
     alive = [s for s in standing if now < s.until and not s.lifted]
-    if len(alive) != 1:
-        raise Refused(
-            "suspension-unknown",
-            f"`{text[:80]}` names {len(alive)} standing suspensions",
-            hint="keyturn trust suspended",
-        )
-    return alive[0]
+    if not alive:
+        raise Refused("suspension-unknown", f"no suspension `{text[:80]}` stands", hint="keyturn trust suspended")
+    return only_one(text, alive)
 
 
 def lift(standing: Standing, hand: Hand, trust: TrustState, view: GateView, *, reason: str) -> Logged:

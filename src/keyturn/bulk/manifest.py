@@ -29,7 +29,7 @@ from typing import Literal
 from blake3 import blake3
 
 from keyturn.bulk.threads import cores
-from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
+from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.formats.manifest import FILES_MAX, Manifest, ManifestFile, check_names
 
 __all__ = ["Found", "Progress", "look", "make", "walk"]
@@ -72,7 +72,15 @@ def look(root: Path) -> tuple[Found, ...]:
     try:
         status = root.lstat()
     except OSError as err:
-        raise Unavailable("artifact-missing", f"`{root}` cannot be read: {err.strerror}") from err
+        if isinstance(err, FileNotFoundError | NotADirectoryError):
+            raise Usage(
+                "artifact-missing",
+                f"expected a file or directory at `{root}`: {err.strerror}",
+                hint="type the path of one that is there, or its digest where a command takes that",
+            ) from err
+        raise Unavailable(
+            "file-unreadable", f"cannot read `{root}`: {err.strerror}", hint="look at its owner and mode: ls -l"
+        ) from err
     if stat.S_ISDIR(status.st_mode):
         return walk(root)
     if stat.S_ISREG(status.st_mode):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from keyturn.cli import output
 
@@ -16,11 +13,7 @@ if TYPE_CHECKING:
     from keyturn.app.sign_record import Logged
     from keyturn.wiring.grants import Viewed
 
-__all__ = ["Which", "chain_behind", "logged_as", "seconds", "show_whole", "so_far", "table"]
-
-Which = Annotated[
-    str, typer.Argument(metavar="REQUEST", help="The request's id, as `req-1a2b3c4d` (8 digits or more).")
-]
+__all__ = ["chain_behind", "logged_as", "show_whole", "so_far", "table"]
 
 
 def show_whole(pending: Pending, *, json: bool) -> None:
@@ -71,13 +64,3 @@ def table(rows: tuple[tuple[str, str], ...]) -> str:
 def logged_as(logged: Logged, *, in_force: int | None) -> dict[str, Any]:
     """What a command says of the record that it logged, as JSON."""
     return {"id": logged.id, "digest": logged.digest, "index": logged.index, "witnessed_at": in_force}
-
-
-def seconds(text: str) -> int:
-    """Parse `90s`, `30m`, `2h` or `1d`, or raise `Usage`."""
-    from keyturn.errors import Usage
-
-    found = re.match(r"([1-9][0-9]{0,6})([smhd])\Z", text, re.ASCII)
-    if found is None:
-        raise Usage("duration-invalid", f"expected a duration as `90s`, `30m`, `2h`, `1d`, got `{text[:40]}`")
-    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import there
 from keyturn.cli.options import Json, Lab, Root
 
 if TYPE_CHECKING:
@@ -21,27 +21,26 @@ app = typer.Typer(help="The process that runs steps in a sandbox and signs their
 
 @app.command()
 def init(
-    work: Annotated[list[Path], typer.Option(help="A directory where inputs lie and outputs go. Repeat for more.")],
+    work: Annotated[
+        list[Path], typer.Option(help="A directory where inputs lie and outputs go. Repeat for more.", callback=there)
+    ],
     runtime: Annotated[
-        list[Path] | None, typer.Option(help="What a STEP.toml may name as runtime. Default: /usr and this Python.")
+        list[Path] | None,
+        typer.Option(help="What a STEP.toml may name as runtime. Default: /usr and this Python.", callback=there),
     ] = None,
-    private: Annotated[list[Path] | None, typer.Option(help="What no step may reach, besides the lab itself.")] = None,
+    private: Annotated[
+        list[Path] | None, typer.Option(help="What no step may reach, besides the lab itself.", callback=there)
+    ] = None,
     name: Annotated[str, typer.Option(help="The builder's name in the lab's targets.")] = "builder",
     root: Root = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
     """Set up the lab's builder on this machine: its key, its pinned root, and where steps may read and write."""
-    from keyturn.errors import Usage
     from keyturn.wiring.builder import default_runtimes, make_builder
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
-    for path in (*work, *(runtime or ())):
-        if not path.exists():
-            raise Usage(
-                "directory-missing", f"expected `{path}` to be there", hint=f"mkdir -p {shlex.quote(str(path))}"
-            )
     config, key = make_builder(
         place,
         name=name,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import there
 from keyturn.cli.options import Json, Lab, Root
 
 __all__ = ["app"]
@@ -23,7 +24,8 @@ Name = Annotated[str, typer.Argument(help="The gate's name, as the lab's targets
 def init(
     name: Name = "release",
     models: Annotated[
-        list[Path] | None, typer.Option(help="A directory below which the gate hashes models itself. Repeat for more.")
+        list[Path] | None,
+        typer.Option(help="A directory below which the gate hashes models itself. Repeat for more.", callback=there),
     ] = None,
     root: Root = None,
     lab: Lab = None,

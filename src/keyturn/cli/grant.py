@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import asked, output
-from keyturn.cli.asked import Which
+from keyturn.cli.names import Request
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def list_(lab: Lab = None, json: Json = False) -> None:
 
 
 @app.command()
-def show(which: Which, lab: Lab = None, json: Json = False) -> None:
+def show(which: Request, lab: Lab = None, json: Json = False) -> None:
     """Show a live request whole, as it was signed, with who approved it, what it needs, and the chain behind a release."""
     from keyturn.app.authorize import find_pending
     from keyturn.app.request_access import shown
@@ -70,7 +70,7 @@ def show(which: Which, lab: Lab = None, json: Json = False) -> None:
 
 
 @app.command()
-def explain(which: Which, lab: Lab = None, json: Json = False) -> None:
+def explain(which: Request, lab: Lab = None, json: Json = False) -> None:
     """Say what a request still needs, and who could approve it."""
     from keyturn.app.authorize import find_pending
     from keyturn.app.show_grants import explain_grant
@@ -83,7 +83,7 @@ def explain(which: Which, lab: Lab = None, json: Json = False) -> None:
 
 @app.command()
 def bundle(
-    which: Which,
+    which: Request,
     out: Annotated[Path | None, typer.Option(help="Where to write it. Default: <id>.bundle.json")] = None,
     lab: Lab = None,
     json: Json = False,
@@ -107,14 +107,14 @@ def bundle(
 
 @app.command()
 def withdraw(
-    which: Which, reason: Because = "no longer needed", lab: Lab = None, yes: Yes = False, json: Json = False
+    which: Request, reason: Because = "no longer needed", lab: Lab = None, yes: Yes = False, json: Json = False
 ) -> None:
     """Withdraw your own request."""
     _revoke(which, reason, lab, own=True, yes=yes, json=json)
 
 
 @app.command()
-def revoke(which: Which, reason: Because, lab: Lab = None, yes: Yes = False, json: Json = False) -> None:
+def revoke(which: Request, reason: Because, lab: Lab = None, yes: Yes = False, json: Json = False) -> None:
     """Revoke a request or grant: one human can, and live sessions end with it."""
     _revoke(which, reason, lab, own=False, yes=yes, json=json)
 

@@ -72,6 +72,7 @@ def invite(
 
     if (member is None) == (team is None):
         raise Usage("option-missing", "expected a member's id, or --csv FILE", hint="keyturn trust invite bob")
+    store = trust_store(find_lab(lab).directory)
     if team is not None:
         joining = team_config.parse(read_small(team), where=str(team))
         offers = [
@@ -87,9 +88,7 @@ def invite(
     for path in paths:
         if path.exists():
             raise Usage("file-exists", f"`{path}` is there already, and nobody was invited", hint="--out")
-    made = invite_members(
-        offers, store=trust_store(find_lab(lab).directory), clock=SystemClock(), entropy=SystemEntropy()
-    )
+    made = invite_members(offers, store=store, clock=SystemClock(), entropy=SystemEntropy())
     for path, raw in zip(paths, made, strict=True):
         write_new(path, raw)
     written = [

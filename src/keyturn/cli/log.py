@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import Entry
 from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def show(
 
 @app.command()
 def prove(
-    entry: Annotated[
-        str, typer.Argument(help="Index of the entry, or a record id as `req-1a2b3c4d` (8 digits or more).")
-    ],
+    entry: Entry,
     out: Annotated[Path | None, typer.Option(help="Where to write the proof. Default: <entry>.tlog-proof")] = None,
     lab: Lab = None,
     json: Json = False,
@@ -59,7 +58,7 @@ def prove(
 
     place = find_lab(lab)
     found = None
-    if entry.isdecimal() and len(entry) <= 16:
+    if entry.isdecimal():
         index = int(entry)
     else:
         with lab_index(place) as records:

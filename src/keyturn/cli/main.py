@@ -1,8 +1,8 @@
 """The table of commands, and the one place where an error becomes an exit status.
 
 Bare verbs stand for what people do daily; everything else is `keyturn NOUN VERB`. A command's module is imported when
-the command runs (or its help is shown). Exit status: 0 done, 1 verified and refused, 2 usage, 3 could not find out;
-130 after Ctrl-C, 141 when nobody reads the output.
+the command runs (or its help is shown). Exit status: 0 done, else that of the error's kind (docs/cli.md says which situation
+has which); 130 after Ctrl-C, 141 when nobody reads the output.
 """
 
 from __future__ import annotations

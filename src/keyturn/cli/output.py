@@ -132,8 +132,16 @@ def confirm(question: str, *, yes: bool) -> None:
         raise Usage(
             "not-confirmed", "there is no terminal to ask on, and nothing was signed", hint="--yes signs what is shown"
         )
-    if not typer.confirm(question, err=True):
-        raise Usage("not-confirmed", "you said no, and nothing was signed")
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort as err:
+        if isinstance(err.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from err
+        agreed = False  # the input ended: that is no yes
+    if not agreed:
+        raise Usage(
+            "not-confirmed", "you did not say yes, and nothing was signed", hint="answer `y` to sign what is shown"
+        )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import Request
 from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ app = typer.Typer(
 
 @app.command()
 def make(
-    request: Annotated[str, typer.Argument(help="The approved release request, req-...", show_default=False)],
+    request: Request,
     out: Annotated[Path, typer.Option(help="Where the pack goes.")] = Path("model.pack"),
     gate: Annotated[str, typer.Option(help="The release gate's name.")] = "release",
     lab: Lab = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import chains, output
+from keyturn.cli.names import a_record, a_resource
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ def release(
     model: Annotated[str, typer.Argument(help="The model's directory, or its dirHash:...", show_default=False)],
     resource: Annotated[
         str | None,
-        typer.Option("--as", help="What it is released as: model/NAME, or the whole URI.", show_default=False),
+        typer.Option(
+            "--as",
+            help="What it is released as: model/NAME, or the whole URI.",
+            show_default=False,
+            callback=a_resource,
+        ),
     ] = None,
     reason: Annotated[
         str, typer.Option("--reason", help="Why it should be released; approvers read this.", callback=said_to_people)
@@ -28,7 +34,12 @@ def release(
     ticket: Annotated[str, typer.Option(help="A reference that approvers know.", callback=said_to_people)] = "",
     permit: Annotated[str | None, typer.Option(help="The policy's permit. Default: the only one for releases.")] = None,
     request: Annotated[
-        str | None, typer.Option(help="The approved request (req-...) that the gate shall act on.", show_default=False)
+        str | None,
+        typer.Option(
+            help="The approved request (req-...) that the gate shall act on.",
+            show_default=False,
+            callback=a_record("req"),
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the pack goes.")] = Path("model.pack"),
     gate: Annotated[str, typer.Option(help="The release gate's name.")] = "release",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import asked, output
+from keyturn.cli.names import a_duration, a_gate, a_record, a_resource, seconds
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 __all__ = ["request"]
@@ -14,18 +15,24 @@ __all__ = ["request"]
 
 def request(
     action: Annotated[str, typer.Argument(help="As `weights:read`, `host:shell`.")],
-    resource: Annotated[str, typer.Argument(help="As `model/aurora`, or the whole URI.")],
+    resource: Annotated[str, typer.Argument(help="As `model/aurora`, or the whole URI.", callback=a_resource)],
     reason: Annotated[str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)],
-    gate: Annotated[str, typer.Option(help="The gate that will let you in, as `gpu1`, or the whole URI.")],
+    gate: Annotated[
+        str, typer.Option(help="The gate that will let you in, as `gpu1`, or the whole URI.", callback=a_gate)
+    ],
     permit: Annotated[str | None, typer.Option(help="The permit to ask by. Default: the only one that fits.")] = None,
-    duration: Annotated[str | None, typer.Option(help="As `30m`, `2h`. Default: the permit's longest.")] = None,
+    duration: Annotated[
+        str | None, typer.Option(help="As `30m`, `2h`. Default: the permit's longest.", callback=a_duration)
+    ] = None,
     beneficiary: Annotated[str | None, typer.Option(help="Who gets the access. Default: you.")] = None,
     ticket: Annotated[str, typer.Option(help="A ticket's number.", callback=said_to_people)] = "",
     session_key: Annotated[
         str | None, typer.Option(help="The key that the session will prove: base64 of its SubjectPublicKeyInfo.")
     ] = None,
     bytes_max: Annotated[int | None, typer.Option(min=0, help="Bytes that you need at most.")] = None,
-    renews: Annotated[str | None, typer.Option(help="The live request that this one renews or counters.")] = None,
+    renews: Annotated[
+        str | None, typer.Option(help="The live request that this one renews or counters.", callback=a_record("req"))
+    ] = None,
     lab: Lab = None,
     key: Key = None,
     yes: Yes = False,
@@ -51,7 +58,7 @@ def request(
             permit=permit,
             justification=reason,
             ticket=ticket,
-            duration_s=None if duration is None else asked.seconds(duration),
+            duration_s=None if duration is None else seconds(duration),
             not_before=None,
             pending_s=None,
             session_key=session_key,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import a_record
 from keyturn.cli.options import Json, Lab, Yes
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def run(
     step: Annotated[Path, typer.Argument(help="The STEP.toml.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Where the outputs go. Default: out/ beside it.")] = None,
     criteria: Annotated[
-        str | None, typer.Option(help="For an evaluation: the criteria that were logged before.")
+        str | None,
+        typer.Option(help="For an evaluation: the criteria that were logged before.", callback=a_record("crt")),
     ] = None,
     builder: Annotated[str | None, typer.Option(help="Which builder of the lab. Default: the only one.")] = None,
     no_sandbox: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import StepOrder, a_resource
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 __all__ = ["app"]
@@ -68,7 +69,7 @@ def check(
 
 @app.command()
 def wait(
-    request: Annotated[str, typer.Argument(metavar="REQUEST", help="The step's request, as `stp-1a2b3c4d`.")],
+    request: StepOrder,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
@@ -83,7 +84,9 @@ def wait(
 
 @app.command()
 def criteria(
-    model: Annotated[str, typer.Argument(help="As `model/aurora`, or the whole URI.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="As `model/aurora`, or the whole URI.", show_default=False, callback=a_resource)
+    ],
     metric: Annotated[str, typer.Option(help="The metric that is measured, as `bits-per-byte`.")],
     comparison: Annotated[
         Literal["above", "at-least", "at-most", "below"], typer.Option(help="How it must compare with the threshold.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import Suspension, a_duration, a_gate, seconds
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
@@ -26,8 +27,12 @@ def suspend(
     ],
     member: Annotated[str | None, typer.Option(help="A member's id.")] = None,
     key: Annotated[str | None, typer.Option(help="A key id: 64 hex digits.")] = None,
-    gate: Annotated[str | None, typer.Option(help="A gate to close, as `release`, or its whole URI.")] = None,
-    lasts: Annotated[str | None, typer.Option(help="How long, as `2h`. Default: as long as the lab allows.")] = None,
+    gate: Annotated[
+        str | None, typer.Option(help="A gate to close, as `release`, or its whole URI.", callback=a_gate)
+    ] = None,
+    lasts: Annotated[
+        str | None, typer.Option(help="How long, as `2h`. Default: as long as the lab allows.", callback=a_duration)
+    ] = None,
     lab: Lab = None,
     yes: Yes = False,
     json: Json = False,
@@ -35,7 +40,6 @@ def suspend(
     """Suspend a member, a key or a gate, alone and at once: yourself always; others, when you are of `security`."""
     from keyturn.app.take_away import Target, require_known
     from keyturn.app.take_away import suspend as suspend_target
-    from keyturn.cli.asked import seconds
     from keyturn.formats.posix_time import duration
     from keyturn.wiring.grants import desk, wait_until_in_force
 
@@ -61,7 +65,7 @@ def suspend(
 
 
 def lift(
-    which: Annotated[str, typer.Argument(metavar="SUSPENSION", help="Its id, as `sus-1a2b3c4d` (8 digits or more).")],
+    which: Suspension,
     reason: Annotated[str, typer.Option("--reason", help="Why.", callback=said_to_people)],
     lab: Lab = None,
     yes: Yes = False,

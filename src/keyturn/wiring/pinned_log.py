@@ -11,7 +11,7 @@ from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.app.follow_log import follow_log
 from keyturn.app.lab_trust import read_history
 from keyturn.app.trust_log import TrustLog, listed, trust_log
-from keyturn.errors import Refused, Unavailable
+from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats import leaf as leaves_format
 from keyturn.formats import trust_version
 from keyturn.formats.digest import Sha256, sha256
@@ -43,6 +43,12 @@ def pinned_start(reader: LogReader) -> TrustHistory:
     root = first_root(reader)
     pins = find_person().config.pins
     digest = sha256(root)
+    if not pins:
+        raise Usage(
+            "trust-root-unpinned",
+            "you have pinned no lab's first root",
+            hint="compare with a coworker what `keyturn trust log` shows where the lab lies, then `keyturn trust pin SHA256`",
+        )
     if digest not in pins.values():
         raise Refused(
             "trust-root-not-pinned",
@@ -72,9 +78,11 @@ def root_of(place: LabPlace, reader: LogReader) -> tuple[bytes, str]:
         return history.root.raw, history.root_sha256
     pin = own_pin(place)
     root = trust_store(place.path).read_file("root.json")
-    if pin is None or root is None:
-        raise Refused(
-            "trust-root-not-pinned",
+    if root is None:
+        raise Refused("trust-founding", "the lab is founding: nothing is published yet", hint="keyturn trust publish")
+    if pin is None:
+        raise Usage(
+            "trust-root-unpinned",
             "you have pinned no root of this lab",
             hint="compare the SHA-256 that `keyturn trust log` shows with a coworker, then `keyturn trust pin SHA256`",
         )

@@ -11,6 +11,7 @@ import warnings
 from getpass import GetPassWarning, getpass
 from pathlib import Path
 
+from keyturn.adapters.config_files import unreadable
 from keyturn.adapters.pkcs11_key import Pin
 from keyturn.errors import Unavailable, Usage
 
@@ -43,8 +44,8 @@ def _from_file(path: Path) -> str:
     except UnicodeDecodeError:
         pass  # not `from err`: the error quotes the file
     except OSError as err:
-        raise Usage("file-unreadable", f"cannot read `{path}`: {err.strerror}") from err
-    raise Usage("pin-file-text", f"`{path}`: expected UTF-8")
+        raise unreadable(path, err) from err
+    raise Usage("pin-file-text", f"`{path}`: expected UTF-8", hint=f"write the PIN into {path} again, as it is typed")
 
 
 def _from_terminal(token: str) -> str:

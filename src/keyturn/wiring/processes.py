@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyturn.adapters.supervisor import Process
-from keyturn.errors import Usage
+from keyturn.errors import Refused, Usage
 from keyturn.wiring.log_keys import key_names
 from keyturn.wiring.places import find_lab
+from keyturn.wiring.trust import trust_store
 
 __all__ = ["processes_of"]
 
@@ -15,6 +16,12 @@ __all__ = ["processes_of"]
 def processes_of(lab: str | None) -> tuple[Path, tuple[Process, ...]]:
     """The lab's directory and its processes, in the order in which they need each other; `Usage` when there are none."""
     place = find_lab(lab).directory
+    if not trust_store(place).versions():
+        raise Refused(
+            "trust-founding",
+            "the lab is founding: nothing is published yet, so there is nothing to serve",
+            hint="keyturn trust publish, when enough of you have signed",
+        )
     at = ("--lab", str(place))
     found = [
         Process(f"witness-{key.parent.name}", ("witness", "serve", key.parent.name, *at))

@@ -18,7 +18,7 @@ from keyturn.app.verify_model import verify_model
 from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.threads import on_all_cores
-from keyturn.errors import Unavailable, Usage
+from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats import dsse
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
@@ -168,10 +168,16 @@ def _read_pack(path: Path) -> bytes:
 def _permit(draft: ReleaseDraft, named: str | None) -> Permit:
     permits = load(draft.history.newest).permits
     found = sorted(id_ for id_, permit in permits.items() if "model:release" in permit.actions and named in (None, id_))
-    if len(found) != 1:
+    if not found:
+        raise Refused(
+            "permit-none",
+            f"the policy has no permit {f'`{named}` ' if named else ''}for `model:release`",
+            hint="keyturn policy check",
+        )
+    if len(found) > 1:
         raise Usage(
             "permit-ambiguous",
-            f"expected one permit for `model:release`, the policy has {len(found)}: {', '.join(found) or 'none'}",
+            f"expected one permit for `model:release`, the policy has {len(found)}: {', '.join(found)}",
             hint="name one with --permit",
         )
     return permits[found[0]]

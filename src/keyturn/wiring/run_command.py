@@ -15,7 +15,7 @@ from keyturn.adapters.no_sandbox import NoSandbox
 from keyturn.adapters.outbox_files import StraightToLog
 from keyturn.adapters.step_files import Allowed, LocalStepFiles
 from keyturn.app.admit_step import admit_step
-from keyturn.app.find_record import find_record
+from keyturn.app.find_record import find_record, only_one
 from keyturn.app.run_step import Signer, run_step
 from keyturn.config import step as step_config
 from keyturn.config.step import StepFile
@@ -218,12 +218,15 @@ def _criteria_record(place: LabPlace, step: StepFile, named: str | None) -> tupl
         return None
     with lab_index(place) as index:
         found = index.by_record(wanted, "crt")
-    if len(found) != 1:
+    if not found:
         raise Refused(
-            "criteria-unknown", f"expected one record of criteria `{wanted[:80]}` in the log, found {len(found)}"
+            "criteria-unknown",
+            f"the log has no criteria `{wanted[:80]}`",
+            hint="keyturn step criteria logs some; keyturn log show lists what there is",
         )
+    only = only_one(wanted, found)
     with log_reader(place) as reader:
         try:
-            return found[0].record, reader.envelope(Sha256(found[0].envelope))
+            return only.record, reader.envelope(Sha256(only.envelope))
         except KeyturnError as err:
             raise Unavailable("criteria-unreadable", f"criteria `{wanted[:80]}` cannot be read: {err.message}") from err

@@ -38,7 +38,7 @@ def root_to_pin(place: LabPlace, named: str | None) -> TrustHistory:
     pinned = named or own_pin(place)
     if pinned is None:
         raise Usage(
-            "trust-root-not-pinned",
+            "trust-root-unpinned",
             "expected the SHA-256 of the lab's first root, compared with a coworker",
             hint="keyturn trust pin SHA256, or --root SHA256",
         )

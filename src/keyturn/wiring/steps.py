@@ -24,7 +24,7 @@ from keyturn.config.step import (
 )
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
-from keyturn.errors import Unavailable, Usage
+from keyturn.errors import Usage
 from keyturn.formats import dsse, statement
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.steps import STEP_REQUEST, DeclaredInput, StepRequest
@@ -121,7 +121,7 @@ def _receipt_outputs(place: Path, expected: FromStep) -> Mapping[str, str]:
         with place.open("rb") as file:
             receipt = msgspec.json.decode(file.read(_RECEIPT_BYTES_MAX), type=Receipt)
     except OSError as err:
-        raise Unavailable(
+        raise Usage(
             "from-step",
             f"expected the receipt of step `{expected.step}` at `{place}`: {err.strerror}",
             hint=f"run step `{expected.step}` first; `source` names one of its outputs",

@@ -11,16 +11,14 @@ from keyturn.adapters.config_files import read_small, replace_file
 from keyturn.adapters.key_files import KeyFiles
 from keyturn.adapters.trust_on_disk import TrustOnDisk
 from keyturn.app.accept_invitation import NewKey
-from keyturn.app.lab_trust import read_history
 from keyturn.config import person as person_config
 from keyturn.config.person import Home
 from keyturn.crypto.credentials import Credential
-from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.errors import Refused, Usage
 from keyturn.formats import base64_text, canonical_json
 from keyturn.formats.enrolment import AcceptedKey, Registration
 from keyturn.ports import KeyStore
-from keyturn.trust.history import TrustHistory
-from keyturn.wiring.places import LabPlace, Person, find_person
+from keyturn.wiring.places import LabPlace, find_person
 
 __all__ = [
     "UNLOCK_VARIABLE",
@@ -31,7 +29,6 @@ __all__ = [
     "own_pin",
     "passphrase",
     "person_keys",
-    "pinned_history",
     "trust_store",
 ]
 
@@ -97,21 +94,6 @@ def passphrase() -> bytes | None:
     if not text:
         raise Usage("passphrase-empty", f"`{named}` is empty: expected a passphrase")
     return text
-
-
-def pinned_history(directory: Path, person: Person, *, lab: str) -> TrustHistory:
-    """The lab's published trust, verified from the root that `person` has pinned; `Refused` when none is pinned."""
-    pin = person.config.pins.get(lab)
-    if pin is None:
-        raise Refused(
-            "trust-root-not-pinned",
-            f"you have pinned no root of `{lab}`",
-            hint="compare the SHA-256 that `keyturn trust log` shows with a coworker, then `keyturn trust pin SHA256`",
-        )
-    history = read_history(trust_store(directory), pinned_sha256=pin)
-    if history is None:
-        raise Unavailable("trust-founding", f"`{lab}` is founding: nothing is published yet")
-    return history
 
 
 def own_pin(place: LabPlace) -> str | None:

@@ -1,0 +1,140 @@
+"""Words that name something in a lab: a record by its id, a resource, a duration. Their form is refused where they are typed.
+
+So a slip of the hand is status 2 whether or not the lab runs. Whether there is such a thing the lab itself says, later and from
+the verified log: that there is none is status 1.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Entry",
+    "Request",
+    "StepOrder",
+    "Suspension",
+    "a_duration",
+    "a_record",
+    "a_resource",
+    "each_record",
+    "seconds",
+    "there",
+]
+
+
+def a_record(*kinds: str, what: str | None = None) -> Callable[[str | None], str | None]:
+    """Accept the id of a record of these kinds, or a prefix of it with 8 digits or more; with `what`, also an entry's index."""
+
+    def check(value: str | None) -> str | None:
+        from keyturn.app.find_record import record_prefix
+        from keyturn.formats.leaf import KINDS
+
+        if value is not None and not (what == "entry" and value.isdecimal() and value.isascii() and len(value) <= 16):
+            record_prefix(value, kinds or KINDS)
+        return value
+
+    return check
+
+
+def each_record(*kinds: str) -> Callable[[list[str]], list[str]]:
+    """`a_record` for arguments of which there may be several."""
+    check = a_record(*kinds)
+
+    def check_each(values: list[str]) -> list[str]:
+        for value in values:
+            check(value)
+        return values
+
+    return check_each
+
+
+def a_resource(param: typer.CallbackParam, value: str | None) -> str | None:
+    """Accept a whole URI, or the part of it after the lab, as `model/aurora`; whose lab it is, is asked later."""
+    from keyturn.wiring.typed import uri
+
+    if value is not None:
+        uri(_said_as(param), value, lab="lab.example")
+    return value
+
+
+def a_gate(param: typer.CallbackParam, value: str | None) -> str | None:
+    """Accept a gate's name, or its whole URI."""
+    a_resource(param, value if value is None or "/" in value else f"gate/{value}")
+    return value
+
+
+def a_duration(value: str | None) -> str | None:
+    """Accept what `seconds` reads."""
+    if value is not None:
+        seconds(value)
+    return value
+
+
+def there(value: list[Path] | None) -> list[Path] | None:
+    """Accept paths that are there: one that is misspelt would leave another open, or unprotected."""
+    from keyturn.errors import Usage
+
+    for path in value or ():
+        if not path.exists():
+            raise Usage(
+                "file-missing",
+                f"expected a file or directory at `{path}`: there is none",
+                hint=f"type the path of one that is there, or mkdir -p {shlex.quote(str(path))}",
+            )
+    return value
+
+
+def seconds(text: str) -> int:
+    """Read `90s`, `30m`, `2h` or `1d`, or raise `Usage`."""
+    from keyturn.errors import Usage
+
+    found = re.match(r"([1-9][0-9]{0,6})([smhd])\Z", text, re.ASCII)
+    if found is None:
+        raise Usage(
+            "duration-invalid",
+            f"expected a duration as `90s`, `30m`, `2h`, `1d`, got `{text[:40]}`",
+            hint="a whole number from 1, then s, m, h or d",
+        )
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def _said_as(param: typer.CallbackParam) -> str:
+    return f"`{param.opts[0]}`" if param.opts[0].startswith("-") else (param.name or "").upper()
+
+
+Request = Annotated[
+    str,
+    typer.Argument(
+        metavar="REQUEST",
+        help="The request's id, as `req-1a2b3c4d` (8 digits or more).",
+        callback=a_record("req"),
+        show_default=False,
+    ),
+]
+
+Entry = Annotated[
+    str,
+    typer.Argument(
+        help="Index of the entry, or a record id as `req-1a2b3c4d` (8 digits or more).",
+        callback=a_record(what="entry"),
+        show_default=False,
+    ),
+]
+
+StepOrder = Annotated[
+    str,
+    typer.Argument(metavar="REQUEST", help="The step's request, as `stp-1a2b3c4d`.", callback=a_record("stp")),
+]
+
+Suspension = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUSPENSION", help="Its id, as `sus-1a2b3c4d` (8 digits or more).", callback=a_record("sus")
+    ),
+]

@@ -1,0 +1,413 @@
+"""One kind of situation has one exit status, whichever command meets it: docs/cli.md has the table, and this walks every command.
+
+0 done; 1 verified and refused; 2 usage; 3 could not find out. Commands run in this process, against real labs: one that is
+founding, one that is published and does not run, one that runs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+import typer
+
+from keyturn.cli import main as border
+from keyturn.cli.output import confirm
+from keyturn.errors import Usage
+from support.members import People
+from tools import cli_reference
+
+COMMANDS = dict(cli_reference.commands())
+AT = "@"
+"""Where the word stands that a row is about."""
+NO_ID = "00000000"
+GARBAGE = b"\x00garbage\xff{"
+
+SIGNS = ("--reason", "why", "--yes")
+ASK = ("request", "weights:read", "model/aurora", "--gate", "release", *SIGNS)
+CRITERIA = (
+    *("step", "criteria", "model/aurora", "--metric", "loss", "--comparison", "below", "--threshold", "1"),
+    *SIGNS,
+)
+
+# A file or directory that must be there: the words, and what garbage in its place is (None: nothing is wrong with it).
+FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
+    ("run", "step"): (("run", AT, "--yes"), 2),
+    ("release", "model"): (("release", AT, "--as", "model/aurora", *SIGNS), None),
+    ("verify", "subject"): (("verify", AT, "--root", "garbage"), 1),
+    ("verify", "root"): (("verify", "garbage", "--root", AT), 1),
+    ("verify", "pack"): (("verify", "data", "--root", "garbage", "--pack", AT), 1),
+    ("trust invite", "team"): (("trust", "invite", "--csv", AT), 2),
+    ("trust accept", "invitation"): (("trust", "accept", AT), 1),
+    ("trust propose", "acceptance"): (("trust", "propose", "--replace", "--acceptance", AT), 1),
+    ("trust sign", "key"): (("trust", "sign", "--yes", "--key", AT), 1),
+    ("policy check", "directory"): (("policy", "check", AT), 1),
+    ("policy diff", "directory"): (("policy", "diff", AT), 1),
+    ("gate init", "models"): (("gate", "init", "other", "--models", AT), None),
+    ("witness log-key", "directory"): (("witness", "log-key", "north", "--dir", AT), 2),
+    ("witness serve", "directory"): (("witness", "serve", "north", "--dir", AT), 2),
+    ("builder init", "work"): (("builder", "init", "--work", AT), None),
+    ("builder init", "runtime"): (("builder", "init", "--work", "data", "--runtime", AT), None),
+    ("builder init", "private"): (("builder", "init", "--work", "data", "--private", AT), None),
+    ("step digest", "path"): (("step", "digest", AT), None),
+    ("step check", "step"): (("step", "check", AT), 2),
+    ("step criteria", "on"): ((*CRITERIA, "--on", AT), None),
+    ("lineage show", "artifact"): (("lineage", "show", AT), None),
+    ("pack show", "pack"): (("pack", "show", AT, "--root", "garbage"), 1),
+    ("pack show", "root"): (("pack", "show", "garbage", "--root", AT), 1),
+}
+WRITTEN = {"out", "manifest", "svg"}
+MADE = {("init", "directory"), ("witness init", "directory")}
+
+# A record, named by an id of this kind.
+RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "approve": (("approve", AT, *SIGNS), "req"),
+    "deny": (("deny", AT, *SIGNS), "req"),
+    "grant show": (("grant", "show", AT), "req"),
+    "grant explain": (("grant", "explain", AT), "req"),
+    "grant bundle": (("grant", "bundle", AT), "req"),
+    "grant withdraw": (("grant", "withdraw", AT, *SIGNS), "req"),
+    "grant revoke": (("grant", "revoke", AT, *SIGNS), "req"),
+    "pack make": (("pack", "make", AT), "req"),
+    "request": ((*ASK, "--renews", AT), "req"),
+    "release": (("release", "data", "--request", AT), "req"),
+    "step wait": (("step", "wait", AT), "stp"),
+    "log prove": (("log", "prove", AT), "req"),
+    "trust lift": (("trust", "lift", AT, *SIGNS), "sus"),
+    "run": (("run", "evaluate.toml", "--criteria", AT, "--no-sandbox", "--yes"), "crt"),
+}
+
+# What else the lab knows by name.
+NAMES: dict[str, tuple[str, ...]] = {
+    "an entry": ("log", "prove", "999999"),
+    "a member": ("trust", "suspend", "--member", "nobody", *SIGNS),
+    "a member who leaves": ("trust", "remove", "nobody"),
+    "a key": ("trust", "suspend", "--key", "0" * 64, *SIGNS),
+    "a gate": ("trust", "suspend", "--gate", "nowhere", *SIGNS),
+    "a permit": (*ASK, "--permit", "nope"),
+    "a permit for releases": ("release", "data", "--as", "model/aurora", "--permit", "nope", *SIGNS),
+    "an action": ("request", "weights:sell", "model/aurora", "--gate", "release", *SIGNS),
+    "an artifact": ("lineage", "show", "sha256:" + "0" * 64),
+    "a builder": ("run", "step.toml", "--builder", "nobody", "--yes"),
+    "who answers for an agent": ("trust", "invite", "nobody+x", "--kind", "agent"),
+}
+
+# What was typed can be seen to be wrong without asking anybody.
+MALFORMED: dict[str, tuple[str, ...]] = {
+    "a resource": ("request", "weights:read", "Model", "--gate", "release", *SIGNS),
+    "a gate": ("request", "weights:read", "model/aurora", "--gate", "A B", *SIGNS),
+    "a duration": (*ASK, "--duration", "soon"),
+    "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--lasts", "soon", *SIGNS),
+    "a gate to close": ("trust", "suspend", "--gate", "A B", *SIGNS),
+    "what is suspended": ("trust", "suspend", *SIGNS),
+    "what is released": ("release", "data", "--as", "aurora", *SIGNS),
+    "a model": ("step", "criteria", "Model", *CRITERIA[3:], "--on", "data"),
+    "a session key": (*ASK, "--session-key", "x"),
+    "a root": ("trust", "pin", "1234"),
+    "a digest": ("lineage", "show", "sha256:00"),
+    "a witness's log": ("witness", "init", "north", "--origin", "acme.example/log"),
+}
+
+# Every other command that is about a lab, with what it needs.
+OTHERS: dict[str, tuple[str, ...]] = {
+    "up": ("up",),
+    "stats": ("stats",),
+    "doctor": ("doctor",),
+    "trust remove": ("trust", "remove", "bob"),
+    "trust invite": ("trust", "invite", "eve"),
+    "trust show": ("trust", "show"),
+    "trust publish": ("trust", "publish"),
+    "trust suspend": ("trust", "suspend", "--member", "bob", *SIGNS),
+    "trust suspended": ("trust", "suspended"),
+    "trust log": ("trust", "log"),
+    "trust pin": ("trust", "pin", "0" * 64),
+    "grant list": ("grant", "list"),
+    "gate init": ("gate", "init", "other"),
+    "gate serve": ("gate", "serve"),
+    "gate show": ("gate", "show"),
+    "log show": ("log", "show"),
+    "log verify": ("log", "verify"),
+    "log reindex": ("log", "reindex"),
+    "log new-key": ("log", "new-key"),
+    "log serve": ("log", "serve"),
+    "witness init": ("witness", "init", "south"),
+    "witness log-key": ("witness", "log-key", "north"),
+    "witness serve": ("witness", "serve", "south"),
+    "builder serve": ("builder", "serve"),
+    "builder show": ("builder", "show"),
+}
+ABOUT_NO_LAB = {"init", "verify", "trust accept", "step digest", "step check", "pack show"}
+
+Typed = Callable[..., tuple[int, str]]
+
+
+@contextmanager
+def at(place: Path, home: str) -> Iterator[None]:
+    """Work in `place` as the member with this home, with no lab named."""
+    before, there = dict(os.environ), Path.cwd()
+    os.environ.pop("KEYTURN_LAB", None)
+    os.environ["KEYTURN_HOME"] = str(place / home)
+    os.chdir(place)
+    try:
+        yield
+    finally:
+        os.chdir(there)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def typed(place: Path, *words: str, home: str = "ada") -> tuple[int, str]:
+    """Type a command; gives its exit status and the code of its error."""
+    said = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    with at(place, home), redirect_stdout(io.TextIOWrapper(io.BytesIO())), redirect_stderr(said):
+        invocation = border.Invocation(json=True)
+        arguments = [*words, "--json"] if takes_json(words) else list(words)
+        with pytest.raises(SystemExit) as ended:
+            border.ending(
+                lambda: border.build((words[0],))(
+                    arguments, obj=invocation, prog_name="keyturn", standalone_mode=False
+                ),
+                invocation,
+            )
+    said.seek(0)
+    last = (said.read().splitlines() or ["{}"])[-1]
+    return int(str(ended.value.code or 0)), str(json.loads(last).get("error", {}).get("code", ""))
+
+
+def takes_json(words: tuple[str, ...]) -> bool:
+    name = next(name for name in (" ".join(words[:2]), words[0]) if f"keyturn {name}" in COMMANDS)
+    return any("--json" in parameter.opts for parameter in COMMANDS[f"keyturn {name}"].params)
+
+
+def put(words: tuple[str, ...], value: str) -> tuple[str, ...]:
+    return tuple(value if word == AT else word for word in words)
+
+
+def furnish(place: Path) -> None:
+    """What commands find in the working directory, besides the lab."""
+    (place / "garbage").write_bytes(GARBAGE)
+    (place / "garbage.d").mkdir()
+    (place / "garbage.d" / "main.cedar").write_bytes(b"garbage")
+    (place / "data").mkdir()
+    (place / "data" / "file").write_text("text")
+    for name, build in (("step", "train"), ("evaluate", "evaluate")):
+        (place / f"{name}.toml").write_text(
+            f'version = 1\nname = "{name}"\nbuild_type = "{build}"\ncommand = ["true"]\n'
+            '[[inputs]]\nname = "data"\nsource = "data"\nmount = "/in/data"\ncheck = "full"\n'
+            'digest = "dirHash:0000000000000000000000000000000000000000000000000000000000000000"\n'
+            '[[outputs]]\nname = "model"\npath = "/out/model"\n'
+            '[sandbox]\nruntime = ["/usr"]\nnetwork = "none"\ndevices = []\ntimeout_s = 60\n'
+        )
+
+
+@pytest.fixture(scope="module")
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("nowhere")
+    furnish(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def founding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    people = People(tmp_path_factory.mktemp("founding"))
+    people.found()
+    furnish(people.place)
+    return people.place
+
+
+def publish(place: Path) -> People:
+    """Published, and renewed versions await signatures."""
+    people = People(place)
+    people.found()
+    people.by("bob", "trust", "accept", "bob.invitation.json")
+    people.publish()
+    people.by("ada", "trust", "propose", "--renew")
+    furnish(place)
+    return people
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish(tmp_path_factory.mktemp("stopped")).place
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    people = publish(tmp_path_factory.mktemp("live"))
+    with people.served():
+        yield people.place
+
+
+def test_every_command_and_every_file_that_it_takes_has_its_row() -> None:
+    named = {command for command, _ in FILES} | RECORDS.keys() | OTHERS.keys() | ABOUT_NO_LAB
+    assert {name.removeprefix("keyturn ") for name in COMMANDS} - named == set()
+    for name, command in COMMANDS.items():
+        for parameter in command.params:
+            row = (name.removeprefix("keyturn "), str(parameter.name))
+            if "Path" in str(parameter.type_descriptor.annotation) and parameter.name not in WRITTEN:
+                assert row in FILES.keys() | MADE, f"{row} has no row"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(put(words, f"{kind}-{NO_ID}") for words, kind in RECORDS.values()),
+        *(
+            put(words, "data")
+            for (command, _), (words, _) in FILES.items()
+            if command not in ABOUT_NO_LAB and "--dir" not in words  # a witness with a directory of its own needs none
+        ),
+        *OTHERS.values(),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_finds_no_lab_is_usage(nowhere: Path, words: tuple[str, ...]) -> None:
+    status, code = typed(nowhere, *words, home="nobody")
+    assert (status, code in {"lab-unknown", "person-unknown"}) == (2, True), code
+
+
+@pytest.mark.parametrize("row", FILES, ids=" ".join)
+def test_a_file_that_is_not_there_is_usage(live: Path, row: tuple[str, str]) -> None:
+    words, _ = FILES[row]
+    status, code = typed(live, *put(words, "not-there"), home="eve" if row[0] == "trust accept" else "ada")
+    assert (
+        status,
+        code in {"file-missing", "artifact-missing", "key-missing", "witness-not-set-up", "command-line"},
+    ) == (2, True), code
+
+
+@pytest.mark.parametrize("row", [row for row, (_, status) in FILES.items() if status is not None], ids=" ".join)
+def test_a_file_that_is_garbage_is_refused_and_usage_where_one_writes_it_oneself(
+    live: Path, row: tuple[str, str]
+) -> None:
+    words, wanted = FILES[row]
+    garbage = "garbage.d" if row[1] == "directory" else "garbage"
+    status, code = typed(live, *put(words, garbage), home="eve" if row[0] == "trust accept" else "ada")
+    assert (status, code != "internal-error") == (wanted, True), code
+
+
+@pytest.mark.parametrize("command", RECORDS)
+def test_a_record_that_the_log_does_not_have_is_refused(live: Path, command: str) -> None:
+    words, kind = RECORDS[command]
+    status, code = typed(live, *put(words, f"{kind}-{NO_ID}"))
+    known = {"request-unknown", "record-not-found", "suspension-unknown", "criteria-unknown"}
+    assert (status, code in known) == (1, True), code
+
+
+@pytest.mark.parametrize("what", NAMES)
+def test_a_name_that_the_lab_does_not_have_is_refused(live: Path, what: str) -> None:
+    status, code = typed(live, *NAMES[what])
+    assert status == 1, code
+
+
+FORMS = ("12345", "req-1234567", "xyz-00000000", "REQ-00000000", "req-0000000g")
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [(c, text) for c in RECORDS for text in FORMS if (c, text) != ("log prove", "12345")],  # which is an entry's index
+)
+def test_an_id_of_another_form_is_usage_also_in_a_lab_that_does_not_run(
+    founding: Path, command: str, text: str
+) -> None:
+    words, _ = RECORDS[command]
+    assert typed(founding, *put(words, text)) == (2, "record-id")
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_what_cannot_be_is_usage_also_in_a_lab_that_does_not_run(founding: Path, what: str) -> None:
+    status, code = typed(founding, *MALFORMED[what])
+    assert status == 2, code
+
+
+OFFLINE = {"run", "step wait", "log prove"}
+"""These ask the index in the lab's own directory, or the sandbox, first."""
+
+FOUNDED = {
+    "trust invite",
+    "trust remove",
+    "trust show",
+    "log new-key",
+    "log reindex",
+    "log serve",
+    "builder serve",
+    "builder show",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(put(words, f"{kind}-{NO_ID}") for command, (words, kind) in RECORDS.items() if command != "run"),
+        *(words for command, words in OTHERS.items() if command not in FOUNDED and command != "gate show"),
+        ("policy", "check"),
+        ("builder", "init", "--work", "data"),
+    ],
+    ids=" ".join,
+)
+def test_whatever_needs_what_people_signed_is_refused_while_the_lab_is_founding(
+    founding: Path, words: tuple[str, ...]
+) -> None:
+    status, code = typed(founding, *words)
+    assert (status, code.startswith("trust-") or code == "record-not-found") == (1, True), code
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(put(words, f"{kind}-{NO_ID}") for command, (words, kind) in RECORDS.items() if command not in OFFLINE),
+        *(OTHERS[command] for command in ("trust suspend", "trust suspended", "grant list", "log show", "log verify")),
+    ],
+    ids=" ".join,
+)
+def test_whatever_needs_the_log_could_not_be_found_out_when_nothing_runs(stopped: Path, words: tuple[str, ...]) -> None:
+    status, code = typed(stopped, *words)
+    assert status == 3, code
+
+
+def test_nothing_is_signed_without_a_yes_and_that_is_usage(live: Path) -> None:
+    for words in (("trust", "sign"), tuple(word for word in OTHERS["trust suspend"] if word != "--yes")):
+        assert typed(live, *words) == (2, "not-confirmed")
+
+
+@pytest.mark.parametrize(
+    "answer", ["n\n", "\n", "", "what?\n"], ids=["no", "return", "the end of input", "and then the end"]
+)
+def test_whoever_does_not_say_yes_at_the_terminal_has_said_no(answer: str) -> None:
+    assert asked_with(answer) == "not-confirmed"
+
+
+def test_ctrl_c_at_the_question_is_ctrl_c() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        asked_with(KeyboardInterrupt())
+
+
+def asked_with(answer: str | KeyboardInterrupt) -> str:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, *_: object) -> str:  # type: ignore[override]
+            if isinstance(answer, KeyboardInterrupt):
+                raise answer
+            return super().readline()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", Terminal(answer if isinstance(answer, str) else ""))
+        with pytest.raises(Usage) as caught, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            confirm("Sign this?", yes=False)
+    return caught.value.code
+
+
+def test_an_abort_that_nobody_explained_could_not_be_found_out(capsys: pytest.CaptureFixture[str]) -> None:
+    def abort() -> object:
+        raise typer.Abort
+
+    with pytest.raises(SystemExit) as ended:
+        border.ending(abort, border.Invocation())
+    assert (ended.value.code, "[input-ended]" in capsys.readouterr().err) == (3, True)
