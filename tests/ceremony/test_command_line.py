@@ -129,3 +129,15 @@ def test_keys_are_encrypted_when_a_passphrase_is_given(shell: Shell) -> None:
     shell.run("ada", "init", "lab", "--profile", "demo", KEYTURN_PASSPHRASE_FILE=str(secret))
     pem = (shell.directory / "homes" / "ada" / "keys" / "trust.pem").read_text()
     assert "ENCRYPTED" in pem
+
+
+def test_no_private_key_of_a_lab_gets_into_a_repository(shell: Shell) -> None:
+    shell.run("ada", "init", "lab", "--profile", "demo")
+    lab = shell.directory / "lab"
+    keys = [path for path in lab.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+    assert keys
+    for words in (("init", "-q"), ("add", "-A")):
+        subprocess.run(["git", *words], cwd=lab, check=True)
+    listed = subprocess.run(["git", "ls-files"], cwd=lab, check=True, capture_output=True, text=True).stdout.split()
+    assert {str(path.relative_to(lab)) for path in keys}.isdisjoint(listed)
+    assert "trust/draft/roster.toml" in listed

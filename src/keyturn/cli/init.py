@@ -23,15 +23,19 @@ def init(
         Literal["demo", "production"],
         typer.Option(help="`demo`: one machine, software keys may approve. `production`: neither."),
     ] = "production",
-    name: Annotated[str, typer.Option(help="The lab's DNS name. It can never change.")] = "",
-    member: Annotated[str, typer.Option(help="Your id in the lab. It is never reused.")] = "",
+    name: Annotated[
+        str, typer.Option(help="The lab's DNS name. It can never change. In a demo, `demo.example` unless you say it.")
+    ] = "",
+    member: Annotated[
+        str, typer.Option(help="Your id in the lab. It is never reused. In a demo, `ada` unless you say it.")
+    ] = "",
     full_name: Annotated[str, typer.Option("--full-name", help="Your name, for people.")] = "",
     group: Annotated[list[str] | None, typer.Option(help="A group to found, with you in it. Repeat for more.")] = None,
     witness: Annotated[list[str] | None, typer.Option(help="A witness of the log. Repeat for more.")] = None,
     json: Json = False,
 ) -> None:
     """Found a lab here: its keys, yours, and a draft of its trust. Nothing is granted until a second human has signed it."""
-    from keyturn.adapters.config_files import write_new
+    from keyturn.adapters.config_files import replace_file, write_new
     from keyturn.adapters.key_files import KeysInTheEnd
     from keyturn.app.found_lab import Founding, found_lab
     from keyturn.config import lab as lab_config
@@ -74,6 +78,7 @@ def init(
     )
     own = KeysInTheEnd(person_keys(home))  # so that a disk that is full or read-only leaves no home behind
     found_lab(founding, store=trust_store(directory), person=own, lab_keys=lab_keys(directory))
+    replace_file(directory / ".gitignore", _NOT_FOR_GIT)
     own.keep()
     write_new(home.config, config_toml, mode=0o600)
     write_new(place, keyturn_toml)
@@ -82,6 +87,19 @@ def init(
         json=json,
         human=lambda screen: _show(screen, name, profile, directory, member, home.path),
     )
+
+
+_NOT_FOR_GIT = b"""# Private keys, what a process keeps to itself, what is derived again: none of it belongs into a repository.
+key
+keys/
+run/
+*.sqlite
+*.sqlite-*
+*lock
+builder/
+gates/*/
+witnesses/
+"""
 
 
 def _require_form(option: str, text: str, form: object, expected: str) -> None:
