@@ -15,11 +15,14 @@ from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.cosign_checkpoint import Witnessing, cosign_checkpoint
 from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused, Tampered, Unavailable
+from keyturn.errors import Conflict, Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint
 from keyturn.formats import note as notes
 from keyturn.formats.add_checkpoint import AddCheckpoint
+from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.note import NoteSignature
+from keyturn.tlog.frontier import Frontier
+from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
 from keyturn.tlog.witness import Refusal
 from keyturn.trust.roster import Log, Witness
@@ -162,6 +165,65 @@ def test_a_log_signs_no_second_tree_of_one_size(witnesses: dict[str, Here]) -> N
     with pytest.raises(Tampered, match="checkpoint-fork"):
         publish(restored, witnesses)
     assert [witness.newest(LAB.state.log.origin) for witness in witnesses.values()] == [None] * 3
+
+
+@pytest.mark.parametrize("which", ["signed", "checkpoint"])
+def test_a_process_that_another_overtakes_sees_a_conflict_and_no_step_back(
+    witnesses: dict[str, Here], which: Literal["checkpoint", "signed"]
+) -> None:
+    class Overtaken(LogInMemory):
+        """While this process publishes what it read, another one appends, and publishes more."""
+
+        def settle(self) -> Frontier:
+            tree = super().settle()
+            if tree.size == 3:
+                grown(1, start=3, log=self)
+                larger = super().settle()
+                note = sign_checkpoint(Checkpoint(LAB.state.log.origin, larger.size, larger.root), LAB.log_key)
+                self.swap(which, self.note(which), notes.render(note))
+            return tree
+
+    log = grown(2, log=Overtaken())
+    publish(log, witnesses)
+    grown(1, start=2, log=log)
+    with pytest.raises(Conflict, match="checkpoint-changed"):
+        publish(log, witnesses)
+    assert publish(log, witnesses).checkpoint.size == 4  # type: ignore[attr-defined]
+
+
+def test_a_process_whose_witnesses_went_on_with_another_sees_a_conflict_and_no_missing_quorum(
+    witnesses: dict[str, Here], tmp_path: Path
+) -> None:
+    class GoneOn(Here):
+        """Before it answers this process, another one has published more."""
+
+        def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
+            if log.settle().size == 2:
+                publish(grown(1, start=2, log=log), witnesses)
+            return super().add_checkpoint(request)
+
+    log = grown(2)
+    gone = GoneOn(LAB, "east", tmp_path / "gone")
+    only = replace(LAB.state.log, witnesses=tuple(w for w in LAB.state.log.witnesses if w.name == "east"))
+
+    def publish_alone() -> None:
+        publish_checkpoint(
+            log,
+            keys=(LAB.log_key,),
+            log=only,
+            earlier=(),
+            witnesses=WitnessesAtOnce({"east": gone}),
+            now=NOW,
+            skew_s=60,
+        )
+
+    witnesses["east"] = gone
+    with pytest.raises(Conflict, match="checkpoint-changed"):
+        publish_alone()
+    gone.up = False
+    grown(1, start=3, log=log)
+    with pytest.raises(Refused, match="checkpoint-quorum"):
+        publish_alone()
 
 
 def test_too_few_cosignatures_leave_the_published_checkpoint_as_it_is(witnesses: dict[str, Here]) -> None:

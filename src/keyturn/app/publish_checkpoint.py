@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import cosignature as cosignatures
 from keyturn.formats import note as notes
@@ -84,19 +84,19 @@ def publish_checkpoint(
 
     `log` is what the newest targets say, and must be satisfied; `earlier` are definitions that gates may still be moving from.
     Raises `Unavailable` `log-key-missing` when the key of `log` is not among `keys`, `Refused` `checkpoint-quorum` when too few
-    witnesses cosign, and then the published note stays; whatever `LogKeeper.confirm` raises when a witness has seen more than
-    the log has.
+    witnesses cosign, and then the published note stays; `Conflict` when another process published meanwhile; whatever
+    `LogKeeper.confirm` raises when a witness has seen more than the log has.
     """
+    # Before the tree: what another process publishes meanwhile makes this a conflict, and never a step back.
+    signed, published = keeper.note("signed"), keeper.note("checkpoint")
     frontier = keeper.settle()  # (1)
     if frontier.size == 0:
         return None
     definitions = (log, *reversed(earlier))
     note = _sign(Checkpoint(log.origin, frontier.size, frontier.root), keys, definitions)
     body = verify_log_signature(note, origin=log.origin, key=log.key)  # the key at hand is the one that targets name
-    signed = keeper.note("signed")
     if signed != notes.render(note):  # (2)
         keeper.swap("signed", signed, notes.render(note))
-    published = keeper.note("checkpoint")
     before = _body(published)
     start = 0 if before is None else before.size
     asked = [witness.name for witness in log.witnesses]
@@ -109,10 +109,20 @@ def publish_checkpoint(
     if sum(_identity(witness) in found for witness in log.witnesses) < log.quorum and refused is not None:
         raise refused
     full = notes.render(_with(note, found, definitions))
-    witnessed = verify_checkpoint(full, log, now=now, skew_s=skew_s)  # (5)
+    try:
+        witnessed = verify_checkpoint(full, log, now=now, skew_s=skew_s)  # (5)
+    except Refused as err:
+        if _overtaken(made.values()) and keeper.note("signed") != notes.render(note):
+            raise Conflict("checkpoint-changed", "another process of this log published more meanwhile") from err
+        raise
     if full != published:
         keeper.swap("checkpoint", published, full)
     return witnessed
+
+
+def _overtaken(answers: Iterable[object]) -> bool:
+    """Whether a witness went on with a larger tree, and so no longer cosigns what came before it."""
+    return any(isinstance(answer, Unavailable) and answer.code == "witness-ahead" for answer in answers)
 
 
 def _sign(checkpoint: Checkpoint, keys: Sequence[SoftwareKey], definitions: Sequence[Log]) -> Note:

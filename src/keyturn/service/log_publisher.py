@@ -4,7 +4,8 @@ After a change of witnesses or of the log's key it goes on asking the earlier wi
 `HANDOVER_S`: so long may a gate that followed the old definition take to follow the new one.
 
 Before anything else it asks the witnesses whether this log is behind them; until they answered, a published log takes no
-appends. What goes wrong is said once on standard error, with its code, and tried again.
+appends. It asks them again when the log says `log-unconfirmed`: its database may be an older one. What goes wrong is said once
+on standard error, with its code, and tried again.
 
 So is a defect (`internal-error`, after its traceback), rather than ending the process: readers and verifiers still need what is
 published, records that come in stay durable, and gates close by themselves once the cosignatures are too old for them.
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 
 from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Refused, Unavailable
+from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.ports import Clock, LogKeeper, Witnesses
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.roster import Log, TrustState
@@ -86,7 +87,11 @@ class Publisher:
             try:
                 self._say(self._publish())
                 wait_s = _IDLE_S
+            except Conflict:  # another process of this log was first: what it published is looked at next
+                wait_s = self._failed(self._said)
             except (KeyturnError, OSError) as err:
+                if isinstance(err, KeyturnError) and err.code == "log-unconfirmed":
+                    self._confirmed = False  # what keeps the log was started again or put back
                 wait_s = self._failed(str(err))
             except Exception as err:  # noqa: BLE001  # this thread's last border: nobody would miss it while the service answers
                 defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}: {err}")
@@ -105,7 +110,7 @@ class Publisher:
         now = self._clock.now()
         size, at = self._published
         frontier = self._keeper.settle()
-        if frontier.size == size and 0 <= now - at < self._freshen_s:
+        if self._confirmed and frontier.size == size and 0 <= now - at < self._freshen_s:
             return self._said
         if frontier.size == 0:
             return ""
