@@ -65,7 +65,9 @@ def test_every_room_and_file_that_the_architecture_names_exists() -> None:
 def test_every_dependency_has_its_line() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     said = (ROOT / "docs" / "decisions" / "dependencies.md").read_text(encoding="utf-8")
-    names = [re.split(r"[<>=\[ ]", line)[0] for line in project["project"]["dependencies"]]
+    extras = project["project"]["optional-dependencies"].values()
+    lines = [*project["project"]["dependencies"], *(line for extra in extras for line in extra)]
+    names = [re.split(r"[<>=\[ ]", line)[0] for line in lines]
     assert [name for name in names if f"| {name} |" not in said] == []
     listed = re.findall(r"^\| ([a-z0-9-]+) \|", said, re.MULTILINE)
     assert set(listed) - {"package"} == set(names)

@@ -1,8 +1,9 @@
-"""What every log adapter promises: `ports.LogReader`, `ports.LogWriter`, `ports.LogKeeper`, `ports.RecordIndex`."""
+"""What every log adapter promises: `ports.LogReader`, `ports.LogWriter`, `ports.LogKeeper`."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.log_on_disk.log import LogOnDisk
+from keyturn.adapters.postgres.log import LogInPostgres
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.checkpoint import Checkpoint
-from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.digest import sha256
 from keyturn.formats.records import leaf_of
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
@@ -153,10 +155,17 @@ def test_threads_get_distinct_indexes(log: Log) -> None:
     assert Frontier.empty().extend(reader.leaves(0, 80)) == frontier
 
 
-@pytest.fixture(params=["in memory", "on disk"])
+@pytest.fixture(params=["in memory", "on disk", "in PostgreSQL"])
 def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     if request.param == "in memory":
         yield LogInMemory()
+        return
+    if request.param == "in PostgreSQL":
+        with (
+            closing(request.getfixturevalue("store").connections()) as connections,
+            LogInPostgres(connections) as log,
+        ):
+            yield log
         return
     index = IndexSqlite(tmp_path / "index.sqlite")
     with LogOnDisk(tmp_path / "log", index) as log:
@@ -210,22 +219,3 @@ def test_a_log_of_which_witnesses_know_another_tree_takes_nothing(keeper: Any) -
         keeper.confirm(2, bytes(32))
     with pytest.raises(Tampered, match="log-fork"):
         keeper.append(make_record(9))
-
-
-def test_records_are_found_by_prefix_kind_and_what_they_are_about(keeper: Any, tmp_path: Path) -> None:
-    records = make_records(20)
-    for record in records:
-        keeper.append(record)
-    keeper.settle()
-    index = keeper if isinstance(keeper, LogInMemory) else IndexSqlite(tmp_path / "index.sqlite")
-    leaf = leaf_of(records[7])
-    (found,) = index.by_record(leaf.record[:12])
-    assert (found.index, found.kind, found.record, found.envelope) == (7, "chk", leaf.record, leaf.envelope)
-    assert index.by_record(leaf.record[:12], "req") == ()
-    assert [r.index for r in index.about("gate:keyturn://acme.example/gate/release")] == list(range(20))
-    assert index.about("gate:nowhere") == ()
-    assert [r.index for r in index.of_kinds(("chk", "req"), start=15)] == list(range(15, 20))
-    assert index.of_kinds(("rot",)) == ()
-    assert [keeper.envelope(Sha256(r.envelope)) for r in index.by_record("")] == records
-    if index is not keeper:
-        index.close()

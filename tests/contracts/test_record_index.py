@@ -14,6 +14,8 @@ from keyturn.adapters.index_over_http import IndexOverHttp
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.log_on_disk.log import LogOnDisk
+from keyturn.adapters.postgres.index import IndexInPostgres
+from keyturn.adapters.postgres.log import LogInPostgres
 from keyturn.app.find_record import find_record, held_against
 from keyturn.errors import Malformed, Refused, Tampered, Usage
 from keyturn.formats import records
@@ -30,10 +32,11 @@ CHECKINS = make_records(1005)
 REQUEST = request(LAB, 1, at=NOW)
 APPROVAL, DENIAL = (authorization(LAB, n, at=NOW, member="bob", deny=n == 2) for n in (1, 2))
 ALL = [*CHECKINS[:5], REQUEST, APPROVAL, *CHECKINS[5:], DENIAL]
+REQUEST_RECORD = leaf_of(REQUEST).record
 GATE = "gate:keyturn://acme.example/gate/release"
 
 
-@pytest.fixture(scope="module", params=["in memory", "sqlite", "over HTTP"])
+@pytest.fixture(scope="module", params=["in memory", "sqlite", "over HTTP", "in PostgreSQL"])
 def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordIndex]:
     if request.param == "in memory":
         memory = LogInMemory()
@@ -42,6 +45,12 @@ def index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield memory
         return
     place: Path = tmp_path_factory.mktemp("index")
+    if request.param == "in PostgreSQL":
+        store = request.getfixturevalue("cluster").store()
+        with closing(store.connections()) as connections, LogInPostgres(connections) as log:
+            log.append_leaves([(record, leaf_of(record)) for record in ALL])
+            yield IndexInPostgres(connections)
+        return
     with ExitStack() as stack:
         sqlite = stack.enter_context(closing(IndexSqlite(place / "index.sqlite")))
         disk = stack.enter_context(LogOnDisk(place / "log", sqlite))
@@ -60,6 +69,16 @@ def test_a_record_is_found_by_any_prefix_and_kind(index: RecordIndex) -> None:
     assert tuple(index.by_record(leaf.record, "req")) == (found,)
     assert list(index.by_record(leaf.record, "apr")) == []
     assert list(index.by_record("0" * 64)) == []
+
+
+def test_records_are_found_by_prefixes_of_any_length_and_by_no_other_text(index: RecordIndex) -> None:
+    digests = [leaf_of(record).record for record in ALL]
+    for prefix in ("", "a", "ab", REQUEST_RECORD[:5]):
+        wanted = [number for number, digest in enumerate(digests) if digest.startswith(prefix)][:1000]
+        assert [one.index for one in index.by_record(prefix)] == wanted
+        assert [one.index for one in index.by_record(prefix, "req")] == [n for n in wanted if n == 5]
+    envelopes = [leaf_of(record).envelope for record in ALL]
+    assert [one.envelope for one in index.by_record("")] == envelopes[:1000]
 
 
 def test_records_are_found_by_what_they_are_about_in_log_order(index: RecordIndex) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -43,20 +44,29 @@ class LabOnDisk:
     def witness(self, name: str = "north"):  # type: ignore[no-untyped-def]
         return self.serving("witness", "serve", name, name=f"witness-{name}")
 
+    def copied(self, path: Path, witnesses: Mapping[str, str]) -> LabOnDisk:
+        """The same lab on another machine, whose log service has the same keys and database, and its own of everything else."""
+        shutil.copytree(self.path, path, ignore=shutil.ignore_patterns("run", "witness"))
+        config = lab_config.parse((path / "keyturn.toml").read_bytes())
+        (path / "keyturn.toml").write_bytes(lab_config.render(replace(config, witnesses=witnesses)))
+        return LabOnDisk(path, self.lab)
+
     def log(self):  # type: ignore[no-untyped-def]
         return self.serving("log", "serve", "--quota", "100000", name="log")
 
 
 @pytest.fixture
 def make_lab_on_disk(tmp_path: Path) -> Callable[..., LabOnDisk]:
-    def make(*, witnesses: tuple[str, ...] = ("north",), in_log: bool = True) -> LabOnDisk:
+    def make(*, witnesses: tuple[str, ...] = ("north",), in_log: bool = True, store: str | None = None) -> LabOnDisk:
         lab = make_lab(now=int(time.time()), witnesses=witnesses)
         path = tmp_path / "lab"
-        store = TrustOnDisk(path / "trust")
+        trust = TrustOnDisk(path / "trust")
         for number, container in enumerate(lab.containers, 1):
-            store.add_version(number, container)
-        store.write_file("root.json", lab.root_json)
-        (path / "keyturn.toml").write_bytes(lab_config.render(LabConfig(lab=lab.name, log=None, witnesses={})))
+            trust.add_version(number, container)
+        trust.write_file("root.json", lab.root_json)
+        (path / "keyturn.toml").write_bytes(
+            lab_config.render(LabConfig(lab=lab.name, log=None, witnesses={}, store=store))
+        )
         write_key(path / "keys" / "log", lab.log_key, passphrase=None)
         for witness, key in lab.witness_keys.items():
             write_key(path / "witness" / witness / "key", key, passphrase=None)

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
+from keyturn.adapters.postgres.log import LogInPostgres
 from keyturn.app.submit import Submitted
 from keyturn.formats.records import leaf_of
+from keyturn.ports import RecordIndex
 from keyturn.service.log_service import create_app
 from support.processes import wait_for
 
@@ -22,7 +23,7 @@ __all__ = ["AdmitAll", "serving"]
 class AdmitAll:
     """Stands where `Admission` does: the contract is the log's, not admission's."""
 
-    def __init__(self, log: LogOnDisk) -> None:
+    def __init__(self, log: LogOnDisk | LogInPostgres) -> None:
         self._log = log
 
     def submit(self, raw: bytes) -> Submitted:
@@ -30,7 +31,7 @@ class AdmitAll:
 
 
 @contextmanager
-def serving(log: LogOnDisk, index: IndexSqlite) -> Iterator[str]:
+def serving(log: LogOnDisk | LogInPostgres, index: RecordIndex) -> Iterator[str]:
     app = create_app(
         admission=AdmitAll(log),  # type: ignore[arg-type]
         log=log,

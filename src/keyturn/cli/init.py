@@ -32,6 +32,9 @@ def init(
     full_name: Annotated[str, typer.Option("--full-name", help="Your name, for people.")] = "",
     group: Annotated[list[str] | None, typer.Option(help="A group to found, with you in it. Repeat for more.")] = None,
     witness: Annotated[list[str] | None, typer.Option(help="A witness of the log. Repeat for more.")] = None,
+    store: Annotated[
+        str, typer.Option(help="Keep the log in this PostgreSQL database, as postgresql://role@host/database.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Found a lab here: its keys, yours, and a draft of its trust. Nothing is granted until a second human has signed it."""
@@ -43,6 +46,7 @@ def init(
     from keyturn.config.lab import LabConfig
     from keyturn.errors import Usage
     from keyturn.formats.text import LabName, MemberId
+    from keyturn.wiring.store import new_store, typed_store
     from keyturn.wiring.trust import lab_keys, person_keys, trust_store
 
     demo = profile == "demo"
@@ -54,7 +58,7 @@ def init(
         )
     directory = directory.absolute()
     place = directory / "keyturn.toml"
-    keyturn_toml = lab_config.render(LabConfig(lab=name, log=None, witnesses={}))
+    keyturn_toml = lab_config.render(LabConfig(lab=name, log=None, witnesses={}, store=store or None))
     _require_form("--name", name, LabName, "a DNS name in lower case, as `acme.example`")
     _require_form("--member", member, MemberId, "lower-case letters, digits and `._-`, as `ada`")
     home = person_config.home_of(os.environ)
@@ -66,6 +70,8 @@ def init(
             f"`{taken}` is there already: one home is one member of one lab",
             hint="KEYTURN_HOME=DIR keyturn init DIRECTORY",
         )
+    if store:
+        new_store(typed_store(store))
     founding = Founding(
         lab=name,
         profile=profile,

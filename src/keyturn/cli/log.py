@@ -78,11 +78,10 @@ def prove(
 
 @app.command()
 def verify(lab: Lab = None, json: Json = False) -> None:
-    """Verify the whole log: packs, leaves, envelopes, tree and witnesses."""
+    """Verify the whole log: batches, leaves, envelopes, tree and witnesses."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.adapters.log_on_disk.pack import verify_packs
     from keyturn.app.verify_log import verify_log
-    from keyturn.wiring.log import log_reader, trust_behind
+    from keyturn.wiring.log import log_reader, trust_behind, verify_batches
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
@@ -90,18 +89,38 @@ def verify(lab: Lab = None, json: Json = False) -> None:
         trust = trust_behind(place, reader).newest
         found = verify_log(reader, log=trust.log, limits=trust.limits, clock=SystemClock(), progress=progress)
     if place.path is not None:
-        verify_packs(place.path / "log", size_min=found.size)
+        verify_batches(place.path, size_min=found.size)
     output.emit(found, json=json, human=lambda screen: _verified(screen, found))
 
 
 @app.command()
 def reindex(lab: Lab = None, json: Json = False) -> None:
-    """Rebuild index and tiles from the packs. The same log gives the same bytes."""
+    """Rebuild what is derived from the log: its index, and tiles on disk. The same log gives the same bytes, or the same rows."""
     from keyturn.wiring.log import reindex as rebuild
     from keyturn.wiring.places import find_lab
 
     size = rebuild(find_lab(lab).directory)
     output.emit({"size": size}, json=json, human=lambda screen: screen.print(f"indexed {size} entries"))
+
+
+@app.command()
+def migrate(
+    owner: Annotated[str, typer.Option(help="The database, as its owner: postgresql://owner@host/database")],
+    service: Annotated[
+        str, typer.Option(help="The role that the log service runs as; it may append, and alter nothing.")
+    ],
+    json: Json = False,
+) -> None:
+    """Make or update the schema of a log in PostgreSQL, and grant the service's role what it needs (docs/guide/postgresql.md)."""
+    from keyturn.wiring.store import migrate_store, typed_store
+
+    place = typed_store(owner)
+    done = migrate_store(place, service=service)
+    output.emit(
+        {"store": str(place), "service": service, "steps": done},
+        json=json,
+        human=lambda screen: screen.print(output.plain(f"{place}: {done} new steps; `{service}` may append")),
+    )
 
 
 @app.command("new-key")

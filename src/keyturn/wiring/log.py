@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keyturn.adapters import run_files
 from keyturn.adapters.clock import SystemClock
@@ -14,7 +15,7 @@ from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import PosixDisk
 from keyturn.adapters.log_on_disk.log import LogOnDisk
-from keyturn.adapters.log_on_disk.pack import START, batches_from, recover
+from keyturn.adapters.log_on_disk.pack import START, batches_from, recover, verify_packs
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_on_disk.tile_writer import TileWriter
 from keyturn.adapters.log_on_disk.writer_lock import WriterLock
@@ -34,7 +35,11 @@ from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
 from keyturn.wiring.pinned_log import history_of
 from keyturn.wiring.places import LabPlace
+from keyturn.wiring.store import index_in, log_in, reader_of, reindex_store, store_of, verify_store
 from keyturn.wiring.trust import own_pin, trust_store
+
+if TYPE_CHECKING:
+    from keyturn.adapters.postgres.log import LogInPostgres
 
 __all__ = [
     "FoundLog",
@@ -45,6 +50,7 @@ __all__ = [
     "log_writer",
     "reindex",
     "trust_behind",
+    "verify_batches",
     "witnesses_of",
 ]
 
@@ -53,8 +59,8 @@ __all__ = [
 class LabLog:
     """The lab's log opened for writing, its index, and the door to it."""
 
-    log: LogOnDisk
-    index: IndexSqlite
+    log: LogOnDisk | LogInPostgres
+    index: RecordIndex
     admission: Admission
 
     def trust(self) -> TrustState:
@@ -65,28 +71,39 @@ class LabLog:
 @contextmanager
 def lab_log(directory: Path, *, quotas: Quotas | None = None) -> Iterator[LabLog]:
     """Open the log of the lab in `directory` for writing; other processes may have it open as well."""
-    index = IndexSqlite(directory / "index.sqlite")
-    try:
-        with LogOnDisk(directory / "log", index) as log:
-            admission = Admission(
-                log=log,
-                reader=log,
-                index=index,
-                root_sha256=lambda: _root_sha256(directory),
-                clock=SystemClock(),
-                quotas=quotas or Quotas(),
-            )
-            yield LabLog(log, index, admission)
-    finally:
-        index.close()
+    with _kept(directory) as (log, index):
+        admission = Admission(
+            log=log,
+            reader=log,
+            index=index,
+            root_sha256=lambda: _root_sha256(directory),
+            clock=SystemClock(),
+            quotas=quotas or Quotas(),
+        )
+        yield LabLog(log, index, admission)
+
+
+@contextmanager
+def _kept(directory: Path) -> Iterator[tuple[LogOnDisk | LogInPostgres, RecordIndex]]:
+    store = store_of(directory)
+    if store is not None:
+        with log_in(store) as opened:
+            yield opened
+        return
+    with _index_on_disk(directory) as index, LogOnDisk(directory / "log", index) as log:
+        yield log, index
 
 
 @contextmanager
 def log_reader(place: LabPlace) -> Iterator[LogReader]:
-    """Read the lab's log: over HTTP when only its address is known, else from its files."""
+    """Read the lab's log: over HTTP when only its address is known, else from its database or its files."""
     if place.path is None:
         assert place.url is not None
         yield LogOverHttp(place.url)
+        return
+    if (store := store_of(place.path)) is not None:
+        with reader_of(store) as reader:
+            yield reader
         return
     with _index_on_disk(place.path) as index:
         yield LogOnDiskReader(place.path / "log", index)
@@ -94,10 +111,14 @@ def log_reader(place: LabPlace) -> Iterator[LogReader]:
 
 @contextmanager
 def lab_index(place: LabPlace) -> Iterator[RecordIndex]:
-    """The lab's index: its log service's when only its address is known, else the one on this disk."""
+    """The lab's index: its log service's when only its address is known, else the one in its database or on this disk."""
     if place.path is None:
         assert place.url is not None
         yield IndexOverHttp(place.url)
+        return
+    if (store := store_of(place.path)) is not None:
+        with index_in(store) as found:
+            yield found
         return
     with _index_on_disk(place.path) as index:
         yield index
@@ -130,10 +151,12 @@ def log_writer(place: LabPlace) -> Iterator[LogWriter]:
 
 
 def reindex(directory: Path) -> int:
-    """Rebuild index and tiles of the lab's log from its packs; return how many entries there are.
+    """Rebuild index and tiles of the lab's log from what keeps it; return how many entries there are.
 
     A service that runs meanwhile goes on: it sees that its index was replaced, and derives tiles from the new mark.
     """
+    if (store := store_of(directory)) is not None:
+        return reindex_store(store)
     log = directory / "log"
     with WriterLock(log / "lock"), WriterLock(log / "settle.lock"):
         signed = CheckpointFiles(PosixDisk(), log).read_body("signed")
@@ -151,6 +174,14 @@ def reindex(directory: Path) -> int:
             tiles.add(found.leaves, after)
         tiles.settle()
     return tail.size
+
+
+def verify_batches(directory: Path, *, size_min: int) -> None:
+    """Verify what keeps the lab's log, batch by batch, and that it holds at least `size_min` entries."""
+    if (store := store_of(directory)) is not None:
+        verify_store(store, size_min=size_min)
+    else:
+        verify_packs(directory / "log", size_min=size_min)
 
 
 def witnesses_of(directory: Path, *logs: Log) -> Witnesses:

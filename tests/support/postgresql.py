@@ -1,0 +1,152 @@
+"""A real PostgreSQL for tests: a cluster in a temporary directory, reached by a Unix socket alone, that syncs as it does in
+production.
+
+One cluster is started for a test session, and each test gets a database of its own, copied from one that was migrated. The server
+does not run as root, so it is run as `nobody` when the tests are root. Roles: `admin` (superuser), `owner` and `service`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from keyturn.adapters.postgres.connections import Connections
+from keyturn.adapters.postgres.place import StorePlace
+from keyturn.adapters.postgres.schema import migrate
+
+__all__ = ["Cluster", "Store", "running_cluster"]
+
+_HBA = """local all guarded scram-sha-256
+local all all trust
+"""
+_CONF = """
+listen_addresses = ''
+unix_socket_directories = '{directory}'
+fsync = on
+full_page_writes = on
+shared_buffers = 128MB
+max_connections = 100
+wal_level = replica
+logging_collector = off
+"""
+
+
+@dataclass(frozen=True)
+class Store:
+    """One database, and the URLs of those who use it."""
+
+    socket_dir: Path
+    name: str
+
+    def url(self, user: str = "service", *, socket_dir: Path | None = None) -> str:
+        return f"postgresql://{user}@/{self.name}?host={socket_dir or self.socket_dir}"
+
+    def connections(self, user: str = "service", *, socket_dir: Path | None = None) -> Connections:
+        return Connections(StorePlace.parse(self.url(user, socket_dir=socket_dir)))
+
+    @contextmanager
+    def admin(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+        """A superuser's connection, in autocommit mode."""
+        with psycopg.connect(self.url("admin"), autocommit=True) as db:
+            yield db
+
+    def alter(self, *statements: str) -> None:
+        """Do what only whoever took over the database can: change what is append-only."""
+        with self.admin() as db:
+            for table in ("batch", "envelope", "note"):
+                db.execute(f"ALTER TABLE log.{table} DISABLE TRIGGER ALL")
+            for (name,) in db.execute(
+                "SELECT conname FROM pg_constraint WHERE conrelid = 'log.batch'::regclass AND contype = 'c'"
+            ):
+                db.execute(f"ALTER TABLE log.batch DROP CONSTRAINT {name}")
+            for statement in statements:
+                db.execute(statement)
+            for table in ("batch", "envelope", "note"):
+                db.execute(f"ALTER TABLE log.{table} ENABLE TRIGGER ALL")
+
+
+class Cluster:
+    """A running server. Made by `running_cluster`."""
+
+    def __init__(self, directory: Path, programs: Path) -> None:
+        self.directory = directory
+        self._programs = programs
+        self._numbers = count(1)
+
+    def run(self, program: str, *words: str) -> None:
+        """Run one of PostgreSQL's programs as the user that owns the cluster."""
+        done = subprocess.run(
+            [self._programs / program, *words],
+            user=_user(),
+            cwd=self.directory,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "PGHOST": str(self.directory), "PGUSER": "admin"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+
+    def start(self) -> None:
+        self.run("pg_ctl", "start", "-w", "-s", "-D", "data", "-l", "server.log")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it; `immediate` is how a crash ends it."""
+        self.run("pg_ctl", "stop", "-w", "-s", "-D", "data", "-m", mode)
+
+    def make_template(self) -> None:
+        with psycopg.connect(host=str(self.directory), user="admin", dbname="postgres", autocommit=True) as db:
+            db.execute("CREATE ROLE owner LOGIN")
+            db.execute("CREATE ROLE service LOGIN")
+            db.execute("CREATE ROLE guarded LOGIN PASSWORD 'of three words'")
+            db.execute("CREATE DATABASE empty OWNER owner")
+            db.execute("CREATE DATABASE migrated OWNER owner")
+        with closing(Store(self.directory, "migrated").connections("owner")) as owner:
+            migrate(owner, service="service")
+
+    def store(self, template: str = "migrated") -> Store:
+        """A database of its own; `empty` is one that nobody migrated."""
+        name = f"lab{next(self._numbers)}"
+        with psycopg.connect(host=str(self.directory), user="admin", dbname="postgres", autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER owner")
+            db.execute(f"GRANT CONNECT ON DATABASE {name} TO service, guarded")
+        return Store(self.directory, name)
+
+
+@contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """Make and start a cluster, and stop and remove it afterwards."""
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    directory = Path(tempfile.mkdtemp(prefix="keyturn-pg-", dir="/tmp"))  # short: a socket's path has 107 bytes
+    try:
+        if (user := _user()) is not None:
+            shutil.chown(directory, user)
+        cluster = Cluster(directory, programs)
+        cluster.run(
+            "initdb", "-D", "data", "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-locale", "--data-checksums"
+        )
+        (directory / "data" / "pg_hba.conf").write_text(_HBA)
+        with (directory / "data" / "postgresql.conf").open("a") as conf:
+            conf.write(_CONF.format(directory=directory))
+        cluster.start()
+        try:
+            cluster.make_template()
+            yield cluster
+        finally:
+            cluster.stop("immediate")
+    finally:
+        shutil.rmtree(directory)
+
+
+def _user() -> str | None:
+    return pwd.getpwnam("nobody").pw_name if os.geteuid() == 0 else None
