@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -13,8 +13,10 @@ import pytest
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.postgres.connections import Connections
+from keyturn.adapters.postgres.index import IndexInPostgres
 from keyturn.adapters.postgres.log import LogInPostgres, reindex, verify_batches
 from keyturn.adapters.postgres.place import StorePlace
+from keyturn.adapters.postgres.reader import LogInPostgresReader
 from keyturn.adapters.postgres.schema import VERSION, migrate, require_empty, require_ready
 from keyturn.errors import KeyturnError, Refused, Tampered, Unavailable, Usage
 from keyturn.formats import checkpoint as checkpoints
@@ -319,6 +321,64 @@ def test_a_server_that_was_started_again_is_written_to_once_the_witnesses_said_t
         log.confirm(tree.size, tree.root)
         assert log.append(RECORDS[2]) == 2
         assert log.append(RECORDS[1]) == 1
+
+
+def test_what_witnesses_say_of_a_database_that_is_replaced_meanwhile_confirms_nothing(
+    cluster: Cluster, connections: Connections
+) -> None:
+    class Replaced(LogInPostgres):
+        """While it is compared with what the witnesses know, the server is started again."""
+
+        def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
+            if started:
+                started.pop()
+                cluster.stop()
+                cluster.start()
+            return super().hashes(level, start, end)
+
+    started: list[bool] = []
+    with LogInPostgres(connections) as log:
+        log.append(RECORDS[0])
+        tree = publish(log)
+    with Replaced(connections) as log:
+        started.append(True)
+        with pytest.raises(Unavailable, match="log-unconfirmed"):
+            log.confirm(tree.size, tree.root)
+        with pytest.raises(Unavailable, match="log-unconfirmed"):
+            log.append(RECORDS[1])
+        log.confirm(tree.size, tree.root)
+        assert log.append(RECORDS[1]) == 1
+
+
+# --- connections --------------------------------------------------------------------------------------------------------
+
+
+def test_connections_that_died_while_nobody_used_them_are_not_noticed_by_who_reads(
+    store: Store, connections: Connections
+) -> None:
+    with connections.borrowed() as one, connections.borrowed() as two, connections.borrowed() as three:
+        pids = [db.info.backend_pid for db in (one, two, three)]
+    with store.admin() as admin:
+        admin.execute("SELECT pg_terminate_backend(pid, 10000) FROM unnest(%s::integer[]) AS pid", (pids,))
+    assert connections.read("SELECT 1") == [(1,)]
+
+
+def test_a_standby_is_read_from_and_not_written_to(store: Store, cluster: Cluster, connections: Connections) -> None:
+    with LogInPostgres(connections) as log:
+        log.append_leaves([(record, leaf_of(record)) for record in RECORDS])
+        publish(log)
+    with cluster.standby() as port, closing(Connections(StorePlace.parse(f"{store.url()}&port={port}"))) as others:
+        reader = LogInPostgresReader(others)
+        wait_for("the log at the standby", lambda: _size_at(others) == 9 or None)
+        assert Frontier.empty().extend(reader.leaves(0, 9)).root == merkle.root_at(9, reader.hashes)
+        assert reader.envelope(sha256(RECORDS[3])) == RECORDS[3]
+        assert len(IndexInPostgres(others).of_kinds(("chk",))) == 9
+        with pytest.raises(Unavailable, match="store-standby"):
+            LogInPostgres(others)
+
+
+def _size_at(connections: Connections) -> int:
+    return int(connections.read("SELECT count(*) FROM index.entry")[0][0])
 
 
 # --- roles and the schema -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,24 @@ def test_a_checkpoint_is_replaced_by_compare_and_swap(keeper: Any) -> None:
     keeper.swap("signed", first, second)
     assert keeper.note("signed") == second
     assert keeper.note("checkpoint") is None
+
+
+def test_of_many_who_replace_one_checkpoint_one_does(keeper: Any) -> None:
+    old = None
+    for size in range(1, 8):
+        notes = [note_of(size, bytes([number]) * 32) for number in range(8)]
+
+        def swapped(note: bytes, old: bytes | None = old) -> bool:
+            try:
+                keeper.swap("signed", old, note)
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            won = [note for note, first in zip(notes, pool.map(swapped, notes), strict=True) if first]
+        assert [keeper.note("signed")] == won
+        old = won[0]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ __all__ = ["Cluster", "Store", "running_cluster"]
 
 _HBA = """local all guarded scram-sha-256
 local all all trust
+local replication admin trust
 """
 _CONF = """
 listen_addresses = ''
@@ -103,6 +104,18 @@ class Cluster:
     def stop(self, mode: str = "fast") -> None:
         """Stop it; `immediate` is how a crash ends it."""
         self.run("pg_ctl", "stop", "-w", "-s", "-D", "data", "-m", mode)
+
+    @contextmanager
+    def standby(self) -> Iterator[int]:
+        """A second server that follows this one, for as long as the block runs; gives its port."""
+        port = "5433"
+        self.run("pg_basebackup", "-D", "standby", "-R", "-c", "fast")
+        self.run("pg_ctl", "start", "-w", "-s", "-D", "standby", "-o", f"-p {port}", "-l", "standby.log")
+        try:
+            yield int(port)
+        finally:
+            self.run("pg_ctl", "stop", "-w", "-s", "-D", "standby", "-m", "immediate")
+            shutil.rmtree(self.directory / "standby")
 
     def make_template(self) -> None:
         with psycopg.connect(host=str(self.directory), user="admin", dbname="postgres", autocommit=True) as db:
