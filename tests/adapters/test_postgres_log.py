@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -367,7 +369,7 @@ def test_a_standby_is_read_from_and_not_written_to(store: Store, cluster: Cluste
     with LogInPostgres(connections) as log:
         log.append_leaves([(record, leaf_of(record)) for record in RECORDS])
         publish(log)
-    with cluster.standby() as port, closing(Connections(StorePlace.parse(f"{store.url()}&port={port}"))) as others:
+    with cluster.standby() as port, closing(Connections(_any(store, port))) as others:
         reader = LogInPostgresReader(others)
         wait_for("the log at the standby", lambda: _size_at(others) == 9 or None)
         assert Frontier.empty().extend(reader.leaves(0, 9)).root == merkle.root_at(9, reader.hashes)
@@ -375,6 +377,27 @@ def test_a_standby_is_read_from_and_not_written_to(store: Store, cluster: Cluste
         assert len(IndexInPostgres(others).of_kinds(("chk",))) == 9
         with pytest.raises(Unavailable, match="store-standby"):
             LogInPostgres(others)
+        with (
+            pytest.raises(Unavailable, match="store-unreachable"),
+            closing(Connections(_any(store, port, ""))) as unasked,
+        ):
+            unasked.read("SELECT 1")
+
+
+def test_many_readers_share_few_connections(connections: Connections) -> None:
+    together = threading.Barrier(16)
+
+    def read(_: int) -> int:
+        with connections.borrowed() as db:
+            together.wait(30)
+            return int(db.info.backend_pid)
+
+    with ThreadPoolExecutor(48) as pool:
+        assert len(set(pool.map(read, range(48)))) == 16
+
+
+def _any(store: Store, port: int, attributes: str = "&target_session_attrs=any") -> StorePlace:
+    return StorePlace.parse(f"{store.url()}&port={port}{attributes}")
 
 
 def _size_at(connections: Connections) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import traceback
 from contextlib import closing
 
@@ -119,6 +121,17 @@ def test_a_password_is_used_and_never_shown(store: Store, tmp_path, monkeypatch:
             connections.read("SELECT 1")
         monkeypatch.setenv("PGPASSFILE", str(passfile))
         assert connections.read("SELECT current_user::text") == [("guarded",)]
+
+
+def test_without_the_extra_it_is_said_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "import keyturn.wiring.log, keyturn.wiring.store\n"
+        "from keyturn.adapters.postgres.place import StorePlace\n"
+        "keyturn.wiring.store.new_store(StorePlace.parse('postgresql://ada@/lab?host=/run'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "[store-not-installed]" in done.stderr.splitlines()[-1]
 
 
 def test_a_server_that_is_not_there_is_unavailable_and_its_place_is_no_callers_business(tmp_path) -> None:  # type: ignore[no-untyped-def]

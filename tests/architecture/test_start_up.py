@@ -20,6 +20,7 @@ HEAVY = (
     "urllib3",
     "sqlite3",
     "asyncio",
+    "psycopg",
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from keyturn.config import lab, person
@@ -14,11 +16,22 @@ def test_keyturn_toml_round_trips() -> None:
     for value in (
         LabConfig(lab="acme.example", log=None, witnesses={}),
         LabConfig(lab="acme.example", log="http://127.0.0.1:1", witnesses={"north": "http://127.0.0.1:2"}),
+        LabConfig(lab="acme.example", log=None, witnesses={}, store="postgresql://ada@/lab?host=/run"),
         LabConfig(
             "acme.example", None, {}, processes={"builder": "https://b.example", "gate-release": "https://g.example"}
         ),
     ):
         assert lab.parse(lab.render(value)) == value
+
+
+@pytest.mark.parametrize("store", ["postgresql://ada:SECRET@db/lab", "mysql://ada:SECRET@db/lab", "SECRET", 3])
+def test_the_password_of_the_store_is_in_no_text_about_its_configuration(store: object) -> None:
+    raw = f'version = 1\nlab = "acme.example"\nstore = {json.dumps(store)}\n'.encode()
+    try:
+        said = repr(lab.parse(raw))
+    except Usage as err:
+        said = f"{err} {err.hint} {err.detail}"
+    assert "SECRET" not in said
 
 
 def test_config_toml_round_trips() -> None:

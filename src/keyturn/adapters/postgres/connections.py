@@ -36,7 +36,8 @@ __all__ = ["Connections", "Database", "commit"]
 Database: TypeAlias = "Connection[tuple[Any, ...]]"
 T = TypeVar("T")
 
-_IDLE_MAX = 8
+_CONNECTIONS_MAX = 16
+"""That one process uses at a time: several share the server's hundred with whoever else needs it."""
 _SESSION = {
     "synchronous_commit": "on",
     "lock_timeout": "10s",
@@ -50,6 +51,8 @@ _CONNECTION = {
     "application_name": "keyturn",
     "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
     "connect_timeout": "5",
+    # A standby may be behind, which would look like a log that went back; whoever wants to read from one says `any`.
+    "target_session_attrs": "primary",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
@@ -62,6 +65,7 @@ class Connections:
 
     def __init__(self, place: StorePlace) -> None:
         self.place = place
+        self._room = threading.BoundedSemaphore(_CONNECTIONS_MAX)
         self._lock = threading.Lock()
         self._idle: list[Database] = []
         self._closed = False
@@ -77,17 +81,18 @@ class Connections:
         """A connection in autocommit mode; whoever begins a transaction ends it, or the connection is closed and it is rolled
         back.
         """
-        with _translated():
-            db = self._take()
-        try:
-            with _translated(db):
-                yield db
-        except Unavailable:
-            if db.closed:
-                self._drop_idle()  # the server went, and the others with it
-            raise
-        finally:
-            self._give_back(db)
+        with self._room:
+            with _translated():
+                db = self._take()
+            try:
+                with _translated(db):
+                    yield db
+            except Unavailable:
+                if db.closed:
+                    self._drop_idle()  # the server went, and the others with it
+                raise
+            finally:
+                self._give_back(db)
 
     def read(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of one statement that changes nothing; asked again when the connection had died meanwhile."""
@@ -115,7 +120,7 @@ class Connections:
             db.rollback()  # nothing, unless whoever had it went away in the middle of a transaction
         if not db.closed and db.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             with self._lock:
-                if not self._closed and len(self._idle) < _IDLE_MAX:
+                if not self._closed:
                     self._idle.append(db)
                     return
         db.close()

@@ -48,6 +48,7 @@ _PAUSE_S = 0.1
 _LOCK = "SELECT pg_advisory_xact_lock(1803910252, 0)"  # "keyl"
 _SAME_DATABASE = """SELECT pg_postmaster_start_time()::text, 'log.batch'::regclass::oid::bigint,
   pg_relation_filenode('log.batch')::bigint, (SELECT oid::bigint FROM pg_database WHERE datname = current_database())"""
+_PUBLISHED = "SELECT FROM log.note WHERE which = 'checkpoint'"
 _KNOWN = "SELECT encode(sha256, 'hex'), idx FROM log.envelope WHERE sha256 = ANY(%s)"
 _ADD_ENVELOPES = """INSERT INTO log.envelope (sha256, idx, content)
   SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[])"""
@@ -199,7 +200,7 @@ class LogInPostgres:
         if newest.size > known.size:
             for found in batches.after(db, known):
                 tail = found.frontier
-        published = incarnation != self._incarnation and self._notes.read("checkpoint") is not None
+        published = incarnation != self._incarnation and bool(db.execute(_PUBLISHED).fetchall())
         with self._lock:
             if tail.size > self._tail.size:
                 self._tail = tail

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import re
 from importlib import resources
-
-from psycopg import sql
+from typing import TYPE_CHECKING
 
 from keyturn.adapters.postgres.connections import Connections, Database, commit
 from keyturn.errors import Refused, Unavailable, Usage
+
+if TYPE_CHECKING:
+    from psycopg import sql
 
 __all__ = ["migrate", "require_empty", "require_ready"]
 
@@ -118,6 +120,8 @@ def _require_service(db: Database, service: str) -> None:
 
 
 def _grants(database: str, service: str) -> sql.Composed:
+    from psycopg import sql  # here, so that `connections` is who says that it is not installed
+
     text = resources.files(f"{__package__}.migrations").joinpath("grants.sql").read_text(encoding="ascii")
     code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
     return sql.SQL(code).format(database=sql.Identifier(database), service=sql.Identifier(service))
