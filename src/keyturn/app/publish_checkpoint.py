@@ -121,8 +121,9 @@ def publish_checkpoint(
 
 
 def _overtaken(answers: Iterable[object]) -> bool:
-    """Whether a witness went on with a larger tree, and so no longer cosigns what came before it."""
-    return any(isinstance(answer, Unavailable) and answer.code == "witness-ahead" for answer in answers)
+    """Whether a witness went on with a larger tree, and so no longer cosigns what came before it, or was going on while asked."""
+    codes = {answer.code for answer in answers if isinstance(answer, Unavailable)}
+    return not codes.isdisjoint({"witness-ahead", "witness-moves"})
 
 
 def _sign(checkpoint: Checkpoint, keys: Sequence[SoftwareKey], definitions: Sequence[Log]) -> Note:
