@@ -24,6 +24,7 @@ import psycopg
 from keyturn.adapters.postgres.connections import Connections
 from keyturn.adapters.postgres.place import StorePlace
 from keyturn.adapters.postgres.schema import migrate
+from support.processes import wait_for
 
 __all__ = ["Cluster", "Store", "running_cluster"]
 
@@ -40,6 +41,7 @@ shared_buffers = 128MB
 max_connections = 100
 wal_level = replica
 logging_collector = off
+recovery_init_sync_method = syncfs
 """
 
 
@@ -99,7 +101,19 @@ class Cluster:
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
 
     def start(self) -> None:
-        self.run("pg_ctl", "start", "-w", "-s", "-D", "data", "-l", "server.log")
+        """Start it, as soon as what a server that was stopped at once left behind is gone: its children end a moment later."""
+
+        def started() -> bool | None:
+            try:
+                self.run("pg_ctl", "start", "-w", "-s", "-D", "data", "-l", "server.log")
+            except AssertionError:
+                said = (self.directory / "server.log").read_text()
+                if "is still in use" not in said.rpartition("starting PostgreSQL")[2]:
+                    raise AssertionError(said[-4000:]) from None
+                return None
+            return True
+
+        wait_for("the server to start", started)
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it; `immediate` is how a crash ends it."""
