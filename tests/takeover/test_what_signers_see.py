@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from support.taken_lab import MODEL, TakenLab
+from keyturn.formats import statement
+from keyturn.formats.access import ACCESS_REQUEST, AccessRequest
+from support.taken_lab import MODEL, TakenLab, sign
 
 pytestmark = [pytest.mark.xdist_group("takeover"), pytest.mark.timeout(300)]
 
@@ -56,6 +59,20 @@ def test_with_json_each_line_of_standard_error_is_a_note_or_an_error(lab: TakenL
     *notes, error = [json.loads(line) for line in done.stderr.splitlines()]
     assert any("evaluation PASSED" in note["note"] for note in notes)
     assert error["error"]["code"] == "not-confirmed"
+
+
+def test_a_request_to_release_what_has_no_chain_is_shown_and_denied_and_never_approved(lab: TakenLab) -> None:
+    """Whoever asks for nonsense must not thereby keep others from ending it."""
+    honest = statement.parse(lab.ask(submit=False).payload, AccessRequest, ACCESS_REQUEST)
+    subjects = (honest.subject[0], msgspec.structs.replace(honest.subject[1], name="nothing of the kind"))
+    payload = statement.make(honest.predicate, ACCESS_REQUEST, subjects)
+    nonsense = sign(payload, lab.key("ada"))
+    lab.submit(nonsense)
+    name = f"req-{nonsense.record_digest[:32]}"
+    assert lab.refused("bob", "approve", name, "--reason", "x", "--yes") == {"release-label"}
+    assert lab.by("bob", "grant", "show", name)["live"]["state"] == "asked"
+    assert lab.by("bob", "deny", name, "--reason", "nonsense", "--yes")["witnessed_at"]
+    assert lab.by("bob", "grant", "show", name)["live"]["state"] == "denied"
 
 
 def test_what_no_step_made_or_took_has_no_lineage(lab: TakenLab) -> None:

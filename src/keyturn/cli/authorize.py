@@ -76,7 +76,7 @@ def _authorize(
                 approve=decision == "approve",
             )
         for pending in found:
-            _show(seen, pending, json=json)
+            _show(seen, pending, decision, json=json)
             output.confirm(f"{decision.title()} this?", yes=yes)
             logged = authorize(
                 pending,
@@ -97,14 +97,25 @@ def _authorize(
         output.emit(done if len(done) > 1 else done[0], json=True, human=lambda _: None)
 
 
-def _show(seen: Viewed, pending: Pending, *, json: bool) -> None:
-    """Show all that is known of a request: its fields, what others said, what it still needs, the chain behind a release."""
+def _show(seen: Viewed, pending: Pending, decision: Literal["approve", "deny"], *, json: bool) -> None:
+    """Show all that is known of a request: its fields, what others said, what it still needs, the chain behind a release.
+
+    A chain that cannot be had ends an approval, and no denial: whoever asks for nonsense is denied all the same.
+    """
     from keyturn.app.show_grants import explain_grant
     from keyturn.cli.chains import release_lines
+    from keyturn.errors import KeyturnError
 
     asked.show_whole(pending, json=json)
     output.warn(
         asked.table(asked.so_far(explain_grant(seen.view, seen.trust, pending.digest, now=seen.now))), json=json
     )
-    if (release := asked.chain_behind(seen, pending)) is not None:
+    try:
+        release = asked.chain_behind(seen, pending)
+    except KeyturnError as err:
+        if decision == "approve":
+            raise
+        output.warn(f"  chain      not to be had: {err.message} [{err.code}]", json=json)
+        return
+    if release is not None:
         output.warn("\n".join(release_lines(release)), json=json)

@@ -44,12 +44,17 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
     from keyturn.app.request_access import shown
     from keyturn.app.show_grants import explain_grant
     from keyturn.cli.chains import as_json, release_lines
+    from keyturn.errors import KeyturnError
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:
         pending = find_pending(seen.view, which)
         found = explain_grant(seen.view, seen.trust, pending.digest, now=seen.now)
-        release = asked.chain_behind(seen, pending)
+        release, missing = None, ""
+        try:
+            release = asked.chain_behind(seen, pending)
+        except KeyturnError as err:  # a request for nonsense is shown all the same
+            missing = f"{err.message} [{err.code}]"
     rows = (
         ("request", pending.id),
         *shown(pending.made, pending.subjects),
@@ -57,12 +62,15 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
         *asked.so_far(found),
     )
     lines = [asked.table(rows), *(release_lines(release) if release else ())]
+    if missing:
+        lines.append(f"  chain      not to be had: {missing}")
     output.emit(
         {
             "live": found.live,
             "sentences": found.sentences,
             "could_approve": found.could_approve,
             "chain": None if release is None else as_json(release.chain),
+            "chain_missing": missing,
         },
         json=json,
         human=lambda screen: screen.print(output.plain("\n".join(lines))),
