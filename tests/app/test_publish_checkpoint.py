@@ -301,6 +301,25 @@ def test_publishing_finds_out_by_itself_that_the_log_is_behind(witnesses: dict[s
         grown(1, 50, back)
 
 
+def test_one_lying_witness_stops_no_log(witnesses: dict[str, Here]) -> None:
+    """Its word that it has seen more, under a tree that the log never signed, would end all appends if it were taken."""
+    log = grown(3)
+    publish(log, witnesses)
+
+    class Lies(Here):
+        def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
+            return 99
+
+        def newest(self, origin: str) -> bytes | None:
+            lie = sign_checkpoint(Checkpoint(origin, 99, b"\x07" * 32), make_key("no key of this log"))
+            return notes.render(lie)
+
+    witnesses["east"].__class__ = Lies
+    grown(1, 10, log)
+    assert publish(log, witnesses) is not None, "the two others are a quorum"
+    assert log.append(make_records(1, start=20)[0]) == 4
+
+
 def test_standing_needs_answers_of_a_quorum(witnesses: dict[str, Here]) -> None:
     log = grown(3)
     witnesses["east"].up = False

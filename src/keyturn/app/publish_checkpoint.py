@@ -13,7 +13,7 @@ nothing that is published may wait for a witness that has retired (docs/decision
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
@@ -100,9 +100,15 @@ def publish_checkpoint(
     before = _body(published)
     start = 0 if before is None else before.size
     asked = [witness.name for witness in log.witnesses]
+    by_name = {witness.name: witness for witness in reversed(_witnesses(definitions))}  # the newest of each name
     retired = [witness.name for witness in _witnesses(earlier) if witness.name not in asked]
     made = witnesses.ask(  # (3)
-        asked, retired, lambda _, witness: _cosign(keeper, witness, note, body, start), enough=log.quorum
+        asked,
+        retired,
+        lambda name, witness: _cosign(
+            keeper, witness, note, body, start, newest=lambda: _newest(by_name[name], witness, log, definitions)
+        ),
+        enough=log.quorum,
     )
     found = {**_kept(published, note, definitions), **_verified(made, note, definitions)}  # (4)
     refused = next((answer for name in asked if isinstance(answer := made[name], Tampered)), None)
@@ -158,14 +164,20 @@ def _newest(witness: Witness, cosigner: Cosigner, log: Log, definitions: Iterabl
 
 
 def _cosign(
-    keeper: LogKeeper, cosigner: Cosigner, note: Note, body: Checkpoint, start: int
+    keeper: LogKeeper,
+    cosigner: Cosigner,
+    note: Note,
+    body: Checkpoint,
+    start: int,
+    *,
+    newest: Callable[[], Checkpoint | None],
 ) -> tuple[NoteSignature, ...]:
+    """Have one witness cosign `note`. `newest` is what it has seen, signed by the log itself: its word alone stops no log."""
     size = start
     # A witness says which size it has; it may move once more under a log that several processes keep.
     for _ in range(3):
         if size > body.size:
-            newest = cosigner.newest(body.origin)
-            seen = None if newest is None else _body(newest)
+            seen = newest()
             if seen is not None:
                 keeper.confirm(seen.size, seen.root)
             raise Unavailable("witness-ahead", f"the witness has seen {size} entries, the log has {body.size}")
