@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import NoReturn
 
+from keyturn.app import pack_records
 from keyturn.bulk.read_chain import STANDING_KINDS, judge
 from keyturn.bulk.threads import on_all_cores
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.custody import pack_index, timeline
-from keyturn.custody.afterwards import carried, changed_since
+from keyturn.custody.afterwards import changed_since
 from keyturn.custody.evidence import Entry, Failure
 from keyturn.custody.facts import facts_of
 from keyturn.custody.pack_index import PackIndex
@@ -32,7 +33,6 @@ from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, located
 from keyturn.errors import KeyturnError, Refused, Tampered
 from keyturn.formats import dsse, pack, pack_members, records, release, statement, trust_version
-from keyturn.formats import leaf as leaf_format
 from keyturn.formats.access import AccessUse
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.leaf import Leaf
@@ -42,12 +42,10 @@ from keyturn.formats.uri import Uri
 from keyturn.grants.verify_grant import Granted
 from keyturn.grants.verify_past import Proved, bundle_at, verify_past
 from keyturn.policy.facts import Facts
-from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Gate
-from keyturn.trust.signers import signed_by
 
 __all__ = ["PackVerdict", "VerifiedPack", "examine_pack", "verify_pack"]
 
@@ -186,12 +184,12 @@ class _Reading:
             )
         # (4)
         proved = [Proved(raws[place], place, proof) for place, proof in zip(own, hashes, strict=True)]
-        self._failures += _unproved(proved, own, checkpoint)
-        self._failures += _misplaced(index, own, leaves)
+        self._failures += pack_records.unproved(proved, own, checkpoint)
+        self._failures += pack_records.misplaced(index, own, leaves)
         contents = self._contents = _read_contents(found)
-        self._failures += _missing(index, own, leaves, Sha256(contents.request))
+        self._failures += pack_records.missing(index, own, leaves, Sha256(contents.request))
         # Whoever keeps the log can write a record about the request that nobody signed: it is proved, and has no effect.
-        proved = [one for one in proved if not _is_forged(one, own[one.index], trusted)]
+        proved = [one for one in proved if not pack_records.is_forged(one, own[one.index], trusted)]
         raws = {one.index: one.raw for one in proved}
         own = {place: own[place] for place in raws}
         # (5) and (7) stand on the same records; a failure of one hides nothing of the other.
@@ -347,62 +345,3 @@ def _gate(contents: PackContents, gates: Mapping[str, Gate]) -> Gate:
 
 def _read_contents(found: Pack) -> PackContents:
     return statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK).predicate
-
-
-def _is_forged(one: Proved, leaf: Leaf, trusted: TrustTimeline) -> bool:
-    trust = trusted.before(one.index)
-    if leaf.kind not in _OF_REQUEST or trust is None:
-        return False
-    record = records.parse(one.raw)
-    try:
-        verify_one(record.envelope, signed_by(record.statement.predicate, trust).key)
-    except Refused:
-        return True
-    return False
-
-
-_OF_REQUEST = frozenset({"req", "apr", "den", "rev", "use"})
-_Failures = Iterator[tuple[str, str]]
-
-
-def _unproved(proved: list[Proved], own: Mapping[int, Leaf], checkpoint: WitnessedCheckpoint) -> _Failures:
-    for one in proved:
-        try:
-            merkle.verify_inclusion(
-                merkle.leaf_hash(leaf_format.render(own[one.index])),
-                index=one.index,
-                size=checkpoint.checkpoint.size,
-                proof=one.hashes,
-                root=checkpoint.checkpoint.root,
-            )
-        except KeyturnError as err:
-            yield "pack-record-unproved", f"log index {one.index}: the record is not in the log there: {err.message}"
-
-
-def _misplaced(index: PackIndex, own: Mapping[int, Leaf], leaves: tuple[bytes, ...]) -> _Failures:
-    indexed = {one.index: one for one in index.statements}
-    for place, leaf in own.items():
-        if place >= index.size:
-            if place - index.size >= len(leaves) or leaf_format.render(leaf) != leaves[place - index.size]:
-                yield "pack-record-other", f"log index {place}: the record is not the one of its leaf"
-            continue
-        one = indexed.get(place)
-        if one is None:
-            yield "pack-record-unknown", f"log index {place}: the record is no statement of the pack index"
-        elif (one.kind, one.record, one.envelope) != (leaf.kind, leaf.record, leaf.envelope):
-            yield "pack-record-other", f"log index {place}: the record is not the one that the pack index names"
-
-
-def _missing(index: PackIndex, own: Mapping[int, Leaf], leaves: tuple[bytes, ...], request: Sha256) -> _Failures:
-    for one in index.statements:
-        if one.index not in own:
-            yield (
-                "pack-statement-missing",
-                f"log index {one.index}: the pack lacks a `{one.kind}` statement that its index names",
-            )
-    for place, raw in enumerate(leaves, index.size):
-        if place not in own and carried(leaf_format.parse(raw), request):
-            yield (
-                "pack-record-missing",
-                f"log index {place}: the pack lacks a record that can count against the release",
-            )
