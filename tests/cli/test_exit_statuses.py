@@ -141,7 +141,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "builder serve": ("builder", "serve"),
     "builder show": ("builder", "show"),
 }
-ABOUT_NO_LAB = {"init", "verify", "trust accept", "step digest", "step check", "pack show"}
+ABOUT_NO_LAB = {"init", "verify", "log migrate", "trust accept", "step digest", "step check", "pack show"}
 
 Typed = Callable[..., tuple[int, str]]
 

@@ -377,6 +377,12 @@ def _made() -> Iterator[Target]:
     )
     yield from own("config.person.parse", person.render(person.PersonConfig("ada", "/srv", {})), refusals=(Usage,))
     yield from own("config.step.parse", STEP, refusals=(Usage,))
+    yield from own(
+        "adapters.postgres.place.StorePlace.parse",
+        b"postgresql://keyturn@db.acme.example:5432/keyturn?sslmode=verify-full&host=/run",
+        call=_text("adapters.postgres.place.StorePlace.parse"),
+        refusals=(Usage,),
+    )
     yield from own("config.team.parse", b"member,kind,groups\nbob,human,a b\n", refusals=(Usage,))
     yield from own("config.builder.parse", builder.render(builder.parse(BUILDER)), refusals=(Usage,))
     yield from own(

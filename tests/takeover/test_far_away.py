@@ -87,7 +87,7 @@ def far(lab: TakenLab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
 def test_a_root_is_pinned_from_afar_and_nothing_works_before(lab: TakenLab, far: Callable[..., Far]) -> None:
     bob = far("bob", pinned=False)
     for words in (("grant", "list"), ("log", "show"), ("trust", "log"), ("lineage", "show", lab.model)):
-        assert bob.refused(*map(str, words)) == "trust-root-not-pinned"
+        assert bob.refused(*map(str, words), status=2) == "trust-root-unpinned"
     assert bob.refused("trust", "pin", "0" * 64) == "trust-root-not-pinned"
     assert bob.says("trust", "pin", sha256(lab.root_json)) == {
         "lab": "acme.example",

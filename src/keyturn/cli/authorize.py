@@ -100,22 +100,26 @@ def _authorize(
 def _show(seen: Viewed, pending: Pending, decision: Literal["approve", "deny"], *, json: bool) -> None:
     """Show all that is known of a request: its fields, what others said, what it still needs, the chain behind a release.
 
-    A chain that cannot be had ends an approval, and no denial: whoever asks for nonsense is denied all the same.
+    What cannot be found out ends an approval, and no denial: whoever asks for nonsense, or hides records, is denied all the same.
     """
     from keyturn.app.show_grants import explain_grant
     from keyturn.cli.chains import release_lines
     from keyturn.errors import KeyturnError
 
-    asked.show_whole(pending, json=json)
-    output.warn(
-        asked.table(asked.so_far(explain_grant(seen.view, seen.trust, pending.digest, now=seen.now))), json=json
-    )
-    try:
+    def said_so_far() -> str:
+        return asked.table(asked.so_far(explain_grant(seen.view, seen.trust, pending.digest, now=seen.now)))
+
+    def chain() -> str:
         release = asked.chain_behind(seen, pending)
-    except KeyturnError as err:
-        if decision == "approve":
-            raise
-        output.warn(f"  chain      not to be had: {err.message} [{err.code}]", json=json)
-        return
-    if release is not None:
-        output.warn("\n".join(release_lines(release)), json=json)
+        return "" if release is None else "\n".join(release_lines(release))
+
+    asked.show_whole(pending, json=json)
+    for look in (said_so_far, chain):
+        try:
+            found = look()
+        except KeyturnError as err:
+            if decision == "approve":
+                raise
+            found = f"  not found out: {err.message} [{err.code}]"
+        if found:
+            output.warn(found, json=json)

@@ -38,7 +38,7 @@ class Joining:
     attested: bool | None
 
 
-def parse(raw: bytes, *, where: str) -> tuple[Joining, ...]:
+def parse(raw: bytes, *, where: str = "team.csv") -> tuple[Joining, ...]:
     """Parse `raw`, or raise `Usage` with the line that is wrong."""
     try:
         lines = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True))
