@@ -520,3 +520,7 @@ def test_over_http_a_hostile_order_is_a_named_error(client: Any, body: bytes) ->
 
 def test_over_http_an_unknown_job_is_not_made_up(client: Any) -> None:
     assert client.get("/steps/" + "0" * 64).json()["code"] == "job-unknown"
+
+
+def test_a_builder_says_how_many_steps_wait(client: TestClient[Any]) -> None:
+    assert "keyturn_builder_waiting 0.0" in client.get("/metrics").text

@@ -35,6 +35,7 @@ from keyturn.config.step import STEP_NAME, StepFile
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.service import shell
+from keyturn.service.metrics import Metrics
 from keyturn.wiring.builder import BuilderParts
 from keyturn.wiring.steps import STEP_SOURCE, layout_of
 
@@ -75,6 +76,11 @@ class BuilderService:
         self._stopping.set()
         self._queue.put(None)
         self._worker.join()
+
+    @property
+    def waiting(self) -> int:
+        """How many steps wait behind the one that runs."""
+        return len(self._waiting)
 
     def about(self) -> About:
         return msgspec.structs.replace(self._parts.about, trust_version=self._parts.standing().trust.targets_version)
@@ -241,7 +247,9 @@ def create_app(parts: BuilderParts) -> Litestar:
     async def stop() -> None:
         await asyncio.to_thread(service.stop)
 
-    return shell.build([about, order, state], on_startup=[service.start], on_shutdown=[stop])
+    metrics = Metrics()
+    metrics.gauge("keyturn_builder_waiting", "Steps that wait behind the one that runs.", lambda: service.waiting)
+    return shell.build([about, order, state], metrics=metrics, on_startup=[service.start], on_shutdown=[stop])
 
 
 def _json(value: msgspec.Struct) -> Response[bytes]:

@@ -69,6 +69,11 @@ class Publisher:
         self._said = ""
         self._thread = threading.Thread(target=self._run, name="log-publish", daemon=True)
 
+    @property
+    def published(self) -> tuple[int, int]:
+        """Size and time (POSIX seconds) of what this process published last; -1 and 0 before."""
+        return self._published
+
     def start(self) -> None:
         self._thread.start()
 

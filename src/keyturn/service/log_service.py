@@ -30,6 +30,7 @@ from keyturn.formats.tile import TilePath
 from keyturn.ports import IndexedRecord, LogReader, RecordIndex
 from keyturn.service import shell
 from keyturn.service.log_publisher import Publisher
+from keyturn.service.metrics import Metrics
 from keyturn.wiring import log as wiring
 from keyturn.wiring.log_keys import key_ring
 from keyturn.wiring.places import find_lab
@@ -57,6 +58,7 @@ def create_app(
     trust_file: Callable[[str], bytes | None],
     appended: Callable[[], None],
     processes: Callable[[], Mapping[str, str]],
+    metrics: Metrics | None = None,
 ) -> Litestar:
     """Make the service. `appended` is called after each append, `tile` and `trust_file` read static files.
 
@@ -111,7 +113,8 @@ def create_app(
     def addresses() -> Response[bytes]:
         return Response(msgspec.json.encode(processes()), media_type="application/json", headers=_FRESH)
 
-    return shell.build([submit, checkpoint, tiles, envelope, trust, by_record, about, of_kinds, addresses])
+    handlers = [submit, checkpoint, tiles, envelope, trust, by_record, about, of_kinds, addresses]
+    return shell.build(handlers, metrics=metrics)
 
 
 def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
@@ -127,7 +130,11 @@ def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
             clock=clock,
             freshen_s=FRESHEN_S,
         )
+        metrics = Metrics()
+        metrics.gauge("keyturn_log_entries", "Entries under the published checkpoint.", lambda: publisher.published[0])
+        metrics.gauge("keyturn_log_published_seconds", "When it was published (POSIX).", lambda: publisher.published[1])
         app = create_app(
+            metrics=metrics,
             admission=lab.admission,
             log=lab.log,
             index=lab.index,

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from keyturn.adapters import errors_over_http, run_files
 from keyturn.adapters.errors_over_http import Problem
 from keyturn.errors import KeyturnError, Malformed, Unavailable
+from keyturn.service.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,12 +38,20 @@ BODY_TIMEOUT_S = 20.0
 HEAD_TIMEOUT_S = 10.0
 
 
-def build(handlers: Sequence[Any], *, body_timeout_s: float = BODY_TIMEOUT_S, **more: Any) -> Litestar:
-    """Make a Litestar application of `handlers` with Keyturn's limits and error answers."""
+def build(
+    handlers: Sequence[Any], *, metrics: Metrics | None = None, body_timeout_s: float = BODY_TIMEOUT_S, **more: Any
+) -> Litestar:
+    """Make a Litestar application of `handlers` with Keyturn's limits, error answers and `GET /metrics`."""
+    counting = metrics or Metrics()
+
+    def error(_request: Request[Any, Any, Any], err: KeyturnError) -> Response[bytes]:
+        counting.refused(err)
+        return _answer(errors_over_http.of(err))
+
     return Litestar(
-        route_handlers=list(handlers),
-        exception_handlers={KeyturnError: _error, HTTPException: _http_error},
-        middleware=[_timed_body(body_timeout_s)],
+        route_handlers=[*handlers, counting.route],
+        exception_handlers={KeyturnError: error, HTTPException: _http_error},
+        middleware=[counting.around, _timed_body(body_timeout_s)],
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,
@@ -117,10 +126,6 @@ def _answer(problem: Problem) -> Response[bytes]:
     return Response(
         errors_over_http.render(problem), status_code=problem.status, media_type=errors_over_http.MEDIA_TYPE
     )
-
-
-def _error(_request: Request[Any, Any, Any], err: KeyturnError) -> Response[bytes]:
-    return _answer(errors_over_http.of(err))
 
 
 def _http_error(_request: Request[Any, Any, Any], err: HTTPException) -> Response[bytes]:
