@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keyturn.cli import asked, output
-from keyturn.cli.names import each_record
+from keyturn.cli.names import Requests
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["approve", "deny"]
 
 Because = Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)]
-
-
-Requests = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="REQUEST...",
-        help="Ids of requests, as `req-1a2b3c4d` (8 digits or more). Each is signed by itself.",
-        callback=each_record("req"),
-    ),
-]
 
 
 def approve(

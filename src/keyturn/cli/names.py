@@ -10,48 +10,44 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 __all__ = [
     "Entry",
     "Request",
+    "Requests",
     "StepOrder",
     "Suspension",
     "a_duration",
     "a_record",
     "a_resource",
-    "each_record",
+    "an_entry",
     "seconds",
     "there",
 ]
 
 
-def a_record(*kinds: str, what: str | None = None) -> Callable[[str | None], str | None]:
-    """Accept the id of a record of these kinds, or a prefix of it with 8 digits or more; with `what`, also an entry's index."""
+def a_record(*kinds: str) -> Callable[[Any], Any]:
+    """Accept the id of a record of these kinds (of any when none is said), or a prefix of it with 8 digits or more."""
 
-    def check(value: str | None) -> str | None:
+    def check(value: Any) -> Any:
         from keyturn.app.find_record import record_prefix
         from keyturn.formats.leaf import KINDS
 
-        if value is not None and not (what == "entry" and value.isdecimal() and value.isascii() and len(value) <= 16):
-            record_prefix(value, kinds or KINDS)
+        for text in (value,) if isinstance(value, str) else value or ():
+            record_prefix(text, kinds or KINDS)
         return value
 
     return check
 
 
-def each_record(*kinds: str) -> Callable[[list[str]], list[str]]:
-    """`a_record` for arguments of which there may be several."""
-    check = a_record(*kinds)
-
-    def check_each(values: list[str]) -> list[str]:
-        for value in values:
-            check(value)
-        return values
-
-    return check_each
+def an_entry(value: str) -> str:
+    """Accept the index of an entry, or the id of its record."""
+    if not (value.isdecimal() and value.isascii() and len(value) <= 16):
+        a_record()(value)
+    return value
 
 
 def a_resource(param: typer.CallbackParam, value: str | None) -> str | None:
@@ -118,11 +114,21 @@ Request = Annotated[
     ),
 ]
 
+Requests = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="REQUEST...",
+        help="Ids of requests, as `req-1a2b3c4d` (8 digits or more). Each is signed by itself.",
+        callback=a_record("req"),
+        show_default=False,
+    ),
+]
+
 Entry = Annotated[
     str,
     typer.Argument(
         help="Index of the entry, or a record id as `req-1a2b3c4d` (8 digits or more).",
-        callback=a_record(what="entry"),
+        callback=an_entry,
         show_default=False,
     ),
 ]
