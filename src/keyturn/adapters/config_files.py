@@ -20,10 +20,10 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         raise _unwritable(path, err) from err
 
 
-def require_new(path: Path) -> None:
+def require_new(path: Path, *, hint: str = "") -> None:
     """Raise `Usage` `file-exists` when there is anything at `path`: before the work whose result is written there."""
     if path.exists() or path.is_symlink():
-        raise _exists(path)
+        raise _exists(path, hint=hint)
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -66,9 +66,11 @@ def unreadable(path: Path, err: OSError) -> KeyturnError:
     )
 
 
-def _exists(path: Path) -> Usage:
+def _exists(path: Path, *, hint: str = "") -> Usage:
     return Usage(
-        "file-exists", f"`{path}` is there already, and is not overwritten", hint="name another, or move it away"
+        "file-exists",
+        f"`{path}` is there already, and is not overwritten",
+        hint=hint or "name another, or move it away",
     )
 
 

@@ -49,14 +49,18 @@ class KeyFiles:
 class KeysInTheEnd:
     """`ports.KeyStore` whose new keys are in memory until `keep`: what fails in the meantime, as a wrong PIN, leaves no file.
 
-    Call `keep` before anybody else learns their public keys: they are durable from then on.
+    Call `keep` before anybody else learns their public keys: they are durable from then on. `again`: this finishes what failed
+    half way, and takes the keys that were written then.
     """
 
-    def __init__(self, files: KeyFiles) -> None:
+    def __init__(self, files: KeyFiles, *, again: bool = False) -> None:
         self._files = files
+        self._again = again
         self._made: dict[str, SoftwareKey] = {}
 
     def create(self, name: str) -> SoftwareKey:
+        if self._again and name not in self._made and self._files.holds(name):
+            return self._files.read(name)
         if name in self._made or self._files.holds(name):
             raise Refused(
                 "key-exists",

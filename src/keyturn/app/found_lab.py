@@ -59,13 +59,16 @@ def found_lab(
     store: TrustStore,
     person: KeyStore,
     lab_keys: KeyStore,
+    again: bool = False,
 ) -> Draft:
     """Make every key and the draft; `Refused` `lab-exists` when there is a draft or a published version already.
+
+    `again` says that a draft is that of an attempt which failed half way, and that nobody has seen it.
 
     In production the service's own machine makes the keys of the log and the online roles only: witnesses, gates and
     builders are other operators', who make their keys and give the public ones for the draft.
     """
-    if store.draft() or store.versions():
+    if store.versions() or (store.draft() and not again):
         raise Refused("lab-exists", "a lab is founded here already", hint="`keyturn trust show`")
     if not founding.witnesses:
         raise Usage("witness-none", "expected at least one witness, got none", hint="--witness NAME")
