@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyturn import errors
+from keyturn.cli.next_steps import AFTER, AFTER_KIND
 
 __all__ = ["Code", "codes", "computed_codes", "page"]
 
@@ -43,18 +44,20 @@ Every error has a code that never changes its meaning. On the command line it st
 
 `…` stands for what the error quotes. Written by `make docs` from the source; do not edit.
 
-| code | kind | says | raised in |
-|---|---|---|---|
+| code | kind | says | what to do | raised in |
+|---|---|---|---|---|
 """
 
 
 @dataclass
 class Code:
-    """One code: the kinds it is raised as, what its errors say, and the files that raise it."""
+    """One code: the kinds it is raised as, what its errors say, the files that raise it, and whether each says what to do."""
 
     kinds: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
     places: set[str] = field(default_factory=set)
+    hints: set[str] = field(default_factory=set)
+    hinted: bool = True
 
 
 def _raised(source: Path) -> Iterator[tuple[str, ast.Call, str]]:
@@ -76,6 +79,11 @@ def codes(source: Path = ROOT / "src") -> dict[str, Code]:
             entry = found.setdefault(code, Code())
             entry.kinds.add(kind)
             entry.places.add(place)
+            hint = next((_text(word.value) for word in call.keywords if word.arg == "hint"), None)
+            if hint is not None:
+                entry.hints.add(hint)
+            elif KINDS[kind] not in AFTER_KIND:
+                entry.hinted = False
             if len(call.args) > 1:
                 entry.texts.add(_text(call.args[1]))
     return dict(sorted(found.items()))
@@ -119,8 +127,15 @@ def page(source: Path = ROOT / "src") -> str:
         texts = "; ".join(sorted(text for text in entry.texts if text.strip("… ")))
         said = texts.replace("|", "\\|").replace("\n", " ") or "…"
         places = ", ".join(f"`{place}`" for place in sorted(entry.places))
-        rows.append(f"| `{code}` | {', '.join(sorted(entry.kinds))} | {said} | {places} |\n")
+        rows.append(f"| `{code}` | {', '.join(sorted(entry.kinds))} | {said} | {_next(code, entry)} | {places} |\n")
     return HEAD + "".join(rows)
+
+
+def _next(code: str, entry: Code) -> str:
+    hints = sorted(hint for hint in entry.hints if hint.strip("… "))
+    if not entry.hinted and code in AFTER:
+        hints.append(AFTER[code])
+    return "; or ".join(hints).replace("|", "\\|").replace("\n", " ") or "as its kind says"
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -381,8 +382,9 @@ def test_an_approval_dated_ahead_is_refused_and_a_denial_takes_away_all_the_same
 def test_nothing_stays_in_the_memory_of_every_gate_for_ever() -> None:
     admission, _ = door()
     far = NOW + 91 * 86400
-    with pytest.raises(Refused, match="lives-too-long"):
+    with pytest.raises(Refused, match="lives-too-long") as caught:
         admission.submit(request(LAB, 1, at=far))
+    assert re.search(r"over by 20\d\d-\d\d-\d\dT[\d:]+Z, got one until 20\d\d-\d\d-\d\dT[\d:]+Z", caught.value.message)
     with pytest.raises(Refused, match="lives-too-long"):
         admission.submit(authorization(LAB, 1, at=far, member="bob", deny=True))
     with pytest.raises(Refused, match="lives-too-long"):

@@ -28,6 +28,7 @@ from keyturn.formats import dsse, provenance, records, statement, test_result, t
 from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.leaf import NEGATIVES, Leaf
 from keyturn.formats.negatives import Lift, Suspension
+from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.provenance import Provenance
 from keyturn.formats.records import Record
 from keyturn.formats.steps import EvaluationCriteria
@@ -246,7 +247,9 @@ def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *
     lifetime_s = max(LIFETIME_MAX_S, trust.limits.negative_lifetime_max_s)
     if leaf.until is not None and leaf.until > now + lifetime_s:
         raise Refused(
-            "lives-too-long", f"expected a record that is over within {lifetime_s} s, got one until {leaf.until}"
+            "lives-too-long",
+            f"expected a record that is over by {rfc3339(now + lifetime_s)}, got one until {rfc3339(leaf.until)}",
+            hint=f"ask for less: {duration(lifetime_s)} is the longest",
         )
 
 

@@ -102,6 +102,8 @@ def warn(text: str, *, json: bool) -> None:
 
 def show_error(err: KeyturnError, *, json: bool) -> None:
     """Print `err` on standard error: what was expected and found, every reason, and what to type next."""
+    from keyturn.cli.next_steps import next_step
+
     reasons = err.reasons if isinstance(err, Refused) else ((err.code, err.message),)
     if json:
         import msgspec
@@ -110,7 +112,7 @@ def show_error(err: KeyturnError, *, json: bool) -> None:
             "error": {
                 "code": err.code,
                 "message": err.message,
-                "hint": err.hint,
+                "hint": next_step(err),
                 "reasons": [{"code": code, "message": message} for code, message in reasons],
             }
         }
@@ -119,8 +121,8 @@ def show_error(err: KeyturnError, *, json: bool) -> None:
     lines = [f"error: {err.message} [{err.code}]"]
     if len(reasons) > 1 or reasons[0][1] not in err.message:
         lines += [f"  - {message} [{code}]" for code, message in reasons]
-    if err.hint:
-        lines.append(f"  try: {err.hint}")
+    if said := next_step(err):
+        lines.append(f"  try: {said}")
     warn("\n".join(lines), json=False)
 
 

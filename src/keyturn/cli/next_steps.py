@@ -1,0 +1,190 @@
+"""What to do next after an error that was raised where nobody can know: the rooms that verify know no commands.
+
+An error whose place knows better says so in its `hint`, and this is not asked. docs/errors.md lists both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keyturn.errors import Conflict, KeyturnError, Malformed, Tampered
+
+__all__ = ["AFTER", "AFTER_KIND", "SILENT", "next_step"]
+
+_NOT_YOURS = "do not act on it; tell whoever made it, and have it made again"
+_PACK = "do not use the model; keep the pack, and ask the lab that made it"
+_WITNESS = "`keyturn up` starts a lab's own witnesses; ask the operator of another one"
+_DISK = "free space, look at the owner and mode of what it names, then run it again"
+_DRAFT = "edit the draft in the lab's trust/draft, then `keyturn trust propose`"
+_POLICY = "mend the policy in the lab's trust/draft/policy, then `keyturn policy check` its directory"
+_STEP = "mend the STEP.toml; `keyturn step check` says what else is wrong with it"
+_STEP_AGAIN = "run the command again: it signs a new request"
+_LOG = "`keyturn log verify` where the log lies says how far it is whole; its operator restores the rest"
+_REQUEST = "`keyturn grant explain` says what the request still needs, and who could give it"
+_ASK_AGAIN = "whoever needs it asks again: `keyturn request`"
+_PKCS11 = "look at the token with `pkcs11-tool --login --list-objects`, then run it again"
+_ENROL = "a signed change of the roster adds keys: `keyturn trust invite MEMBER --new-keys beside`"
+_OWN_KEY = "sign with a key that the lab's roster lists for you: `--key`, or another KEYTURN_HOME"
+_INVITE = "make a new invitation, and have it accepted: `keyturn trust invite`"
+_GATE = "its operator looks at gate.toml: `keyturn gate show`"
+_RETRY = "try again; if it stays, its operator looks at what the process says"
+
+_STEPS: tuple[tuple[str, str], ...] = (
+    (
+        _PACK,
+        "pack-index-ahead pack-request-missing pack-use-missing pack-contents-key pack-contents-size pack-contents-model",
+    ),
+    (_PACK, "release-after-grant release-withdrawn release-statement-other release-level profile-other resource-other"),
+    (_PACK, "pack-refused past-after-checkpoint past-index one-shot-approvals"),
+    (
+        _NOT_YOURS,
+        "signature-not-canonical signature-count signature-key signature-missing signature-invalid sshsig-namespace",
+    ),
+    (_NOT_YOURS, "signer-other signer-unknown signer-no-builder lab-other record-not-admitted leaf-missing"),
+    (_NOT_YOURS, "chain-before-trust chain-other-lab chain-signer-unknown chain-foreign-statement step-subjects"),
+    (
+        _NOT_YOURS,
+        "approver-unknown approver-key-unknown requester-key-unknown approval-other-request approval-other-trust",
+    ),
+    (
+        _NOT_YOURS,
+        "approval-from-the-future trust-key-two-ids trust-keyid trust-role-keys trust-key-type trust-key-two-humans",
+    ),
+    (_NOT_YOURS, "trust-consistent-snapshot trust-key-not-canonical trust-delegations release-action"),
+    ("use a device that asks for its owner each time, and touch it when it blinks", "signature-untouched"),
+    ("make a key that verifies its user: `ssh-keygen -t ed25519-sk -O verify-required`", "signature-user-unverified"),
+    (
+        "sign on the lab's signing page, and on no other site",
+        "webauthn-relying-party webauthn-cross-origin webauthn-challenge",
+    ),
+    (_ENROL, "webauthn-backup-changed registration-invalid registration-other"),
+    (_OWN_KEY, "request-other-key trust-key-unknown ssh-key-other step-member key-kind key-place-missing"),
+    (
+        "KEYTURN_PASSPHRASE_FILE names the file with the passphrase of an encrypted key",
+        "key-passphrase passphrase-empty",
+    ),
+    ("software, passkey, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path.so", "key-spec"),
+    ("`ssh-add -l` lists what the agent has; what ssh-keygen says is in the message", "ssh-keygen-refused"),
+    (_PKCS11, "pkcs11-token-twice pkcs11-key-purpose pkcs11-failed"),
+    ("run it at a terminal, and type the PIN", "pin-empty"),
+    ("run it where the browser is: the page is served on localhost", "signing-page-elsewhere"),
+    (
+        _DISK,
+        "key-unwritable journal-unreadable journal-unwritable trust-unreadable trust-unwritable destination-unwritable",
+    ),
+    (
+        _DISK,
+        "file-unreadable input-unreadable output-unreadable runtime-unreadable person-unreadable policy-unreadable disk-full",
+    ),
+    (
+        _LOG,
+        "log-no-checkpoint envelope-unknown envelope-damaged log-range log-pack-missing log-tile log-behind",
+    ),
+    (_LOG, "request-unread bundle-unread criteria-unreadable trust-version-unread log-behind-witnesses view-size"),
+    (_WITNESS, "witness-refused witness-answer witness-late witness-moves witness-ahead gate-witnesses view-empty"),
+    ("its operator sets it up for this log: `keyturn witness init NAME`", "witness-log-unknown"),
+    ("after the lab's targets changed the key: `keyturn witness log-key NAME`", "witness-log-signature"),
+    ("give the witness a key of its own: move its key away, then `keyturn witness init NAME`", "witness-key-shared"),
+    (
+        "get the log's checkpoint again; if it stays, keep it, and tell the lab's operator",
+        "checkpoint-other-log checkpoint-unsigned",
+    ),
+    (
+        "get the log's checkpoint again; if it stays, keep it, and tell the lab's operator",
+        "checkpoint-empty-root checkpoint-signature",
+    ),
+    (
+        _DRAFT,
+        "trust-profile-changed trust-online-key-shared trust-holders trust-key-unused trust-human-two-keys trust-recovery-key",
+    ),
+    (
+        _DRAFT,
+        "production-root-keys production-recovery-key production-witness-operator production-witness-operators key-purpose",
+    ),
+    (_DRAFT, "trust-threshold-one trust-holder-not-human member-id-reused member-key-reassigned trust-lab-changed"),
+    (
+        "`keyturn trust propose` stages it anew, from what is in force",
+        "trust-version-skipped trust-version-known trust-not-shown",
+    ),
+    (
+        "do not believe this copy: get the lab's trust from its log, and compare its root",
+        "trust-rollback targets-file-extra",
+    ),
+    (
+        "do not believe this copy: get the lab's trust from its log, and compare its root",
+        "targets-file-missing targets-file-hash",
+    ),
+    (
+        "do not believe this copy: get the lab's trust from its log, and compare its root",
+        "trust-root-first trust-root-not-pinned",
+    ),
+    ("`keyturn trust show` says what awaits signatures, and whose", "trust-founding"),
+    (_INVITE, "invitation-unknown acceptance-other acceptance-keys invitation-invalid invitation-twice"),
+    ("invite the human who answers for it first, or name another: --responsible", "member-responsible"),
+    (
+        _POLICY,
+        "policy-empty policy-too-many policy-template policy-invalid policy-quorum policy-action policy-limit-missing",
+    ),
+    (
+        _POLICY,
+        "policy-limit policy-syntax policy-id policy-annotation policy-unknown-group policy-operator policy-id-twice",
+    ),
+    (_REQUEST, "request-unknown quorum-not-met request-twice"),
+    (
+        _ASK_AGAIN,
+        "request-denied one-shot-used window-missed approval-expired trust-version-unknown session-key-missing",
+    ),
+    ("wait until then", "window-not-yet"),
+    ("open the session with the key that the request names: `keyturn grant show`", "session-key-other"),
+    ("take it to the gate that it names: `keyturn grant show`", "gate-other"),
+    ("ask one of the humans whom the request can do with: `keyturn grant explain`", "signer-not-human"),
+    ("`keyturn trust suspended` says by whom, why and until when; two humans lift it", "suspended gate-closed"),
+    ("ask somebody of the group `security`", "suspension-not-allowed suspension-again"),
+    ("say a shorter time: --lasts", "suspension-too-long"),
+    ("ask two other humans to lift it", "lift-own"),
+    (_GATE, "gate-unknown use-not-logged not-a-one-shot release-index-ahead"),
+    ("open the release again: `keyturn release`", "release-subjects request-other-model"),
+    (
+        _STEP,
+        "step-command sandbox-runtime sandbox-device step-check step-output-name step-criteria step-evaluation step-differs",
+    ),
+    (_STEP, "from-step criteria-invalid runtime-empty runtime-missing runtime-special path-private"),
+    (
+        "mend what the step's command writes, then run it again",
+        "output-missing output-not-a-file measurement-lacks step-failed",
+    ),
+    ("an artifact holds plain files: copy what a link names, leave the rest out", "file-symlink file-special"),
+    ("pack them into fewer files, or less deep", "directory-too-deep files-too-many"),
+    (_STEP_AGAIN, "step-lab step-builder"),
+    ("a builder that people signed runs it: `keyturn run`", "builder-not-allowed builder-key"),
+    ("`keyturn builder show` says how it is set up; targets say at most which level", "builder-level"),
+    ("the lab's targets list its builders: `keyturn builder show`", "builder-unknown"),
+    ("look for its processes on the builder's machine", "sandbox-not-ended"),
+    ("the log has its provenance if it ended: `keyturn log show`", "job-unknown"),
+    (_RETRY, "http-error not-found process-not-started"),
+    ("run it where the lab's directory is", "lab-remote"),
+    ("remove what lies there, if it is no key of yours", "key-no-file"),
+    ("`--help` behind the command says what it takes", "name-invalid option-invalid text-empty text-encoding"),
+    ("`--help` behind the command says what it takes", "config-invalid config-too-large"),
+    ("run it at a terminal; --yes signs what is shown", "input-ended"),
+)
+
+AFTER: Mapping[str, str] = {code: said for said, codes in _STEPS for code in codes.split()}
+"""Code -> what to do next, when the error itself does not say."""
+
+AFTER_KIND: Mapping[type[KeyturnError], str] = {
+    Malformed: "get it again, or ask who made it; docs/formats says what it must be",
+    Tampered: "stop, keep it as evidence, and tell the humans who answer for the lab's security",
+    Conflict: "look again, and retry",
+}
+
+SILENT: Mapping[str, str] = {
+    "lifecycle-no-such-move": "a table of the source has no such move: nobody sees it, unless as a defect",
+    "internal-error": "a server's defect reaches people as its own words; `cli.main` says what to do about one here",
+}
+"""Codes after which there is nothing to do, and why."""
+
+
+def next_step(err: KeyturnError) -> str:
+    """What to do after `err`, or nothing when nobody knows."""
+    return err.hint or AFTER.get(err.code, "") or AFTER_KIND.get(type(err), "")
