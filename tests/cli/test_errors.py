@@ -72,7 +72,25 @@ def test_a_file_that_is_there_is_never_overwritten_and_that_is_usage(founding: P
     ("words", "status", "code", "said"),
     [
         pytest.param(("grant", "list"), 1, "trust-founding", "its log is empty", id="a founding lab has no requests"),
-        pytest.param(("up",), 1, "trust-founding", "try: keyturn trust publish", id="nor processes, and says why"),
+        pytest.param(
+            ("grant", "list"),
+            1,
+            "trust-founding",
+            "try: keyturn trust show says what",
+            id="nor grants, and says what next",
+        ),
+        pytest.param(
+            ("trust", "show"),
+            1,
+            "trust-nothing-staged",
+            "nothing was proposed yet [trust",
+            id="nothing was proposed yet",
+        ),
+        pytest.param(("trust", "show"), 1, "trust-nothing-staged", "`keyturn trust propose`", id="and what comes next"),
+        pytest.param(
+            ("trust", "log"), 1, "trust-founding", "try: keyturn trust propose", id="nothing is published yet"
+        ),
+        pytest.param(("up",), 1, "trust-founding", "then keyturn trust publish", id="nor processes, and says why"),
         pytest.param(("builder", "init", "--work", "no where"), 2, "file-missing", "mkdir -p 'no where'", id="work"),
         pytest.param(("verify", ".", "--root", "x"), 2, "pack-missing", "--pack PACK", id="a model without its pack"),
         pytest.param(("init", "a", "--name", "A B", "--member", "x"), 2, "option-invalid", "`acme.example`", id="name"),

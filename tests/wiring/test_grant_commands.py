@@ -139,7 +139,7 @@ def test_one_of_security_suspends_and_two_others_lift(people: People) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "code"),
     [
-        pytest.param(("request", "weights:sell", "model/aurora"), 1, "permit-none", id="an unknown action"),
+        pytest.param(("request", "weights:sell", "model/aurora"), 1, "action-unknown", id="an unknown action"),
         pytest.param(("request", "weights:read", "model/nova"), 1, "request-hopeless", id="an unknown resource"),
         pytest.param(("request", "weights:read", "model/../x"), 2, "uri-name", id="a name that is none"),
         pytest.param(("request", "weights:read", "model/aurora"), 2, "session-key-missing", id="no session key"),
@@ -151,6 +151,25 @@ def test_a_request_that_cannot_be_is_refused_and_nothing_is_logged(
     before = len(people.by("ada", "grant", "list"))
     assert people.refused("ada", *words, "--gate", "gate/release", "--reason", "x", "--yes", status=status) == code
     assert len(people.by("ada", "grant", "list")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(("request", "weights:raed", "model/aurora"), "did you mean `weights:read`?", id="an action"),
+        pytest.param(
+            ("request", "weights:read", "model/aurora", "--permit", "wieghts-read"), "`weights-read`?", id="a permit"
+        ),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(people: People, words: tuple[str, ...], said: str) -> None:
+    done = people.run("ada", *words, "--gate", "gate/release", "--reason", "x", "--yes")
+    assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+
+
+def test_a_misspelt_member_is_not_suspended_in_anothers_place(people: People) -> None:
+    done = people.run("cat", "trust", "suspend", "--member", "boob", "--reason", "x", "--yes")
+    assert (done.returncode, "did you mean `bob`?" in done.stderr) == (1, True), done.stderr
 
 
 def test_other_bad_words_are_usage(people: People) -> None:

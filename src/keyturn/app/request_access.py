@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keyturn.app.nearest import meant
 from keyturn.app.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Usage
@@ -138,9 +139,15 @@ def _permit(wish: Wish, policy: Policy) -> Permit:
             raise Refused(
                 "permit-unknown",
                 f"`{wish.permit}` is no permit of trust version {policy.trust_version}",
-                hint=f"permits: {', '.join(sorted(policy.permits))}",
+                hint=meant(wish.permit, policy.permits, what="permits"),
             )
         return found
+    if wish.action not in ACTIONS:
+        raise Refused(
+            "action-unknown",
+            f"`{wish.action[:80]}` is no action",
+            hint=meant(wish.action, ACTIONS, what="actions"),
+        )
     fitting = [p for p in policy.permits.values() if wish.action in p.actions and wish.requester in p.asks]
     if not fitting:
         raise Refused(

@@ -30,7 +30,13 @@ def show_trust(*, pinned_sha256: str | None, store: TrustStore) -> Shown:
     """
     staged = tuple(trust_version.parse(raw) for raw in store.staged())
     if not staged:
-        raise Refused("trust-nothing-staged", "nothing awaits signatures", hint="`keyturn trust propose`")
+        raise Refused(
+            "trust-nothing-staged",
+            "nothing awaits signatures: nothing was proposed since what is in force"
+            if store.versions()
+            else "nothing awaits signatures: the lab is founding, and nothing was proposed yet",
+            hint="`keyturn trust invite` who is missing, edit trust/draft in the lab, then `keyturn trust propose`",
+        )
     history = read_history(store, pinned_sha256=pinned_sha256)
     versions = describe(staged, history, published_files(store))
     before = history.at(history.targets_version) if history is not None else None

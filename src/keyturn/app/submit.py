@@ -144,7 +144,9 @@ class Admission:
             self._read_trust()
         if self._history is None:
             raise Refused(
-                "trust-founding", "the lab is founding: its log holds no root yet", hint="keyturn trust publish"
+                "trust-founding",
+                "the lab is founding: its log holds no root yet",
+                hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
             )
         newest = self._newest
         if newest is None:  # verifying signatures again for each record would cost more than the record

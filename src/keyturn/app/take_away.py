@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from keyturn.app.authorize import Pending
 from keyturn.app.find_record import only_one, record_prefix
+from keyturn.app.nearest import meant
 from keyturn.app.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused
@@ -92,7 +93,7 @@ def require_known(target: Target, trust: TrustState) -> None:
         raise Refused(
             "suspend-target-unknown",
             f"the lab has no {target.kind} `{target.name[:120]}`, and nothing was suspended",
-            hint=f"it has: {', '.join(sorted(there[target.kind]))[:400]}",
+            hint=meant(target.name, there[target.kind], what=f"{target.kind}s"),
         )
 
 

@@ -31,7 +31,7 @@ def trust_log(*, pinned_sha256: str | None, store: TrustStore, clock: Clock) -> 
         raise Refused(
             "trust-founding",
             "the lab is founding: nothing is published yet, so nothing is granted",
-            hint="`keyturn trust propose`, then `sign` by each founder, then `publish`",
+            hint="keyturn trust propose, then keyturn trust sign by each founder, then keyturn trust publish",
         )
     return listed(history, now=clock.now())
 

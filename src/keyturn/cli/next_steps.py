@@ -158,7 +158,6 @@ _STEPS: tuple[tuple[str, str], ...] = (
     (_STEP_AGAIN, "step-lab step-builder"),
     ("a builder that people signed runs it: `keyturn run`", "builder-not-allowed builder-key"),
     ("`keyturn builder show` says how it is set up; targets say at most which level", "builder-level"),
-    ("the lab's targets list its builders: `keyturn builder show`", "builder-unknown"),
     ("look for its processes on the builder's machine", "sandbox-not-ended"),
     ("the log has its provenance if it ended: `keyturn log show`", "job-unknown"),
     (_RETRY, "http-error not-found process-not-started"),

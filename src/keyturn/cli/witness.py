@@ -125,7 +125,11 @@ def _logs_of(lab: str | None, *, demo_only: bool = False) -> dict[str, PublicKey
     place = find_lab(lab)
     history = read_history(trust_store(place.directory), pinned_sha256=own_pin(place))
     if history is None:
-        raise Refused("trust-founding", "the lab is founding: its log is not named yet", hint="keyturn trust publish")
+        raise Refused(
+            "trust-founding",
+            "the lab is founding: its log is not named yet",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
+        )
     if demo_only and history.profile != "demo":
         raise Usage(
             "witness-not-set-up", "a production witness is set up by its operator", hint="keyturn witness init NAME"

@@ -199,7 +199,11 @@ def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
         return history_of(reader)
     history = read_history(trust_store(place.path), pinned_sha256=own_pin(place))
     if history is None:
-        raise Refused("trust-founding", "the lab is founding: nothing is published yet", hint="keyturn trust publish")
+        raise Refused(
+            "trust-founding",
+            "the lab is founding: nothing is published yet",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
+        )
     return history
 
 

@@ -31,7 +31,11 @@ def first_root(reader: LogReader) -> bytes:
     except Unavailable as err:
         if err.code != "log-range":
             raise
-        raise Refused("trust-founding", "the lab is founding: its log is empty", hint="keyturn trust publish") from err
+        raise Refused(
+            "trust-founding",
+            "the lab is founding: its log is empty",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
+        ) from err
     first = leaves_format.parse(leaves[0])
     if first.kind != "rot":
         raise Refused("trust-root-first", f"expected the log to begin with a root, got a record of kind `{first.kind}`")
@@ -79,7 +83,11 @@ def root_of(place: LabPlace, reader: LogReader) -> tuple[bytes, str]:
     pin = own_pin(place)
     root = trust_store(place.path).read_file("root.json")
     if root is None:
-        raise Refused("trust-founding", "the lab is founding: nothing is published yet", hint="keyturn trust publish")
+        raise Refused(
+            "trust-founding",
+            "the lab is founding: nothing is published yet",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
+        )
     if pin is None:
         raise Usage(
             "trust-root-unpinned",
@@ -97,7 +105,11 @@ def pin_root(place: LabPlace, pinned: str) -> str:
     else:
         history = read_history(trust_store(place.directory), pinned_sha256=pinned)
     if history is None:
-        raise Refused("trust-founding", "the lab is founding: it has no root to pin yet", hint="keyturn trust publish")
+        raise Refused(
+            "trust-founding",
+            "the lab is founding: it has no root to pin yet",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
+        )
     return keep_pin(history.lab, history.root_sha256)
 
 

@@ -20,7 +20,7 @@ def processes_of(lab: str | None) -> tuple[Path, tuple[Process, ...]]:
         raise Refused(
             "trust-founding",
             "the lab is founding: nothing is published yet, so there is nothing to serve",
-            hint="keyturn trust publish, when enough of you have signed",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
         )
     at = ("--lab", str(place))
     found = [

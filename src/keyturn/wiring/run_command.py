@@ -16,6 +16,7 @@ from keyturn.adapters.outbox_files import StraightToLog
 from keyturn.adapters.step_files import Allowed, LocalStepFiles
 from keyturn.app.admit_step import admit_step
 from keyturn.app.find_record import find_record, only_one
+from keyturn.app.nearest import meant
 from keyturn.app.run_step import Signer, run_step
 from keyturn.config import step as step_config
 from keyturn.config.step import StepFile
@@ -198,7 +199,11 @@ def _said(state: JobState) -> str:
 def _builder(trust: TrustState, named: str | None) -> str:
     if named is not None:
         if named not in trust.builders:
-            raise Refused("builder-unknown", f"the lab has no builder `{named[:80]}`")
+            raise Refused(
+                "builder-unknown",
+                f"the lab has no builder `{named[:80]}`",
+                hint=meant(named, trust.builders, what="builders"),
+            )
         return named
     if len(trust.builders) != 1:
         raise Usage(

@@ -33,7 +33,7 @@ def root_to_pin(place: LabPlace, named: str | None) -> TrustHistory:
         raise Refused(
             "trust-founding",
             "the lab is founding: it has no root that a gate or builder could pin",
-            hint="keyturn trust publish",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
         )
     pinned = named or own_pin(place)
     if pinned is None:
