@@ -55,7 +55,7 @@ def test_names_that_were_typed_are_not_said_again(tmp_path: Path) -> None:
 
 def test_git_never_sees_a_secret_of_the_lab(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
-    make_lab(lab, Home(lab / "home"), FOUNDING)
+    make_lab(lab, Home(lab / "home"), FOUNDING, store=None)
     for name in ("index.sqlite", "run/log.json", "gates/release/state.sqlite", "gates/release/state/1", "log/pack"):
         (lab / name).parent.mkdir(parents=True, exist_ok=True)
         (lab / name).touch()
@@ -82,10 +82,10 @@ def test_whatever_write_fails_the_same_command_then_finishes_it(
         for name in ("create", "replace"):
             patch.setattr(durable_files, name, failing_at(nth, getattr(durable_files, name), counter))
         try:
-            make_lab(lab, home, FOUNDING)
+            make_lab(lab, home, FOUNDING, store=None)
         except Unavailable:
             assert not (lab / "keyturn.toml").exists() or (lab / ".founding").exists()
-            make_lab(lab, home, FOUNDING)
+            make_lab(lab, home, FOUNDING, store=None)
     assert not (lab / ".founding").exists()
     draft = Draft.parse(trust_store(lab).draft())
     assert draft.root.holders[0].key == person_keys(home).read("trust").public
@@ -93,7 +93,7 @@ def test_whatever_write_fails_the_same_command_then_finishes_it(
     assert draft.root.online == lab_keys(lab).read("online").public
     assert stat.S_IMODE(home.config.stat().st_mode) == 0o600
     with pytest.raises(Usage, match="file-exists"):
-        make_lab(lab, home, FOUNDING)
+        make_lab(lab, home, FOUNDING, store=None)
 
 
 def failing_at(nth: int, write: Callable[..., None], counter: list[int]) -> Callable[..., None]:
@@ -114,14 +114,14 @@ def test_somebody_elses_home_is_not_taken_to_finish_a_lab(tmp_path: Path) -> Non
     home.path.mkdir()
     home.config.write_text('version = 1\nmember = "bob"\n')
     with pytest.raises(Usage, match="file-exists"):
-        make_lab(lab, home, FOUNDING)
+        make_lab(lab, home, FOUNDING, store=None)
     assert "bob" in home.config.read_text()
 
 
 def test_a_lab_that_is_refused_leaves_nothing_unfinished(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
-    make_lab(lab, Home(tmp_path / "ada"), FOUNDING)
+    make_lab(lab, Home(tmp_path / "ada"), FOUNDING, store=None)
     (lab / "keyturn.toml").unlink()
     with pytest.raises(Refused, match="lab-exists"):
-        make_lab(lab, Home(tmp_path / "eve"), FOUNDING)
+        make_lab(lab, Home(tmp_path / "eve"), FOUNDING, store=None)
     assert not (lab / ".founding").exists()
