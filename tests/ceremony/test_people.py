@@ -167,3 +167,15 @@ def test_a_custodian_gets_another_key(founded: Ceremony) -> None:
     assert holder.recovery
     remove_member("vault", store=founded.store)
     assert all(h.human != "vault" for h in draft(founded).root.holders)
+
+
+def test_new_keys_bring_nobody_back_who_left_meanwhile(founded: Ceremony) -> None:
+    founded.join("cyd")
+    beside = founded.accept(founded.invite("cyd", new_keys="beside"), "cyd-beside")
+    instead = founded.accept(founded.invite("cyd", new_keys="instead"), "cyd-new")
+    remove_member("cyd", store=founded.store)
+    before = founded.store.draft()
+    for acceptance in (beside, instead):
+        with pytest.raises(Refused, match="member-unknown"):
+            founded.enrol(acceptance)
+    assert founded.store.draft() == before

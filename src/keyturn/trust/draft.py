@@ -110,7 +110,8 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
     """Add to `draft` what was offered in `invitation` and accepted; signatures are checked already.
 
     The same acceptance again changes nothing. Refuses an id that the draft has with other keys, unless `new_keys` were offered:
-    then a trust key takes the place of the earlier one (a human has one), and member keys stand beside the earlier or instead.
+    then a trust key takes the place of the earlier one (a human has one), and member keys stand beside the earlier or instead;
+    refused when the place is gone meanwhile.
     """
     root, contents = draft.root, draft.contents
     if acceptance.trust_key is not None:
@@ -123,6 +124,8 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
             recovery=custodian,
         )
         others = tuple(known for known in root.holders if known.human != holder.human)
+        if invitation.new_keys is not None and len(others) == len(root.holders):
+            raise _gone(holder.human)
         if len(others) != len(root.holders) and holder not in root.holders and invitation.new_keys is None:
             raise _taken(holder.human)
         root = replace(root, holders=tuple(sorted((*others, holder), key=lambda known: known.human)))
@@ -135,7 +138,9 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
             responsible=frozenset(invitation.responsible),
         )
         known = contents.roster.members.get(member.id)
-        if known is not None and invitation.new_keys is not None:
+        if invitation.new_keys is not None:
+            if known is None or known.kind != member.kind:
+                raise _gone(member.id)
             earlier = known.keys if invitation.new_keys == "beside" else ()
             fresh = tuple(one for one in member.keys if one not in earlier)
             member = replace(known, keys=(*earlier, *fresh))
@@ -232,6 +237,14 @@ def _changed(history: TrustHistory, files: Mapping[str, bytes]) -> bool:
         return True
     published = {path: file.sha256 for path, file in history.targets.files.items()}
     return published != {path: sha256(content) for path, content in files.items()}
+
+
+def _gone(member: str) -> Refused:
+    return Refused(
+        "member-unknown",
+        f"new keys were offered to `{member}`, who is in the draft no more",
+        hint="whoever comes back gets a place of his own, under another id",
+    )
 
 
 def _taken(member: str) -> Refused:
