@@ -30,6 +30,9 @@ which comes last.
 
 New here? [first-lab.md](first-lab.md) is the first hour.
 
+`keyturn --install-completion` lets your shell complete commands, options, ids of records, and the names of members, groups,
+permits, resources, gates, builders and witnesses, where the lab's directory is.
+
 ## Exit status
 
 What you typed or have on this machine is 2, what the lab knows and verified is 1, what did not answer is 3. Only 0 is a yes.

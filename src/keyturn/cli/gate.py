@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.completion import offer_names
 from keyturn.cli.names import there
 from keyturn.cli.options import Json, Lab, Root
 
@@ -17,7 +18,9 @@ app = typer.Typer(
     help="The release gate: lets models out that people granted, and makes their packs.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(help="The gate's name, as the lab's targets list it.")]
+Name = Annotated[
+    str, typer.Argument(help="The gate's name, as the lab's targets list it.", autocompletion=offer_names("gates"))
+]
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.completion import offer_names
 from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
@@ -30,8 +31,13 @@ def invite(
         Literal["human", "agent", "workload", "custodian"],
         typer.Option(help="A custodian signs root only, for recovery."),
     ] = "human",
-    responsible: Annotated[list[str] | None, typer.Option(help="A human who answers for an agent or workload.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="A group to join. Repeat for more.")] = None,
+    responsible: Annotated[
+        list[str] | None,
+        typer.Option(help="A human who answers for an agent or workload.", autocompletion=offer_names("members")),
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="A group to join. Repeat for more.", autocompletion=offer_names("groups"))
+    ] = None,
     signs_trust: Annotated[
         bool | None,
         typer.Option(
@@ -134,7 +140,10 @@ def _offer(
 
 
 def remove(
-    member: Annotated[str, typer.Argument(help="Whose place ends. The id is never anybody else's.")],
+    member: Annotated[
+        str,
+        typer.Argument(help="Whose place ends. The id is never anybody else's.", autocompletion=offer_names("members")),
+    ],
     lab: Lab = None,
     json: Json = False,
 ) -> None:

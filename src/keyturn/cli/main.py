@@ -19,6 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 import keyturn
+from keyturn.cli.completion import typed_words
 from keyturn.cli.options import Invocation
 from keyturn.cli.output import show_error
 from keyturn.errors import KeyturnError, Unavailable, Usage
@@ -101,9 +102,10 @@ def main() -> NoReturn:
     """Run the command line, and exit with its status."""
     # Looked for in the words themselves: what stands before it may be what is wrong.
     invocation = Invocation(json="--json" in sys.argv[1:])
-    named = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    # One module is imported for one command; help, completion and misspelt names need all of them.
-    names = (named,) if named in COMMANDS and "_KEYTURN_COMPLETE" not in os.environ else tuple(COMMANDS)
+    words = typed_words()[1:] if "_KEYTURN_COMPLETE" in os.environ else sys.argv[1:]
+    named = next((word for word in words if not word.startswith("-")), "")
+    # One module is imported for one command; help, misspelt names and completing a name need all of them.
+    names = (named,) if named in COMMANDS else tuple(COMMANDS)
     ending(lambda: build(names)(obj=invocation, prog_name="keyturn", standalone_mode=False), invocation)
 
 

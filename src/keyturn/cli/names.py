@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from keyturn.cli.completion import offer_records
+
 __all__ = [
     "Entry",
     "Request",
@@ -110,6 +112,7 @@ Request = Annotated[
         metavar="REQUEST",
         help="The request's id, as `req-1a2b3c4d` (8 digits or more).",
         callback=a_record("req"),
+        autocompletion=offer_records("req"),
         show_default=False,
     ),
 ]
@@ -120,6 +123,7 @@ Requests = Annotated[
         metavar="REQUEST...",
         help="Ids of requests, as `req-1a2b3c4d` (8 digits or more). Each is signed by itself.",
         callback=a_record("req"),
+        autocompletion=offer_records("req"),
         show_default=False,
     ),
 ]
@@ -129,18 +133,27 @@ Entry = Annotated[
     typer.Argument(
         help="Index of the entry, or a record id as `req-1a2b3c4d` (8 digits or more).",
         callback=an_entry,
+        autocompletion=offer_records(),
         show_default=False,
     ),
 ]
 
 StepOrder = Annotated[
     str,
-    typer.Argument(metavar="REQUEST", help="The step's request, as `stp-1a2b3c4d`.", callback=a_record("stp")),
+    typer.Argument(
+        metavar="REQUEST",
+        help="The step's request, as `stp-1a2b3c4d`.",
+        callback=a_record("stp"),
+        autocompletion=offer_records("stp"),
+    ),
 ]
 
 Suspension = Annotated[
     str,
     typer.Argument(
-        metavar="SUSPENSION", help="Its id, as `sus-1a2b3c4d` (8 digits or more).", callback=a_record("sus")
+        metavar="SUSPENSION",
+        help="Its id, as `sus-1a2b3c4d` (8 digits or more).",
+        callback=a_record("sus"),
+        autocompletion=offer_records("sus"),
     ),
 ]

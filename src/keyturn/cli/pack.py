@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.completion import offer_names
 from keyturn.cli.names import Request
 from keyturn.cli.options import Json, Lab
 
@@ -25,7 +26,9 @@ app = typer.Typer(
 def make(
     request: Request,
     out: Annotated[Path, typer.Option(help="Where the pack goes.")] = Path("model.pack"),
-    gate: Annotated[str, typer.Option(help="The release gate's name.")] = "release",
+    gate: Annotated[
+        str, typer.Option(help="The release gate's name.", autocompletion=offer_names("gates"))
+    ] = "release",
     lab: Lab = None,
     json: Json = False,
 ) -> None:

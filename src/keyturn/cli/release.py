@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import chains, output
+from keyturn.cli.completion import offer_names, offer_records
 from keyturn.cli.names import a_record, a_resource
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
@@ -26,23 +27,32 @@ def release(
             help="What it is released as: model/NAME, or the whole URI.",
             show_default=False,
             callback=a_resource,
+            autocompletion=offer_names("resources"),
         ),
     ] = None,
     reason: Annotated[
         str, typer.Option("--reason", help="Why it should be released; approvers read this.", callback=said_to_people)
     ] = "",
     ticket: Annotated[str, typer.Option(help="A reference that approvers know.", callback=said_to_people)] = "",
-    permit: Annotated[str | None, typer.Option(help="The policy's permit. Default: the only one for releases.")] = None,
+    permit: Annotated[
+        str | None,
+        typer.Option(
+            help="The policy's permit. Default: the only one for releases.", autocompletion=offer_names("permits")
+        ),
+    ] = None,
     request: Annotated[
         str | None,
         typer.Option(
             help="The approved request (req-...) that the gate shall act on.",
             show_default=False,
             callback=a_record("req"),
+            autocompletion=offer_records("req"),
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the pack goes.")] = Path("model.pack"),
-    gate: Annotated[str, typer.Option(help="The release gate's name.")] = "release",
+    gate: Annotated[
+        str, typer.Option(help="The release gate's name.", autocompletion=offer_names("gates"))
+    ] = "release",
     send_path: Annotated[
         bool, typer.Option("--gate-hashes/--digest-only", help="Whether the gate hashes the model's files itself.")
     ] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import asked, output
+from keyturn.cli.completion import offer_names, offer_records
 from keyturn.cli.names import a_duration, a_gate, a_record, a_resource, seconds
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
@@ -15,23 +16,45 @@ __all__ = ["request"]
 
 def request(
     action: Annotated[str, typer.Argument(help="As `weights:read`, `host:shell`.")],
-    resource: Annotated[str, typer.Argument(help="As `model/aurora`, or the whole URI.", callback=a_resource)],
+    resource: Annotated[
+        str,
+        typer.Argument(
+            help="As `model/aurora`, or the whole URI.", callback=a_resource, autocompletion=offer_names("resources")
+        ),
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)],
     gate: Annotated[
-        str, typer.Option(help="The gate that will let you in, as `gpu1`, or the whole URI.", callback=a_gate)
+        str,
+        typer.Option(
+            help="The gate that will let you in, as `gpu1`, or the whole URI.",
+            callback=a_gate,
+            autocompletion=offer_names("gates"),
+        ),
     ],
-    permit: Annotated[str | None, typer.Option(help="The permit to ask by. Default: the only one that fits.")] = None,
+    permit: Annotated[
+        str | None,
+        typer.Option(
+            help="The permit to ask by. Default: the only one that fits.", autocompletion=offer_names("permits")
+        ),
+    ] = None,
     duration: Annotated[
         str | None, typer.Option(help="As `30m`, `2h`. Default: the permit's longest.", callback=a_duration)
     ] = None,
-    beneficiary: Annotated[str | None, typer.Option(help="Who gets the access. Default: you.")] = None,
+    beneficiary: Annotated[
+        str | None, typer.Option(help="Who gets the access. Default: you.", autocompletion=offer_names("members"))
+    ] = None,
     ticket: Annotated[str, typer.Option(help="A ticket's number.", callback=said_to_people)] = "",
     session_key: Annotated[
         str | None, typer.Option(help="The key that the session will prove: base64 of its SubjectPublicKeyInfo.")
     ] = None,
     bytes_max: Annotated[int | None, typer.Option(min=0, help="Bytes that you need at most.")] = None,
     renews: Annotated[
-        str | None, typer.Option(help="The live request that this one renews or counters.", callback=a_record("req"))
+        str | None,
+        typer.Option(
+            help="The live request that this one renews or counters.",
+            callback=a_record("req"),
+            autocompletion=offer_records("req"),
+        ),
     ] = None,
     lab: Lab = None,
     key: Key = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.completion import offer_names, offer_records
 from keyturn.cli.names import a_record
 from keyturn.cli.options import Json, Lab, Yes
 
@@ -30,9 +31,16 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Where the outputs go. Default: out/ beside it.")] = None,
     criteria: Annotated[
         str | None,
-        typer.Option(help="For an evaluation: the criteria that were logged before.", callback=a_record("crt")),
+        typer.Option(
+            help="For an evaluation: the criteria that were logged before.",
+            callback=a_record("crt"),
+            autocompletion=offer_records("crt"),
+        ),
     ] = None,
-    builder: Annotated[str | None, typer.Option(help="Which builder of the lab. Default: the only one.")] = None,
+    builder: Annotated[
+        str | None,
+        typer.Option(help="Which builder of the lab. Default: the only one.", autocompletion=offer_names("builders")),
+    ] = None,
     no_sandbox: Annotated[
         bool, typer.Option("--no-sandbox", help="Run it here, as you, and sign it as you: nothing confines it.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.completion import offer_names
 from keyturn.cli.names import StepOrder, a_resource
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
@@ -85,7 +86,13 @@ def wait(
 @app.command()
 def criteria(
     model: Annotated[
-        str, typer.Argument(help="As `model/aurora`, or the whole URI.", show_default=False, callback=a_resource)
+        str,
+        typer.Argument(
+            help="As `model/aurora`, or the whole URI.",
+            show_default=False,
+            callback=a_resource,
+            autocompletion=offer_names("resources"),
+        ),
     ],
     metric: Annotated[str, typer.Option(help="The metric that is measured, as `bits-per-byte`.")],
     comparison: Annotated[

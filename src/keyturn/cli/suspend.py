@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.completion import offer_names
 from keyturn.cli.names import Suspension, a_duration, a_gate, seconds
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
 
@@ -25,10 +26,15 @@ def suspend(
     reason: Annotated[
         str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)
     ],
-    member: Annotated[str | None, typer.Option(help="A member's id.")] = None,
+    member: Annotated[str | None, typer.Option(help="A member's id.", autocompletion=offer_names("members"))] = None,
     key: Annotated[str | None, typer.Option(help="A key id: 64 hex digits.")] = None,
     gate: Annotated[
-        str | None, typer.Option(help="A gate to close, as `release`, or its whole URI.", callback=a_gate)
+        str | None,
+        typer.Option(
+            help="A gate to close, as `release`, or its whole URI.",
+            callback=a_gate,
+            autocompletion=offer_names("gates"),
+        ),
     ] = None,
     lasts: Annotated[
         str | None, typer.Option(help="How long, as `2h`. Default: as long as the lab allows.", callback=a_duration)

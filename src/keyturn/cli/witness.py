@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.completion import offer_names
 from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ Directory = Annotated[
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="The witness's name, as the lab's targets list it.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The witness's name, as the lab's targets list it.", autocompletion=offer_names("witnesses")
+        ),
+    ],
     origin: Annotated[str | None, typer.Option(help="Origin of the log. Default: that of the lab's targets.")] = None,
     log_key: Annotated[
         str | None, typer.Option(help="The log's public key (base64 SPKI). Default: that of the lab's targets.")
@@ -52,7 +58,7 @@ def init(
 
 @app.command("log-key")
 def log_key(
-    name: Annotated[str, typer.Argument(help="The witness's name.")],
+    name: Annotated[str, typer.Argument(help="The witness's name.", autocompletion=offer_names("witnesses"))],
     origin: Annotated[str | None, typer.Option(help="Origin of the log. Default: that of the lab's targets.")] = None,
     key: Annotated[
         str | None, typer.Option("--log-key", help="Its new public key (base64 SPKI). Default: that of the targets.")
@@ -79,7 +85,7 @@ def log_key(
 
 @app.command()
 def serve(
-    name: Annotated[str, typer.Argument(help="The witness's name.")],
+    name: Annotated[str, typer.Argument(help="The witness's name.", autocompletion=offer_names("witnesses"))],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     directory: Directory = None,
     lab: Lab = None,

@@ -1,0 +1,156 @@
+"""A shell completes ids and names from the lab's directory: by the real bash, at once, and silently when it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.members import KEYTURN, People
+
+GOAL_S = 0.200
+"""A start of the program, which has 150 ms, and one look at the lab's directory."""
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+    found = People(tmp_path_factory.mktemp("completion"))
+    found.found()
+    found.by("bob", "trust", "accept", "bob.invitation.json")
+    found.publish()
+    with found.served():
+        found.environment["REQUEST"] = found.ask()
+    return found
+
+
+def environment(people: People, **more: str) -> dict[str, str]:
+    names = {"KEYTURN_HOME": str(people.place / "ada"), "KEYTURN_LAB": str(people.lab)}
+    return {**os.environ, **names, **more, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def offered(people: People, line: str, **more: str) -> list[str]:
+    """What is offered for the word at the end of `line`, by bash's protocol; nothing is ever said beside it."""
+    asked = environment(
+        people, _KEYTURN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(line.count(" ")), **more
+    )
+    done = subprocess.run([*KEYTURN], env=asked, cwd=people.place, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), line
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "keyturn approve ",
+        "keyturn approve re",
+        "keyturn deny --reason no req-",
+        "keyturn grant show req-",
+        "keyturn grant withdraw ",
+        "keyturn pack make ",
+        "keyturn release model --request ",
+        "keyturn request weights:read model/aurora --renews ",
+    ],
+)
+def test_requests_are_offered_by_their_ids(people: People, line: str) -> None:
+    assert offered(people, line) == [people.environment["REQUEST"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        pytest.param("keyturn trust suspend --member ", ["ada", "bob"], id="members"),
+        pytest.param("keyturn trust suspend --member b", ["bob"], id="members that begin so"),
+        pytest.param("keyturn trust invite eve --group ", ["research", "security"], id="groups"),
+        pytest.param("keyturn request --permit ", ["weights-read"], id="permits"),
+        pytest.param("keyturn request action mod", ["model/aurora"], id="resources"),
+        pytest.param("keyturn step criteria ", ["model/aurora"], id="models"),
+        pytest.param("keyturn trust suspend --gate ", ["release"], id="gates"),
+        pytest.param("keyturn run STEP.toml --builder ", ["builder"], id="builders"),
+        pytest.param("keyturn witness serve ", ["north"], id="witnesses"),
+        pytest.param("keyturn trust lift ", [], id="no suspension stands"),
+        pytest.param("keyturn run STEP.toml --criteria ", [], id="no criteria are logged"),
+        pytest.param("keyturn lin", ["lineage"], id="commands"),
+        pytest.param("keyturn trust sus", ["suspend", "suspended"], id="verbs"),
+        pytest.param("keyturn no-such-command x", [], id="of no command"),
+    ],
+)
+def test_names_are_offered_as_the_targets_list_them(people: People, line: str, names: list[str]) -> None:
+    assert offered(people, line) == names
+
+
+def test_any_record_is_offered_where_any_is_taken_the_newest_first(people: People) -> None:
+    found = offered(people, "keyturn log prove ")
+    assert found[0] == people.environment["REQUEST"]
+    assert [one[:4] for one in found[1:]] == ["tgt-", "rot-"]
+
+
+def test_a_request_that_is_over_is_not_offered(people: People, tmp_path: Path) -> None:
+    from keyturn.adapters.names_on_disk import record_ids
+
+    assert record_ids(people.lab, ["req"], begins="", now=0) == [people.environment["REQUEST"]]
+    assert record_ids(people.lab, ["req"], begins="", now=1 << 40) == []
+
+
+def test_bash_itself_completes_with_the_script_that_is_installed(people: People) -> None:
+    script = """
+        eval "$(_KEYTURN_COMPLETE=source_bash keyturn)"
+        complete -p keyturn
+        COMP_WORDS=(keyturn approve re) COMP_CWORD=2
+        _keyturn_completion keyturn re approve
+        echo "${COMPREPLY[@]}"
+    """
+    said = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        env=environment(people),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.splitlines()[-1] == people.environment["REQUEST"], said.stderr
+    assert "_keyturn_completion" in said.stdout
+
+
+@pytest.mark.parametrize("line", ["keyturn approve ", "keyturn trust suspend --member ", "keyturn request --permit "])
+def test_whatever_cannot_be_read_is_silence(people: People, tmp_path: Path, line: str) -> None:
+    broken = tmp_path / "lab"
+    broken.mkdir()
+    (broken / "keyturn.toml").write_bytes((people.lab / "keyturn.toml").read_bytes())
+    assert offered(people, line, KEYTURN_LAB=str(broken)) == []
+    (broken / "index.sqlite").write_bytes(b"\x00garbage")
+    (broken / "trust" / "metadata").mkdir(parents=True)
+    (broken / "trust" / "metadata" / "1.targets.json").write_bytes(b"\xff[")
+    assert offered(people, line, KEYTURN_LAB=str(broken)) == []
+    assert offered(people, line, KEYTURN_LAB=str(tmp_path / "nowhere")) == []
+    assert offered(people, line, KEYTURN_LAB="http://127.0.0.1:1") == []
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_name_that_a_shell_would_take_for_more_is_not_offered(tmp_path: Path) -> None:
+    from keyturn.adapters.names_on_disk import names
+
+    folder = tmp_path / "trust"
+    (folder / "metadata").mkdir(parents=True)
+    (folder / "targets").mkdir()
+    (folder / "metadata" / "9.targets.json").write_text("{}")
+    (folder / "metadata" / "10.targets.json").write_text(
+        '{"signed":{"targets":{"roster.toml":{"hashes":{"sha256":"00"}}}}}'
+    )
+    rows = "".join(f'[[members]]\nid = "{one}"\n' for one in ("bob", "$(reboot)", "a b", "\\u001b[31m", "-rf", "ada"))
+    (folder / "targets" / "00.roster.toml").write_text(rows)
+    assert names(tmp_path, "members", begins="") == ["ada", "bob"]
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("line", ["keyturn approve ", "keyturn trust suspend --member "])
+def test_a_shell_waits_for_a_fifth_of_a_second_at_most(people: People, line: str) -> None:
+    asked = environment(people, _KEYTURN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(line.count(" ")))
+    taken = []
+    for _ in range(7):
+        child = subprocess.Popen([*KEYTURN], env=asked, cwd=people.place, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        taken.append(used.ru_utime + used.ru_stime)
+    assert min(taken) <= GOAL_S
