@@ -63,14 +63,34 @@ def test_what_was_logged_whole_is_not_kept(tmp_path: Path) -> None:
     assert list((tmp_path / "outbox").iterdir()) == []
 
 
-def test_what_the_log_refuses_for_good_is_set_aside_and_holds_nothing_up(tmp_path: Path) -> None:
+REFUSALS = [
+    pytest.param(Refused("quota", "`builder:one` appended too much"), id="a quota that passes"),
+    pytest.param(Refused("log-behind-witnesses", "cut off"), id="a log that waits for its newest packs"),
+    pytest.param(Malformed("answer-invalid", "`/submit`: expected an index"), id="a service that was taken over"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_what_the_log_refuses_is_set_aside_and_holds_nothing_up(tmp_path: Path, error: KeyturnError) -> None:
     with pytest.raises(Unavailable):
         OutboxFiles(tmp_path / "outbox", Log(dies_at=0)).send(GROUP)
-    refusing = Log(dies_at=0, error=Refused("builder-unlisted", "no such builder"))
-    outbox = OutboxFiles(tmp_path / "outbox", refusing)
-    outbox.resume()
+    outbox = OutboxFiles(tmp_path / "outbox", Log(dies_at=0, error=error))
+    assert outbox.resume() == 1
     assert [path.suffix for path in (tmp_path / "outbox").iterdir()] == [".refused"], "nothing is lost"
     assert outbox.resume() == 0
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_log_that_says_no_for_a_while_loses_nothing_that_was_signed(tmp_path: Path, error: KeyturnError) -> None:
+    log = Log(dies_at=1, error=error)
+    outbox = OutboxFiles(tmp_path / "outbox", log)
+    with pytest.raises(type(error)):
+        outbox.send(GROUP)
+    outbox.resume()
+    log.recovered()
+    assert outbox.resume() == 1
+    assert log.taken == GROUP
+    assert list((tmp_path / "outbox").iterdir()) == []
 
 
 def test_a_record_with_a_line_break_is_none_of_ours(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A file in `directory` is one group of records, one on a line (an envelope's canonical text has no line breaks), named by the
 SHA-256 of its content. It is durable before the first record is appended, and goes when the last one is; the log takes the same
-record again as what it is. A group that the log refuses for good is set aside as `<name>.refused`: it would be refused each time.
+record again as what it is. A group that the log refuses is set aside as `<name>.refused`, holds up nothing, and is sent again
+with the next: a quota passes, and a log that was taken over says no to anything. A result that never came would bar a release.
 
 This is NOT a queue for what may wait: `send` returns when all is logged, or raises.
 """
@@ -19,6 +20,8 @@ from keyturn.formats.digest import sha256
 from keyturn.ports import LogWriter
 
 __all__ = ["OutboxFiles", "StraightToLog"]
+
+_REFUSED = ".refused"
 
 
 class OutboxFiles:
@@ -43,17 +46,24 @@ class OutboxFiles:
         path.unlink()
 
     def resume(self) -> int:
-        """Append what an earlier process left, and return how many groups that were; `Unavailable` while there is no log."""
-        left = sorted(path for path in self._directory.glob("*") if len(path.name) == 64)
-        for path in left:
+        """Append what an earlier process left, and what was refused before; `Unavailable` while there is no log.
+
+        Returns how many groups are logged or set aside now, and were not before.
+        """
+        changed = 0
+        left = [p for p in self._directory.glob("*") if len(p.stem) == 64 and p.suffix in ("", _REFUSED)]
+        for path in sorted(left, key=lambda path: (path.suffix, path.stem)):  # what was refused before comes last
             try:
                 self._append(path.read_bytes().split(b"\n"))
             except (Malformed, Refused) as err:
-                path.rename(path.with_name(f"{path.name}.refused"))
-                sys.stderr.write(f"keyturn: the log refuses what this process signed before it died: {err}\n")
+                if path.suffix != _REFUSED:
+                    path.rename(path.with_suffix(_REFUSED))
+                    changed += 1
+                    sys.stderr.write(f"keyturn: the log refuses what this process signed, it is asked again: {err}\n")
                 continue
             path.unlink()
-        return len(left)
+            changed += 1
+        return changed
 
     def _append(self, records: Sequence[bytes]) -> None:
         for record in records:
