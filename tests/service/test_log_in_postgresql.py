@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,10 @@ def test_two_services_on_one_database_are_one_log(make_lab_on_disk: Callable, st
             found: dict[int, bytes] = {}
 
             def submit(url: str, start: int) -> None:
-                log = LogOverHttp(url)
                 for number in range(start, start + 40):
                     raw = checkin(lab.lab, number, at=NOW)
-                    found[log.append(raw)] = raw
+                    # A service takes nothing before it has asked the witnesses, once the other one has published.
+                    found[wait_for("the log to accept", partial(appended, url, raw))] = raw
 
             threads = [
                 threading.Thread(target=submit, args=(url, 1000 * k))
