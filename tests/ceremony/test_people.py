@@ -169,6 +169,26 @@ def test_a_custodian_gets_another_key(founded: Ceremony) -> None:
     assert all(h.human != "vault" for h in draft(founded).root.holders)
 
 
+@pytest.mark.parametrize("signs_trust", [None, True], ids=["as before", "asked for"])
+def test_another_trust_key_gives_no_right_that_the_earlier_one_had_not(
+    founded: Ceremony, signs_trust: bool | None
+) -> None:
+    """Bob's trust key is the offline one, which signs root alone; he is a member all the same."""
+
+    def offline(text: str) -> str:
+        first, second = text.split("[[holders]]")[1:]
+        changed = second.replace("targets = true", "targets = false").replace("recovery = false", "recovery = true")
+        return text.replace(second, changed) if 'human = "bob"' in second else text.replace(first, changed)
+
+    founded.edit("root.toml", offline)
+    (before,) = [h for h in draft(founded).root.holders if h.human == "bob"]
+    assert (before.targets, before.recovery) == (False, True)
+    founded.enrol(founded.accept(founded.invite("bob", new_keys="instead", signs_trust=signs_trust), "bob-new"))
+    (after,) = [h for h in draft(founded).root.holders if h.human == "bob"]
+    assert after.key == founded.home("bob-new").read("trust").public
+    assert (after.root, after.targets, after.recovery) == (before.root, before.targets, before.recovery)
+
+
 def test_new_keys_bring_nobody_back_who_left_meanwhile(founded: Ceremony) -> None:
     founded.join("cyd")
     beside = founded.accept(founded.invite("cyd", new_keys="beside"), "cyd-beside")

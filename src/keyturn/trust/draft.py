@@ -124,9 +124,12 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
             recovery=custodian,
         )
         others = tuple(known for known in root.holders if known.human != holder.human)
-        if invitation.new_keys is not None and len(others) == len(root.holders):
-            raise _gone(holder.human)
-        if len(others) != len(root.holders) and holder not in root.holders and invitation.new_keys is None:
+        if invitation.new_keys is not None:
+            earlier_holder = next((known for known in root.holders if known.human == holder.human), None)
+            if earlier_holder is None:
+                raise _gone(holder.human)
+            holder = replace(earlier_holder, key=holder.key)  # another key, and no other right
+        elif len(others) != len(root.holders) and holder not in root.holders:
             raise _taken(holder.human)
         root = replace(root, holders=tuple(sorted((*others, holder), key=lambda known: known.human)))
     if acceptance.member_keys and invitation.kind != "custodian":
