@@ -471,6 +471,22 @@ def test_what_could_not_be_read_is_neither_a_yes_nor_a_no() -> None:
             verify(world, bundle, world.view(missing=missing))
 
 
+def test_an_agent_that_withdraws_its_request_is_heard_though_the_log_hides_what_it_asked() -> None:
+    """Whether somebody who is no human is a party stands in the request; a gate that cannot read that cannot find it out."""
+    world = make_world()
+    asked, bundle = agreed(world, requester="ada+coder")
+    world.revoke(asked, "ada+coder")
+    with pytest.raises(Refused, match="request-revoked"):
+        verify(world, bundle)
+    with pytest.raises(Unavailable, match="negative-unread"):
+        verify(world, bundle, world.view(missing=frozenset({dsse_digest(asked)})))
+    world = make_world()
+    asked, bundle = agreed(world)
+    world.revoke(asked, "dan")
+    with pytest.raises(Refused, match="request-revoked"):  # any human may, whatever was asked
+        verify(world, bundle, world.view(missing=frozenset({dsse_digest(asked)})))
+
+
 def dsse_digest(envelope: Envelope) -> str:
     from keyturn.formats.digest import sha256
 

@@ -167,7 +167,8 @@ class Following:
             return
         parties = frozenset({made.requester, made.beneficiary}) if made else frozenset()
         digest, until = Sha256(leaf.record), leaf.until or 0
-        found = Request(index, digest, Sha256(leaf.envelope), parties, _about(leaf, "gate"), until, raw)
+        read = raw if made else None
+        found = Request(index, digest, Sha256(leaf.envelope), parties, _about(leaf, "gate"), until, read)
         self._requests.setdefault(digest, found)
 
     def _take_approval(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
@@ -210,7 +211,11 @@ class Following:
             made = self._read(leaf, raw, Revocation)
             if made is not None:
                 self._require_unsuspended(made.member, made.key, made.signed_at)
-                negatives.require_may_revoke(made, self._require_trust(), asked.parties if asked else frozenset())
+                trust = self._require_trust()
+                if asked is not None and asked.raw is None and trust.roster.members[made.member].kind != "human":
+                    made = None  # whether it is a party stands in the request, and that could not be had
+                else:
+                    negatives.require_may_revoke(made, trust, asked.parties if asked else frozenset())
         except (Malformed, Refused):
             return
         self._withdraw(leaf, made.member if made else None, made.reason if made else "")
