@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from keyturn.app.follow_as_gate import CHECKIN_EVERY_S, FollowedLog, Stricter
+from keyturn.app.follow_log import ASKED_AGAIN_MAX
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256
@@ -189,6 +190,26 @@ def test_what_is_hidden_for_long_costs_a_question_and_not_the_log(world: World) 
         assert gate.refresh().known.unread, "nobody forgets what is hidden"
     assert machine.log.leaves_read == before
     assert machine.log.envelopes_asked == questions + 3
+
+
+def test_what_was_hidden_is_found_again_though_the_log_is_full_of_what_never_was(world: World) -> None:
+    """Whoever had the log can write leaves whose envelopes nobody has: they stay when the log is in good hands again."""
+    gate, machine = gate_of(world)
+    asked = world.ask()
+    taken = world.deny(asked, "bob")
+    never = [world.deny(asked, "dan") for _ in range(3 * ASKED_AGAIN_MAX)]
+    for one in (taken, *never):
+        machine.log.lost.add(Sha256(world.log.by_record(one.record_digest)[0].envelope))
+    gate.refresh()
+    machine.log.lost.discard(Sha256(world.log.by_record(taken.record_digest)[0].envelope))
+    questions = machine.log.envelopes_asked
+    for refreshes in range(1, 101):
+        machine.at += 1
+        machine.log.at += 1
+        if asked.record_digest in gate.refresh().known.withdrawals:
+            break
+        assert machine.log.envelopes_asked - questions <= refreshes * ASKED_AGAIN_MAX
+    assert gate.refresh().known.withdrawals[asked.record_digest][0].by == "bob"
 
 
 def test_an_approval_that_was_hidden_for_a_moment_is_in_the_bundle_again(world: World) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from keyturn.errors import KeyturnError, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
-from keyturn.formats.digest import Sha256
+from keyturn.formats.digest import Sha256, sha256
 from keyturn.grants.following import Following
 from keyturn.grants.view import GateView
 from keyturn.ports import LogReader
@@ -26,6 +26,7 @@ __all__ = ["follow_log"]
 
 RUN = 4096
 ASKED_AGAIN_MAX = 64
+_NEWEST = _OLDER = ASKED_AGAIN_MAX // 2
 
 
 def follow_log(view: GateView, reader: LogReader, *, now: int, ask_again: bool = True) -> GateView:
@@ -41,7 +42,7 @@ def follow_log(view: GateView, reader: LogReader, *, now: int, ask_again: bool =
     seen = view.frontier
     if size < seen.size:
         raise Unavailable("log-behind", f"the log shows {size} entries, and {seen.size} were seen before")
-    again = ask_again and _can_be_had_now(view, reader)
+    again = ask_again and _can_be_had_now(view, reader, now)
     read = (view.again() if again else view).following(now=now)
     while (start := read.frontier.size) < size:
         end = min(start + RUN, seen.size if start < seen.size else size)
@@ -58,9 +59,19 @@ def follow_log(view: GateView, reader: LogReader, *, now: int, ask_again: bool =
     return view.finish(read, note, now=now)
 
 
-def _can_be_had_now(view: GateView, reader: LogReader) -> bool:
-    """Whether any envelope can be had that could not before; of many, the newest are asked for."""
-    for digest in list(view.known.missing)[-ASKED_AGAIN_MAX:]:
+def _can_be_had_now(view: GateView, reader: LogReader, now: int) -> bool:
+    """Whether any envelope can be had that could not before; of many, the newest are asked for, and some of the others.
+
+    Which others changes with `now`: whoever had the log for a moment can leave any number of leaves in it whose envelopes
+    nobody has, and those must not keep what can be had again from being found.
+    """
+    missing = list(view.known.missing)
+    older, asked = missing[:-_NEWEST], missing[-_NEWEST:]
+    if older:
+        runs = -(-len(older) // _OLDER)
+        first = int(sha256(str(now).encode()), 16) % runs * _OLDER
+        asked += older[first : first + _OLDER]
+    for digest in asked:
         try:
             reader.envelope(digest)
         except KeyturnError:
