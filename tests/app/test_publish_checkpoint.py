@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -17,12 +18,13 @@ from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint
+from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.note import NoteSignature
 from keyturn.tlog.frontier import Frontier
-from keyturn.tlog.signing import sign_checkpoint
+from keyturn.tlog.signing import cosign, sign_checkpoint
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
 from keyturn.tlog.witness import Refusal
 from keyturn.trust.roster import Log, Witness
@@ -318,6 +320,44 @@ def test_one_lying_witness_stops_no_log(witnesses: dict[str, Here]) -> None:
     grown(1, 10, log)
     assert publish(log, witnesses) is not None, "the two others are a quorum"
     assert log.append(make_records(1, start=20)[0]) == 4
+
+
+Lie = Callable[[AddCheckpoint], "tuple[NoteSignature, ...] | int"]
+
+
+def _cosigned(request: AddCheckpoint, *times: int) -> tuple[NoteSignature, ...]:
+    body = checkpoints.parse_body(request.note.text)
+    return tuple(cosign(body, name="south", key=LAB.witness_keys["south"], at=at) for at in times)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(lambda asked: 0, id="it knows nothing, each time"),
+        pytest.param(lambda asked: asked.old_size + 1, id="another size each time"),
+        pytest.param(lambda asked: 2**53 - 1, id="the largest size there is"),
+        pytest.param(lambda asked: _cosigned(asked, 2**63 - 1), id="the end of time"),
+        pytest.param(lambda asked: _cosigned(asked, 1), id="a time long ago"),
+        pytest.param(lambda asked: _cosigned(asked, *range(NOW, NOW + 200)), id="200 good cosignatures"),
+        pytest.param(lambda asked: asked.note.signatures * 2, id="the log's own signature, twice"),
+        pytest.param(lambda asked: (), id="nothing"),
+    ],
+)
+def test_whatever_one_witness_answers_the_others_are_published_in_time(
+    witnesses: dict[str, Here], tmp_path: Path, lie: Lie
+) -> None:
+    class Lies(Here):
+        def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
+            return lie(request)
+
+    log = LogInMemory()
+    among = {**witnesses, "south": Lies(LAB, "south", tmp_path / "lies")}
+    for start in range(0, 30, 10):
+        found = publish(grown(10, start, log), among)
+        assert found.checkpoint.size == start + 10  # type: ignore[attr-defined]
+        assert {"east", "north"} <= set(found.cosigners)  # type: ignore[attr-defined]
+        assert found.cosigned_at == NOW  # type: ignore[attr-defined]
+        assert verify_checkpoint(log.checkpoint(), LAB.state.log, now=NOW, skew_s=60) == found
 
 
 def test_standing_needs_answers_of_a_quorum(witnesses: dict[str, Here]) -> None:
