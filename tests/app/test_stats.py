@@ -43,6 +43,19 @@ def test_waits_are_measured_to_the_approval_that_met_the_quorum() -> None:
     assert (waited.requester, waited.approver, waited.times, waited.wait_median_s) == ("ada", "eve", 3, 20)
 
 
+def test_who_approves_for_himself_or_his_agent_has_granted_nothing_and_hides_nothing_that_waits() -> None:
+    world = make_world()
+    own = world.ask(world.request("bob"))
+    agents = world.ask(world.request("bob+ops"))
+    for asked in (own, agents):
+        for member in ("bob", "eve"):
+            world.approve(asked, member)
+    found = stats(world)
+    assert (found.asked, found.granted, found.waiting) == (2, 0, 2)
+    assert found.waited == ()
+    assert {one.requester for one in found.stuck} == {"bob", "bob+ops"}
+
+
 def test_what_ended_is_counted_by_how_it_ended() -> None:
     world = make_world()
     world.deny(world.ask(), "bob")
