@@ -329,6 +329,12 @@ class TrustStore(Protocol):
     def add_invitation(self, raw: bytes) -> None:
         """Remember an invitation durably."""
 
+    def invitations(self) -> Sequence[bytes]:
+        """Every invitation that is remembered, in no order."""
+
+    def withdraw_invitation(self, digest: Sha256) -> None:
+        """Forget an invitation durably: nobody accepts it any more. One that is not there is forgotten."""
+
 
 class ReleaseJournal(Protocol):
     """What a release gate remembers of its acts, by the digest of the request. Each write is durable before it returns."""

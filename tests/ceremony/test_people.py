@@ -10,7 +10,7 @@ from ceremony.conftest import Ceremony
 from keyturn.app.invite_member import Offer, invite_members
 from keyturn.app.remove_member import remove_member
 from keyturn.errors import Refused, Usage
-from keyturn.trust.draft import Draft
+from keyturn.trust.draft import Draft, leave
 
 
 def invite(at: Ceremony, *offers: Offer) -> tuple[bytes, ...]:
@@ -191,11 +191,40 @@ def test_another_trust_key_gives_no_right_that_the_earlier_one_had_not(
 
 def test_new_keys_bring_nobody_back_who_left_meanwhile(founded: Ceremony) -> None:
     founded.join("cyd")
-    beside = founded.accept(founded.invite("cyd", new_keys="beside"), "cyd-beside")
     instead = founded.accept(founded.invite("cyd", new_keys="instead"), "cyd-new")
-    remove_member("cyd", store=founded.store)
+    beside = founded.accept(founded.invite("cyd", new_keys="beside"), "cyd-beside")
+    founded.store.write_draft(leave(draft(founded), "cyd").render())  # as an editor would: no invitation is taken back
     before = founded.store.draft()
     for acceptance in (beside, instead):
         with pytest.raises(Refused, match="member-unknown"):
             founded.enrol(acceptance)
+    assert founded.store.draft() == before
+
+
+def test_new_keys_instead_make_every_earlier_invitation_void(founded: Ceremony) -> None:
+    """Bob's laptop is stolen twice in a week; what it accepted the first time, and what it was offered, is the thief's."""
+    beside = founded.accept(founded.invite("bob", new_keys="beside"), "bob-beside")
+    first = founded.accept(founded.invite("bob", new_keys="instead"), "bob-first")
+    founded.enrol(first)
+    founded.clock.at += 60
+    founded.enrol(founded.accept(founded.invite("bob", new_keys="instead"), "bob-second"))
+    before = founded.store.draft()
+    for stolen in (first, beside):
+        with pytest.raises(Refused, match="invitation-unknown"):
+            founded.enrol(stolen)
+    assert founded.store.draft() == before
+
+
+def test_an_acceptance_brings_nobody_back_who_left(founded: Ceremony) -> None:
+    acceptance = founded.accept(founded.invite("cyd", groups=("releasers",)), "cyd")
+    founded.enrol(acceptance)
+    founded.propose()
+    for human in ("ada", "bob"):
+        founded.sign(human)
+    founded.publish()
+    (founded.trust / "invitations" / ("0" * 64 + ".json")).write_text("somebody's notes")
+    remove_member("cyd", store=founded.store)
+    before = founded.store.draft()
+    with pytest.raises(Refused, match="invitation-unknown"):
+        founded.enrol(acceptance)
     assert founded.store.draft() == before

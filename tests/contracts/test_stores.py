@@ -124,6 +124,16 @@ def test_an_invitation_is_found_by_its_own_digest_alone(trust: TrustStore) -> No
         trust.invitation(sha256(b"another"))
 
 
+def test_an_invitation_that_was_withdrawn_is_none(trust: TrustStore) -> None:
+    for raw in (b"come in", b"you too"):
+        trust.add_invitation(raw)
+    for _ in range(2):
+        trust.withdraw_invitation(sha256(b"come in"))
+        assert list(trust.invitations()) == [b"you too"]
+    with pytest.raises(Refused):
+        trust.invitation(sha256(b"come in"))
+
+
 # --- KeyStore -----------------------------------------------------------------------------------------------------------
 
 

@@ -99,11 +99,23 @@ class TrustOnDisk:
     def invitation(self, digest: Sha256) -> bytes:
         raw = self._read(self._directory / "invitations" / f"{digest}.json")
         if raw is None or sha256(raw) != digest:
-            raise Refused("invitation-unknown", f"this lab has made no invitation `{digest[:16]}`")
+            raise Refused("invitation-unknown", f"this lab has made no invitation `{digest[:16]}`, or took it back")
         return raw
 
     def add_invitation(self, raw: bytes) -> None:
         self._write(self._directory / "invitations" / f"{sha256(raw)}.json", raw)
+
+    def invitations(self) -> Sequence[bytes]:
+        found = (self._read(path) for path in sorted((self._directory / "invitations").glob("*.json")))
+        return tuple(raw for raw in found if raw is not None)
+
+    def withdraw_invitation(self, digest: Sha256) -> None:
+        path = self._directory / "invitations" / f"{digest}.json"
+        try:
+            path.unlink(missing_ok=True)
+            durable_files.sync_directory(path.parent)
+        except OSError as err:
+            raise Unavailable("trust-unwritable", f"cannot remove `{path}`: {err.strerror}") from err
 
     def _version_path(self, number: int) -> Path:
         return self._directory / "versions" / f"{number:06d}.json"

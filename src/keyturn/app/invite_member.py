@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.errors import Malformed, Refused, Usage
+from keyturn.formats.digest import sha256
 from keyturn.formats.enrolment import Invitation, InviteeKind, NewKeys, parse_invitation, render_invitation
 from keyturn.ports import Clock, Entropy, TrustStore
 from keyturn.trust.draft import Draft
 
-__all__ = ["INVITATION_LIFETIME_S", "Offer", "invite_members"]
+__all__ = ["INVITATION_LIFETIME_S", "Offer", "invite_members", "withdraw_invitations"]
 
 INVITATION_LIFETIME_S = 7 * 86_400
 
@@ -34,6 +35,8 @@ class Offer:
 def invite_members(offers: Sequence[Offer], *, store: TrustStore, clock: Clock, entropy: Entropy) -> tuple[bytes, ...]:
     """Make an invitation for each of `offers`, in order; none says anything secret or grants anything.
 
+    New keys `instead` make every earlier invitation of that member void: who has the old keys may have answered it.
+
     Raises `Refused` when an id is taken (or, for new keys, is nobody's), `Usage` for an offer that contradicts itself; then
     nobody is invited.
     """
@@ -45,9 +48,23 @@ def invite_members(offers: Sequence[Offer], *, store: TrustStore, clock: Clock, 
     for offer in offers:
         _require_place(offer, draft, joining)
         invitations.append(_invitation(offer, draft, clock, entropy))
+    for offer in offers:
+        if offer.new_keys == "instead":
+            withdraw_invitations(offer.member, store=store)
     for raw in invitations:
         store.add_invitation(raw)
     return tuple(invitations)
+
+
+def withdraw_invitations(member: str, *, store: TrustStore) -> None:
+    """Make void whatever was offered to `member`, accepted or not."""
+    for raw in store.invitations():
+        try:
+            offered = parse_invitation(raw).member
+        except Malformed:
+            continue  # nobody can accept what cannot be read
+        if offered == member:
+            store.withdraw_invitation(sha256(raw))
 
 
 def _require_place(offer: Offer, draft: Draft, joining: set[str]) -> None:

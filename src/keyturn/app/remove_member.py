@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyturn.app.invite_member import withdraw_invitations
 from keyturn.ports import TrustStore
 from keyturn.trust.draft import ROOT_FILE, Draft, leave
 
@@ -9,8 +10,10 @@ __all__ = ["remove_member"]
 
 
 def remove_member(member: str, *, store: TrustStore) -> None:
-    """Write the draft without `member`; raises what `trust.draft.leave` raises, and then nothing has changed."""
+    """Write the draft without `member`, to whom nothing is offered any more; raises what `trust.draft.leave` raises, and then
+    nothing has changed."""
     files = store.draft()
     rendered = leave(Draft.parse(files), member).render()
+    withdraw_invitations(member, store=store)  # first: what he accepted must not bring him back
     # Only what this changes is written anew: people's comments in the other files stay.
     store.write_draft({**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
