@@ -12,6 +12,7 @@ from keyturn.formats.digest import Sha256
 from keyturn.formats.statement import Subject
 from keyturn.ports import LogReader
 from support.chains import AURORA, MadeChain, artifact, changed
+from support.hidden import hidden_leaf
 from support.labs import NOW, Lab, make_lab
 from support.witnessed import log_of, publish, witnessed_note
 
@@ -97,6 +98,49 @@ def test_a_record_that_cannot_be_had_is_could_not_find_out(chain: MadeChain) -> 
 
     with pytest.raises(Unavailable):
         opened(chain, WithoutLast())
+
+
+def test_what_nobody_can_read_closes_until_it_is_void(chain: MadeChain) -> None:
+    made, shadowed = records.leaf_of(chain.records[-1]), records.leaf_of(chain.records[2])
+    left = (
+        hidden_leaf("tgt", "version:2", number=1),
+        hidden_leaf("sus", "member:ada", number=2, until=NOW + 9000),
+        hidden_leaf("prv", str(MODEL), number=3),
+        hidden_leaf("tst", str(MODEL), number=4),
+        hidden_leaf("stp", "build:evaluate", str(MODEL), number=5, record=shadowed.record),
+        changed(made, kind="tgt", envelope=shadowed.envelope[::-1]),
+    )
+    before = opened(chain, log_of(chain.lab, chain.records))
+    for count in range(1, len(left) + 1):
+        for void, code in (
+            (range(1, 2), "envelope-unknown"),
+            (range(len(chain.records), len(chain.records) + count), ""),
+        ):
+            log = log_of(chain.lab, chain.records)
+            for number, leaf in enumerate(left[:count]):
+                log.append_leaf(b"gone: %d" % number, leaf)
+            lab = chain.lab.publish(void=(void,))
+            log.append(lab.containers[-1])
+            publish(lab, log)
+            if code:
+                with pytest.raises((Unavailable, Tampered)):
+                    opened(chain, log)
+                continue
+            after = opened(chain, log)
+            assert after.facts == before.facts
+            assert [one.index for one in after.index.statements] == [
+                *(one.index for one in before.index.statements),
+                len(chain.records) + count,
+            ]
+
+
+def test_what_is_void_counts_all_the_same_when_it_can_be_read(chain: MadeChain) -> None:
+    log = log_of(chain.lab, chain.records)
+    lab = chain.lab.publish(void=(range(len(chain.records)),))
+    log.append(lab.containers[-1])
+    publish(lab, log)
+    statements = opened(chain, log_of(chain.lab, chain.records)).index.statements
+    assert opened(chain, log).index.statements[:-1] == statements
 
 
 def review(chain: MadeChain, log: LogReader, subjects: tuple[Subject, ...]) -> ReleaseDraft:

@@ -10,13 +10,15 @@ import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.app.submit import Admission, Quotas
-from keyturn.errors import KeyturnError, Malformed, Refused
-from keyturn.formats import dsse, negatives, statement, trust_version
+from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
+from keyturn.formats import dsse, leaf, negatives, statement, trust_version
+from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.negatives import Suspension
-from keyturn.formats.records import PROVENANCE
+from keyturn.formats.records import PROVENANCE, leaf_of
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from support.chains import MadeChain, artifact
+from support.hidden import hidden_leaf
 from support.labs import NOW, Lab, make_key, make_lab
 from support.signed_records import authorization, checkin, evaluation_criteria, request, revocation, sign
 
@@ -302,6 +304,44 @@ def test_trust_that_somebody_wrote_past_admission_stops_nobody() -> None:
     later = LAB.publish(policy={})
     admission.submit(later.containers[-1])
     assert admission.trust.targets_version == 2
+
+
+def test_trust_whose_text_is_hidden_is_looked_for_again_until_it_is_void() -> None:
+    _, log = door()
+    second = LAB.publish(policy={"main": "// it says more now"})
+    third = second.publish(void=(range(2, 4),))
+    log.append_leaf(b"gone", hidden_leaf("tgt", "version:2", number=1))
+    log.append_leaf(b"no trust version", leaf.Leaf(kind="tgt", record="0" * 64, envelope=sha256(b"no trust version")))
+    hidden = {leaf_of(second.containers[-1]).envelope}
+    looked_for: list[str] = []
+
+    class Hiding:
+        checkpoint, leaves, hashes = log.checkpoint, log.leaves, log.hashes
+
+        def envelope(self, digest: Sha256) -> bytes:
+            looked_for.append(digest)
+            if digest in hidden:
+                raise Unavailable("envelope-unknown", "gone")
+            return log.envelope(digest)
+
+    clock = At(NOW)
+    admission = Admission(
+        log=log, reader=Hiding(), index=log, root_sha256=lambda: LAB.root_sha256, clock=clock, quotas=Quotas()
+    )
+    assert admission.trust.targets_version == 1
+    admission.submit(request(LAB, 1, at=NOW))
+    log.append(second.containers[-1])  # as another process does
+    clock.time += 1
+    assert admission.trust.targets_version == 1
+    hidden.clear()
+    clock.time += 1
+    assert admission.trust.targets_version == 2
+    admission.submit(third.containers[-1])
+    clock.time += 1
+    assert admission.trust.targets_version == 3
+    looked_for.clear()
+    clock.time += 1
+    assert (admission.trust.targets_version, looked_for) == (3, [])
 
 
 # --- what one member, or nobody at all, can do to everybody ---------------------------------------------------------------

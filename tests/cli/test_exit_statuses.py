@@ -86,6 +86,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
 NAMES: dict[str, tuple[str, ...]] = {
     "an entry": ("log", "prove", "999999"),
     "a member": ("trust", "suspend", "--member", "nobody", *SIGNS),
+    "an entry that is not void": ("trust", "void", "0"),
     "a member who leaves": ("trust", "remove", "nobody"),
     "a key": ("trust", "suspend", "--key", "0" * 64, *SIGNS),
     "a gate": ("trust", "suspend", "--gate", "nowhere", *SIGNS),
@@ -105,6 +106,7 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--lasts", "soon", *SIGNS),
     "a gate to close": ("trust", "suspend", "--gate", "A B", *SIGNS),
     "what is suspended": ("trust", "suspend", *SIGNS),
+    "what is void": ("trust", "void", "9-8"),
     "what is released": ("release", "data", "--as", "aurora", *SIGNS),
     "a model": ("step", "criteria", "Model", *CRITERIA[3:], "--on", "data"),
     "a session key": (*ASK, "--session-key", "x"),
@@ -123,6 +125,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "trust show": ("trust", "show"),
     "trust publish": ("trust", "publish"),
     "trust suspend": ("trust", "suspend", "--member", "bob", *SIGNS),
+    "trust void": ("trust", "void"),
     "trust suspended": ("trust", "suspended"),
     "trust log": ("trust", "log"),
     "trust pin": ("trust", "pin", "0" * 64),

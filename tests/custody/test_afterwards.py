@@ -8,7 +8,7 @@ from keyturn.custody.afterwards import carried, changed_since
 from keyturn.custody.evidence import Failure
 from keyturn.custody.verify import Chain, Suspended, examine, with_failures
 from keyturn.formats.digest import Sha256
-from keyturn.formats.leaf import Kind, Leaf
+from keyturn.formats.leaf import Kind, Leaf, render
 from support.chains import AURORA, MadeChain, artifact
 from support.labs import make_lab
 
@@ -71,11 +71,17 @@ def test_another_maker_a_result_and_a_wanted_evaluation_are_named(chain: MadeCha
 def test_a_pack_must_hold_what_can_count_against_the_release(
     kind: Kind, about: tuple[str, ...], expected: bool
 ) -> None:
-    assert carried(Leaf(kind=kind, record="c" * 64, envelope="d" * 64, about=about), REQUEST) is expected
+    one = Leaf(kind=kind, record="c" * 64, envelope="d" * 64, about=about)
+    assert list(carried([b"no leaf", render(one)], REQUEST, start=7)) == [(8, one)] * expected
 
 
 def test_a_pack_must_hold_the_request_itself() -> None:
-    assert carried(Leaf(kind="req", record=REQUEST, envelope="d" * 64), REQUEST)
+    one = Leaf(kind="req", record=REQUEST, envelope="d" * 64)
+    assert list(carried([render(one)], REQUEST, start=0)) == [(0, one)]
+
+
+def test_text_that_is_no_leaf_is_about_no_chain(chain: MadeChain) -> None:
+    assert list(changed_since(judged(chain), [b'{"kind":"prv"'], start=0)) == []
 
 
 def test_failures_are_added_and_never_taken_away(chain: MadeChain) -> None:

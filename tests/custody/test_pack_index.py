@@ -185,3 +185,11 @@ def test_a_leaf_of_no_record_counts_in_the_tree_and_says_nothing(chain: MadeChai
     table.extend(leaves)
     assert table.size == len(leaves)
     assert set(table.leaves) <= set(range(len(leaves) - 2))
+
+
+def test_a_table_without_some_leaves_is_as_if_they_said_nothing(chain: MadeChain) -> None:
+    table, less = pack_index.LeafTable(), pack_index.LeafTable()
+    table.extend(chain.leaves)
+    without = frozenset(range(1, table.size, 3))
+    less.extend([b"no leaf" if index in without else leaf for index, leaf in enumerate(chain.leaves)])
+    assert vars(table.without(without)) == vars(less)

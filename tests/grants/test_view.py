@@ -16,10 +16,10 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.records import leaf_of
 from keyturn.formats.trust_version import TrustVersion
 from keyturn.grants.known import Known
-from keyturn.grants.view import refresh
+from keyturn.grants.view import GateView, refresh
 from keyturn.trust.roster import Gate, Roster
 from support.labs import NOW, make_key, make_lab
-from support.world import World, make_world
+from support.world import POLICY, World, make_world
 
 
 def stored(envelope: Envelope) -> str:
@@ -251,6 +251,88 @@ def test_an_envelope_of_another_digest_is_as_good_as_none() -> None:
     view = refresh(view, checkpoint_note=world.note(), leaves=leaves, envelopes=found, now=NOW)
     with pytest.raises(Unavailable, match="negative-unread"):
         view.known.require_read(f"request:{asked.record_digest}", what="request")
+
+
+# what somebody left in the log whose envelopes nobody has
+
+
+@pytest.mark.parametrize("kind", ["tgt", "rot"])
+def test_a_hidden_trust_version_closes_until_a_later_one_declares_it_void(kind: leaf.Kind) -> None:
+    world = make_world()
+    view = world.view()
+    at = world.hide(kind, "version:2")
+    world.publish(policy={"main": POLICY + "// a later version alone settles nothing"})
+    for start in (view, world.start(None)):
+        with pytest.raises(Unavailable, match="trust-version-unread"):
+            world.read_on(start)
+    world.publish(void=(range(at + 1, at + 5),))
+    with pytest.raises(Unavailable, match="trust-version-unread"):
+        world.read_on(view)
+    world.publish(void=(range(at, at + 1),))
+    for start in (view, world.start(None)):
+        assert world.read_on(start).trust.targets_version == 4
+
+
+def test_a_real_version_that_is_hidden_stays_what_the_next_one_needs() -> None:
+    world = make_world()
+    view = world.view()
+    world.publish(policy={"main": POLICY})
+    hidden = frozenset({leaf_of(world.lab.containers[-1]).envelope})
+    world.publish(void=(range(world.log.settle().size - 1, world.log.settle().size),))
+    with pytest.raises(Unavailable, match="trust-version-unread"):
+        world.read_on(view, missing=hidden)
+
+
+def test_a_hidden_suspension_closes_until_it_is_void_and_a_real_one_stands_though_it_is_void() -> None:
+    world = make_world()
+    real = world.log.append(dsse.render(world.suspend("bob", target_member="dan", submit=False)))
+    at = world.hide("sus", "member:ada", "member:eve", until=2**32 - 1)
+    asked = world.hide("req", "gate:x", until=2**32 - 1)
+    view = world.view()
+    assert view.known.unread == {"member:ada", "member:eve"}
+    assert len(view.known.hidden) == 2
+    world.publish(void=(range(real, at + 1), range(asked, asked + 1)))
+    for start in (view, world.start(None)):
+        after = world.read_on(start).known
+        assert (after.unread, dict(after.hidden), dict(after.requests)) == (frozenset(), {}, {})
+        assert after.suspended(now=NOW) == {"member:dan"}
+
+
+def test_what_is_void_is_not_even_noted_by_whoever_begins_with_the_trust_that_says_so() -> None:
+    world = make_world()
+    at = world.hide("sus", "member:ada", until=2**32 - 1)
+    world.publish(void=(range(at, at + 1),))
+    begun = GateView.start(world.lab.history, gate=world.gate, nonce_record=None)
+    assert dict(world.read_on(begun).known.hidden) == {}
+
+
+def test_a_void_approval_does_not_keep_the_bundle_of_a_request_from_being_whole() -> None:
+    world = make_world()
+    asked = world.ask()
+    given = world.approve(asked, "cat")
+    tag = f"request:{asked.record_digest}"
+    at = [world.hide(kind, tag, until=until) for kind, until in (("apr", 2**32 - 1), ("den", 2**32 - 1), ("use", None))]
+    view = world.view()
+    assert view.bundle_of(asked.record_digest) is None
+    assert view.known.unread == {tag, f"use:{asked.record_digest}"}
+    world.publish(void=(range(at[0], at[-1] + 1),))
+    after = world.read_on(view)
+    assert after.bundle_of(asked.record_digest) == world.bundle(asked, given)
+    assert after.known.unread == frozenset()
+
+
+def test_a_leaf_that_no_record_can_have_closes_nothing() -> None:
+    world = make_world()
+    world.hide("sus", "member:ada")
+    world.hide("den", f"request:{'0' * 64}")
+    world.hide("tgt", "version:2", until=2**32 - 1)
+    assert dict(world.view().known.hidden) == {}
+
+
+def test_a_hidden_denial_closes_its_request_alone() -> None:
+    world = make_world()
+    world.hide("den", f"request:{'0' * 64}", "member:ada", until=2**32 - 1)
+    assert world.view().known.unread == {f"request:{'0' * 64}"}
 
 
 # who may take away
@@ -523,15 +605,15 @@ def test_unread_negatives_are_forgotten_when_they_are_over() -> None:
         }
     )
     view = world.view(missing=missing)
-    assert view.known.unread == {tag: NOW + 7300}
-    assert world.read_on(view, now=NOW + 7300, at=NOW + 7300).known.unread == {}
+    assert view.known.unread == {tag}
+    assert world.read_on(view, now=NOW + 7300, at=NOW + 7300).known.unread == frozenset()
 
 
 def test_an_unread_use_is_never_forgotten_while_unread() -> None:
     world = make_world()
     asked = world.ask()
     view = world.view(missing=frozenset({stored(world.use(asked)), stored(world.use(asked))}))
-    assert view.known.unread == {f"use:{asked.record_digest}": None}
+    assert view.known.unread == {f"use:{asked.record_digest}"}
 
 
 def test_the_bundle_of_a_request_is_what_the_log_has() -> None:

@@ -103,10 +103,8 @@ def test_two_services_on_one_database_are_one_log(make_lab_on_disk: Callable, st
             tree = witnessed(lab, second, LogOverHttp(second).append(raw), raw).checkpoint
             assert tree.size == 165
             state = lab.lab.state
-            whole = verify_log(
-                LogOverHttp(second), log=state.log, limits=state.limits, clock=SystemClock(), progress=lambda n: None
-            )
-            assert (whole.size, whole.missing) == (165, ())
+            whole = verify_log(LogOverHttp(second), trust=state, clock=SystemClock(), progress=lambda n: None)
+            assert (whole.size, whole.faults) == (165, ())
             assert [line for line in said_by(one) + said_by(two) if "checkpoint-" in line or "log-" in line] == []
         verified = keyturn(other.path, "log", "verify", "--json")
         assert json.loads(verified.stdout)["size"] == 165, verified.stderr

@@ -113,6 +113,7 @@ class Lab:
         roster: Roster | None = None,
         log: Log | None = None,
         limits: Limits | None = None,
+        void: tuple[range, ...] | None = None,
         now: int = NOW,
     ) -> Lab:
         """Publish the next targets version, with what is given changed."""
@@ -125,6 +126,8 @@ class Lab:
             contents = replace(contents, log=log)
         if limits is not None:
             contents = replace(contents, limits=limits)
+        if void is not None:
+            contents = replace(contents, void=void)
         return self.with_contents(contents, now=now)
 
     def make_root(

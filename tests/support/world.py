@@ -8,7 +8,7 @@ verify_grant(world.bundle(asked), world.view(), now=world.now, gate=world.gate, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.crypto import dsse_signing
@@ -20,6 +20,7 @@ from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanA
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
+from keyturn.formats.leaf import Kind
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.note import Note
 from keyturn.formats.statement import DigestSet, Subject
@@ -32,6 +33,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import SigningPage
 from support.authenticators import ORIGIN, Passkey, SshHolder
+from support.hidden import hidden_leaf
 from support.labs import NOW, Lab, make_key, make_lab
 
 __all__ = ["POLICY", "Witnessed", "World", "make_world"]
@@ -85,6 +87,11 @@ class World:
         for container in self.lab.containers[self.logged_containers :]:
             self.log.append(container)
         self.logged_containers = len(self.lab.containers)
+
+    def publish(self, **changed: Any) -> None:
+        """Publish the next targets version with what is given changed (`Lab.publish`), and log it."""
+        self.lab = self.lab.publish(**changed)
+        self.sync_trust()
 
     def key(self, member: str) -> RecordSigner:
         """What `member` signs with: the key in `held`, or the software key of the lab."""
@@ -233,6 +240,12 @@ class World:
         )
         uri = self.lab.gate_uri(gate)
         return self.submit(self.sign(made, f"sha256:{uri.digest}", self.lab.gate_keys[gate])).record_digest
+
+    def hide(self, kind: Kind, *about: str, until: int | None = None) -> int:
+        """Log a leaf whose envelope nobody has, as whoever took the log over can; gives its index."""
+        self.made += 1
+        made = hidden_leaf(kind, *about, number=self.made, until=until)
+        return self.log.append_leaf(b"gone: %d" % self.made, made)
 
     def bundle(self, asked: Envelope, *given: Envelope) -> Bundle:
         return bundles.make(asked, given)

@@ -247,3 +247,25 @@ def test_errors_name_the_file_and_show_no_terminal_escape(lab: Lab) -> None:
     files = render_contents(lab.contents) | {"roster.toml": b"version = 1\nmembers = 3\n"}
     with pytest.raises(Malformed, match=r"`roster\.toml`: expected `array`"):
         _parse(lab, files)
+
+
+VOID = tuple(range(first, last + 1) for first, last in ((3, 3), (5, 9), (10, 10)))
+
+
+def test_void_entries_round_trip(lab: Lab) -> None:
+    contents = replace(lab.contents, void=VOID)
+    assert parse_contents(render_contents(contents), lab=lab.name) == contents
+    state = lab.publish(void=VOID).state
+    assert [index for index in range(12) if state.is_void(index)] == [3, 5, 6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    "void",
+    [
+        pytest.param((range(5, 6), range(3, 4)), id="out of order"),
+        pytest.param((range(3, 6), range(5, 7)), id="one twice"),
+        pytest.param((range(5, 4),), id="the last before the first"),
+    ],
+)
+def test_void_entries_are_in_order_each_once(lab: Lab, void: tuple[range, ...]) -> None:
+    assert _code(lab, render_contents(replace(lab.contents, void=void))) == "log-void"

@@ -12,7 +12,7 @@ from typing import Literal
 from keyturn.adapters.log_on_disk.checkpoint_files import check_follows
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
-from keyturn.formats.digest import Sha256
+from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.records import leaf_of
 from keyturn.ports import IndexedRecord
@@ -82,6 +82,8 @@ class LogInMemory:
         found = self._envelopes.get(digest)
         if found is None:
             raise Unavailable("envelope-unknown", f"the log has no envelope `{digest[:16]}`")
+        if sha256(found[1]) != digest:
+            raise Unavailable("envelope-damaged", f"the envelope `{digest[:16]}` is damaged")
         return found[1]
 
     def settle(self) -> Frontier:

@@ -101,9 +101,9 @@ def _log(view: GateView, trust: TrustState, now: int) -> Iterator[Finding]:
         yield Finding("warning", "witnesses", what, "ask who operates it")
     else:
         yield Finding("ok", "witnesses", ", ".join(sorted(seen.cosigners)))
-    if view.known.missing:
-        what = f"{len(view.known.missing)} records that matter are in the log and could not be read"
-        yield Finding("error", "records", what, "keyturn log verify; whom they concern is refused meanwhile")
+    if view.known.hidden:
+        what = f"{len(view.known.hidden)} records that matter are in the log and could not be read"
+        yield Finding("error", "records", what, "keyturn log verify; if nobody has them any more: keyturn trust void")
 
 
 def _member(view: GateView, trust: TrustState, member: str, own_keys: tuple[str, ...], now: int) -> Iterator[Finding]:

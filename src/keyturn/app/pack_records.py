@@ -65,8 +65,8 @@ def missing(index: PackIndex, own: Mapping[int, Leaf], leaves: tuple[bytes, ...]
                 "pack-statement-missing",
                 f"log index {one.index}: the pack lacks a `{one.kind}` statement that its index names",
             )
-    for place, raw in enumerate(leaves, index.size):
-        if place not in own and carried(leaf_format.parse(raw), request):
+    for place, _ in carried(leaves, request, start=index.size):
+        if place not in own:
             yield (
                 "pack-record-missing",
                 f"log index {place}: the pack lacks a record that can count against the release",

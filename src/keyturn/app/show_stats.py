@@ -126,7 +126,7 @@ def show_stats(view: GateView, known: Known, trust: TrustState, *, since: int, n
         revoked=sum(one.ended == "rev" for one in seen),
         lapsed=sum(one.ended == "lapsed" for one in seen),
         waiting=len(waiting),
-        unread=len(known.missing),
+        unread=len(known.hidden),
         wait_median_s=_median(waits),
         waits_s=tuple(waits),
         permits=tuple(_permits(view, trust, seen, now)),
@@ -141,7 +141,7 @@ def _envelopes(digests: Iterable[Sha256], reader: LogReader) -> dict[Sha256, byt
         try:
             found[digest] = reader.envelope(digest)
         except KeyturnError:
-            continue  # `Known.missing` names it
+            continue  # `Known.hidden` names it
     return found
 
 

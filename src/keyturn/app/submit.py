@@ -23,7 +23,7 @@ from typing import Final
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
-from keyturn.errors import Malformed, Refused
+from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import dsse, provenance, records, statement, test_result, trust_version
 from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.leaf import NEGATIVES, Leaf
@@ -200,10 +200,21 @@ class Admission:
     def _read_trust(self) -> None:
         with self._trust_lock:
             self._read_at = self._clock.now()
+            hidden: list[int] = []
             while found := self._index.of_kinds(("rot", "tgt"), start=self._read_to):
                 for known in found:
-                    version = trust_version.parse(self._reader.envelope(known.envelope))
-                    self._follow(self._followed_by(version), known.index)
+                    self._read_to = known.index + 1
+                    try:
+                        version = trust_version.parse(self._reader.envelope(known.envelope))
+                    except Unavailable:
+                        hidden.append(known.index)
+                    except Malformed:
+                        continue  # the leaf lies: its envelope is something else
+                    else:
+                        self._follow(self._followed_by(version), known.index)
+            # What is hidden is looked for again, and everything behind it with it, until the lab declared it void.
+            newest = self._history.states[-1] if self._history is not None and self._history.states else None
+            self._read_to = next((i for i in hidden if newest is None or not newest.is_void(i)), self._read_to)
 
     def _follow(self, history: TrustHistory, index: int) -> None:
         self._history = history

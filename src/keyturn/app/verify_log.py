@@ -1,59 +1,95 @@
 """Verify the whole log: every leaf, every envelope, and the tree that they make.
 
 (1) The newest checkpoint is witnessed. (2) All leaves under it make its tree. (3) Each envelope is there, and its leaf, computed
-again, is the one in the tree; an envelope that is missing is named. Trust versions and signatures are `trust.history`'s
-and each verifier's business.
+again, is the one in the tree; where that is not so, it is a fault. A fault that matters is refused, unless the lab declared the
+entry void: whoever had the log for a moment leaves such entries behind, and they outlive its recovery.
+
+Trust versions and signatures are `trust.history`'s and each verifier's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from keyturn.errors import KeyturnError, Tampered, Unavailable
+from keyturn.errors import Malformed, Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import Sha256
-from keyturn.formats.leaf import NEGATIVES
 from keyturn.formats.records import leaf_of, record_id
 from keyturn.ports import Clock, LogReader
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
-from keyturn.trust.roster import Limits, Log
+from keyturn.trust.roster import TrustState
 
-__all__ = ["VerifiedLog", "verify_log"]
+__all__ = ["Fault", "VerifiedLog", "read_log", "verify_log"]
 
 _LEAVES = 1024
+_OF_NO_CONSEQUENCE = frozenset({"chk", "rel", "vsa"})
+"""Kinds that no reader of the log looks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An entry that nobody can read: its envelope is missing, its leaf is not that of its envelope (`forged`), or it is no leaf.
+
+    `closes`: some reader of the log stays closed for it, for whatever it is `about`.
+    """
+
+    index: int
+    id: str
+    about: tuple[str, ...]
+    what: Literal["missing", "forged", "no leaf"]
+    closes: bool
+    void: bool
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is more than an envelope that nobody looks for, and not void."""
+        return not self.void and (self.closes or self.what != "missing")
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLog:
-    """`missing` are records whose envelope is gone (index, id): their leaves stand, their content cannot be read."""
+    """A log whose leaves make the tree that its witnesses cosigned. `faults` stand in it all the same, in order."""
 
     origin: str
     size: int
     root: str
     cosigned_at: int
     cosigners: tuple[str, ...]
-    missing: tuple[tuple[int, str], ...]
+    faults: tuple[Fault, ...]
 
 
-def verify_log(
-    reader: LogReader, *, log: Log, limits: Limits, clock: Clock, progress: Callable[[int], None]
-) -> VerifiedLog:
-    """Read and verify all of it; raises `Tampered` with the entry concerned.
+def verify_log(reader: LogReader, *, trust: TrustState, clock: Clock, progress: Callable[[int], None]) -> VerifiedLog:
+    """Read and verify all of it; raises `Tampered` for a forged entry, `Unavailable` for one that closes, unless it is void."""
+    found = read_log(reader, trust=trust, clock=clock, progress=progress)
+    for fault in found.faults:
+        if fault.stands and fault.what == "missing":
+            raise Unavailable(
+                "log-envelope-missing",
+                f"entry {fault.index}: the envelope of {fault.id} cannot be read, and what it concerns stays closed",
+                hint="restore it from a backup; if nobody has it: keyturn trust void",
+            )
+        if fault.stands:
+            raise Tampered(
+                "log-leaf",
+                f"entry {fault.index}: no record has this leaf ({fault.id})",
+                hint="the log was in somebody else's hands; once it is not: keyturn trust void",
+            )
+    return found
 
-    A missing negative is `Unavailable`: whom it concerned cannot be said.
-    """
-    witnessed = verify_checkpoint(reader.checkpoint(), log, now=clock.now(), skew_s=limits.clock_skew_max_s)  # (1)
+
+def read_log(reader: LogReader, *, trust: TrustState, clock: Clock, progress: Callable[[int], None]) -> VerifiedLog:
+    """Steps (1) to (3): the log with whatever is wrong in it; raises `Tampered` when it is not the log that was cosigned."""
+    skew_s = trust.limits.clock_skew_max_s
+    witnessed = verify_checkpoint(reader.checkpoint(), trust.log, now=clock.now(), skew_s=skew_s)  # (1)
     body = witnessed.checkpoint
-    frontier, missing = Frontier.empty(), []
+    frontier, faults = Frontier.empty(), []
     for start in range(0, body.size, _LEAVES):
         raws = reader.leaves(start, min(start + _LEAVES, body.size))
         frontier = frontier.extend(raws)
-        for index, raw in enumerate(raws, start):
-            if not _check(reader, index, raw):  # (3)
-                found = leaf_format.parse(raw)
-                missing.append((index, record_id(found.kind, found.record)))
+        faults += [fault for i, raw in enumerate(raws, start) if (fault := _fault(reader, i, raw, trust)) is not None]
         progress(len(raws))
     if frontier.root != body.root:  # (2)
         raise Tampered("log-tree", f"the {body.size} leaves do not make the tree that the witnesses cosigned")
@@ -63,29 +99,23 @@ def verify_log(
         root=body.root.hex(),
         cosigned_at=witnessed.cosigned_at,
         cosigners=tuple(sorted(witnessed.cosigners)),
-        missing=tuple(missing),
+        faults=tuple(faults),
     )
 
 
-def _check(reader: LogReader, index: int, raw: bytes) -> bool:
+def _fault(reader: LogReader, index: int, raw: bytes, trust: TrustState) -> Fault | None:  # (3)
     try:
         leaf = leaf_format.parse(raw)
-    except KeyturnError as err:
-        raise Tampered("log-leaf", f"entry {index}: its leaf is none: {err.message}") from err
+    except Malformed:
+        return Fault(index, "no leaf", (), "no leaf", closes=False, void=trust.is_void(index))
+    what: Literal["missing", "forged"] = "forged"
     try:
-        envelope = reader.envelope(Sha256(leaf.envelope))
-    except Unavailable as err:
-        if leaf.kind in NEGATIVES:
-            raise Unavailable(
-                "log-negative-missing",
-                f"entry {index}: the envelope of a negative ({leaf.kind}) cannot be read: {err.message}",
-                hint="whatever it concerned stays closed until the envelope is back",
-            ) from err
-        return False
-    try:
-        again = leaf_of(envelope)
-    except KeyturnError as err:
-        raise Tampered("log-leaf", f"entry {index}: its envelope is no record: {err.message}") from err
-    if again != leaf:
-        raise Tampered("log-leaf", f"entry {index}: its leaf is not that of its envelope")
-    return True
+        if leaf_of(reader.envelope(Sha256(leaf.envelope))) == leaf:
+            return None
+    except Unavailable:
+        what = "missing"
+    except Malformed:
+        pass  # the envelope is no record
+    closes = leaf.kind not in _OF_NO_CONSEQUENCE
+    name = record_id(leaf.kind, leaf.record)
+    return Fault(index, name, leaf.about, what, closes=closes, void=trust.is_void(index))

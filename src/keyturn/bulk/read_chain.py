@@ -20,7 +20,7 @@ from keyturn.custody.evidence import Entry, Map, in_turn
 from keyturn.custody.pack_index import LeafTable, PackIndex
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, Suspended, examine
-from keyturn.errors import Tampered, Unavailable
+from keyturn.errors import KeyturnError, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note, records
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
@@ -55,6 +55,7 @@ class LogReading:
         self._log = log
         self._start: TrustHistory = TrustHistory.start(root_json, pinned_sha256=pinned_sha256)
         self._table = LeafTable()
+        self._trusted: tuple[int, TrustHistory, TrustTimeline] | None = None
         self.frontier = Frontier.empty()
 
     @property
@@ -72,18 +73,43 @@ class LogReading:
         return self.frontier
 
     def trust(self) -> tuple[TrustHistory, TrustTimeline]:
-        """Walk the trust versions that were read, from the pinned root."""
-        table = self._table
-        return timeline.follow(
-            self._start,
-            [(i, self.fetch(i)) for i in table.always if table.leaves[i].kind in TRUST_KINDS],
-        )
+        """Walk the trust versions that were read, from the pinned root; raise for one that cannot be read and is not void."""
+        if self._trusted is None or self._trusted[0] != self.size:
+            found: list[tuple[int, bytes]] = []
+            hidden: dict[int, KeyturnError] = {}
+            for index in self._table.always:
+                if self._table.leaves[index].kind in TRUST_KINDS:
+                    try:
+                        found.append((index, self.fetch(index)))
+                    except (Unavailable, Tampered) as err:
+                        hidden[index] = err
+            history, trusted = timeline.follow(self._start, found)
+            for index, why in hidden.items():
+                if not (trusted.states and trusted.states[-1].is_void(index)):
+                    raise why
+            self._trusted = self.size, history, trusted
+        return self._trusted[1:]
 
     def index(self, *, lab: str, model: ArtifactDigest, as_of: int) -> PackIndex:
         """Name everything about the chain behind `model` among what was read."""
         return pack_index.make(
-            self._table, lab=lab, model=model, root=self.frontier.root, as_of=as_of, fetch=self._log.envelope
+            self._told(), lab=lab, model=model, root=self.frontier.root, as_of=as_of, fetch=self._log.envelope
         )
+
+    def _told(self) -> LeafTable:
+        """What was read, without what the lab declared void and nobody can read."""
+        _, trusted = self.trust()
+        if not trusted.states or not trusted.states[-1].void:
+            return self._table
+        void = [index for index in self._table.leaves if trusted.states[-1].is_void(index)]
+        return self._table.without(frozenset(index for index in void if not self._can_be_read(index)))
+
+    def _can_be_read(self, index: int) -> bool:
+        try:
+            self.fetch(index)
+        except (Unavailable, Tampered):
+            return False
+        return True
 
     def verify(self, note_bytes: bytes, *, now: int | None) -> WitnessedCheckpoint:
         """Check that what was read is the log that the quorum of witnesses saw; or raise.
@@ -116,7 +142,7 @@ class LogReading:
 
     def of_kind(self, kind: Kind) -> tuple[int, ...]:
         """Indices of the records of `kind` that were read; of the kinds that custody reads."""
-        return tuple(index for index, one in self._table.leaves.items() if one.kind == kind)
+        return tuple(index for index, one in self._told().leaves.items() if one.kind == kind)
 
 
 def judge(

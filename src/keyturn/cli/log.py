@@ -87,9 +87,9 @@ def verify(lab: Lab = None, json: Json = False) -> None:
     place = find_lab(lab)
     with log_reader(place) as reader, output.progress("verifying", 0) as progress:
         trust = trust_behind(place, reader).newest
-        found = verify_log(reader, log=trust.log, limits=trust.limits, clock=SystemClock(), progress=progress)
+        found = verify_log(reader, trust=trust, clock=SystemClock(), progress=progress)
     if place.path is not None:
-        verify_batches(place.path, size_min=found.size)
+        verify_batches(place.path, size_min=found.size, void=trust.void)
     output.emit(found, json=json, human=lambda screen: _verified(screen, found))
 
 
@@ -184,5 +184,5 @@ def _verified(screen: Console, found: VerifiedLog) -> None:
     screen.print(f"verified   {found.size} entries of {found.origin}")
     screen.print(f"root       {found.root}")
     screen.print(f"witnessed  by {', '.join(found.cosigners)}")
-    for index, record in found.missing:
-        screen.print(f"missing    entry {index}: the envelope of {record} is gone; its leaf stands")
+    for fault in found.faults:
+        screen.print(f"{fault.what:<10} entry {fault.index}: {fault.id}{', which the lab declared void' * fault.void}")

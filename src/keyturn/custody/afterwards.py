@@ -14,6 +14,7 @@ from keyturn.custody.evaluations import packed_from
 from keyturn.custody.evidence import Failure
 from keyturn.custody.lineage import inputs_of, outputs_of
 from keyturn.custody.verify import Chain
+from keyturn.errors import Malformed
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import Leaf
@@ -24,13 +25,16 @@ _STANDING = frozenset({"rot", "tgt", "sus", "lft"})
 _OF_REQUEST = frozenset({"apr", "den", "rev", "use"})
 
 
-def carried(leaf: Leaf, request: Sha256) -> bool:
-    """Whether a pack must hold the record of `leaf`, which the log got after the pack index."""
-    if leaf.kind in _STANDING:
-        return True
-    if leaf.kind == "req":
-        return leaf.record == request
-    return leaf.kind in _OF_REQUEST and f"request:{request}" in leaf.about
+def carried(leaves: Sequence[bytes], request: Sha256, *, start: int) -> Iterator[tuple[int, Leaf]]:
+    """Those of `leaves`, which the log got after the pack index from index `start` on, whose records a pack must hold."""
+    for index, raw in enumerate(leaves, start):
+        try:
+            leaf = leaf_format.parse(raw)
+        except Malformed:
+            continue  # the leaf of no record
+        of_request = leaf.kind in _OF_REQUEST and f"request:{request}" in leaf.about
+        if leaf.kind in _STANDING or of_request or (leaf.kind, leaf.record) == ("req", request):
+            yield index, leaf
 
 
 def changed_since(chain: Chain, leaves: Sequence[bytes], *, start: int) -> Iterator[Failure]:
@@ -42,7 +46,10 @@ def changed_since(chain: Chain, leaves: Sequence[bytes], *, start: int) -> Itera
     for index, raw in enumerate(leaves, start):
         if not any(marker in raw for marker in (b'"kind":"prv"', b'"kind":"stp"', b'"kind":"tst"')):
             continue
-        leaf = leaf_format.parse(raw)
+        try:
+            leaf = leaf_format.parse(raw)
+        except Malformed:
+            continue
         about = set(leaf.about)
         touches = (leaf.kind == "prv" and about & parts) or (leaf.kind == "tst" and about & models)
         if touches or (leaf.kind == "stp" and "build:evaluate" in about and about & models):

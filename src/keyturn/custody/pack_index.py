@@ -1,6 +1,6 @@
 """Name every statement about a model's chain up to a size of the log: the pack index, which people sign.
 
-The index is a function of the log's first `size` leaves, the model and `as_of`, and of nothing else: whoever has the log
+The index is a function of the log's first `size` entries, the model and `as_of`, and of nothing else: whoever has the log
 computes the same bytes. Its SHA-256 is a subject of the release request beside the model's `dirHash`, so a statement
 that is dropped, added or altered afterwards is another index than the one that was approved. Normative page:
 docs/formats/pack-index.md.
@@ -10,6 +10,8 @@ What is in it, by leaf kind:
 - `sus` that is live at `as_of` (its `until` is later), and every `lft` of one of those;
 - `prv` of every step behind the model and behind its evaluations; `stp` that each names;
 - `tst` about the model (and what it was packed from), and `stp` that asked to evaluate it, with their `crt`.
+
+An entry that cannot be read, and that the newest trust version among those entries declares void, is in none of them.
 """
 
 from __future__ import annotations
@@ -100,16 +102,28 @@ class LeafTable:
                 one = leaf.parse(raw)
             except Malformed:
                 continue  # the leaf of no record: it counts in the tree, and says nothing
-            if one.kind in self._CHAIN:
-                self.leaves[index] = one
-                self.by_record.setdefault(one.record, index)
-                for tag in one.about:
-                    if tag.startswith(("dirHash:", "sha256:")):
-                        self.by_tag.setdefault(tag, []).append(index)
-            elif one.kind in self._ALWAYS:
-                self.leaves[index] = one
-                self.always.append(index)
+            self._add(index, one)
         self.size += len(leaves)
+
+    def _add(self, index: int, one: Leaf) -> None:
+        if one.kind in self._CHAIN:
+            self.leaves[index] = one
+            self.by_record.setdefault(one.record, index)
+            for tag in one.about:
+                if tag.startswith(("dirHash:", "sha256:")):
+                    self.by_tag.setdefault(tag, []).append(index)
+        elif one.kind in self._ALWAYS:
+            self.leaves[index] = one
+            self.always.append(index)
+
+    def without(self, indices: frozenset[int]) -> LeafTable:
+        """The same leaves but for those at `indices`; of the same size."""
+        left = LeafTable()
+        for index, one in self.leaves.items():
+            if index not in indices:
+                left._add(index, one)
+        left.size = self.size
+        return left
 
     def about(self, artifact: ArtifactDigest, kind: Kind) -> tuple[int, ...]:
         """Indices of the leaves of `kind` about `artifact`."""

@@ -6,8 +6,10 @@ to a gate are passed over without parsing them; their hashes are in the frontier
 A record has its effect only when its envelope's digest is the leaf's, the leaf is the function of the record that it must
 be, its one signature is by the key that it names of the member or gate that it names, under the trust of that place in
 the log, and its signer may issue it (`grants.negatives`). What fails any of this has no effect: the log's keeper can
-delay, and never grant or take away. A trust version that does not verify changes nothing; one that is missing stops the
-reading, since nobody knows what it says.
+delay, and never grant or take away. A trust version that does not verify changes nothing.
+
+What cannot be read is hidden: whom it concerns is could-not-find-out, and whoever cannot read a trust version knows nothing
+at all. That ends when it can be read, when it is over, or when a later targets version declares the entry void.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ from keyturn.formats import leaf as leaves_format
 from keyturn.formats import records, trust_version
 from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
 from keyturn.formats.digest import Sha256, sha256
-from keyturn.formats.leaf import Leaf
+from keyturn.formats.leaf import NEGATIVES, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import checks, negatives
 from keyturn.grants.approvers import require_countable_key, verify_approval
-from keyturn.grants.known import Approval, Known, Request, Standing, Use, Withdrawal
+from keyturn.grants.known import Approval, Hidden, Known, Request, Standing, Use, Withdrawal
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
 from keyturn.trust.signers import signed_by
@@ -39,6 +41,9 @@ P = TypeVar("P", AccessRequest, AccessUse, HumanAuthorization, Lift, Revocation,
 
 _KIND = b'"kind":"'
 _WATCHED = frozenset(kind.encode() for kind in ("apr", "chk", "den", "lft", "req", "rev", "rot", "sus", "tgt", "use"))
+_THAT_END = NEGATIVES | {"req", "apr"}
+"""Of those, the kinds whose leaves say until when."""
+_TRUST = ("rot", "tgt")
 
 
 def needed(live: Iterable[str], leaves: Sequence[bytes], *, now: int) -> tuple[Sha256, ...]:
@@ -71,12 +76,10 @@ class Following:
         self._withdrawals = dict(known.withdrawals)
         self._standing = dict(known.standing)
         self._uses = dict(known.uses)
-        self._unread = dict(known.unread)
-        self._missing = dict(known.missing)
-        self._take_kind: dict[str, Callable[[int, Leaf, bytes | None], None]] = {
+        self._hidden = dict(known.hidden)
+        self._take_kind: dict[str, Callable[[int, Leaf, bytes], None]] = {
             "rot": self._take_trust,
             "tgt": self._take_trust,
-            "chk": self._take_checkin,
             "req": self._take_request,
             "apr": self._take_approval,
             "den": self._take_denial,
@@ -93,29 +96,54 @@ class Following:
     def take(self, leaves: Sequence[bytes], envelopes: Mapping[Sha256, bytes]) -> None:
         """Read the next `leaves`, with the envelopes that `needed` asked for (those that could be had)."""
         for index, leaf in _watched(self.frontier.size, leaves):
-            raw = envelopes.get(Sha256(leaf.envelope))
-            self.take_if_watched(index, leaf, raw)
-            if raw is None and leaf.kind != "chk" and not _over(leaf, self._now) and self._concerns(leaf):
-                self._missing[Sha256(leaf.envelope)] = leaf.until
+            self.take_if_watched(index, leaf, envelopes.get(Sha256(leaf.envelope)))
         self.frontier = self.frontier.extend(leaves)
 
     def take_if_watched(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
         """Read one leaf by itself, for whoever proves leaves one by one; the frontier does not know of it."""
-        if leaf.kind in self._take_kind and not _over(leaf, self._now):
-            self._take_kind[leaf.kind](index, leaf, raw)
+        if leaf.kind == "chk":
+            self.nonce_seen = self.nonce_seen or leaf.record == self._nonce_record
+        elif leaf.kind not in self._take_kind or _over(leaf, self._now):
+            return
+        elif raw is not None and sha256(raw) == leaf.envelope:
+            try:
+                self._take_kind[leaf.kind](index, leaf, raw)
+            except (Malformed, Refused, Tampered):
+                return  # it has no effect
+        elif self._trust is None or not self._trust.is_void(index):
+            self._take_hidden(index, leaf)
 
-    def _concerns(self, leaf: Leaf) -> bool:
-        return leaf.kind not in ("apr", "use") or _about(leaf, "request") in self._requests
+    def _take_hidden(self, index: int, leaf: Leaf) -> None:
+        request = _about(leaf, "request")
+        if leaf.kind in ("apr", "use") and request not in self._requests:
+            return
+        tags: tuple[str, ...] = ()
+        match leaf.kind:
+            case "req":
+                self._add_request(index, leaf, None, frozenset())
+            case "apr":
+                self._add_approval(index, leaf, None, None)
+            case "den" | "rev":
+                tags = (f"request:{request}",)
+            case "sus":
+                tags = leaf.about
+            case "use" if request not in self._uses:
+                tags = (f"use:{request}",)
+        self._hidden[index] = Hidden(leaf.kind, Sha256(leaf.envelope), leaf.until, tags)
 
     def is_used(self, request: str) -> bool:
         """Whether a use of `request` was read."""
         return request in self._uses
 
     def known(self) -> Known:
-        """What is known after all that was taken, without what is over."""
+        """What is known after all that was taken, without what is over; `Unavailable` when a trust version is hidden."""
+        for index, one in self._hidden.items():
+            if one.kind in _TRUST:
+                raise Unavailable(
+                    "trust-version-unread", f"log entry {index} is a trust version that could not be read"
+                )
         for digest in [d for d, request in self._requests.items() if request.until <= self._now]:
-            for table in (self._requests, self._approvals, self._approved_by, self._withdrawals, self._uses):
-                table.pop(digest, None)
+            self._forget_request(digest)
         for digest, given in list(self._approvals.items()):
             self._approvals[digest] = tuple(one for one in given if one.until > self._now)
         for digest, taken in list(self._withdrawals.items()):
@@ -128,8 +156,7 @@ class Following:
         for digest, standing in list(self._standing.items()):
             if max(standing.until, standing.signed_at + negatives.PAIR_REST_S) <= self._now:
                 del self._standing[digest]
-        unread = {tag: until for tag, until in self._unread.items() if until is None or until > self._now}
-        missing = {digest: until for digest, until in self._missing.items() if until is None or until > self._now}
+        hidden = {index: one for index, one in self._hidden.items() if one.until is None or one.until > self._now}
         try:
             newest: TrustState | None = self._history.newest
         except Refused:
@@ -143,88 +170,83 @@ class Following:
             withdrawals=MappingProxyType(self._withdrawals),
             standing=MappingProxyType(self._standing),
             uses=MappingProxyType(self._uses),
-            unread=MappingProxyType(unread),
-            missing=MappingProxyType(missing),
+            hidden=MappingProxyType(hidden),
+            unread=frozenset(tag for one in hidden.values() for tag in one.tags),
         )
 
-    def _take_trust(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
-        if raw is None:
-            raise Unavailable("trust-version-unread", f"log entry {index} is a trust version that could not be read")
-        try:
-            _check_leaf(leaf, raw)
-            self._history = self._history.advance(trust_version.parse(raw), now=None)
-        except (Malformed, Refused, Tampered):
-            return
+    def _take_trust(self, _index: int, leaf: Leaf, raw: bytes) -> None:
+        _check_leaf(leaf, raw)
+        self._history = self._history.advance(trust_version.parse(raw), now=None)
         self._trust = self._history.states[-1] if self._history.states else None
+        self._forget_void()
 
-    def _take_checkin(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
-        self.nonce_seen = self.nonce_seen or leaf.record == self._nonce_record
+    def _forget_void(self) -> None:
+        if self._trust is None or not self._trust.void:
+            return
+        void = {index for index in self._hidden if self._trust.is_void(index)}
+        for index in void:
+            del self._hidden[index]
+        for digest in [d for d, asked in self._requests.items() if asked.raw is None and asked.index in void]:
+            self._forget_request(digest)
+        for digest, given in list(self._approvals.items()):
+            self._approvals[digest] = tuple(one for one in given if one.raw is not None or one.index not in void)
 
-    def _take_request(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
-        try:
-            made = self._read(leaf, raw, AccessRequest)
-        except (Malformed, Refused):
-            return
-        parties = frozenset({made.requester, made.beneficiary}) if made else frozenset()
-        digest, until = Sha256(leaf.record), leaf.until or 0
-        read = raw if made else None
-        found = Request(index, digest, Sha256(leaf.envelope), parties, _about(leaf, "gate"), until, read)
-        self._requests.setdefault(digest, found)
+    def _forget_request(self, digest: str) -> None:
+        for table in (self._requests, self._approvals, self._approved_by, self._withdrawals, self._uses):
+            table.pop(digest, None)
 
-    def _take_approval(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
-        request = _about(leaf, "request")
-        if request not in self._requests:
+    def _take_request(self, index: int, leaf: Leaf, raw: bytes) -> None:
+        made = self._read(leaf, raw, AccessRequest)
+        self._add_request(index, leaf, raw, frozenset({made.requester, made.beneficiary}))
+
+    def _add_request(self, index: int, leaf: Leaf, raw: bytes | None, parties: frozenset[str]) -> None:
+        digest = Sha256(leaf.record)
+        made = Request(index, digest, Sha256(leaf.envelope), parties, _about(leaf, "gate"), leaf.until or 0, raw)
+        self._requests.setdefault(digest, made)
+
+    def _take_approval(self, index: int, leaf: Leaf, raw: bytes) -> None:
+        if _about(leaf, "request") not in self._requests:
             return
-        try:
-            made = self._read(leaf, raw, HumanAuthorization)
-            if made is not None:
-                self._require_human(made)
-                trust = self._require_trust()
-                held = require_countable_key(trust, made.approver, made.key)
-                if trust.profile != "demo" and raw is not None:  # that `held` signed is known; not that it verified who
-                    verify_approval(records.parse(raw).envelope, held, trust)
-        except (Malformed, Refused):
-            return
+        made = self._read(leaf, raw, HumanAuthorization)
+        self._require_human(made)
+        trust = self._require_trust()
+        held = require_countable_key(trust, made.approver, made.key)
+        if trust.profile != "demo":  # that `held` signed is known; not that it verified who
+            verify_approval(records.parse(raw).envelope, held, trust)
+        self._add_approval(index, leaf, raw, made.approver)
+
+    def _add_approval(self, index: int, leaf: Leaf, raw: bytes | None, by: str | None) -> None:
         # A person's first approval of a request is the only one, for as long as the request lives: a second one could move the
         # window, and many would fill the memory of every gate.
+        request = _about(leaf, "request")
         people = self._approved_by.get(request, frozenset())
         given = self._approvals.get(request, ())
-        if (made and made.approver in people) or any(leaf.record == other.digest for other in given):
+        if by in people or any(leaf.record == other.digest for other in given):
             return
-        if made is not None:
-            self._approved_by[request] = people | {made.approver}
+        if by is not None:
+            self._approved_by[request] = people | {by}
         found = Approval(index, Sha256(leaf.record), Sha256(leaf.envelope), leaf.until or 0, raw)
         self._approvals[request] = (*given, found)
 
-    def _take_denial(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
-        try:
-            made = self._read(leaf, raw, HumanAuthorization)
-            if made is not None:
-                self._require_human(made)
-        except (Malformed, Refused):
-            return
-        self._withdraw(leaf, made.approver if made else None, made.reason if made else "")
+    def _take_denial(self, _index: int, leaf: Leaf, raw: bytes) -> None:
+        made = self._read(leaf, raw, HumanAuthorization)
+        self._require_human(made)
+        self._withdraw(leaf, made.approver, made.reason)
 
-    def _take_revocation(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+    def _take_revocation(self, index: int, leaf: Leaf, raw: bytes) -> None:
         asked = self._requests.get(_about(leaf, "request"))
-        try:
-            made = self._read(leaf, raw, Revocation)
-            if made is not None:
-                self._require_unsuspended(made.member, made.key, made.signed_at)
-                trust = self._require_trust()
-                if asked is not None and asked.raw is None and trust.roster.members[made.member].kind != "human":
-                    made = None  # whether it is a party stands in the request, and that could not be had
-                else:
-                    negatives.require_may_revoke(made, trust, asked.parties if asked else frozenset())
-        except (Malformed, Refused):
+        made = self._read(leaf, raw, Revocation)
+        self._require_unsuspended(made.member, made.key, made.signed_at)
+        trust = self._require_trust()
+        if asked is not None and asked.raw is None and trust.roster.members[made.member].kind != "human":
+            # Whether it is a party stands in the request, and that could not be had.
+            self._hidden[index] = Hidden(leaf.kind, None, leaf.until, (f"request:{asked.digest}",))
             return
-        self._withdraw(leaf, made.member if made else None, made.reason if made else "")
+        negatives.require_may_revoke(made, trust, asked.parties if asked else frozenset())
+        self._withdraw(leaf, made.member, made.reason)
 
-    def _withdraw(self, leaf: Leaf, by: str | None, reason: str) -> None:
+    def _withdraw(self, leaf: Leaf, by: str, reason: str) -> None:
         request = _about(leaf, "request")
-        if by is None:
-            self._mark_unread(f"request:{request}", leaf)
-            return
         found = Withdrawal("den" if leaf.kind == "den" else "rev", Sha256(leaf.record), by, reason, leaf.until or 0)
         # One of each kind by each person is enough, the one that stands longest: repeating oneself costs the gates nothing.
         others = []
@@ -239,59 +261,38 @@ class Following:
         negatives.require_human(made, made.approver, self._require_trust())
         self._require_unsuspended(made.approver, made.key, made.signed_at)
 
-    def _take_suspension(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
-        try:
-            made = self._read(leaf, raw, Suspension)
-            if made is None:
-                for tag in leaf.about:
-                    self._mark_unread(tag, leaf)
-                return
-            target = negatives.target_of(made)
-            before = tuple(s for s in self._standing.values() if (s.by, s.target) == (made.member, target))
-            own = negatives.is_own(made, self._require_trust())
-            if not own:
-                self._require_unsuspended(made.member, made.key, made.signed_at)
-                negatives.require_may_suspend(made, self._require_trust(), before)
-        except (Malformed, Refused):
-            return
+    def _take_suspension(self, _index: int, leaf: Leaf, raw: bytes) -> None:
+        made = self._read(leaf, raw, Suspension)
+        target = negatives.target_of(made)
+        before = tuple(s for s in self._standing.values() if (s.by, s.target) == (made.member, target))
+        own = negatives.is_own(made, self._require_trust())
+        if not own:
+            self._require_unsuspended(made.member, made.key, made.signed_at)
+            negatives.require_may_suspend(made, self._require_trust(), before)
         digest = Sha256(leaf.record)
         self._standing.setdefault(
             digest, Standing(digest, target, made.member, own, made.reason, made.signed_at, made.until)
         )
 
-    def _take_lift(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+    def _take_lift(self, _index: int, leaf: Leaf, raw: bytes) -> None:
         standing = self._standing.get(_about(leaf, "suspension"))
         if standing is None:
             return
-        try:
-            made = self._read(leaf, raw, Lift)
-            if made is None:
-                return
-            self._require_unsuspended(made.member, made.key, made.signed_at)
-            negatives.require_may_lift(made, self._require_trust(), standing)
-        except (Malformed, Refused):
-            return
+        made = self._read(leaf, raw, Lift)
+        self._require_unsuspended(made.member, made.key, made.signed_at)
+        negatives.require_may_lift(made, self._require_trust(), standing)
         self._standing[standing.digest] = replace(standing, lifted_by=standing.lifted_by | {made.member})
 
-    def _take_use(self, index: int, leaf: Leaf, raw: bytes | None) -> None:
+    def _take_use(self, index: int, leaf: Leaf, raw: bytes) -> None:
         request = _about(leaf, "request")
         if request not in self._requests or request in self._uses:
             return
-        try:
-            made = self._read(leaf, raw, AccessUse)
-            if made is not None:
-                checks.require_addressed(self._requests[request].gate, made.gate, self._require_trust())
-        except (Malformed, Refused):
-            return
-        if made is None:
-            self._mark_unread(f"use:{request}", leaf)
-            return
+        made = self._read(leaf, raw, AccessUse)
+        checks.require_addressed(self._requests[request].gate, made.gate, self._require_trust())
         self._uses[request] = Use(index, Sha256(leaf.record), made.gate, frozenset(made.approvals))
 
-    def _read(self, leaf: Leaf, raw: bytes | None, kind: type[P]) -> P | None:
-        """The record behind `leaf`, verified; None when its envelope could not be had; raises when it is not what it must be."""
-        if raw is None or sha256(raw) != leaf.envelope:
-            return None
+    def _read(self, leaf: Leaf, raw: bytes, kind: type[P]) -> P:
+        """The record behind `leaf`, verified; raises when it is not what it must be."""
         record = records.parse(raw)
         made = record.statement.predicate
         if records.leaf_of_record(record, raw) != leaf or not isinstance(made, kind):
@@ -314,10 +315,6 @@ class Following:
             if standing.target in (f"member:{member}", f"key:{keyid}") and standing.stands(self._trust, at=at):
                 raise Refused("suspended", f"`{member}` is suspended until {rfc3339(standing.until)}")
 
-    def _mark_unread(self, tag: str, leaf: Leaf) -> None:
-        earlier = self._unread.get(tag, 0)
-        self._unread[tag] = None if earlier is None or leaf.until is None else max(earlier, leaf.until)
-
 
 def _watched(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:
     # In a leaf's canonical text `"kind":"` occurs once: inside a tag its quotes would be escaped. A text that is not
@@ -328,9 +325,11 @@ def _watched(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:
         if raw[(place := raw.rfind(_KIND) + 8) : place + 3] in _WATCHED
     ]:
         try:
-            yield index, leaves_format.parse(raw)
+            leaf = leaves_format.parse(raw)
         except Malformed:
             continue
+        if (leaf.until is not None) == (leaf.kind in _THAT_END):  # any other is the leaf of no record
+            yield index, leaf
 
 
 def _over(leaf: Leaf, now: int) -> bool:

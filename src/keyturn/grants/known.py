@@ -3,8 +3,8 @@
 Everything here is live: what is over is forgotten, so its size is that of what goes on in the lab, not of the log. Only
 `grants.following` makes it, from leaves in the log's order and envelopes whose signatures it verified.
 
-Unread is not absent: a record that takes away and whose envelope is missing leaves its tag in `unread`, and whoever asks
-about that target is told that it could not be found out. `missing` has the envelopes to ask for again.
+Unread is not absent: a record whose envelope could not be had is in `hidden`. When it takes away, its tags are in `unread`, and
+whoever asks about such a target is told that it could not be found out.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any, Literal
 from keyturn.errors import Refused, Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256
+from keyturn.formats.leaf import Kind
 from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import bundle as bundles
 from keyturn.grants.bundle import Bundle
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
 
-__all__ = ["LIFTERS", "SECURITY", "Approval", "Known", "Request", "Standing", "Use", "Withdrawal"]
+__all__ = ["LIFTERS", "SECURITY", "Approval", "Hidden", "Known", "Request", "Standing", "Use", "Withdrawal"]
 
 
 def _none() -> Mapping[Any, Any]:
@@ -110,6 +111,19 @@ class Use:
     approvals: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """What a leaf says of a record that matters and could not be read, until when it does, and what cannot be said meanwhile.
+
+    `envelope` is what to ask for again; None when it is not the record's own envelope that was missing.
+    """
+
+    kind: Kind
+    envelope: Sha256 | None
+    until: int | None
+    tags: tuple[str, ...]
+
+
 SECURITY = "security"
 """The group whose humans may suspend others."""
 
@@ -122,7 +136,7 @@ class Known:
     """What a reader knows. `newest` is the trust in force, None while there is none (`history.newest` says why).
 
     `approved_by` is who approved each live request, also when the approval is over: nobody approves one request twice.
-    `missing` is each envelope that matters and could not be had, in log order, with the time when it matters no more.
+    `hidden` is each record that could not be read, by its log index and in that order; `unread` are the tags of all of them.
     """
 
     history: TrustHistory
@@ -133,8 +147,8 @@ class Known:
     withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=_none)
     standing: Mapping[str, Standing] = field(default_factory=_none)
     uses: Mapping[str, Use] = field(default_factory=_none)
-    unread: Mapping[str, int | None] = field(default_factory=_none)
-    missing: Mapping[Sha256, int | None] = field(default_factory=_none)
+    hidden: Mapping[int, Hidden] = field(default_factory=_none)
+    unread: frozenset[str] = frozenset()
 
     def bundle_of(self, request: str) -> Bundle | None:
         """The live request `request` with its live approvals; None when any could not be read."""
@@ -170,7 +184,7 @@ class Known:
             raise Unavailable(
                 "negative-unread",
                 f"{what}: the log holds a record about `{tag}` that could not be read",
-                hint="find out why its envelope is missing; until then this stays closed",
+                hint="keyturn log verify names it; if nobody has it: keyturn trust void",
             )
 
     @property
@@ -183,6 +197,6 @@ class Known:
             + sum(map(len, self.withdrawals.values()))
             + len(self.standing)
             + len(self.uses)
+            + len(self.hidden)
             + len(self.unread)
-            + len(self.missing)
         )

@@ -23,7 +23,7 @@ def render_contents(contents: Contents) -> dict[str, bytes]:
         "resources.toml": _resources(contents.resources),
         "gates.toml": _gates(tuple(contents.gates.values())),
         "builders.toml": _builders(tuple(contents.builders.values())),
-        "log.toml": _log(contents.log, contents.log_operator),
+        "log.toml": _log(contents.log, contents.log_operator, contents.void),
         "limits.toml": _limits(contents.limits),
     }
     rendered = {name: tomli_w.dumps({"version": 1} | table).encode("utf-8") for name, table in files.items()}
@@ -70,14 +70,14 @@ def _builders(builders: tuple[Builder, ...]) -> dict[str, Any]:
     }
 
 
-def _log(log: Log, operator: str) -> dict[str, Any]:
+def _log(log: Log, operator: str, void: tuple[range, ...]) -> dict[str, Any]:
     return {
         "origin": log.origin,
         "public": log.key.text,
         "operator": operator,
         "lying_max": log.lying_max,
         "witnesses": [{"name": w.name, "public": w.key.text, "operator": w.operator} for w in log.witnesses],
-    }
+    } | ({"void": [{"first": one.start, "last": one.stop - 1} for one in void]} if void else {})
 
 
 def _limits(limits: Limits) -> dict[str, Any]:

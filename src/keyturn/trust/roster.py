@@ -243,7 +243,8 @@ class Limits:
 class TrustState:
     """Everything that one version of the lab's targets says, under the root that was in force with it.
 
-    `policy` is (file name, text) in order of name. `trust_version` in records is `targets_version`.
+    `policy` is (file name, text) in order of name. `trust_version` in records is `targets_version`. `void` are log entries, in
+    order, that take nothing away although nobody can read them.
     """
 
     lab: str
@@ -260,6 +261,11 @@ class TrustState:
     builders: Mapping[str, Builder]
     log: Log
     limits: Limits
+    void: tuple[range, ...] = ()
+
+    def is_void(self, index: int) -> bool:
+        """Whether the lab said that log entry `index`, if it cannot be read, says nothing."""
+        return any(index in entries for entries in self.void)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gates", MappingProxyType(dict(self.gates)))

@@ -126,6 +126,11 @@ class _Witness(_Struct, frozen=True):
     operator: Name
 
 
+class _Void(_Struct, frozen=True):
+    first: Annotated[int, Meta(ge=0, lt=2**53)]
+    last: Annotated[int, Meta(ge=0, lt=2**53)]
+
+
 class _Log(_Struct, frozen=True):
     version: Literal[1]
     origin: Origin
@@ -133,6 +138,7 @@ class _Log(_Struct, frozen=True):
     operator: Name
     lying_max: Annotated[int, Meta(ge=0, le=64)]
     witnesses: Annotated[tuple[_Witness, ...], Meta(max_length=64)] = ()
+    void: Annotated[tuple[_Void, ...], Meta(max_length=1024)] = ()
 
 
 class _Limits(_Struct, frozen=True):
@@ -155,6 +161,7 @@ class Contents:
     log: Log
     log_operator: str
     limits: Limits
+    void: tuple[range, ...] = ()
 
 
 def parse_targets(
@@ -185,6 +192,7 @@ def parse_targets(
         builders=contents.builders,
         log=contents.log,
         limits=contents.limits,
+        void=contents.void,
     )
     check_trust_keys(state, root)  # (5)
     return state
@@ -203,6 +211,7 @@ def parse_contents(files: Mapping[str, bytes], *, lab: str) -> Contents:
         log=_log(log),
         log_operator=log.operator,
         limits=_limits(_toml(files, "limits.toml", _Limits)),
+        void=_void(log),
     )
     _check_keys(contents)
     return contents
@@ -348,6 +357,18 @@ def _log(file: _Log) -> Log:
         ),
         lying_max=file.lying_max,
     )
+
+
+def _void(file: _Log) -> tuple[range, ...]:
+    entries = tuple(range(one.first, one.last + 1) for one in file.void)
+    after = 0
+    for one in entries:
+        if not after <= one.start < one.stop:
+            raise Malformed(
+                "log-void", f"`log.toml`: expected void entries in order, each once, got {one.start} to {one.stop - 1}"
+            )
+        after = one.stop
+    return entries
 
 
 def _ed25519(text: str, owner: str) -> PublicKey:

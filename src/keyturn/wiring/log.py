@@ -176,12 +176,13 @@ def reindex(directory: Path) -> int:
     return tail.size
 
 
-def verify_batches(directory: Path, *, size_min: int) -> None:
-    """Verify what keeps the lab's log, batch by batch, and that it holds at least `size_min` entries."""
+def verify_batches(directory: Path, *, size_min: int, void: Sequence[range]) -> None:
+    """Verify what keeps the lab's log, batch by batch, and that it holds at least `size_min` entries; of those that the lab
+    declared `void` the leaves alone."""
     if (store := store_of(directory)) is not None:
         verify_store(store, size_min=size_min)
     else:
-        verify_packs(directory / "log", size_min=size_min)
+        verify_packs(directory / "log", size_min=size_min, void=void)
 
 
 def witnesses_of(directory: Path, *logs: Log) -> Witnesses:

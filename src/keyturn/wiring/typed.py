@@ -5,7 +5,8 @@ The same words out of a record or a file stay `Malformed`: there, somebody else 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from keyturn.errors import Malformed, Usage
@@ -13,7 +14,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256, parse_sha256
 from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 
-__all__ = ["artifact", "free_text", "root_digest", "typed", "uri"]
+__all__ = ["artifact", "free_text", "log_entries", "root_digest", "typed", "uri"]
 
 T = TypeVar("T")
 
@@ -39,6 +40,22 @@ def artifact(option: str, text: str) -> ArtifactDigest:
 def root_digest(option: str, text: str) -> Sha256:
     """Read the SHA-256 of a root, as a coworker said it."""
     return typed(option, lambda said: parse_sha256(said, what="the root's SHA-256"), text)
+
+
+def log_entries(option: str, texts: Sequence[str]) -> tuple[range, ...]:
+    """Read log entries, as `17` or `17-40` (both included)."""
+    found = []
+    for text in texts:
+        parts = re.fullmatch(r"([0-9]{1,15})(?:-([0-9]{1,15}))?", text, re.ASCII)
+        entries = None if parts is None else range(int(parts[1]), int(parts[2] or parts[1]) + 1)
+        if not entries:
+            raise Usage(
+                "log-entries",
+                f"{option}: expected a log entry as `17`, or some as `17-40`, got `{text[:40]}`",
+                hint="keyturn trust void lists them",
+            )
+        found.append(entries)
+    return tuple(found)
 
 
 def free_text(option: str, text: str) -> str:

@@ -38,10 +38,8 @@ def collect(
     has verified both against it.
     """
     wanted = {one.index: Sha256(one.envelope) for one in index.statements}
-    for place, raw in enumerate(leaves, index.size):
-        one = leaf_format.parse(raw)
-        if carried(one, request):
-            wanted[place] = Sha256(one.envelope)
+    for place, one in carried(leaves, request, start=index.size):
+        wanted[place] = Sha256(one.envelope)
     size = checkpoint.checkpoint.size
     members = {
         pack_members.CHECKPOINT: checkpoint.note,
