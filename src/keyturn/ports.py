@@ -320,8 +320,8 @@ class TrustStore(Protocol):
     def draft(self) -> Mapping[str, bytes]:
         """The files of the draft by name; empty when there is none."""
 
-    def write_draft(self, files: Mapping[str, bytes]) -> None:
-        """Make the draft say exactly `files`; each file is replaced atomically."""
+    def swap_draft(self, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> None:
+        """Make the draft `old` say exactly `new`, or raise `Conflict` and change nothing; each file is replaced atomically."""
 
     def invitation(self, digest: Sha256) -> bytes:
         """The invitation with that SHA-256, or `Refused` `invitation-unknown`."""

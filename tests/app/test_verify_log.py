@@ -87,7 +87,7 @@ def test_entries_are_declared_void_in_the_draft_and_no_others(tmp_path: Path) ->
     at.append(world.hide("tgt", "version:2"))
     store = TrustOnDisk(tmp_path)
     draft = Draft(RootDraft.of(world.lab.history.root), world.lab.contents)
-    store.write_draft(draft.render() | {"limits.toml": b"# ours\n" + draft.render()["limits.toml"]})
+    store.swap_draft({}, draft.render() | {"limits.toml": b"# ours\n" + draft.render()["limits.toml"]})
     found = closing(Witnessed(world), trust=world.lab.state, clock=Now(), progress=lambda count: None)
     assert [fault.index for fault in found] == at
 

@@ -515,7 +515,7 @@ def test_a_draft_is_plain_files_and_nothing_else(founded: Ceremony) -> None:
     with pytest.raises(Malformed, match="targets-file-missing"):
         founded.propose()
     with pytest.raises(Malformed, match="targets-file-unknown"):
-        founded.store.write_draft({"../../x": b""})
+        founded.store.swap_draft(founded.store.draft(), {"../../x": b""})
 
 
 def test_whoever_can_publish_is_always_listed_as_able_to_change_everything(founded: Ceremony) -> None:

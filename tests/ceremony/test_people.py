@@ -193,7 +193,8 @@ def test_new_keys_bring_nobody_back_who_left_meanwhile(founded: Ceremony) -> Non
     founded.join("cyd")
     instead = founded.accept(founded.invite("cyd", new_keys="instead"), "cyd-new")
     beside = founded.accept(founded.invite("cyd", new_keys="beside"), "cyd-beside")
-    founded.store.write_draft(leave(draft(founded), "cyd").render())  # as an editor would: no invitation is taken back
+    files = founded.store.draft()  # as an editor would: no invitation is taken back
+    founded.store.swap_draft(files, leave(draft(founded), "cyd").render())
     before = founded.store.draft()
     for acceptance in (beside, instead):
         with pytest.raises(Refused, match="member-unknown"):

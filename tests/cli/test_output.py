@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
 from keyturn.cli import output
+from keyturn.errors import Unavailable
 
 ID, URI = "req-" + "1" * 32, "keyturn://acme.example/model/" + "m" * 60
 HEADER = ("request", "who", "resource")
@@ -45,3 +47,12 @@ def test_text_of_others_breaks_no_table() -> None:
     output.rows(screen, ("why",), [("a\x1b[31m\nb",)])
     assert isinstance(screen.file, StringIO)
     assert screen.file.getvalue() == "why\na\\x1b[31m b\n"
+
+
+def test_what_more_is_known_of_an_error_is_shown_to_people_and_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    err = Unavailable("witness-quorum", "one said it", detail="\n".join(f"line {n} \x1b[2J" for n in range(30)))
+    output.show_error(err, json=False)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  | ")]
+    assert (len(lines), lines[-1]) == (20, "  | line 29 \\x1b[2J")
+    output.show_error(err, json=True)
+    assert json.loads(capsys.readouterr().err)["error"]["detail"] == err.detail

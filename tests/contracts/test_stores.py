@@ -102,11 +102,17 @@ def test_what_is_staged_is_swapped_only_by_whoever_saw_it(trust: TrustStore) -> 
 
 
 def test_a_draft_says_exactly_what_was_written(trust: TrustStore) -> None:
-    trust.write_draft({"root.toml": b"1", "policy/a.cedar": b"2", "roster.toml": b"3"})
-    trust.write_draft({"root.toml": b"4", "policy/b.cedar": b"5"})
-    assert dict(trust.draft()) == {"root.toml": b"4", "policy/b.cedar": b"5"}
+    first = {"root.toml": b"1", "policy/a.cedar": b"2", "roster.toml": b"3"}
+    second = {"root.toml": b"4", "policy/b.cedar": b"5"}
+    trust.swap_draft({}, first)
+    with pytest.raises(Conflict):
+        trust.swap_draft({}, second)
+    assert dict(trust.draft()) == first
+    trust.swap_draft(first, second)
+    assert dict(trust.draft()) == second
     with pytest.raises(Malformed):
-        trust.write_draft({"passwd": b"no file of a draft"})
+        trust.swap_draft(second, {"passwd": b"no file of a draft"})
+    assert won(lambda n: trust.swap_draft(second, {"root.toml": b"%d" % n})) == 1
 
 
 @pytest.mark.parametrize("path", ["../escaped", "/etc/passwd", "metadata/../../x", "", "a\x1bb"])

@@ -54,7 +54,7 @@ class Joining:
         found_lab(founding, store=self.store, person=self.keys("ada"), lab_keys=self.keys("lab"))
         draft = dict(self.store.draft())
         page = f'\n[[signing]]\norigin = "{origin}"\nrp_id = "localhost"\n'
-        self.store.write_draft({**draft, "roster.toml": draft["roster.toml"] + page.encode()})
+        self.store.swap_draft(draft, {**draft, "roster.toml": draft["roster.toml"] + page.encode()})
 
     def keys(self, name: str) -> KeyFiles:
         return KeyFiles(lambda key: self.directory / name / key, passphrase=None)

@@ -215,7 +215,7 @@ def test_a_log_that_starts_again_in_the_midst_of_a_change_asks_the_witnesses_of_
 def test_the_logs_key_changes_under_a_gate_that_follows(make_lab_on_disk: Callable[..., Any]) -> None:
     lab = with_keys(make_lab_on_disk())
     draft = Draft(RootDraft.of(lab.lab.history.root), lab.lab.contents)
-    TrustOnDisk(lab.path / "trust").write_draft(draft.render())
+    TrustOnDisk(lab.path / "trust").swap_draft({}, draft.render())
     with ExitStack() as stack:
         north = stack.enter_context(ExitStack())
         north.enter_context(lab.witness("north"))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import pty
 import re
+import subprocess
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
@@ -84,6 +88,29 @@ def test_several_requests_are_approved_each_by_a_signature_of_its_own(people: Pe
     assert len({one["digest"] for one in done}) == 2
     for request in requests:
         assert people.by("bob", "grant", "show", request)["live"]["approvers"] == ["bob"]
+
+
+def test_what_was_signed_is_said_though_the_next_was_not(people: People) -> None:
+    requests = [asked(people) for _ in range(2)]
+    terminal, there = pty.openpty()
+    try:
+        os.write(terminal, b"y\nn\n")
+        done = subprocess.run(
+            [*KEYTURN, "approve", *requests, "--json"],
+            cwd=people.place,
+            env={**os.environ, "KEYTURN_HOME": str(people.place / "bob"), "KEYTURN_LAB": str(people.lab)},
+            stdin=there,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(there)
+    assert (done.returncode, b"not-confirmed" in done.stderr) == (2, True)
+    assert [one["id"][:4] for one in json.loads(done.stdout)] == ["apr-"]
+    for request, approvers in zip(requests, (["bob"], []), strict=True):
+        assert people.by("bob", "grant", "show", request)["live"]["approvers"] == approvers
 
 
 def test_nothing_is_signed_without_a_yes(people: People) -> None:

@@ -6,8 +6,8 @@
     draft/                              root.toml, the target files, policy/*.cedar: for people to edit
     invitations/<sha256>.json           what was offered
 
-Every file is replaced atomically and durably. `staged` and `versions` change under a lock that processes share, by
-compare-and-swap.
+Every file is replaced atomically and durably. Draft, `staged` and `versions` change under a lock that processes share,
+by compare-and-swap.
 """
 
 from __future__ import annotations
@@ -83,17 +83,18 @@ class TrustOnDisk:
                 found[name] = content
         return found
 
-    def write_draft(self, files: Mapping[str, bytes]) -> None:
+    def swap_draft(self, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> None:
         draft = self._directory / "draft"
-        for name in files:
+        for name in new:
             if name != ROOT_FILE and name not in FILES and not name.startswith("policy/"):
                 raise Malformed("targets-file-unknown", f"expected a file of a draft, got `{name[:80]}`")
         with self._locked():
-            before = self.draft()
-            for name, content in files.items():
-                if before.get(name) != content:
+            if self.draft() != dict(old):
+                raise Conflict("trust-draft-meanwhile", "someone else changed the draft: look again, and retry")
+            for name, content in new.items():
+                if old.get(name) != content:
                     self._write(draft / check_path(name), content)
-            for name in before.keys() - files.keys():
+            for name in old.keys() - new.keys():
                 (draft / name).unlink()
 
     def invitation(self, digest: Sha256) -> bytes:

@@ -46,7 +46,7 @@ def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock, registrations: 
             _require_proven(one, credential, invitation, offered, registrations)
     rendered = enrol(draft, invitation, acceptance).render()  # (5)
     # Only what this changes is written anew: people's comments in the other files stay.
-    store.write_draft({**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
+    store.swap_draft(files, {**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
     return acceptance
 
 

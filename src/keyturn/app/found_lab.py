@@ -124,7 +124,7 @@ def found_lab(
             limits=Limits(),
         ),
     )
-    store.write_draft(draft.render())
+    store.swap_draft(store.draft(), draft.render())
     return draft
 
 

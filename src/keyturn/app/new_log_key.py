@@ -24,5 +24,5 @@ def new_log_key(name: str, *, keys: KeyStore, store: TrustStore) -> PublicKey:
     draft = Draft.parse(files)  # before the key is made: a draft that does not parse makes none
     public = keys.create(name).public
     log = replace(draft.contents.log, key=public)
-    store.write_draft(replace(draft, contents=replace(draft.contents, log=log)).render())
+    store.swap_draft(files, replace(draft, contents=replace(draft.contents, log=log)).render())
     return public

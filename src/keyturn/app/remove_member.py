@@ -16,4 +16,4 @@ def remove_member(member: str, *, store: TrustStore) -> None:
     rendered = leave(Draft.parse(files), member).render()
     withdraw_invitations(member, store=store)  # first: what he accepted must not bring him back
     # Only what this changes is written anew: people's comments in the other files stay.
-    store.write_draft({**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
+    store.swap_draft(files, {**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})

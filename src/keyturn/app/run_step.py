@@ -213,7 +213,6 @@ def _refuse_failure(request: StepRequest, ran: SandboxRun, stopped: Callable[[],
         raise Refused(
             "step-failed",
             f"step `{request.step}` ended with status {ran.status}; the last it said: {_plain(said)}",
-            detail=said,
         )
 
 

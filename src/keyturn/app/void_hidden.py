@@ -43,7 +43,7 @@ def void_hidden(chosen: Sequence[Fault], *, named: Sequence[range], store: Trust
     void = _joined((*draft.contents.void, *(range(index, index + 1) for index in indices)))
     rendered = Draft(draft.root, replace(draft.contents, void=void)).render()
     # Only what this changes is written anew: people's comments in the other files stay.
-    store.write_draft({**files, "log.toml": rendered["log.toml"]})
+    store.swap_draft(files, {**files, "log.toml": rendered["log.toml"]})
 
 
 def _joined(entries: Iterable[range]) -> tuple[range, ...]:

@@ -65,26 +65,28 @@ def _authorize(
                 now=seen.now,
                 approve=decision == "approve",
             )
-        for pending in found:
-            _show(seen, pending, decision, json=json)
-            output.confirm(f"{decision.title()} this?", yes=yes)
-            logged = authorize(
-                pending,
-                decision,
-                member=hand.member,
-                reason=reason,
-                key=hand.key,
-                log=hand.log,
-                clock=hand.clock,
-                entropy=hand.entropy,
-            )
-            witnessed = wait_until_in_force(seen, logged)
-            done.append(asked.logged_as(logged, in_force=witnessed.cosigned_at))
-            if not json:
-                profile = f" (profile: {seen.trust.profile})"
-                output.console().print(f"{logged.id}: {verb} {pending.id}, in force{profile}")
-    if json:
-        output.emit(done if len(done) > 1 else done[0], json=True, human=lambda _: None)
+        try:
+            for pending in found:
+                _show(seen, pending, decision, json=json)
+                output.confirm(f"{decision.title()} this?", yes=yes)
+                logged = authorize(
+                    pending,
+                    decision,
+                    member=hand.member,
+                    reason=reason,
+                    key=hand.key,
+                    log=hand.log,
+                    clock=hand.clock,
+                    entropy=hand.entropy,
+                )
+                witnessed = wait_until_in_force(seen, logged)
+                done.append(asked.logged_as(logged, in_force=witnessed.cosigned_at))
+                if not json:
+                    profile = f" (profile: {seen.trust.profile})"
+                    output.console().print(f"{logged.id}: {verb} {pending.id}, in force{profile}")
+        finally:
+            if json and done:  # what is in force is said also when a later one was not signed
+                output.emit(done if len(found) > 1 else done[0], json=True, human=lambda _: None)
 
 
 def _show(seen: Viewed, pending: Pending, decision: Literal["approve", "deny"], *, json: bool) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_OF_A_FILE = 10_000
+_DETAIL_LINES = 20
 
 __all__ = ["confirm", "console", "emit", "fields", "plain", "progress", "rows", "show_error", "warn"]
 
@@ -115,12 +116,14 @@ def show_error(err: KeyturnError, *, json: bool) -> None:
                 "hint": next_step(err),
                 "reasons": [{"code": code, "message": message} for code, message in reasons],
             }
+            | ({"detail": err.detail} if err.detail else {})
         }
         sys.stderr.write(msgspec.json.encode(body).decode() + "\n")
         return
     lines = [f"error: {err.message} [{err.code}]"]
     if len(reasons) > 1 or reasons[0][1] not in err.message:
         lines += [f"  - {message} [{code}]" for code, message in reasons]
+    lines += [f"  | {line}" for line in err.detail.splitlines()[-_DETAIL_LINES:]]
     if said := next_step(err):
         lines.append(f"  try: {said}")
     warn("\n".join(lines), json=False)
@@ -132,7 +135,7 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Usage(
-            "not-confirmed", "there is no terminal to ask on, and nothing was signed", hint="--yes signs what is shown"
+            "not-confirmed", "there is no terminal to ask on, so this was not signed", hint="--yes signs what is shown"
         )
     try:
         agreed = typer.confirm(question, err=True)
@@ -142,7 +145,7 @@ def confirm(question: str, *, yes: bool) -> None:
         agreed = False  # the input ended: that is no yes
     if not agreed:
         raise Usage(
-            "not-confirmed", "you did not say yes, and nothing was signed", hint="answer `y` to sign what is shown"
+            "not-confirmed", "you did not say yes, so this was not signed", hint="answer `y` to sign what is shown"
         )
 
 
