@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.app.verify_log import VerifiedLog, verify_log
+from keyturn.app.verify_log import VerifiedLog, read_log, refuse_faults
 from keyturn.app.void_hidden import closing, void_hidden
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import dsse, records
@@ -26,8 +26,9 @@ class Now:
 
 def verified(world: World) -> VerifiedLog:
     seen: list[int] = []
-    found = verify_log(Witnessed(world), trust=world.lab.state, clock=Now(), progress=seen.append)
+    found = read_log(Witnessed(world), trust=world.lab.state, clock=Now(), progress=seen.append)
     assert sum(seen) == found.size
+    refuse_faults(found)
     return found
 
 
@@ -77,7 +78,7 @@ def test_other_leaves_than_the_witnesses_cosigned_are_tampering() -> None:
     seen = Witnessed(world)
     seen.leaves = lambda start, end: [raw + b" " for raw in world.log.leaves(start, end)]  # type: ignore[method-assign]
     with pytest.raises(Tampered, match="log-tree"):
-        verify_log(seen, trust=world.lab.state, clock=Now(), progress=lambda count: None)
+        read_log(seen, trust=world.lab.state, clock=Now(), progress=lambda count: None)
 
 
 def test_entries_are_declared_void_in_the_draft_and_no_others(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("pack show", "root"): (("pack", "show", "garbage", "--root", AT), 1),
 }
 WRITTEN = {"out", "manifest", "svg"}
-MADE = {("init", "directory"), ("witness init", "directory")}
+MADE = {("init", "directory"), ("witness init", "directory"), ("sign-page export", "directory")}
 
 # A record, named by an id of this kind.
 RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -106,6 +106,7 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--lasts", "soon", *SIGNS),
     "a gate to close": ("trust", "suspend", "--gate", "A B", *SIGNS),
     "what is suspended": ("trust", "suspend", *SIGNS),
+    "a signing page": ("sign-page", "check", "sign.example"),
     "what is void": ("trust", "void", "9-8"),
     "what is released": ("release", "data", "--as", "aurora", *SIGNS),
     "a model": ("step", "criteria", "Model", *CRITERIA[3:], "--on", "data"),
@@ -144,7 +145,17 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "builder serve": ("builder", "serve"),
     "builder show": ("builder", "show"),
 }
-ABOUT_NO_LAB = {"init", "verify", "log migrate", "trust accept", "step digest", "step check", "pack show"}
+ABOUT_NO_LAB = {
+    "sign-page export",
+    "sign-page check",
+    "init",
+    "verify",
+    "log migrate",
+    "trust accept",
+    "step digest",
+    "step check",
+    "pack show",
+}
 
 Typed = Callable[..., tuple[int, str]]
 

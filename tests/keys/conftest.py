@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from support.https import Certificate, make_certificate
+
 CHROMIUM = "/usr/bin/chromium"
+ELSEWHERE = "sign.test"
+"""The host of another operator, which is this machine."""
 
 
 @dataclass
@@ -65,11 +69,24 @@ class Person:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """What the host of another operator shows, and the browser believes as if an authority had signed it."""
+    return make_certificate(ELSEWHERE, tmp_path_factory.mktemp("https"))
+
+
+@pytest.fixture(scope="session")
+def chromium(certificate: Certificate) -> Iterator[Browser]:
     subprocess.run([CHROMIUM, "--version"], check=True, capture_output=True)  # bootstrap installs it
     with sync_playwright() as started:
         browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",
+                f"--ignore-certificate-errors-spki-list={certificate.spki_sha256}",
+            ],
         )
         yield browser
         browser.close()

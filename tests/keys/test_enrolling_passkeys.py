@@ -24,7 +24,7 @@ from keyturn.app.invite_member import Offer, invite_members
 from keyturn.cli.trust import accept
 from keyturn.config.person import home_of, parse
 from keyturn.crypto import dsse_signing
-from keyturn.errors import KeyturnError, Refused, Usage
+from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse
 from keyturn.formats.enrolment import AcceptedKey, parse_acceptance
 from keyturn.trust.draft import Draft
@@ -186,8 +186,6 @@ def test_a_passkey_that_was_made_on_the_command_line_signs_there(
     envelope = dsse_signing.sign(b'{"predicateType":"x"}', signer)
     (credential,) = roster.members["bob"].keys
     dsse_signing.verify_user_verified(envelope, credential)
-    with pytest.raises(Usage, match="key-kind"):
-        own_signer(person, approving=True, named="webauthn")
 
 
 def test_a_software_key_is_no_attested_passkey(joining: Joining) -> None:

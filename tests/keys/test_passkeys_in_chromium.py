@@ -13,7 +13,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from keyturn.adapters.sign_page import CSP, PasskeySigner, Task, answer_to
+from keyturn.adapters.sign_page.answering import CSP
+from keyturn.adapters.sign_page.files import page_file, pages_elsewhere
+from keyturn.adapters.sign_page.passkey import PasskeySigner, answer_to
+from keyturn.adapters.sign_page.task import Task
 from keyturn.crypto import webauthn as verifier
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import sign, verify_user_verified
@@ -262,8 +265,8 @@ def test_a_page_that_nobody_opens_times_out(lab: Lab) -> None:
     assert (code_of(caught), bool(caught.value.hint)) == ("signing-page-timeout", True)
 
 
-def test_a_page_that_another_operator_serves_is_not_served_here(lab: Lab) -> None:
-    party = RelyingParty("acme.example", frozenset({"https://sign.acme.example"}))
+def test_a_passkey_without_a_page_signs_nothing(lab: Lab) -> None:
+    party = RelyingParty("acme.example", frozenset())
     with pytest.raises(Usage) as caught:
         PasskeySigner(
             Credential(lab.credential.key, "webauthn", id=lab.credential.id, party=party),
@@ -332,9 +335,20 @@ def test_nothing_is_shown_while_somebody_else_listens_at_an_address_of_localhost
     assert (caught.value.code, opened) == ("signing-page-port", [])
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_makes_no_markup() -> None:
-    from keyturn.adapters.sign_page import page_file
+def test_the_page_elsewhere_differs_by_whom_it_may_speak_to_alone() -> None:
+    here, there = page_file("index.html").decode(), pages_elsewhere()["index.html"].decode()
+    for mine, theirs in (
+        ("connect-src 'self'", "connect-src http://127.0.0.1:*"),
+        ("form-action 'none'", "form-action http://127.0.0.1:*"),
+        ('name="referrer" content="same-origin"', 'name="referrer" content="origin"'),
+    ):
+        assert (here.count(mine), there.count(theirs)) == (1, 1)
+        here = here.replace(mine, theirs)
+    assert here == there
+    assert pages_elsewhere()["sign.js"] == page_file("sign.js")
 
+
+def test_the_page_loads_nothing_from_elsewhere_and_makes_no_markup() -> None:
     script, page = page_file("sign.js").decode(), page_file("index.html").decode()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script)
     assert not re.search(r"https?://", page)

@@ -17,7 +17,7 @@ from keyturn.adapters.witness_over_http import WitnessOverHttp
 from keyturn.app.await_witnessed import await_witnessed
 from keyturn.app.prove_entry import prove_entry
 from keyturn.app.show_log import show_log
-from keyturn.app.verify_log import verify_log
+from keyturn.app.verify_log import read_log
 from keyturn.errors import Conflict, KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint, tlog_proof
 from keyturn.formats.add_checkpoint import AddCheckpoint
@@ -69,7 +69,7 @@ def test_a_record_is_submitted_witnessed_proved_and_verified(make_lab_on_disk: C
         from keyturn.formats import leaf as leaf_format
 
         verify_proof(proof, leaf_format.render(leaf_of(raw)), state.log, now=SystemClock().now(), skew_s=60)
-        found = verify_log(log, trust=state, clock=SystemClock(), progress=lambda n: None)
+        found = read_log(log, trust=state, clock=SystemClock(), progress=lambda n: None)
         assert (found.size, found.faults) == (3, ())
         root = urllib3.request("GET", f"{url}/trust/root.json")
         assert root.data == lab.lab.root_json

@@ -18,7 +18,7 @@ from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.index_over_http import IndexOverHttp
 from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.app.await_witnessed import await_witnessed
-from keyturn.app.verify_log import verify_log
+from keyturn.app.verify_log import read_log
 from keyturn.config import lab as lab_config
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.digest import sha256
@@ -103,7 +103,7 @@ def test_two_services_on_one_database_are_one_log(make_lab_on_disk: Callable, st
             tree = witnessed(lab, second, LogOverHttp(second).append(raw), raw).checkpoint
             assert tree.size == 165
             state = lab.lab.state
-            whole = verify_log(LogOverHttp(second), trust=state, clock=SystemClock(), progress=lambda n: None)
+            whole = read_log(LogOverHttp(second), trust=state, clock=SystemClock(), progress=lambda n: None)
             assert (whole.size, whole.faults) == (165, ())
             assert [line for line in said_by(one) + said_by(two) if "checkpoint-" in line or "log-" in line] == []
         verified = keyturn(other.path, "log", "verify", "--json")

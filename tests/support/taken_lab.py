@@ -32,7 +32,7 @@ from keyturn.adapters.release_over_http import ReleaseOverHttp
 from keyturn.adapters.run_files import find
 from keyturn.app.await_witnessed import await_witnessed
 from keyturn.app.make_pack import order_of
-from keyturn.app.open_release import open_release, sign_release_request
+from keyturn.app.open_release import make_release_request, open_release, sign_release_request
 from keyturn.app.publish_checkpoint import confirm_standing
 from keyturn.app.sign_record import about
 from keyturn.app.verify_pack import examine_pack
@@ -261,10 +261,11 @@ class TakenLab:
             resource=MODEL,
             now=SystemClock().now(),
         )
-        return sign_release_request(
+        key = self.key(member)
+        made = make_release_request(
             draft,
             requester=member,
-            key=self.key(member),
+            key=key.public,
             permit="model-release",
             resource=MODEL,
             gate=GATE,
@@ -274,6 +275,7 @@ class TakenLab:
             nonce=SystemEntropy().nonce(),
             now=SystemClock().now(),
         )
+        return made, sign_release_request(draft, made, key)
 
     @property
     def model(self) -> ArtifactDigest:

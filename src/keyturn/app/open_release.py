@@ -3,7 +3,7 @@
 The request's two subjects are the model's `dirHash` and the SHA-256 of the pack index: so people approve this model with
 this chain, all of it. The index is computed from the log that the witnesses cosigned, under the caller's own pinned root.
 
-`sign_release_request` makes the request; whoever asked for it shows it whole before he signs, and submits it. Whoever approves
+`make_release_request` makes the request; whoever asked for it shows it whole before he signs, and submits it. Whoever approves
 it computes the same again (`review_release`): a digest that nobody recomputed could be that of an index without the statement
 that says FAILED, and a gate that is taken over would not mind.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from keyturn.bulk.read_chain import LogReading, claimed_size
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
+from keyturn.crypto.keys import PublicKey
 from keyturn.custody.evidence import Map, in_turn
 from keyturn.custody.facts import facts_of
 from keyturn.custody.pack_index import PackIndex
@@ -32,7 +33,15 @@ from keyturn.ports import LogReader
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["ReleaseDraft", "open_release", "read_label", "release_subjects", "review_release", "sign_release_request"]
+__all__ = [
+    "ReleaseDraft",
+    "make_release_request",
+    "open_release",
+    "read_label",
+    "release_subjects",
+    "review_release",
+    "sign_release_request",
+]
 
 _LABEL = re.compile(r"pack-index/(0|[1-9][0-9]{0,15})/(0|[1-9][0-9]{0,11})\Z")
 
@@ -72,11 +81,11 @@ def read_label(name: str) -> tuple[int, int]:
     return int(found.group(1)), int(found.group(2))
 
 
-def sign_release_request(
+def make_release_request(
     draft: ReleaseDraft,
     *,
     requester: str,
-    key: RecordSigner,
+    key: PublicKey,
     permit: str,
     resource: Uri,
     gate: Uri,
@@ -85,13 +94,13 @@ def sign_release_request(
     open_for_s: int,
     nonce: str,
     now: int,
-) -> tuple[AccessRequest, bytes]:
-    """Make and sign the release request for `draft`: what approvers see, and the envelope to submit."""
-    made = AccessRequest(
+) -> AccessRequest:
+    """Make the release request for `draft`, which `requester` will sign with `key`: what approvers see."""
+    return AccessRequest(
         lab=draft.index.lab,
         nonce=nonce,
         requester=requester,
-        key=key.public.keyid,
+        key=key.keyid,
         beneficiary=requester,
         action="model:release",
         resource=str(resource),
@@ -105,8 +114,11 @@ def sign_release_request(
         duration_s=open_for_s,
         trust_version=draft.history.targets_version,
     )
-    payload = statement.make(made, ACCESS_REQUEST, draft.subjects)
-    return made, dsse.render(dsse_signing.sign(payload, key))
+
+
+def sign_release_request(draft: ReleaseDraft, made: AccessRequest, key: RecordSigner) -> bytes:
+    """Sign the request `made` for `draft`; the envelope to submit."""
+    return dsse.render(dsse_signing.sign(statement.make(made, ACCESS_REQUEST, draft.subjects), key))
 
 
 def open_release(

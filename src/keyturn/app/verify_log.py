@@ -22,7 +22,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Fault", "VerifiedLog", "read_log", "verify_log"]
+__all__ = ["Fault", "VerifiedLog", "read_log", "refuse_faults"]
 
 _LEAVES = 1024
 _OF_NO_CONSEQUENCE = frozenset({"chk", "rel", "vsa"})
@@ -61,27 +61,8 @@ class VerifiedLog:
     faults: tuple[Fault, ...]
 
 
-def verify_log(reader: LogReader, *, trust: TrustState, clock: Clock, progress: Callable[[int], None]) -> VerifiedLog:
-    """Read and verify all of it; raises `Tampered` for a forged entry, `Unavailable` for one that closes, unless it is void."""
-    found = read_log(reader, trust=trust, clock=clock, progress=progress)
-    for fault in found.faults:
-        if fault.stands and fault.what == "missing":
-            raise Unavailable(
-                "log-envelope-missing",
-                f"entry {fault.index}: the envelope of {fault.id} cannot be read, and what it concerns stays closed",
-                hint="restore it from a backup; if nobody has it: keyturn trust void",
-            )
-        if fault.stands:
-            raise Tampered(
-                "log-leaf",
-                f"entry {fault.index}: no record has this leaf ({fault.id})",
-                hint="the log was in somebody else's hands; once it is not: keyturn trust void",
-            )
-    return found
-
-
 def read_log(reader: LogReader, *, trust: TrustState, clock: Clock, progress: Callable[[int], None]) -> VerifiedLog:
-    """Steps (1) to (3): the log with whatever is wrong in it; raises `Tampered` when it is not the log that was cosigned."""
+    """Read all of it, with whatever is wrong in it; raises `Tampered` when it is not the log that was cosigned."""
     skew_s = trust.limits.clock_skew_max_s
     witnessed = verify_checkpoint(reader.checkpoint(), trust.log, now=clock.now(), skew_s=skew_s)  # (1)
     body = witnessed.checkpoint
@@ -101,6 +82,23 @@ def read_log(reader: LogReader, *, trust: TrustState, clock: Clock, progress: Ca
         cosigners=tuple(sorted(witnessed.cosigners)),
         faults=tuple(faults),
     )
+
+
+def refuse_faults(found: VerifiedLog) -> None:
+    """Raise `Tampered` for an entry of no record, `Unavailable` for one that cannot be read and closes, unless it is void."""
+    for fault in found.faults:
+        if fault.stands and fault.what == "missing":
+            raise Unavailable(
+                "log-envelope-missing",
+                f"entry {fault.index}: the envelope of {fault.id} cannot be read, and what it concerns stays closed",
+                hint="restore it from a backup; if nobody has it: keyturn trust void",
+            )
+        if fault.stands:
+            raise Tampered(
+                "log-leaf",
+                f"entry {fault.index}: no record has this leaf ({fault.id})",
+                hint="the log was in somebody else's hands; once it is not: keyturn trust void",
+            )
 
 
 def _fault(reader: LogReader, index: int, raw: bytes, trust: TrustState) -> Fault | None:  # (3)

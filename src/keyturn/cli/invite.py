@@ -168,7 +168,10 @@ def remove(
 def accept(
     invitation: Annotated[Path, typer.Argument(help="The invitation that you were given.")],
     page: Annotated[
-        str, typer.Option("--page", help="Where your machine serves that page: the roster's signing page on localhost.")
+        str,
+        typer.Option(
+            "--page", help="The roster's signing page at which a passkey is made: on localhost, or another operator's."
+        ),
     ] = "http://localhost:8722",
     full_name: Annotated[str, typer.Option("--full-name", help="Your name, for people.")] = "",
     key: Annotated[

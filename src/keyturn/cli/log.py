@@ -80,16 +80,17 @@ def prove(
 def verify(lab: Lab = None, json: Json = False) -> None:
     """Verify the whole log: batches, leaves, envelopes, tree and witnesses."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.app.verify_log import verify_log
+    from keyturn.app.verify_log import read_log, refuse_faults
     from keyturn.wiring.log import log_reader, trust_behind, verify_batches
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
     with log_reader(place) as reader, output.progress("verifying", 0) as progress:
         trust = trust_behind(place, reader).newest
-        found = verify_log(reader, trust=trust, clock=SystemClock(), progress=progress)
+        found = read_log(reader, trust=trust, clock=SystemClock(), progress=progress)
     if place.path is not None:
         verify_batches(place.path, size_min=found.size, void=trust.void)
+    refuse_faults(found)  # after the batches: what is damaged there is named as that
     output.emit(found, json=json, human=lambda screen: _verified(screen, found))
 
 

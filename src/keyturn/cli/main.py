@@ -50,6 +50,7 @@ COMMANDS: dict[str, str] = {
     "step": "keyturn.cli.step:app",
     "lineage": "keyturn.cli.lineage:app",
     "pack": "keyturn.cli.pack:app",
+    "sign-page": "keyturn.cli.sign_page:app",
 }
 """Name -> `module:name` of a function (a bare verb) or of a `typer.Typer` (a noun with verbs)."""
 

@@ -10,7 +10,7 @@ import typer
 from keyturn.cli import chains, output
 from keyturn.cli.completion import offer_names, offer_records
 from keyturn.cli.names import a_record, a_resource
-from keyturn.cli.options import Json, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
     from keyturn.wiring.release import OpenedRelease
@@ -57,6 +57,7 @@ def release(
         bool, typer.Option("--gate-hashes/--digest-only", help="Whether the gate hashes the model's files itself.")
     ] = False,
     open_for: Annotated[int, typer.Option(help="Seconds in which the request can be approved and used.")] = 8 * 3600,
+    key: Key = None,
     yes: Yes = False,
     lab: Lab = None,
     json: Json = False,
@@ -95,7 +96,7 @@ def release(
             "expected --as and --reason to ask, or --request to release what was approved",
             hint="keyturn release MODEL --as model/NAME --reason WHY",
         )
-    opened = wiring.open_and_sign(
+    opened = wiring.open_request(
         place,
         model=digest,
         resource=resource,
@@ -104,6 +105,7 @@ def release(
         justification=reason,
         ticket=ticket,
         open_for_s=open_for,
+        key=key,
     )
     _show_request(opened, json=json)
     _require_chain(opened)

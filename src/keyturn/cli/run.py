@@ -12,7 +12,7 @@ import typer
 from keyturn.cli import output
 from keyturn.cli.completion import offer_names, offer_records
 from keyturn.cli.names import a_record
-from keyturn.cli.options import Json, Lab, Yes
+from keyturn.cli.options import Json, Key, Lab, Yes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +44,7 @@ def run(
     no_sandbox: Annotated[
         bool, typer.Option("--no-sandbox", help="Run it here, as you, and sign it as you: nothing confines it.")
     ] = False,
+    key: Key = None,
     yes: Yes = False,
     lab: Lab = None,
     json: Json = False,
@@ -56,7 +57,7 @@ def run(
     from keyturn.wiring.run_command import order_step, prepare, run_here
 
     place = find_lab(lab)
-    prepared = prepare(place, step, out=out, criteria=criteria, builder=builder, sandboxed=not no_sandbox)
+    prepared = prepare(place, step, out=out, criteria=criteria, builder=builder, sandboxed=not no_sandbox, key=key)
     _show_request(prepared.request, prepared.destination, json=json)
     output.confirm("Sign and run this?", yes=yes)
     if no_sandbox:

@@ -10,7 +10,7 @@ import typer
 from keyturn.cli import output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import StepOrder, a_resource
-from keyturn.cli.options import Json, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 __all__ = ["app"]
 
@@ -106,6 +106,7 @@ def criteria(
         str | None, typer.Option(help="Compare the difference to this other metric, as a baseline's.")
     ] = None,
     reason: Annotated[str, typer.Option(help="Why these.", callback=said_to_people)] = "",
+    key: Key = None,
     yes: Yes = False,
     lab: Lab = None,
     json: Json = False,
@@ -120,7 +121,7 @@ def criteria(
     from keyturn.wiring.typed import uri
 
     place = find_lab(lab)
-    author = author_of(place)
+    author = author_of(place, key=key)
     resource = str(uri("MODEL", model, lab=author.trust.lab))
     data = [artifact_digest(named)[0] for named in on]
     try:

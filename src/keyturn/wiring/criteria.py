@@ -13,7 +13,7 @@ from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import EvaluationCriteria
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import log_reader, log_writer, trust_behind
-from keyturn.wiring.own_keys import own_signer
+from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.places import LabPlace, find_person
 
 __all__ = ["Author", "author_of", "log_criteria"]
@@ -30,14 +30,14 @@ class Author:
     now: int
 
 
-def author_of(place: LabPlace) -> Author:
+def author_of(place: LabPlace, *, key: str | None) -> Author:
     """The person who runs this command, as the author of criteria at the lab."""
     person = find_person()
     with log_reader(place) as reader:
         trust = trust_behind(place, reader).newest
     return Author(
         person.config.member,
-        own_signer(person, approving=False, named=None),
+        own_signer(person, approving=False, named=key, view=PageView(trust.roster)),
         trust,
         SystemEntropy().nonce(),
         SystemClock().now(),

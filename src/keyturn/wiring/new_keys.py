@@ -3,7 +3,7 @@
 | key | what it is |
 |---|---|
 | `software` | a new key in a file of the home; in production it asks, and never approves |
-| `passkey` | a new passkey or security key, made in the browser on a page of this machine |
+| `passkey` | a new passkey or security key, made in the browser on the signing page |
 | `ssh:~/.ssh/id_sk.pub` | an SSH key by its public file: `ssh-keygen` signs if the private one is beside it, else the agent |
 | `pkcs11:token=T;object=L?module-path=/path.so` | a key that is on a token already, by its URI (RFC 7512) |
 """
@@ -36,7 +36,7 @@ class FoundKey:
 def new_key(named: str, *, keys: KeyStore, invitation: bytes, page: str) -> FoundKey:
     """Make or find the key that `--key` names, to answer `invitation`; `Usage` for what names none.
 
-    A passkey is made at the signing page `page`, which this machine serves.
+    A passkey is made at the signing page `page`: this machine's, or another operator's.
     """
     match named.partition(":")[0]:
         case "software" if named == "software":
@@ -57,7 +57,7 @@ def new_key(named: str, *, keys: KeyStore, invitation: bytes, page: str) -> Foun
 
 
 def _passkey(invitation: bytes, page: str) -> FoundKey:
-    from keyturn.adapters.sign_page import open_in_browser
+    from keyturn.adapters.sign_page.passkey import open_in_browser
 
     offered = parse_invitation(invitation)
     if offered.kind != "human":

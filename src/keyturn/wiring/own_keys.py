@@ -30,11 +30,11 @@ class PageView:
     """What a passkey needs to sign: the roster, which pins its pages, and the payloads of requests by digest."""
 
     roster: Roster
-    request_of: Callable[[str], bytes | None]
+    request_of: Callable[[str], bytes | None] = lambda digest: None
 
 
-def own_signer(person: Person, *, approving: bool, named: str | None, view: PageView | None = None) -> RecordSigner:
-    """What signs for `person`; `Usage` when `named` is none of their keys, or several. Passkeys sign only with a `view`."""
+def own_signer(person: Person, *, approving: bool, named: str | None, view: PageView) -> RecordSigner:
+    """What signs for `person`; `Usage` when `named` is none of their keys, or several."""
     keys = person.config.keys
     if not keys:
         if named not in (None, "software"):
@@ -53,7 +53,7 @@ def _chosen(keys: tuple[OwnKey, ...], *, approving: bool, named: str | None) -> 
     return verifying[0] if approving and verifying else keys[0]
 
 
-def _signer_of(own: OwnKey, files: KeyFiles, view: PageView | None) -> RecordSigner:
+def _signer_of(own: OwnKey, files: KeyFiles, view: PageView) -> RecordSigner:
     match own.kind:
         case "software":
             return files.read("member")
@@ -61,12 +61,8 @@ def _signer_of(own: OwnKey, files: KeyFiles, view: PageView | None) -> RecordSig
             return ssh_signer(own)
         case "pkcs11":
             return _token_signer(own)
-        case "webauthn" if view is not None:
-            return _passkey_signer(own, view)
         case "webauthn":
-            raise Usage(
-                "key-kind", "this command cannot sign with a passkey yet", hint="list another key first in config.toml"
-            )
+            return _passkey_signer(own, view)
 
 
 def own_software_key(home: Home) -> OwnKey:
@@ -95,7 +91,7 @@ def _token_signer(own: OwnKey) -> RecordSigner:
 
 
 def _passkey_signer(own: OwnKey, view: PageView) -> RecordSigner:
-    from keyturn.adapters.sign_page import PasskeySigner, open_in_browser
+    from keyturn.adapters.sign_page.passkey import PasskeySigner, open_in_browser
 
     return PasskeySigner(view.roster.credential(own.enrolled), request_of=view.request_of, open_page=open_in_browser)
 

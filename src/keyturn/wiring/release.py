@@ -12,12 +12,13 @@ from keyturn.adapters.config_files import read_small, replace_file
 from keyturn.adapters.release_over_http import ReleaseOverHttp
 from keyturn.app.authorize import find_pending
 from keyturn.app.make_pack import make_pack
-from keyturn.app.open_release import ReleaseDraft, open_release, sign_release_request
+from keyturn.app.open_release import ReleaseDraft, make_release_request, open_release, sign_release_request
 from keyturn.app.show_lineage import ShownLineage, show_lineage
 from keyturn.app.verify_model import verify_model
 from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.threads import on_all_cores
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats import dsse
 from keyturn.formats.access import AccessRequest
@@ -27,7 +28,7 @@ from keyturn.policy.load import Permit, load
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring import typed
 from keyturn.wiring.log import log_reader, log_writer
-from keyturn.wiring.own_keys import own_signer
+from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.pinned_log import followed, root_of
 from keyturn.wiring.places import LabPlace, find_person
 
@@ -36,7 +37,7 @@ __all__ = [
     "artifact_digest",
     "examine_file",
     "lineage_of",
-    "open_and_sign",
+    "open_request",
     "release_by_gate",
     "submit_request",
     "verify_files",
@@ -49,11 +50,11 @@ ROOT_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class OpenedRelease:
-    """A release request that can be shown, and the envelope to submit once its maker agreed."""
+    """A release request that can be shown, and is signed with `key` and submitted once its maker agreed."""
 
     draft: ReleaseDraft
     request: AccessRequest
-    envelope: bytes
+    key: RecordSigner
 
 
 def artifact_digest(
@@ -66,7 +67,7 @@ def artifact_digest(
     return manifest.make(path, progress=progress).identity, path
 
 
-def open_and_sign(
+def open_request(
     place: LabPlace,
     *,
     model: ArtifactDigest,
@@ -76,6 +77,7 @@ def open_and_sign(
     justification: str,
     ticket: str,
     open_for_s: int,
+    key: str | None,
 ) -> OpenedRelease:
     """Judge the model's chain, and make the release request of whoever runs the command."""
     person, clock = find_person(), SystemClock()
@@ -87,10 +89,11 @@ def open_and_sign(
         )
     allowed = _permit(draft, permit)
     limits = (open_for_s, allowed.pending_max_s, allowed.duration_max_s or open_for_s)
-    made, envelope = sign_release_request(
+    signer = own_signer(person, approving=False, named=key, view=PageView(draft.history.newest.roster))
+    made = make_release_request(
         draft,
         requester=person.config.member,
-        key=own_signer(person, approving=False, named=None),
+        key=signer.public,
         permit=allowed.id,
         resource=uri,
         gate=Uri(uri.lab, "gate", gate),
@@ -100,13 +103,14 @@ def open_and_sign(
         nonce=SystemEntropy().nonce(),
         now=clock.now(),
     )
-    return OpenedRelease(draft, made, envelope)
+    return OpenedRelease(draft, made, signer)
 
 
 def submit_request(place: LabPlace, opened: OpenedRelease) -> tuple[int, Sha256]:
-    """Log the request; gives its index and digest."""
+    """Sign the request and log it; gives its index and digest."""
+    envelope = sign_release_request(opened.draft, opened.request, opened.key)
     with log_writer(place) as log:
-        return log.append(opened.envelope), dsse.parse_own(opened.envelope).record_digest
+        return log.append(envelope), dsse.parse_own(envelope).record_digest
 
 
 def release_by_gate(

@@ -28,7 +28,7 @@ from keyturn.formats.provenance import BuilderId
 from keyturn.formats.steps import StepRequest
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import lab_index, log_reader, log_writer, trust_behind
-from keyturn.wiring.own_keys import own_signer
+from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.places import LabPlace, find_person
 from keyturn.wiring.steps import STEP_SOURCE, declared_inputs, layout_of, make_request, sign_request
 
@@ -56,23 +56,30 @@ class PreparedStep:
 
 
 def prepare(
-    place: LabPlace, path: Path, *, out: Path | None, criteria: str | None, builder: str | None, sandboxed: bool
+    place: LabPlace,
+    path: Path,
+    *,
+    out: Path | None,
+    criteria: str | None,
+    builder: str | None,
+    sandboxed: bool,
+    key: str | None,
 ) -> PreparedStep:
     """Read the STEP.toml at `path`, resolve every digest, and make the request that its member signs."""
     raw = read_small(path)
     step = step_config.parse(raw, where=str(path))
     base = path.absolute().parent
     person = find_person()
-    key = own_signer(person, approving=False, named=None)
     with log_reader(place) as reader:
         trust = trust_behind(place, reader).newest
+    signer = own_signer(person, approving=False, named=key, view=PageView(trust.roster))
     named = _criteria_record(place, step, criteria)
     request = make_request(
         step,
         declared_inputs(raw, step, base),
         trust=trust,
         member=person.config.member,
-        key=key,
+        key=signer,
         builder=_builder(trust, builder) if sandboxed else None,
         criteria=None if named is None else named[0],
         nonce=SystemEntropy().nonce(),
@@ -86,7 +93,7 @@ def prepare(
         request=request,
         criteria=None if named is None else named[1],
         trust=trust,
-        key=key,
+        key=signer,
     )
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from keyturn.adapters.config_files import read_small, replace_file
 from keyturn.adapters.key_files import KeyFiles
@@ -72,15 +73,17 @@ def new_software_key(keys: KeyStore) -> NewKey:
 
 
 def new_passkey(raw: bytes, *, origin: str, open_page: Callable[[str], None]) -> NewKey:
-    """Make a passkey for the invitation `raw` on the signing page at `origin`, which this machine serves."""
-    from keyturn.adapters.sign_page import ANSWER_WITHIN_S, PasskeySigner, Task, answer_to
+    """Make a passkey for the invitation `raw` on the signing page at `origin`, whose host is its relying party."""
+    from keyturn.adapters.sign_page.passkey import PasskeySigner, answer_to
+    from keyturn.adapters.sign_page.task import ANSWER_WITHIN_S, Task
     from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
 
-    task = Task(purpose="enrolment", payload=base64_text.encode(raw), rp_id="localhost")
+    rp_id = urlsplit(origin).hostname or ""
+    task = Task(purpose="enrolment", payload=base64_text.encode(raw), rp_id=rp_id)
     answer = answer_to(task, origin=origin, open_page=open_page, within_s=ANSWER_WITHIN_S)
     registration = canonical_json.decode(answer, Registration, what="registration", size_bytes_max=64 * 1024)
     origins = frozenset({origin})
-    key = WebauthnEnrolment().prove(registration, invitation=raw, rp_id="localhost", origins=origins)
+    key = WebauthnEnrolment().prove(registration, invitation=raw, rp_id=rp_id, origins=origins)
     signer = PasskeySigner(Credential.of(key, origins=origins), request_of=lambda _: None, open_page=open_page)
     return NewKey(AcceptedKey(key=key, registration=registration), signer)
 

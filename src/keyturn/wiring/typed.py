@@ -14,7 +14,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256, parse_sha256
 from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 
-__all__ = ["artifact", "free_text", "log_entries", "root_digest", "typed", "uri"]
+__all__ = ["artifact", "free_text", "log_entries", "page_origin", "root_digest", "typed", "uri"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,15 @@ def log_entries(option: str, texts: Sequence[str]) -> tuple[range, ...]:
             )
         found.append(entries)
     return tuple(found)
+
+
+def page_origin(option: str, text: str) -> str:
+    """Read the origin of a signing page that another operator serves; without a path."""
+    if not re.fullmatch(r"https?://[a-z0-9.-]{1,253}(?::[1-9][0-9]{0,4})?", text, re.ASCII):
+        raise Usage(
+            "signing-page-origin", f"{option}: expected an origin, got `{text[:120]}`", hint="https://sign.example"
+        )
+    return text
 
 
 def free_text(option: str, text: str) -> str:

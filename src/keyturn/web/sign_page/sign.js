@@ -9,6 +9,7 @@ const DOMAIN = "keyturn/webauthn/v1";
 const TYPES = { record: "application/vnd.in-toto+json", enrolment: "application/vnd.keyturn.invitation+json" };
 const AUTHORIZATION = "https://keyturn.dev/human-authorization/v1";
 const REQUEST = "https://keyturn.dev/access-request/v1";
+const HERE = /^http:\/\/127\.0\.0\.1:[1-9][0-9]{0,4}\/[A-Za-z0-9_-]{16,64}\/$/;
 const TIMES = /(^|\.)(\w+_at|start_by|not_before|not_after|until)$/;
 
 class No extends Error {}
@@ -16,6 +17,7 @@ class No extends Error {}
 const at = (id) => document.getElementById(id);
 const utf8 = (text) => new TextEncoder().encode(text);
 let over = false;
+let reply = ""; // where the answer goes: beside the page, or a port of this machine when another operator serves the page
 
 function decode(text) {
   const raw = atob(text);
@@ -172,7 +174,33 @@ async function use(task, challenge) {
   };
 }
 
+// What there is to sign: beside the page, or in the fragment, which no server saw.
+async function given() {
+  if (window.top !== window) throw new No("this page is inside another one");
+  if (location.hash.length < 2) {
+    const answer = await fetch("task");
+    if (!answer.ok) throw new No("keyturn gave nothing to sign");
+    return answer.json();
+  }
+  const bytes = decode(location.hash.slice(1).replaceAll("-", "+").replaceAll("_", "/"));
+  history.replaceState(null, "", location.pathname);
+  const found = parse(bytes, "task");
+  if (!HERE.test(found.reply)) throw new No("its answer would not go to this machine");
+  reply = found.reply;
+  return found.task;
+}
+
 async function post(name, body) {
+  if (reply) {
+    const form = document.createElement("form");
+    const field = document.createElement("input");
+    Object.assign(form, { method: "POST", action: reply + name, hidden: true });
+    Object.assign(field, { name: "body", value: body });
+    form.append(field);
+    document.body.append(form);
+    form.submit();
+    return;
+  }
   const answer = await fetch(name, { method: "POST", body, headers: { "Content-Type": "application/json" } });
   if (!answer.ok) throw new Error(`keyturn did not take it: ${answer.status}`);
 }
@@ -193,9 +221,11 @@ async function sign(task, ready) {
   try {
     const challenge = await challengeOf(task.purpose, ready.payload);
     const answer = task.purpose === "enrolment" ? await make(task, ready, challenge) : await use(task, challenge);
+    over = true;
     await post("answer", canonical(answer));
-    end("Done. You may close this page.", "yes");
+    if (!reply) end("Done. You may close this page.", "yes"); // else keyturn says so, at the address that the form went to
   } catch (error) {
+    over = false;
     say(`Not signed: ${visible(String(error.name))}: ${visible(String(error.message))}`, "no");
     at("sign").disabled = false;
   }
@@ -203,22 +233,21 @@ async function sign(task, ready) {
 
 async function main() {
   try {
-    const answer = await fetch("task");
-    if (!answer.ok) throw new No("keyturn gave nothing to sign");
-    const task = await answer.json();
+    const task = await given();
     const ready = await prepare(task);
     at("sign").addEventListener("click", () => sign(task, ready));
     at("decline").addEventListener("click", async () => {
-      end("Not signed, as you said. You may close this page.", "no");
+      over = true;
       await post("decline", "");
+      if (!reply) end("Not signed, as you said. You may close this page.", "no");
     });
-    window.addEventListener("pagehide", () => over || navigator.sendBeacon("closed"));
+    window.addEventListener("pagehide", () => over || navigator.sendBeacon(`${reply}closed`));
     say("Read all of it. Then sign it, or don't.", "");
     at("buttons").hidden = false;
   } catch (error) {
     at("shown").replaceChildren();
     end(`Refused: ${visible(String(error.message))}`, "no");
-    await post("refuse", "");
+    await fetch(`${reply}refuse`, { method: "POST", mode: reply ? "no-cors" : "same-origin" });
   }
 }
 
