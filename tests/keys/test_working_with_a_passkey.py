@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def by_browser(lab: TakenLab, person: Any, member: str, *words: str | Path) -> A
             for url in opened.read_text().split()[seen:]:
                 seen += 1
                 person.open(url)
-            time.sleep(0.05)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
         said, wrong = process.communicate(timeout=10)
     assert process.returncode == 0, (words, said, wrong)
     return json.loads(said)

@@ -31,7 +31,9 @@ def answer_elsewhere(task: Task, *, origin: str, open_page: Callable[[str], None
         try:
             server = PageServer((_HERE, 0), BaseHTTPRequestHandler)
         except OSError as err:
-            raise Unavailable("signing-page-port", f"no answer could be taken at {_HERE}: {err}") from err
+            raise Unavailable(
+                "signing-page-port", f"no answer could be taken at {_HERE}: {err}", hint="run it again"
+            ) from err
         stack.callback(server.server_close)
         door = Door(f"{_HERE}:{server.server_port}", token, origin, outcome)
         server.RequestHandlerClass = handler(  # names the port, which is known now
