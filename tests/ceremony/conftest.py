@@ -89,7 +89,13 @@ class Ceremony:
             gates=("release",),
             builder=True,
         )
-        found_lab(founding, store=self.store, person=self.home("ada"), lab_keys=self.lab_keys)
+        found_lab(
+            founding,
+            store=self.store,
+            member=lambda: Credential(self.home("ada").create("member").public, "software"),
+            trust=lambda: self.home("ada").create("trust").public,
+            lab_keys=self.lab_keys,
+        )
 
     def invite(
         self,
@@ -112,7 +118,7 @@ class Ceremony:
             invitation,
             name=member.title(),
             own=lambda _: self.own_keys(member),
-            keys=self.home(member),
+            own_trust=lambda: self.home(member).create("trust"),
             clock=self.clock,
             entropy=self.entropy,
         )

@@ -17,6 +17,7 @@ from keyturn.app.publish_trust import publish_trust
 from keyturn.app.show_trust import show_trust
 from keyturn.app.sign_trust import sign_trust
 from keyturn.app.trust_log import trust_log
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import sign
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Usage
@@ -76,7 +77,8 @@ def test_production_is_founded_with_witnesses_and_no_keys_of_others(ceremony: Ce
         found_lab(
             Founding("acme.example", "production", "ada", "Ada", (), witnesses, gates, builder=False),
             store=ceremony.store,
-            person=ceremony.home("ada"),
+            member=lambda: Credential(ceremony.home("ada").create("member").public, "software"),
+            trust=lambda: ceremony.home("ada").create("trust").public,
             lab_keys=ceremony.lab_keys,
         )
 
@@ -488,7 +490,7 @@ def test_names_are_checked_when_accepting(ceremony: Ceremony) -> None:
             ceremony.invite("bob"),
             name="Bob \x1b[2J",
             own=lambda _: ceremony.own_keys("bob"),
-            keys=ceremony.home("bob"),
+            own_trust=lambda: ceremony.home("bob").create("trust"),
             clock=ceremony.clock,
             entropy=ceremony.entropy,
         )

@@ -24,6 +24,7 @@ from keyturn.app.invite_member import Offer, invite_members
 from keyturn.cli.trust import accept
 from keyturn.config.person import home_of, parse
 from keyturn.crypto import dsse_signing
+from keyturn.crypto.credentials import Credential
 from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse
 from keyturn.formats.enrolment import AcceptedKey, parse_acceptance
@@ -51,7 +52,14 @@ class Joining:
             gates=("release",),
             builder=True,
         )
-        found_lab(founding, store=self.store, person=self.keys("ada"), lab_keys=self.keys("lab"))
+        own = self.keys("ada")
+        found_lab(
+            founding,
+            store=self.store,
+            member=lambda: Credential(own.create("member").public, "software"),
+            trust=lambda: own.create("trust").public,
+            lab_keys=self.keys("lab"),
+        )
         draft = dict(self.store.draft())
         page = f'\n[[signing]]\norigin = "{origin}"\nrp_id = "localhost"\n'
         self.store.swap_draft(draft, {**draft, "roster.toml": draft["roster.toml"] + page.encode()})
@@ -69,7 +77,12 @@ class Joining:
 
     def accept(self, raw: bytes, *own: NewKey) -> bytes:
         return accept_invitation(
-            raw, name="Bob", own=lambda _: own, keys=self.keys("bob"), clock=SystemClock(), entropy=SystemEntropy()
+            raw,
+            name="Bob",
+            own=lambda _: own,
+            own_trust=lambda: self.keys("bob").create("trust"),
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
         )
 
     def enrol(self, acceptance: bytes) -> None:
@@ -189,8 +202,6 @@ def test_a_passkey_that_was_made_on_the_command_line_signs_there(
 
 
 def test_a_software_key_is_no_attested_passkey(joining: Joining) -> None:
-    from keyturn.crypto.credentials import Credential
-
     raw = joining.invite(attested=True)
     made = joining.keys("bob").create("member")
     own = NewKey(AcceptedKey(key=Credential(made.public, "software").enrolled), made)

@@ -58,3 +58,56 @@ def test_an_acceptance_that_fails_leaves_nothing_behind_and_is_tried_again(token
     own = tomllib.loads((tmp_path / "bob" / "config.toml").read_text())["keys"]
     assert [one["kind"] for one in own] == ["software", "pkcs11"]
     assert sorted(path.name for path in (tmp_path / "bob" / "keys").iterdir()) == ["member.pem", "trust.pem"]
+
+
+def test_a_lab_is_founded_and_changed_with_trust_keys_on_tokens_alone(token: SoftToken, tmp_path: Path) -> None:
+    for label, curve in (("ada-trust", "p256"), ("bob-trust", "ed25519"), ("bob-member", "p256")):
+        token.make_key(curve, label)
+    people = People(tmp_path)
+    init = (
+        "init",
+        "lab",
+        "--profile",
+        "production",
+        "--name",
+        "acme.example",
+        "--member",
+        "ada",
+        "--group",
+        "security",
+    )
+    keys = ("--key", token.uri("sign"), "--trust-key", token.uri("ada-trust"))
+    assert people.refused("ada", *init, "--witness", "north", *keys, status=3) == "pin-no-terminal"
+    people.pin()
+    assert people.refused("ada", *init, "--witness", "north", "--key", "passkey", status=2) == "key-kind"
+    people.by("ada", *init, *(word for name in ("north", "south", "west") for word in ("--witness", name)), *keys)
+    home = tomllib.loads((tmp_path / "ada" / "config.toml").read_text())
+    assert ([one["label"] for one in home["keys"]], home["trust"]["label"]) == (["sign"], "ada-trust")
+    assert not (tmp_path / "ada" / "keys").exists()
+
+    for member, more in (("bob", ("--group", "security")), ("vault", ("--kind", "custodian"))):
+        people.by("ada", "trust", "invite", member, *more)
+    own = ("--key", token.uri("bob-member"), "--trust-key", token.uri("bob-trust"))
+    assert (
+        people.refused("bob", "trust", "accept", "bob.invitation.json", "--trust-key", "ssh:x", status=2) == "key-spec"
+    )
+    people.by("bob", "trust", "accept", "bob.invitation.json", *own)
+    people.by("vault", "trust", "accept", "vault.invitation.json")
+    assert not (tmp_path / "bob" / "keys").exists()
+    draft = tmp_path / "lab" / "trust" / "draft" / "log.toml"
+    text = draft.read_text()
+    for number, name in enumerate(("north", "south", "west")):  # each witness has an operator of its own
+        at = text.index(f'name = "{name}"')
+        text = text[:at] + text[at:].replace('operator = "service"', f'operator = "other-{number}"', 1)
+    draft.write_text(text)
+    accepted = tuple(w for one in ("bob", "vault") for w in ("--acceptance", f"{one}.acceptance.json"))
+    people.by("ada", "trust", "propose", *accepted)
+    people.pin("000000")
+    assert people.refused("bob", "trust", "sign", "--yes") == "pkcs11-pin-wrong"
+    people.pin()
+    assert people.refused("bob", "trust", "sign", "--yes", "--key", token.uri("bob-member")) == "trust-key-unknown"
+    assert people.by("ada", "trust", "sign", "--yes")["human"] == "ada"
+    assert people.by("bob", "trust", "sign", "--yes", "--key", token.uri("bob-trust"))["human"] == "bob"
+    people.by("ada", "trust", "publish")
+    listed = people.by("ada", "trust", "log")["versions"]
+    assert [one["signed_by"] for one in listed] == [["ada", "bob"], ["ada", "bob"]]

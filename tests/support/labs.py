@@ -97,7 +97,7 @@ class Lab:
         version = self.history.targets_version + 1
         raw = signing.make_targets(files, lab=self.name, version=version, expires_at=now + lifetime_s)
         for human in signers if signers is not None else tuple(self.trust_keys):
-            raw = signing.add_signature(raw, self.trust_keys[human].signer())
+            raw = signing.add_signature(raw, self.trust_keys[human])
         container = TrustVersion(role="targets", version=version, metadata=raw, files=tuple(sorted(files.items())))
         return replace(
             self,
@@ -150,7 +150,7 @@ class Lab:
         version = self.history.root.version + 1
         raw = _root(self.name, self.profile, version, humans, self.online_key, now, trust_keys)
         for key in trust_keys.values():
-            raw = signing.add_signature(raw, key.signer())
+            raw = signing.add_signature(raw, key)
         container = TrustVersion(role="root", version=version, metadata=raw)
         return replace(
             self,
@@ -241,7 +241,7 @@ def make_lab(
     )
     raw = _root(name, profile, 1, humans, online_key, now, trust_keys)
     for key in trust_keys.values():
-        raw = signing.add_signature(raw, key.signer())
+        raw = signing.add_signature(raw, key)
     lab = Lab(
         name=name,
         profile=profile,

@@ -119,7 +119,7 @@ def targets(lab: TakenLab, version: int, *keys: object) -> bytes:
     files = newest_files(lab)
     raw = trust_signing.make_targets(files, lab=LAB, version=version, expires_at=2**32)
     for key in keys:
-        raw = trust_signing.add_signature(raw, key.signer())  # type: ignore[attr-defined]  # keys of the lab
+        raw = trust_signing.add_signature(raw, key)  # type: ignore[attr-defined]  # keys of the lab
     return trust_version.render(
         TrustVersion(role="targets", version=version, metadata=raw, files=tuple(sorted(files.items())))
     )
@@ -142,9 +142,7 @@ def lonely_root(lab: TakenLab) -> bytes:
         holders=holders,
         online=lab.stolen("keys/online").public,
     )
-    return trust_version.render(
-        TrustVersion(role="root", version=2, metadata=trust_signing.add_signature(raw, ada.signer()))
-    )
+    return trust_version.render(TrustVersion(role="root", version=2, metadata=trust_signing.add_signature(raw, ada)))
 
 
 def test_fewer_root_keys_than_the_threshold_change_nothing(lab: TakenLab) -> None:

@@ -151,7 +151,7 @@ def forged_trust(lab: TakenLab) -> dict[str, bytes]:
     newest = trust_version.parse(max((lab.lab / "trust" / "versions").iterdir()).read_bytes())
     files = {**dict(newest.files), "policy/main.cedar": policy}
     raw = trust_signing.make_targets(files, lab="acme.example", version=2, expires_at=2**31)
-    signed = trust_signing.add_signature(raw, online.signer())
+    signed = trust_signing.add_signature(raw, online)
     made = trust_version.TrustVersion(role="targets", version=2, metadata=signed, files=tuple(sorted(files.items())))
     return {"targets": trust_version.render(made)}
 

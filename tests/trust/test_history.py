@@ -38,7 +38,7 @@ def _root(lab: Lab, number: int) -> TrustVersion:
 
 def _signed_root(lab: Lab, raw: bytes, *, version: int, by: tuple[str, ...]) -> TrustVersion:
     for human in by:
-        raw = signing.add_signature(raw, make_key(f"{lab.name} trust {human}").signer())
+        raw = signing.add_signature(raw, make_key(f"{lab.name} trust {human}"))
     return TrustVersion(role="root", version=version, metadata=raw)
 
 
@@ -153,7 +153,7 @@ def test_a_version_in_the_log_that_nobody_signed_changes_nothing_and_stops_nobod
     files = render_contents(lab.contents)
     for version in (1, 2, 7):
         raw = signing.make_targets(files, lab=lab.name, version=version, expires_at=NOW + DAY_S)
-        raw = signing.add_signature(raw, lab.online_key.signer())
+        raw = signing.add_signature(raw, lab.online_key)
         forged = TrustVersion(role="targets", version=version, metadata=raw, files=tuple(sorted(files.items())))
         assert lab.history.followed_by(forged) is lab.history
     later = lab.publish(policy={})
@@ -162,8 +162,8 @@ def test_a_version_in_the_log_that_nobody_signed_changes_nothing_and_stops_nobod
 
 def test_two_keys_that_one_human_has_had_count_once() -> None:
     lab = make_lab(humans=("ada", "bob", "cyd"))
-    raw = signing.add_signature(lab.make_root(version=2), lab.trust_keys["ada"].signer())
-    raw = signing.add_signature(raw, make_key("another key of ada").signer())
+    raw = signing.add_signature(lab.make_root(version=2), lab.trust_keys["ada"])
+    raw = signing.add_signature(raw, make_key("another key of ada"))
     assert _code(lab.history, TrustVersion(role="root", version=2, metadata=raw)) == "trust-threshold"
 
 
@@ -224,7 +224,7 @@ def test_targets_of_another_lab_are_refused_though_the_same_people_signed_them(l
     files = render_contents(lab.contents)
     raw = signing.make_targets(files, lab="other.example", version=2, expires_at=NOW + DAY_S)
     for key in lab.trust_keys.values():
-        raw = signing.add_signature(raw, key.signer())
+        raw = signing.add_signature(raw, key)
     version = TrustVersion(role="targets", version=2, metadata=raw, files=tuple(sorted(files.items())))
     assert _code(lab.history, version) == "trust-lab-changed"
 
@@ -299,7 +299,7 @@ def test_signed_targets_that_do_not_parse_are_refused_whole(lab: Lab) -> None:
     files = render_contents(lab.contents) | {"roster.toml": b"version = 2\n"}
     raw = signing.make_targets(files, lab=lab.name, version=2, expires_at=NOW + DAY_S)
     for key in lab.trust_keys.values():
-        raw = signing.add_signature(raw, key.signer())
+        raw = signing.add_signature(raw, key)
     version = TrustVersion(role="targets", version=2, metadata=raw, files=tuple(sorted(files.items())))
     assert _code(lab.history, version) == "targets-file-invalid"
 

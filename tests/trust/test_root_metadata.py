@@ -281,12 +281,10 @@ def test_a_threshold_counts_humans_who_validly_signed(lab: Lab) -> None:
     root = lab.history.root
     unsigned = lab.make_root(version=1)
     assert metadata.signers(unsigned, by=root, role="root") == frozenset()
-    once = signing.add_signature(unsigned, lab.trust_keys["ada"].signer())
-    stranger = signing.add_signature(once, make_key("stranger").signer())
+    once = signing.add_signature(unsigned, lab.trust_keys["ada"])
+    stranger = signing.add_signature(once, make_key("stranger"))
     assert metadata.signers(stranger, by=root, role="root") == {"ada"}
-    assert metadata.signers(signing.add_signature(once, lab.trust_keys["ada"].signer()), by=root, role="root") == {
-        "ada"
-    }
+    assert metadata.signers(signing.add_signature(once, lab.trust_keys["ada"]), by=root, role="root") == {"ada"}
     with pytest.raises(Refused, match=r"got 1 \(ada\)"):
         metadata.require_threshold(stranger, by=root, role="root")
     with pytest.raises(Refused, match=r"got 0 \(nobody\)"):
@@ -294,7 +292,7 @@ def test_a_threshold_counts_humans_who_validly_signed(lab: Lab) -> None:
 
 
 def test_a_signature_moved_to_another_key_id_counts_for_nobody(lab: Lab) -> None:
-    once = json.loads(signing.add_signature(lab.make_root(version=1), lab.trust_keys["ada"].signer()))
+    once = json.loads(signing.add_signature(lab.make_root(version=1), lab.trust_keys["ada"]))
     once["signatures"][0]["keyid"] = lab.trust_keys["bob"].public.keyid
     assert metadata.signers(json.dumps(once).encode(), by=lab.history.root, role="root") == frozenset()
 

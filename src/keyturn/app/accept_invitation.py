@@ -18,7 +18,7 @@ from keyturn.formats.enrolment import (
     parse_invitation,
 )
 from keyturn.formats.text import check_free_text
-from keyturn.ports import Clock, Entropy, KeyStore
+from keyturn.ports import Clock, Entropy
 
 __all__ = ["NewKey", "accept_invitation"]
 
@@ -36,11 +36,11 @@ def accept_invitation(
     *,
     name: str,
     own: Callable[[Invitation], Sequence[NewKey]],
-    keys: KeyStore,
+    own_trust: Callable[[], RecordSigner],
     clock: Clock,
     entropy: Entropy,
 ) -> bytes:
-    """Take the member's keys from `own`, make the trust key if the invitation `raw` asks for one, and return the acceptance.
+    """Answer the invitation `raw` with the member's keys from `own`, and a trust key from `own_trust` if it asks for one.
 
     Refuses an invitation whose time is over, before any key is made.
     """
@@ -52,7 +52,7 @@ def accept_invitation(
         )
     check_free_text(name, what="name", size_bytes_max=200)  # before any key is made
     members = tuple(own(invitation)) if invitation.kind != "custodian" else ()
-    trust = keys.create("trust") if invitation.signs_trust else None
+    trust = own_trust() if invitation.signs_trust else None
     payload = acceptance_payload(
         Acceptance(
             lab=invitation.lab,

@@ -5,11 +5,13 @@ Nothing is granted by this: the lab is `founding` until as many humans as its ro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
 from keyturn.crypto.credentials import Credential
+from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused, Usage
 from keyturn.formats.text import Name, check_free_text
 from keyturn.formats.uri import Uri
@@ -57,11 +59,14 @@ def found_lab(
     founding: Founding,
     *,
     store: TrustStore,
-    person: KeyStore,
+    member: Callable[[], Credential],
+    trust: Callable[[], PublicKey],
     lab_keys: KeyStore,
     again: bool = False,
 ) -> Draft:
-    """Make every key and the draft; `Refused` `lab-exists` when there is a draft or a published version already.
+    """Make the lab's keys and the draft; `Refused` `lab-exists` when there is a draft or a published version already.
+
+    `member` and `trust` make or find the founder's own keys, once everything else that was chosen is known to be possible.
 
     `again` says that a draft is that of an attempt which failed half way, and that nobody has seen it.
 
@@ -81,7 +86,7 @@ def found_lab(
     check_free_text(founding.founder_name, what="name", size_bytes_max=200)
     for name in (*founding.groups, *founding.witnesses, *founding.gates):
         _check_name(name)
-    member, trust = person.create("member"), person.create("trust")
+    founder_key, trust_key = member(), trust()
     operator = LOCAL_OPERATOR if founding.profile == "demo" else "service"
     # A production witness has an operator of its own, who replaces this key: until then `propose` refuses by name.
     witnesses = tuple(
@@ -99,7 +104,7 @@ def found_lab(
             profile=founding.profile,
             threshold=2,
             targets_threshold=2,
-            holders=(Holder(founding.founder, trust.public, root=True, targets=True, recovery=False),),
+            holders=(Holder(founding.founder, trust_key, root=True, targets=True, recovery=False),),
             online=lab_keys.create("online").public,
         ),
         contents=Contents(
@@ -110,7 +115,7 @@ def found_lab(
                         id=founding.founder,
                         kind="human",
                         name=founding.founder_name,
-                        keys=(Credential(key=member.public, kind="software"),),
+                        keys=(founder_key,),
                     )
                 },
                 groups={name: Group(name, frozenset({founding.founder})) for name in founding.groups},

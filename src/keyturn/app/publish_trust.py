@@ -71,11 +71,11 @@ def refresh_online(*, store: TrustStore, online: SoftwareKey) -> None:
     number = next_snapshot_version(store.read_file("metadata/timestamp.json"))
     snapshot = add_signature(
         make_snapshot(raw, targets_version=targets.version, version=number, expires_at=targets.expires_at),
-        online.signer(),
+        online,
     )
     timestamp = make_timestamp(snapshot, version=number, expires_at=targets.expires_at)
     store.write_file(f"metadata/{number}.snapshot.json", snapshot)
-    store.write_file("metadata/timestamp.json", add_signature(timestamp, online.signer()))
+    store.write_file("metadata/timestamp.json", add_signature(timestamp, online))
 
 
 def _advance(history: TrustHistory | None, version: TrustVersion, *, now: int) -> TrustHistory:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from keyturn.app.lab_trust import read_history
-from keyturn.crypto.signers import SoftwareKey
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Usage
 from keyturn.formats import trust_version
 from keyturn.formats.digest import Sha256
@@ -27,7 +27,7 @@ class Signed:
     versions: tuple[tuple[str, int, Sha256], ...]
 
 
-def sign_trust(key: SoftwareKey, *, shown: tuple[Sha256, ...], pinned_sha256: str | None, store: TrustStore) -> Signed:
+def sign_trust(key: RecordSigner, *, shown: tuple[Sha256, ...], pinned_sha256: str | None, store: TrustStore) -> Signed:
     """Add signatures by the trust key `key` to the staged versions in which it counts.
 
     (0) a lab that has published is the one whose first root the person pinned: beside a forged history, a change looks like
@@ -58,7 +58,7 @@ def sign_trust(key: SoftwareKey, *, shown: tuple[Sha256, ...], pinned_sha256: st
             done.append(version)
             continue
         human = named
-        done.append(msgspec.structs.replace(version, metadata=add_signature(version.metadata, key.signer())))
+        done.append(msgspec.structs.replace(version, metadata=add_signature(version.metadata, key)))
         signed.append((version.role, version.version, signed_sha256(version.metadata)))
     if not signed:
         raise Refused("trust-key-unknown", f"key `{key.public.keyid[:16]}` counts for nothing that is staged")
@@ -66,7 +66,7 @@ def sign_trust(key: SoftwareKey, *, shown: tuple[Sha256, ...], pinned_sha256: st
     return Signed(human, tuple(signed))
 
 
-def _human(key: SoftwareKey, version: TrustVersion, roots: tuple[RootMetadata, ...]) -> str | None:
+def _human(key: RecordSigner, version: TrustVersion, roots: tuple[RootMetadata, ...]) -> str | None:
     # Targets are judged by the newest root alone; a root by itself and by the one before.
     counting = roots if version.role == "root" else roots[-1:]
     for root in reversed(counting):

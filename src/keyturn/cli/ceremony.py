@@ -78,7 +78,10 @@ def sign(
         typer.Option(help="Sign only if what is staged has these digests, in order, as `show` gave them."),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="Another trust key than your home's: an offline or outgoing one.")
+        str | None,
+        typer.Option(
+            help="Another trust key than your home's, an offline or outgoing one: a file, or a `pkcs11:` URI."
+        ),
     ] = None,
     lab: Lab = None,
     yes: Yes = False,
@@ -87,13 +90,13 @@ def sign(
     """Sign what awaits signatures, with your trust key, after it was shown whole."""
     import os
 
-    from keyturn.adapters.key_files import KeyFiles
     from keyturn.app.show_trust import show_trust
     from keyturn.app.sign_trust import sign_trust
     from keyturn.config.person import home_of
     from keyturn.errors import Refused
+    from keyturn.wiring.own_keys import own_trust_signer
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.trust import own_pin, passphrase, person_keys, trust_store
+    from keyturn.wiring.trust import own_pin, trust_store
 
     place = find_lab(lab)
     pin = own_pin(place)
@@ -105,8 +108,8 @@ def sign(
     if not json:
         _show(output.console(), shown)
     output.confirm("Sign this?", yes=yes)
-    keys = person_keys(home_of(os.environ)) if key is None else KeyFiles(lambda _: key, passphrase=passphrase())
-    signed = sign_trust(keys.read("trust"), shown=digests, pinned_sha256=pin, store=store)
+    signer = own_trust_signer(home_of(os.environ), named=key)
+    signed = sign_trust(signer, shown=digests, pinned_sha256=pin, store=store)
     output.emit(
         {"human": signed.human, "signed": [{"role": r, "version": v, "sha256": d} for r, v, d in signed.versions]},
         json=json,

@@ -36,6 +36,15 @@ def init(
     witness: Annotated[
         list[str] | None, typer.Option(help="A witness of the log. Repeat for more. Default for `demo`: north.")
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Your member key: `software` (the default), `ssh:FILE.pub`, or a `pkcs11:` URI (docs/cli.md, `trust accept`)."
+        ),
+    ] = None,
+    trust_key: Annotated[
+        str | None, typer.Option(help="Your trust key: `software` (the default), or a `pkcs11:` URI.")
+    ] = None,
     store: Annotated[
         str, typer.Option(help="Keep the log in this PostgreSQL database, as postgresql://role@host/database.")
     ] = "",
@@ -69,7 +78,7 @@ def init(
         gates=("release",) if demo else (),
         builder=demo,
     )
-    make_lab(directory, home, founding, store=store or None)
+    make_lab(directory, home, founding, key=key, trust_key=trust_key, store=store or None)
     if chosen:
         output.warn(
             f"for {profile}, {' and '.join(chosen)} were chosen for you: the lab is {name}, you are {member}; neither can change",

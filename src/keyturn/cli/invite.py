@@ -17,6 +17,8 @@ from keyturn.cli.options import Json, Lab
 if TYPE_CHECKING:
     from keyturn.app.accept_invitation import NewKey
     from keyturn.app.invite_member import Offer
+    from keyturn.config.person import OwnKey
+    from keyturn.crypto.dsse_signing import RecordSigner
     from keyturn.formats.enrolment import InviteeKind, NewKeys
 
 __all__ = ["accept", "invite", "remove"]
@@ -181,6 +183,12 @@ def accept(
             "as `pkcs11:token=T;object=L?module-path=/path.so`. Repeat for more; you ask with the first."
         ),
     ] = None,
+    trust_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Where your trust key is, if you are asked for one: `software` (the default), or a `pkcs11:` URI as above."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write it. Default: <member>.acceptance.json")] = None,
     lab: Lab = None,
     json: Json = False,
@@ -196,7 +204,7 @@ def accept(
     from keyturn.config import person as person_config
     from keyturn.errors import Usage
     from keyturn.formats.enrolment import parse_invitation
-    from keyturn.wiring.new_keys import FoundKey, new_key
+    from keyturn.wiring.new_keys import FoundKey, new_key, new_trust_key
     from keyturn.wiring.own_keys import own_software_key
     from keyturn.wiring.trust import person_keys
 
@@ -212,27 +220,36 @@ def accept(
     place = lab if lab is None or lab.startswith(("http://", "https://")) else str(Path(lab).absolute())
     keys = KeysInTheEnd(person_keys(home))
     found: list[FoundKey] = []
+    trust: list[OwnKey | None] = []
 
     def own(_invitation: object) -> tuple[NewKey, ...]:
         found.extend(new_key(named, keys=keys, invitation=raw, page=page) for named in key or ("software",))
         return tuple(one.new for one in found)
 
+    def own_trust() -> RecordSigner:
+        signer, place_of = new_trust_key(trust_key, keys=keys)
+        trust.append(place_of)
+        return signer
+
     acceptance = accept_invitation(
         raw,
         name=full_name or offered.member,
         own=own,
-        keys=keys,
+        own_trust=own_trust,
         clock=SystemClock(),
         entropy=SystemEntropy(),
     )
     listed = tuple(one.own for one in found) if key else ()
     keys.keep()
     if before is None:
-        config = person_config.PersonConfig(member=offered.member, lab=place, pins={}, keys=listed)
+        config = person_config.PersonConfig(
+            member=offered.member, lab=place, pins={}, keys=listed, trust=trust[0] if trust else None
+        )
         write_new(home.config, person_config.render(config), mode=0o600)
     else:
         earlier = (before.keys or (own_software_key(home),)) if offered.new_keys == "beside" else ()
-        replace_file(home.config, person_config.render(replace(before, keys=(*earlier, *listed))), mode=0o600)
+        after = replace(before, keys=(*earlier, *listed), trust=trust[0] if trust else before.trust)
+        replace_file(home.config, person_config.render(after), mode=0o600)
     write_new(path, acceptance)
     output.emit(
         {"acceptance": str(path), "member": offered.member, "lab": offered.lab, "home": str(home.path)},

@@ -7,6 +7,12 @@
     kind = "ssh-sk"
     public = "<base64>"
     application = "ssh:"
+    [trust]                                   # a trust key on a token; without: the software key in keys/trust.pem
+    kind = "pkcs11"
+    public = "<base64>"
+    module = "/usr/lib/opensc-pkcs11.so"
+    token = "ada"
+    label = "trust"
     [pins]
     "acme.example" = "<sha256 of the lab's first root>"
 
@@ -58,15 +64,13 @@ class Home:
 class OwnKey(EnrolledKey, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A key as the roster lists it, and where it is on this machine.
 
-    `file` is the private key of an SSH key that no agent holds; `module`, `token` and `label` name a PKCS#11 key; `device` says
-    that a passkey is a security key at this machine, used without a browser.
+    `file` is the private key of an SSH key that no agent holds; `module`, `token` and `label` name a PKCS#11 key.
     """
 
     file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     module: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     token: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
     label: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
-    device: bool = False
 
     @classmethod
     def of(cls, enrolled: EnrolledKey) -> OwnKey:
@@ -81,12 +85,16 @@ class OwnKey(EnrolledKey, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 @dataclass(frozen=True, slots=True)
 class PersonConfig:
-    """Who the person is, the default lab (path or URL), the pinned first root of each lab by name, and the person's keys."""
+    """Who the person is, the default lab (path or URL), the pinned first root of each lab by name, and the person's keys.
+
+    `trust` is the trust key when it is not the software key in the home.
+    """
 
     member: str
     lab: str | None
     pins: Mapping[str, str]
     keys: tuple[OwnKey, ...] = ()
+    trust: OwnKey | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pins", MappingProxyType(dict(self.pins)))
@@ -97,6 +105,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     member: MemberId
     lab: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     keys: Annotated[tuple[OwnKey, ...], Meta(max_length=16)] = ()
+    trust: OwnKey | None = None
     pins: Annotated[dict[LabName, HexDigest], Meta(max_length=256)] = {}
 
 
@@ -109,7 +118,7 @@ def home_of(environment: Mapping[str, str]) -> Home:
 def parse(raw: bytes, *, where: str = "config.toml") -> PersonConfig:
     """Parse `raw`, or raise `Usage`."""
     file = toml.parse(raw, _File, where=where)
-    return PersonConfig(member=file.member, lab=file.lab, pins=file.pins, keys=file.keys)
+    return PersonConfig(member=file.member, lab=file.lab, pins=file.pins, keys=file.keys, trust=file.trust)
 
 
 def render(value: PersonConfig) -> bytes:
@@ -119,5 +128,7 @@ def render(value: PersonConfig) -> bytes:
         table["lab"] = value.lab
     if value.keys:
         table["keys"] = [msgspec.to_builtins(key) for key in value.keys]
+    if value.trust is not None:
+        table["trust"] = msgspec.to_builtins(value.trust)
     table["pins"] = dict(sorted(value.pins.items()))
     return tomli_w.dumps(table).encode("utf-8")

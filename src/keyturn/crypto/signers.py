@@ -6,7 +6,7 @@ A software key can ask for access and can sign trust metadata; it approves in `p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,9 +16,6 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from keyturn.crypto.keys import PublicKey, Scheme, canonical_signature
 from keyturn.errors import KeyturnError, Malformed, Refused
 
-if TYPE_CHECKING:
-    from securesystemslib.signer import Signer
-
 __all__ = ["SoftwareKey"]
 
 _PASSPHRASE_BYTES_MAX = 1023
@@ -27,7 +24,7 @@ _PEM_STARTS = (b"-----BEGIN PRIVATE KEY-----", b"-----BEGIN ENCRYPTED PRIVATE KE
 
 
 class SoftwareKey:
-    """A private key in memory. `signer()` gives it to whatever signs; `render` gives PKCS#8 PEM for a file."""
+    """A private key in memory. `render` gives PKCS#8 PEM for a file."""
 
     __slots__ = ("_private", "public")
 
@@ -78,14 +75,8 @@ class SoftwareKey:
         return self._private.sign(message, ec.ECDSA(hashes.SHA256()))
 
     def sign_record(self, message: bytes) -> bytes:
-        """Sign the DSSE encoding `message` (`crypto.dsse_signing.RecordSigner`)."""
+        """Sign the DSSE encoding of a record, or TUF metadata (`crypto.dsse_signing.RecordSigner`)."""
         return canonical_signature(self.public.scheme, self.sign(message))
-
-    def signer(self) -> Signer:
-        """Give the key as a securesystemslib `Signer`, under Keyturn's key id: for TUF metadata."""
-        from securesystemslib.signer import CryptoSigner  # 100 ms to import
-
-        return CryptoSigner(self._private, self.public.to_tuf())
 
     def __repr__(self) -> str:
         return f"SoftwareKey({self.public.keyid[:16]})"

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from securesystemslib.signer import Signer
+from securesystemslib.signer import Signature
 from tuf.api.metadata import Key, Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed
 from keyturn.formats.digest import sha256
@@ -103,10 +104,16 @@ def next_snapshot_version(timestamp: bytes | None) -> int:
     return metadata.signed.version + 1
 
 
-def add_signature(raw: bytes, signer: Signer) -> bytes:
-    """Sign the metadata `raw`, beside the signatures that it has; the same signer again replaces its own."""
+def add_signature(raw: bytes, key: RecordSigner) -> bytes:
+    """Sign the metadata `raw`, beside the signatures that it has; the same key again replaces its own.
+
+    `key` is in software or on a token: keys that sign something around what they are given (SSH, passkeys) sign no metadata.
+    """
     metadata: Metadata[Any] = Metadata.from_bytes(raw)
-    metadata.sign(signer, append=True)
+    signed = metadata.signed_bytes
+    signature = key.sign_record(signed)
+    key.public.verify(signature, signed)
+    metadata.signatures[key.public.keyid] = Signature(key.public.keyid, signature.hex())
     return metadata.to_bytes()
 
 

@@ -17,12 +17,13 @@ from urllib.parse import unquote
 from keyturn.app.accept_invitation import NewKey
 from keyturn.config.person import OwnKey
 from keyturn.crypto.credentials import Credential
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Usage
 from keyturn.formats.enrolment import AcceptedKey, parse_invitation
 from keyturn.ports import KeyStore
 from keyturn.wiring.trust import new_passkey, new_software_key
 
-__all__ = ["FoundKey", "new_key", "read_pkcs11_uri"]
+__all__ = ["FoundKey", "founder_key", "new_key", "new_trust_key", "read_pkcs11_uri"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,31 @@ def new_key(named: str, *, keys: KeyStore, invitation: bytes, page: str) -> Foun
                 f"expected a key to enrol, got `{named[:80]}`",
                 hint="software, passkey, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
             )
+
+
+def new_trust_key(named: str | None, *, keys: KeyStore) -> tuple[RecordSigner, OwnKey | None]:
+    """Make the software trust key, or find the one on a token that `--trust-key` names, with its entry of config.toml."""
+    if named is None or named == "software":
+        return keys.create("trust"), None
+    if not named.startswith("pkcs11:"):
+        raise Usage(
+            "key-spec",
+            f"expected a trust key, got `{named[:80]}`",
+            hint="software, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
+        )
+    found = _token_key(named)
+    return found.new.signer, found.own
+
+
+def founder_key(named: str | None, *, keys: KeyStore) -> FoundKey:
+    """Make or find the founder's member key, which no invitation asks for."""
+    if named == "passkey":
+        raise Usage(
+            "key-kind",
+            "a passkey is made for an invitation, and signs on a page that the roster pins: a lab has neither yet",
+            hint="found it with another key, then `keyturn trust invite YOU --new-keys beside`",
+        )
+    return new_key(named or "software", keys=keys, invitation=b"", page="")
 
 
 def _passkey(invitation: bytes, page: str) -> FoundKey:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyturn.adapters.config_files import read_small
 from keyturn.adapters.key_files import KeyFiles
+from keyturn.config import person as person_config
 from keyturn.config.person import Home, OwnKey
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner
@@ -18,9 +20,9 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Usage
 from keyturn.trust.roster import Roster
 from keyturn.wiring.places import Person
-from keyturn.wiring.trust import person_keys
+from keyturn.wiring.trust import passphrase, person_keys
 
-__all__ = ["PageView", "own_signer", "own_software_key", "ssh_signer"]
+__all__ = ["PageView", "own_signer", "own_software_key", "own_trust_signer", "ssh_signer"]
 
 _VERIFYING = ("webauthn", "ssh-sk", "pkcs11")
 
@@ -63,6 +65,20 @@ def _signer_of(own: OwnKey, files: KeyFiles, view: PageView) -> RecordSigner:
             return _token_signer(own)
         case "webauthn":
             return _passkey_signer(own, view)
+
+
+def own_trust_signer(home: Home, *, named: str | None) -> RecordSigner:
+    """What signs trust metadata: the key that `named` says (a PEM file, or a `pkcs11:` URI), else the one of `home`."""
+    if named is not None and named.startswith("pkcs11:"):
+        from keyturn.wiring.new_keys import new_trust_key
+
+        return new_trust_key(named, keys=person_keys(home))[0]
+    if named is not None:
+        return KeyFiles(lambda _: Path(named), passphrase=passphrase()).read("trust")
+    config = person_config.parse(read_small(home.config)) if home.config.exists() else None
+    if config is not None and config.trust is not None:
+        return _token_signer(config.trust)
+    return person_keys(home).read("trust")
 
 
 def own_software_key(home: Home) -> OwnKey:
