@@ -138,7 +138,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "log verify": ("log", "verify"),
     "log reindex": ("log", "reindex"),
     "log new-key": ("log", "new-key"),
-    "log serve": ("log", "serve"),
+    "log serve": ("serve"),
     "witness init": ("witness", "init", "south"),
     "witness log-key": ("witness", "log-key", "north"),
     "witness serve": ("witness", "serve", "south"),
@@ -348,7 +348,7 @@ FOUNDED = {
     "trust show",
     "log new-key",
     "log reindex",
-    "log serve",
+    "serve",
     "builder serve",
     "builder show",
 }

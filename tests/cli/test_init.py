@@ -56,7 +56,7 @@ def test_names_that_were_typed_are_not_said_again(tmp_path: Path) -> None:
 def test_git_never_sees_a_secret_of_the_lab(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     make_lab(lab, Home(lab / "home"), FOUNDING, store=None)
-    for name in ("index.sqlite", "run/log.json", "gates/release/state.sqlite", "gates/release/state/1", "log/pack"):
+    for name in ("index.sqlite", "run/service.json", "gates/release/state.sqlite", "gates/release/state/1", "log/pack"):
         (lab / name).parent.mkdir(parents=True, exist_ok=True)
         (lab / name).touch()
     subprocess.run(["git", "init", "-q", lab], check=True)

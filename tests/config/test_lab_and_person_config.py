@@ -14,9 +14,9 @@ from keyturn.errors import Usage
 
 def test_keyturn_toml_round_trips() -> None:
     for value in (
-        LabConfig(lab="acme.example", log=None, witnesses={}),
-        LabConfig(lab="acme.example", log="http://127.0.0.1:1", witnesses={"north": "http://127.0.0.1:2"}),
-        LabConfig(lab="acme.example", log=None, witnesses={}, store="postgresql://ada@/lab?host=/run"),
+        LabConfig(lab="acme.example", service=None, witnesses={}),
+        LabConfig(lab="acme.example", service="http://127.0.0.1:1", witnesses={"north": "http://127.0.0.1:2"}),
+        LabConfig(lab="acme.example", service=None, witnesses={}, store="postgresql://ada@/lab?host=/run"),
         LabConfig(
             "acme.example", None, {}, processes={"builder": "https://b.example", "gate-release": "https://g.example"}
         ),

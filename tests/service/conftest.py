@@ -52,7 +52,7 @@ class LabOnDisk:
         return LabOnDisk(path, self.lab)
 
     def log(self):  # type: ignore[no-untyped-def]
-        return self.serving("log", "serve", "--quota", "100000", name="log")
+        return self.serving("serve", "--quota", "100000", name="service")
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def make_lab_on_disk(tmp_path: Path) -> Callable[..., LabOnDisk]:
             trust.add_version(number, container)
         trust.write_file("root.json", lab.root_json)
         (path / "keyturn.toml").write_bytes(
-            lab_config.render(LabConfig(lab=lab.name, log=None, witnesses={}, store=store))
+            lab_config.render(LabConfig(lab=lab.name, service=None, witnesses={}, store=store))
         )
         write_key(path / "keys" / "log", lab.log_key, passphrase=None)
         for witness, key in lab.witness_keys.items():

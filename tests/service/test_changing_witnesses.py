@@ -42,7 +42,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @dataclass
 class Running:
-    """A lab on disk, its log service's address, and people who publish trust."""
+    """A lab on disk, its service's address, and people who publish trust."""
 
     place: Any
     url: str
@@ -52,7 +52,7 @@ class Running:
         return LogOverHttp(self.url)
 
     def publish(self, defined: Log) -> None:
-        """The next targets version, signed by the lab's humans and given to the log service."""
+        """The next targets version, signed by the lab's humans and given to the service."""
         self.place.lab = self.place.lab.publish(log=defined, now=NOW)
         container = self.place.lab.containers[-1]
         TrustOnDisk(self.place.path / "trust").add_version(len(self.place.lab.containers), container)

@@ -1,4 +1,4 @@
-"""Two log services on two machines and one database: both take records, both publish, and either may be killed."""
+"""Two services on two machines and one database: both take records, both publish, and either may be killed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Stand before a lab's log service as its attacker would: pass on what it says, and lie where the test says so.
 
     with lying(lab.lab, lambda method, path, body: b'{"index":0}' if path == "/submit" else None):
-        ...                                     # everybody finds the liar at run/log.json; None passes the request on
+        ...                                     # everybody finds the liar at run/service.json; None passes the request on
 
 A `KeyturnError` that the lie raises becomes that error's answer.
 """
@@ -65,8 +65,8 @@ def serving_lies(real: str, lie: Lie) -> Iterator[str]:
 
 @contextmanager
 def lying(lab: Path, lie: Lie) -> Iterator[str]:
-    """Stand at the place of the log service of the lab in `lab`, for everybody who looks it up."""
-    place = lab / "run" / "log.json"
+    """Stand at the place of the service of the lab in `lab`, for everybody who looks it up."""
+    place = lab / "run" / "service.json"
     honest = place.read_bytes()
     with serving_lies(json.loads(honest)["url"], lie) as url:
         place.write_text(json.dumps({"pid": os.getpid(), "url": url}))

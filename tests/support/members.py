@@ -92,8 +92,8 @@ class People:
         lab, environment = self.place / "lab", {"KEYTURN_HOME": str(self.place / "ada")}
         with running([*KEYTURN, "witness", "serve", "north", "--lab", lab], environment=environment) as witness:
             wait_for_file(lab / "run" / "witness-north.json", witness)
-            with running([*KEYTURN, "log", "serve", "--lab", lab], environment=environment) as log:
-                wait_for_file(lab / "run" / "log.json", log)
+            with running([*KEYTURN, "serve", "--lab", lab], environment=environment) as log:
+                wait_for_file(lab / "run" / "service.json", log)
                 wait_for_file(lab / "log" / "checkpoint", log)
                 yield
 

@@ -58,5 +58,5 @@ def frozen(lab: TakenLab, place: Path) -> Iterator[Future[set[str]]]:
 
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(1))
-        url = stack.enter_context(started(lab, place, log=stack.enter_context(serving_lies(lab.url("log"), lie))))
+        url = stack.enter_context(started(lab, place, log=stack.enter_context(serving_lies(lab.url("service"), lie))))
         yield pool.submit(lambda: code_of(lambda: lab.release(asked, *given, url=url)))

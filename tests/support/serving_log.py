@@ -14,7 +14,7 @@ from keyturn.adapters.postgres.log import LogInPostgres
 from keyturn.app.submit import Submitted
 from keyturn.formats.records import leaf_of
 from keyturn.ports import RecordIndex
-from keyturn.service.log_service import create_app
+from keyturn.service.lab_service import create_app
 from support.processes import wait_for
 
 __all__ = ["AdmitAll", "serving"]

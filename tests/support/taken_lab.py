@@ -186,7 +186,7 @@ class TakenLab:
 
     @property
     def log(self) -> LogOverHttp:
-        return LogOverHttp(self.url("log"))
+        return LogOverHttp(self.url("service"))
 
     def url(self, name: str) -> str:
         found = find(self.lab / "run", name)
@@ -311,7 +311,7 @@ class TakenLab:
         return self.sign_as(made, subject, key or self.key(member), keyid=own if key else None)
 
     def submit(self, *envelopes: Envelope) -> None:
-        """Give records to the log service, and wait until the last one is witnessed."""
+        """Give records to the service, and wait until the last one is witnessed."""
         log = self.log
         placed = [(log.append(raw), records.leaf_of(raw)) for raw in map(dsse.render, envelopes)]
         self.witnessed(*placed[-1])

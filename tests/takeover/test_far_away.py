@@ -1,4 +1,4 @@
-"""A person on another machine: no lab directory, only the log service's address, a home of his own and a pin.
+"""A person on another machine: no lab directory, only the service's address, a home of his own and a pin.
 
 First what works from there, then a service that lies to him.
 """
@@ -79,7 +79,7 @@ def far(lab: TakenLab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
             (home / "keys" / "member.pem").chmod(0o600)
         pins = f'[pins]\n"acme.example" = "{sha256(lab.root_json)}"\n' if pinned else ""
         (home / "config.toml").write_text(f'version = 1\nmember = "{member}"\n{pins}')
-        return Far(place, lab.url("log"), member)
+        return Far(place, lab.url("service"), member)
 
     return make
 
@@ -152,7 +152,7 @@ def test_log_trust_and_lineage_are_shown_from_afar(lab: TakenLab, far: Callable[
         ("trust", "publish"),
         ("trust", "invite", "zoe"),
         ("log", "reindex"),
-        ("log", "serve"),
+        ("serve"),
         ("log", "new-key"),
         ("witness", "serve", "north"),
         ("gate", "show"),
@@ -169,7 +169,7 @@ def test_what_needs_the_labs_directory_says_so(far: Callable[..., Far], words: t
 
 
 def heard(lab: TakenLab, lie: Lie, attempt: Callable[[str], str]) -> str:
-    with serving_lies(lab.url("log"), lie) as url:
+    with serving_lies(lab.url("service"), lie) as url:
         return attempt(url)
 
 
@@ -195,7 +195,7 @@ def test_another_labs_log_is_not_this_one(lab: TakenLab, far: Callable[..., Far]
 
 
 def entries(lab: TakenLab, path: str) -> list[bytes]:
-    content = urllib3.request("GET", lab.url("log") + path).data
+    content = urllib3.request("GET", lab.url("service") + path).data
     return list(parse_bundle(content, width=TilePath.parse(path.removeprefix("/")).width))
 
 
@@ -219,7 +219,7 @@ def test_a_denial_whose_text_is_hidden_is_not_approved_over(lab: TakenLab, far: 
     index = far("dan").says("deny", request, "--reason", "no", "--yes")["index"]
     (entry,) = [e for e in lab.by("bob", "log", "show", "--last", "1000")["entries"] if e["index"] == index]
     hidden = f"/envelope/{entry['leaf']['envelope']}"
-    with serving_lies(lab.url("log"), lambda method, path, body: 404 if path == hidden else None) as url:
+    with serving_lies(lab.url("service"), lambda method, path, body: 404 if path == hidden else None) as url:
         for words in (("approve", request, "--yes"), ("grant", "show", request), ("grant", "explain", request)):
             assert far("bob").refused(*words, url=url, status=3) == "negative-unread"
         (listed,) = [one for one in far("bob").says("grant", "list", url=url) if one["id"] == request]

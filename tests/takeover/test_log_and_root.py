@@ -82,7 +82,7 @@ def test_other_leaves_under_an_honest_checkpoint_are_a_fork(lab: TakenLab) -> No
         real = urllib3.request("GET", honest_url + path).data
         return real.replace(asked.record_digest.encode(), given[0].record_digest.encode())
 
-    honest_url = lab.url("log")
+    honest_url = lab.url("service")
     with lying(lab.lab, swap):
         assert code_of(lambda: lab.release(asked, *given)) == {"log-fork"}
     assert lab.judged(lab.release(asked, *given)) == set()
@@ -99,11 +99,9 @@ def test_a_log_that_was_cut_off_writes_nothing_behind_its_witnesses(lab: TakenLa
     (copy / "run").mkdir()
     shutil.copy(lab.lab / "run" / "witness-north.json", copy / "run")
     lab.ask()  # what the copy does not have
-    with running(
-        [*KEYTURN, "log", "serve", "--lab", copy], environment={"KEYTURN_HOME": str(lab.home("nobody"))}
-    ) as process:
+    with running([*KEYTURN, "serve", "--lab", copy], environment={"KEYTURN_HOME": str(lab.home("nobody"))}) as process:
         process.wait_for_line("log-behind-witnesses")
-        url = json.loads(wait_for_file(copy / "run" / "log.json", process))["url"]
+        url = json.loads(wait_for_file(copy / "run" / "service.json", process))["url"]
         assert code_of(lambda: LogOverHttp(url).append(dsse.render(lab.ask(submit=False)))) == {"log-behind-witnesses"}
 
 

@@ -18,7 +18,7 @@ def test_an_old_gate_does_not_release_again_what_was_released_since(lab: TakenLa
     asked, given = approved(lab)
     old = snapshot(lab, tmp_path)
     assert lab.judged(lab.release(asked, *given)) == set()
-    with started(lab, old, log=lab.url("log")) as url:
+    with started(lab, old, log=lab.url("service")) as url:
         assert code_of(lambda: lab.release(asked, *given, url=url)) == {"one-shot-used"}
         revoked, theirs = approved(lab)
         lab.by("bob", "grant", "revoke", f"req-{revoked.record_digest[:32]}", "--reason", "enough", "--yes")
@@ -35,7 +35,7 @@ def test_a_use_in_the_journal_is_of_one_request(lab: TakenLab, tmp_path: Path) -
         shutil.copy(state / f"{done.record_digest}.use", state / f"{asked.record_digest}.use")
     bob = lab.approval(fresh, "bob")
     lab.submit(bob)
-    with started(lab, old, log=lab.url("log")) as url:
+    with started(lab, old, log=lab.url("service")) as url:
         assert code_of(lambda: lab.release(fresh, bob, url=url)) == {"quorum-not-met"}
         carol = lab.approval(fresh, "carol")
         lab.submit(carol)
@@ -45,7 +45,7 @@ def test_a_use_in_the_journal_is_of_one_request(lab: TakenLab, tmp_path: Path) -
 
 def test_two_gates_with_one_key_release_once(lab: TakenLab, tmp_path: Path) -> None:
     asked, given = approved(lab)
-    with started(lab, snapshot(lab, tmp_path), log=lab.url("log")) as url, ThreadPoolExecutor(2) as pool:
+    with started(lab, snapshot(lab, tmp_path), log=lab.url("service")) as url, ThreadPoolExecutor(2) as pool:
 
         def go(at: str) -> set[str]:
             return lab.judged(lab.release(asked, *given, url=at))

@@ -1,4 +1,4 @@
-"""Requests, approvals and what takes them away, by the command line, against a witness and a log service that run."""
+"""Requests, approvals and what takes them away, by the command line, against a witness and a lab's service that run."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
     run = found.lab / "run"
     with running([*KEYTURN, "witness", "serve", "north", "--lab", found.lab], environment=served) as witness:
         wait_for_file(run / "witness-north.json", witness)
-        with running([*KEYTURN, "log", "serve", "--lab", found.lab], environment=served) as log:
-            wait_for_file(run / "log.json", log)
+        with running([*KEYTURN, "serve", "--lab", found.lab], environment=served) as log:
+            wait_for_file(run / "service.json", log)
             wait_for_file(found.lab / "log" / "checkpoint", log)
             yield found
 

@@ -25,7 +25,7 @@ def lab() -> Lab:
 def place(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> LabPlace:
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "nobody"))
     TrustOnDisk(tmp_path / "trust").write_file("root.json", lab.root_json)
-    return LabPlace(path=tmp_path, url=None, config=LabConfig(lab=lab.name, log=None, witnesses={}))
+    return LabPlace(path=tmp_path, url=None, config=LabConfig(lab=lab.name, service=None, witnesses={}))
 
 
 def test_a_gate_pins_the_root_that_was_named(place: LabPlace, lab: Lab) -> None:

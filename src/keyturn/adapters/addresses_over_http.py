@@ -1,4 +1,4 @@
-"""Ask a log service where the lab's other processes are: `GET /processes`. An address is a convenience, and never evidence."""
+"""Ask a lab's service where the lab's other processes are: `GET /processes`. An address is a convenience, and never evidence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Addresses = Annotated[dict[Name, _Url], Meta(max_length=64)]
 
 
 def process_addresses(url: str) -> Mapping[str, str]:
-    """The base URLs that the log service at `url` gives for `builder`, `gate-release` and so on."""
+    """The base URLs that the service at `url` gives for `builder`, `gate-release` and so on."""
     raw = HttpClient(url).get("/processes", size_bytes_max=_ANSWER_BYTES_MAX)
     try:
         found: dict[str, str] = msgspec.json.decode(raw, type=_Addresses)

@@ -1,4 +1,4 @@
-"""Look records up at a log service: `ports.RecordIndex` over `GET /index/...`, for whoever has no copy of the log's index.
+"""Look records up at a lab's service: `ports.RecordIndex` over `GET /index/...`, for whoever has no copy of the log's index.
 
 Nothing that it answers is believed. Answers are bounded, and checked for shape and against the question; that a record is where
 the index says is proved by whoever acts on it (`app.find_record`), and that nothing was left out only by reading the log.
@@ -37,7 +37,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class IndexOverHttp:
-    """The index of the log service at the base URL `url`. Thread-safe."""
+    """The index of the service at the base URL `url`. Thread-safe."""
 
     def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
         self._client = HttpClient(url, timeout_s=timeout_s)

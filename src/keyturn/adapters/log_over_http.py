@@ -1,4 +1,4 @@
-"""Read and append to a log over HTTP: `ports.LogReader` and `ports.LogWriter` at a log service or any copy of its files.
+"""Read and append to a log over HTTP: `ports.LogReader` and `ports.LogWriter` at a lab's service or any copy of its files.
 
 Reads are C2SP tlog-tiles plus `/envelope/<sha256>`; `POST /submit` appends. Answers are bounded and checked for shape;
 nothing in them is believed: callers verify proofs, and compute leaves from envelopes.

@@ -1,4 +1,4 @@
-"""`keyturn log`: look at the lab's log, prove what is in it, verify all of it, rebuild its index, serve it."""
+"""`keyturn log`: look at the lab's log, prove what is in it, verify all of it, rebuild its index."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ def reindex(lab: Lab = None, json: Json = False) -> None:
 @app.command()
 def migrate(
     owner: Annotated[str, typer.Option(help="The database, as its owner: postgresql://owner@host/database")],
-    service: Annotated[
-        str, typer.Option(help="The role that the log service runs as; it may append, and alter nothing.")
-    ],
+    service: Annotated[str, typer.Option(help="The role that the service runs as; it may append, and alter nothing.")],
     json: Json = False,
 ) -> None:
     """Make or update the schema of a log in PostgreSQL, and grant the service's role what it needs (docs/guide/postgresql.md)."""
@@ -143,20 +141,6 @@ def new_key(lab: Lab = None, json: Json = False) -> None:
             f"\nnext: keyturn trust propose, sign, publish; then each witness: keyturn witness log-key NAME"
         ),
     )
-
-
-@app.command()
-def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
-    quota: Annotated[int, typer.Option(min=1, help="Records that one signer may append in an hour.")] = 2000,
-    lab: Lab = None,
-) -> None:
-    """Serve the log: take records in, have them witnessed, and give them to whoever asks."""
-    from keyturn.app.submit import Quotas
-    from keyturn.service.log_service import serve_log
-    from keyturn.wiring.places import find_lab
-
-    serve_log(find_lab(lab).directory, port=port, quotas=Quotas(records=quota))
 
 
 _ID_CELLS = len("req-") + 32

@@ -32,6 +32,7 @@ BROKEN_PIPE = 141
 COMMANDS: dict[str, str] = {
     "init": "keyturn.cli.init:init",
     "up": "keyturn.cli.up:up",
+    "serve": "keyturn.cli.serve:serve",
     "request": "keyturn.cli.request:request",
     "approve": "keyturn.cli.authorize:approve",
     "deny": "keyturn.cli.authorize:deny",

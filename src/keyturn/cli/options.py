@@ -45,7 +45,7 @@ Lab = Annotated[
     str | None,
     typer.Option(
         "--lab",
-        help="The lab's directory or the URL of its log service. Default: yours, else the nearest keyturn.toml.",
+        help="The lab's directory or the URL of its service. Default: yours, else the nearest keyturn.toml.",
         envvar="KEYTURN_LAB",
         show_default=False,
     ),

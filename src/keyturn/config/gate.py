@@ -4,7 +4,7 @@
     name = "release"
     kind = "release"
     resource = "keyturn://acme.example/gate/release"
-    service = "https://log.acme.example"        # absent: the log beside it, in the same lab directory
+    service = "https://keyturn.acme.example"    # absent: the log beside it, in the same lab directory
     pinned_root = "<sha256 of the lab's first root>"
     log_age_max_s = 600                         # absent: what targets say
     witnesses_min = 2                           # absent: what targets say

@@ -2,14 +2,14 @@
 
     version = 1
     lab = "acme.example"
-    log = "https://log.acme.example"          # absent: the log on this disk, or in `store`
+    service = "https://keyturn.acme.example"  # absent: the log on this disk, or in `store`
     store = "postgresql://keyturn_service@db.acme.example/keyturn"     # absent: the log lies on this disk
     [witnesses]
     north = "https://north.example"
     [processes]
     gate-release = "https://gate.acme.example"
 
-`store` is for whoever runs the log service. A password in it is never shown, and only accepted in a file that its owner alone
+`store` is for whoever runs the service. A password in it is never shown, and only accepted in a file that its owner alone
 can read.
 
 The file is unsigned. Keys, quorums and operators come from the signed targets only (`trust.targets`); an address that
@@ -40,13 +40,13 @@ StoreUrl = Annotated[str, Meta(pattern=r"\Apostgresql://[!-~]{1,1900}\Z")]
 
 @dataclass(frozen=True, slots=True)
 class LabConfig:
-    """Addresses of a lab: base URLs of its log (or absent), its witnesses by name, and its `builder` and `gate-<name>`.
+    """Addresses of a lab: base URLs of its service (or absent), its witnesses by name, and its `builder` and `gate-<name>`.
 
     `store` is the database that the log lies in, or absent when it lies on disk.
     """
 
     lab: str
-    log: str | None
+    service: str | None
     witnesses: Mapping[str, str]
     processes: Mapping[str, str] = field(default_factory=dict)
     store: str | None = field(default=None, repr=False)
@@ -59,7 +59,7 @@ class LabConfig:
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Literal[1]
     lab: LabName
-    log: Url | None = None
+    service: Url | None = None
     store: StoreUrl | None = None
     witnesses: Annotated[dict[Name, Url], Meta(max_length=64)] = {}
     processes: Annotated[dict[Name, Url], Meta(max_length=64)] = {}
@@ -68,14 +68,16 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def parse(raw: bytes, *, where: str = "keyturn.toml") -> LabConfig:
     """Parse `raw`, or raise `Usage`."""
     file = toml.parse(raw, _File, where=where)
-    return LabConfig(lab=file.lab, log=file.log, store=file.store, witnesses=file.witnesses, processes=file.processes)
+    return LabConfig(
+        lab=file.lab, service=file.service, store=file.store, witnesses=file.witnesses, processes=file.processes
+    )
 
 
 def render(value: LabConfig) -> bytes:
     """Render `value`; `parse(render(x)) == x`."""
     table: dict[str, object] = {"version": 1, "lab": value.lab}
-    if value.log is not None:
-        table["log"] = value.log
+    if value.service is not None:
+        table["service"] = value.service
     if value.store is not None:
         table["store"] = value.store
     table["witnesses"] = dict(sorted(value.witnesses.items()))

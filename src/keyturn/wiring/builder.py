@@ -92,7 +92,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
     config = read_config(place)
     directory = place.directory / "builder"
     key = read_key(directory / "key", passphrase=None)
-    clock, log, sandbox = SystemClock(), FoundLog(lambda: place.log_url), BubblewrapSandbox()
+    clock, log, sandbox = SystemClock(), FoundLog(lambda: place.service_url), BubblewrapSandbox()
     root = read_small(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
     view = BuilderView(root, pinned_sha256=config.root_sha256, log=log, clock=clock)
 

@@ -72,7 +72,7 @@ def open_release_gate(place: LabPlace, name: str) -> ReleaseGate:
     directory = place.directory / "gates" / name
     key = read_key(directory / "key", passphrase=None)
     root = read_small(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
-    log = FoundLog(lambda: config.service or place.log_url)
+    log = FoundLog(lambda: config.service or place.service_url)
     history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.pinned_root)
     followed = FollowedLog(
         history,

@@ -111,7 +111,7 @@ def log_reader(place: LabPlace) -> Iterator[LogReader]:
 
 @contextmanager
 def lab_index(place: LabPlace) -> Iterator[RecordIndex]:
-    """The lab's index: its log service's when only its address is known, else the one in its database or on this disk."""
+    """The lab's index: its service's when only its address is known, else the one in its database or on this disk."""
     if place.path is None:
         assert place.url is not None
         yield IndexOverHttp(place.url)
@@ -139,8 +139,8 @@ def log_writer(place: LabPlace) -> Iterator[LogWriter]:
 
     Here, a log that was published first asks its witnesses whether it is behind; `Unavailable` when they do not answer.
     """
-    if place.log_url is not None:
-        yield LogOverHttp(place.log_url)
+    if place.service_url is not None:
+        yield LogOverHttp(place.service_url)
         return
     with lab_log(place.directory) as opened:
         if opened.log.note("checkpoint") is not None:
@@ -209,7 +209,7 @@ def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
 
 
 class FoundLog:
-    """The lab's log service for a process that outlives it: looked up for each call, as one that starts again moves."""
+    """The lab's service for a process that outlives it: looked up for each call, as one that starts again moves."""
 
     def __init__(self, find: Callable[[], str | None]) -> None:
         self._find = find
@@ -233,7 +233,7 @@ class FoundLog:
     def _log(self) -> LogOverHttp:
         url = self._find()
         if url is None:
-            raise Unavailable("process-not-running", "the lab's log service does not run here", hint="keyturn up")
+            raise Unavailable("process-not-running", "the lab's service does not run here", hint="keyturn up")
         known = self._known
         if known is None or known[0] != url:
             known = self._known = (url, LogOverHttp(url))

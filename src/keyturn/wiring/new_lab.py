@@ -99,7 +99,7 @@ def make_lab(
     keys = (listed["member"],) if listed["member"] is not None else ()
     replace_file(home.config, person_config.render(replace(config, keys=keys, trust=listed["trust"])), mode=0o600)
     replace_file(directory / ".gitignore", NOT_COMMITTED.encode())  # (5)
-    write_new(place, lab_config.render(LabConfig(lab=founding.lab, log=None, witnesses={}, store=store)))
+    write_new(place, lab_config.render(LabConfig(lab=founding.lab, service=None, witnesses={}, store=store)))
     unfinished.unlink()  # (6)
 
 

@@ -23,7 +23,7 @@ __all__ = ["LabPlace", "Person", "find_lab", "find_person"]
 
 @dataclass(frozen=True, slots=True)
 class LabPlace:
-    """A lab: its directory on this machine, or only the URL of its log service."""
+    """A lab: its directory on this machine, or only the URL of its service."""
 
     path: Path | None
     url: str | None
@@ -37,15 +37,15 @@ class LabPlace:
         return self.path
 
     @property
-    def log_url(self) -> str | None:
-        """The URL of the log service: the one given, the one that runs here, or the one keyturn.toml names."""
+    def service_url(self) -> str | None:
+        """The URL of the service: the one given, the one that runs here, or the one keyturn.toml names."""
         if self.url is not None:
             return self.url
-        running = run_files.find(self.directory / "run", "log")
-        return running or (self.config.log if self.config else None)
+        running = run_files.find(self.directory / "run", "service")
+        return running or (self.config.service if self.config else None)
 
     def process_url(self, name: str) -> str:
-        """The URL of the lab's process `name`: that of one that runs here, or what keyturn.toml or the log service says."""
+        """The URL of the lab's process `name`: that of one that runs here, or what keyturn.toml or the service says."""
         url = self.processes().get(name)
         if url is None:
             where = "here" if self.url is None else f"where `{self.url}` knows"

@@ -28,7 +28,7 @@ def processes_of(lab: str | None) -> tuple[Path, tuple[Process, ...]]:
         for key in sorted(place.glob("witness/*/key"))
     ]
     if key_names(place):
-        found.append(Process("log", ("log", "serve", *at)))
+        found.append(Process("service", ("serve", *at)))
     if (place / "builder" / "key").exists():
         found.append(Process("builder", ("builder", "serve", *at)))
     found += [

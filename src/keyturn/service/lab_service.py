@@ -1,4 +1,4 @@
-"""The log service: takes records in, and serves the log's static files. It is a mailbox; nobody believes its answers.
+"""The lab's service: takes records in, and serves the log's static files. It is a mailbox; nobody believes its answers.
 
 POST /submit                     one envelope or trust version -> {"index": n, "leaf": {...}}
 GET  /checkpoint  /tile/...      C2SP tlog-tiles
@@ -39,7 +39,7 @@ from keyturn.wiring.trust import trust_store
 if TYPE_CHECKING:
     from litestar import Litestar
 
-__all__ = ["RECORD_BYTES_MAX", "create_app", "serve_log"]
+__all__ = ["RECORD_BYTES_MAX", "create_app", "serve_lab"]
 
 RECORD_BYTES_MAX = 1 << 20
 FRESHEN_S = 20
@@ -117,8 +117,8 @@ def create_app(
     return shell.build(handlers, metrics=metrics)
 
 
-def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
-    """Serve the log of the lab in `directory` until told to stop, and publish it."""
+def serve_lab(directory: Path, *, port: int, quotas: Quotas) -> None:
+    """Serve the lab in `directory` until told to stop, and publish its log."""
     clock = SystemClock()
     with wiring.lab_log(directory, quotas=quotas) as lab:
         publisher = Publisher(
@@ -145,7 +145,7 @@ def serve_log(directory: Path, *, port: int, quotas: Quotas) -> None:
         )
         publisher.start()
         try:
-            shell.serve(app, name="log", run_dir=directory / "run", port=port)
+            shell.serve(app, name="service", run_dir=directory / "run", port=port)
         finally:
             publisher.stop()
 

@@ -1,0 +1,27 @@
+"""`keyturn serve`: run the lab's service, which people, gates and builders write to and read from, until told to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keyturn.cli.options import Lab
+
+__all__ = ["serve"]
+
+
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    quota: Annotated[int, typer.Option(min=1, help="Records that one signer may append in an hour.")] = 2000,
+    lab: Lab = None,
+) -> None:
+    """Serve the lab: take records in, have them witnessed, and give them to people, gates and builders.
+
+    It is a mailbox: nobody believes it, and whoever takes it over opens nothing.
+    """
+    from keyturn.app.submit import Quotas
+    from keyturn.service.lab_service import serve_lab
+    from keyturn.wiring.places import find_lab
+
+    serve_lab(find_lab(lab).directory, port=port, quotas=Quotas(records=quota))
