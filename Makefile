@@ -22,7 +22,7 @@ help:
 	@echo "make check        lint, types, import contracts, and the core rooms' tests with their coverage"
 	@echo "make bench        measure against the goals, into bench-out/ and docs/benchmarks.md (bench-long: the large sizes too)"
 	@echo "make fuzz         feed every parser for FUZZ_SECONDS=60 each"
-	@echo "make docs         write docs/errors.md and docs/cli.md from the source"
+	@echo "make docs         write docs/errors.md, docs/cli.md and docs/openapi/ from the source"
 	@echo "make format       let ruff format and fix what it can"
 
 bootstrap:
@@ -64,6 +64,7 @@ fuzz: bootstrap
 docs: bootstrap
 	@$(PYTHON) -m tools.error_codes
 	@$(PYTHON) -m tools.cli_reference
+	@$(PYTHON) -m tools.openapi
 
 format: bootstrap
 	$(BIN)/ruff check --fix

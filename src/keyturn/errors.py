@@ -2,7 +2,7 @@
 
 Every error has a stable `code` (kebab-case, listed in docs/errors.md), a public `message` (lower case, no full
 stop, input in backticks, expected then got), a `hint` (what to type or do next) and an internal `detail` that
-is logged by whoever runs the process and never shown to a remote caller.
+is logged by whoever runs the process and never shown to a remote caller. `retry_after_s` is there when waiting helps.
 
 This is NOT a place for decisions: a policy's "no" is a value (`policy.decide.Deny`), and becomes `Refused`
 only at the border that acts on it.
@@ -32,8 +32,11 @@ class KeyturnError(Exception):
 
     exit_status: ClassVar[int] = 3
 
-    def __init__(self, code: str, message: str, *, hint: str = "", detail: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", detail: str = "", retry_after_s: int | None = None
+    ) -> None:
         super().__init__(message)
+        self.retry_after_s = retry_after_s
         self.code = code
         self.message = message
         self.hint = hint
@@ -62,8 +65,9 @@ class Refused(KeyturnError):
         reasons: tuple[tuple[str, str], ...] = (),
         hint: str = "",
         detail: str = "",
+        retry_after_s: int | None = None,
     ) -> None:
-        super().__init__(code, message, hint=hint, detail=detail)
+        super().__init__(code, message, hint=hint, detail=detail, retry_after_s=retry_after_s)
         self.reasons = reasons or ((code, message),)
 
 

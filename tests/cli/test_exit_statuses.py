@@ -138,7 +138,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "log verify": ("log", "verify"),
     "log reindex": ("log", "reindex"),
     "log new-key": ("log", "new-key"),
-    "log serve": ("serve"),
+    "serve": ("serve",),
     "witness init": ("witness", "init", "south"),
     "witness log-key": ("witness", "log-key", "north"),
     "witness serve": ("witness", "serve", "south"),

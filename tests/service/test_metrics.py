@@ -28,7 +28,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def client(metrics: Metrics) -> Iterator[TestClient[Any]]:
-    with TestClient(shell.build([refuse], metrics=metrics)) as client:
+    with TestClient(shell.build([refuse], title="Refusing", metrics=metrics)) as client:
         yield client
 
 

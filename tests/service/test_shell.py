@@ -40,7 +40,7 @@ def port() -> Iterator[int]:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
         bound.bind(("127.0.0.1", 0))
         bound.listen()
-        app = shell.build([slow, take], body_timeout_s=0.3)
+        app = shell.build([slow, take], title="Slow", body_timeout_s=0.3)
         server = uvicorn.Server(uvicorn.Config(app, http=Impatient, log_level="warning", lifespan="on"))
         serving = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         serving.start()

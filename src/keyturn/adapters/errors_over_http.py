@@ -11,20 +11,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
 
-__all__ = ["MEDIA_TYPE", "STATUS", "Kind", "Problem", "Reason", "as_raised", "kind_of", "of", "parse", "render"]
+__all__ = [
+    "MEDIA_TYPE",
+    "STATUS",
+    "STATUS_OF_CODE",
+    "Kind",
+    "Problem",
+    "Reason",
+    "as_raised",
+    "kind_of",
+    "of",
+    "parse",
+    "render",
+]
 
 MEDIA_TYPE = "application/problem+json"
 Kind = Literal["malformed", "refused", "tampered", "usage", "conflict", "unavailable"]
 STATUS: Mapping[Kind, int] = MappingProxyType(
     {"malformed": 400, "usage": 400, "refused": 403, "tampered": 409, "conflict": 409, "unavailable": 503}
 )
-"""The HTTP status of each kind, where the request itself has no better one."""
+"""The HTTP status of each kind, where neither the code nor the request has a better one."""
+STATUS_OF_CODE: Mapping[str, int] = MappingProxyType(
+    {"not-found": 404, "job-unknown": 404, "quota": 429, "too-many-requests": 429}
+)
 
 _KINDS: tuple[tuple[type[KeyturnError], Kind], ...] = (
     (Malformed, "malformed"),
@@ -34,6 +50,7 @@ _KINDS: tuple[tuple[type[KeyturnError], Kind], ...] = (
     (Conflict, "conflict"),
 )
 _TYPE = "https://keyturn.dev/errors#"
+_RETRY_AFTER_MAX_S = 86_400
 _CODE_MAX, _DETAIL_MAX, _HINT_MAX, _REASONS_MAX = 80, 2000, 500, 64
 
 
@@ -44,8 +61,9 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     detail: str
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An error of ours on the wire, as problem details. `title` is its kind; `code`, `hint` and `reasons` are ours."""
+class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An error of ours on the wire, as problem details. `title` is its kind; `code`, `hint`, `reasons` and
+    `retry_after_s` (also the header `Retry-After`) are ours."""
 
     type: str
     title: Kind
@@ -54,6 +72,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     code: str
     hint: str = ""
     reasons: tuple[Reason, ...] = ()
+    retry_after_s: Annotated[int, Meta(ge=0, le=_RETRY_AFTER_MAX_S)] | None = None
 
 
 def kind_of(err: KeyturnError) -> Kind:
@@ -68,11 +87,12 @@ def of(err: KeyturnError, *, status: int | None = None) -> Problem:
     return Problem(
         type=_TYPE + err.code,
         title=kind,
-        status=STATUS[kind] if status is None else status,
+        status=STATUS_OF_CODE.get(err.code, STATUS[kind]) if status is None else status,
         detail=err.message,
         code=err.code,
         hint=err.hint,
         reasons=tuple(Reason(code=code, detail=text) for code, text in reasons),
+        retry_after_s=None if err.retry_after_s is None else min(err.retry_after_s, _RETRY_AFTER_MAX_S),
     )
 
 
@@ -82,7 +102,7 @@ def as_raised(said: Problem) -> KeyturnError:
     match said.title:
         case "refused":
             reasons = tuple((r.code[:_CODE_MAX], r.detail[:_DETAIL_MAX]) for r in said.reasons[:_REASONS_MAX])
-            return Refused(code, message, reasons=reasons, hint=hint)
+            return Refused(code, message, reasons=reasons, hint=hint, retry_after_s=said.retry_after_s)
         case "malformed":
             return Malformed(code, message, hint=hint)
         case "tampered":
@@ -92,7 +112,7 @@ def as_raised(said: Problem) -> KeyturnError:
         case "conflict":
             return Conflict(code, message, hint=hint)
         case "unavailable":
-            return Unavailable(code, message, hint=hint)
+            return Unavailable(code, message, hint=hint, retry_after_s=said.retry_after_s)
 
 
 def render(problem: Problem) -> bytes:

@@ -36,6 +36,7 @@ from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.service import shell
 from keyturn.service.metrics import Metrics
+from keyturn.service.openapi import takes
 from keyturn.wiring.builder import BuilderParts
 from keyturn.wiring.steps import STEP_SOURCE, layout_of
 
@@ -232,25 +233,26 @@ def create_app(parts: BuilderParts) -> Litestar:
     service = BuilderService(parts)
 
     @get("/about", sync_to_thread=True)
-    def about() -> Response[bytes]:
-        return _json(service.about())
+    def about() -> Response[About]:
+        """What the builder says of itself."""
+        return Response(service.about())
 
-    @post("/steps", status_code=202)
-    async def order(request: Request[Any, Any, Any]) -> Response[bytes]:
+    @post("/steps", status_code=202, opt=takes("application/json", Order))
+    async def order(request: Request[Any, Any, Any]) -> Response[JobState]:
+        """Queue a step that a member signed for this builder; each request runs once."""
         parsed = decode(await request.body(), Order, what="order")
-        return _json(await asyncio.to_thread(service.order, parsed))
+        return Response(await asyncio.to_thread(service.order, parsed))
 
     @get("/steps/{job:str}", sync_to_thread=True)
-    def state(job: FromPath[str], wait_s: FromQuery[float] = 0.0) -> Response[bytes]:
-        return _json(service.state(job, wait_s=min(max(wait_s, 0.0), _WAIT_MAX_S)))
+    def state(job: FromPath[str], wait_s: FromQuery[float] = 0.0) -> Response[JobState]:
+        """How a job stands, at its end or after `wait_s`, whichever comes first."""
+        return Response(service.state(job, wait_s=min(max(wait_s, 0.0), _WAIT_MAX_S)))
 
     async def stop() -> None:
         await asyncio.to_thread(service.stop)
 
     metrics = Metrics()
     metrics.gauge("keyturn_builder_waiting", "Steps that wait behind the one that runs.", lambda: service.waiting)
-    return shell.build([about, order, state], metrics=metrics, on_startup=[service.start], on_shutdown=[stop])
-
-
-def _json(value: msgspec.Struct) -> Response[bytes]:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+    return shell.build(
+        [about, order, state], title="A builder", metrics=metrics, on_startup=[service.start], on_shutdown=[stop]
+    )

@@ -74,8 +74,9 @@ class Metrics:
     def route(self) -> HTTPRouteHandler:
         """The handler of `GET /metrics`."""
 
-        @get("/metrics", sync_to_thread=True)
+        @get("/metrics", media_type="text/plain", sync_to_thread=True)
         def metrics() -> Response[bytes]:
+            """What the process counts of itself, for Prometheus; nothing of whom it serves."""
             return Response(self.render(), media_type=CONTENT_TYPE_LATEST)
 
         return metrics

@@ -15,6 +15,7 @@ import anyio.to_thread
 from litestar import Request, Response, get, post
 
 from keyturn.service import shell
+from keyturn.service.openapi import takes
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -30,13 +31,15 @@ def create_app(release: Callable[[bytes], bytes], *, about: dict[str, str]) -> L
         with one_at_a_time:
             return release(order)
 
-    @post("/release", status_code=200)
+    @post("/release", media_type="application/octet-stream", status_code=200, opt=takes())
     async def ordered(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Carry out a release order: the pack, or every reason why not."""
         order = await request.body()
         return Response(await anyio.to_thread.run_sync(carry_out, order), media_type="application/octet-stream")
 
     @get("/about")
     async def say() -> dict[str, str]:
+        """The gate's URI, and the root that its operator pinned."""
         return about
 
-    return shell.build([ordered, say])
+    return shell.build([ordered, say], title="A release gate")

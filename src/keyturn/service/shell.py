@@ -12,11 +12,13 @@ import asyncio
 import signal
 import socket
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import uvicorn
-from litestar import Litestar, Response
+from litestar import Litestar, Response, get
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -25,39 +27,80 @@ from keyturn.adapters import errors_over_http, run_files
 from keyturn.adapters.errors_over_http import Problem
 from keyturn.errors import KeyturnError, Malformed, Unavailable
 from keyturn.service.metrics import Metrics
+from keyturn.service.openapi import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from litestar import Request
+    from litestar.handlers import HTTPRouteHandler
 
-__all__ = ["BODY_BYTES_MAX", "BODY_TIMEOUT_S", "HEAD_TIMEOUT_S", "HeadInTime", "build", "serve"]
+__all__ = [
+    "BODY_BYTES_MAX",
+    "BODY_TIMEOUT_S",
+    "HEAD_TIMEOUT_S",
+    "HeadInTime",
+    "build",
+    "document_of",
+    "health",
+    "serve",
+]
 
 BODY_BYTES_MAX = 4 << 20
 BODY_TIMEOUT_S = 20.0
 HEAD_TIMEOUT_S = 10.0
+_DOCUMENT = "openapi"
 
 
 def build(
-    handlers: Sequence[Any], *, metrics: Metrics | None = None, body_timeout_s: float = BODY_TIMEOUT_S, **more: Any
+    handlers: Sequence[HTTPRouteHandler],
+    *,
+    title: str,
+    metrics: Metrics | None = None,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+    **more: Any,
 ) -> Litestar:
-    """Make a Litestar application of `handlers` with Keyturn's limits, error answers and `GET /metrics`."""
+    """Make a Litestar application of `handlers` with Keyturn's limits and error answers.
+
+    Every service also has `GET /health`, `/metrics` and `/openapi.json`.
+    """
     counting = metrics or Metrics()
+    document = cache(lambda: describe(every, title=title))
+
+    @get("/openapi.json")
+    async def openapi() -> Response[bytes]:
+        """This document."""
+        return Response(msgspec.json.encode(document()), media_type="application/json")
+
+    every = [*handlers, health, counting.route, openapi]
 
     def error(_request: Request[Any, Any, Any], err: KeyturnError) -> Response[bytes]:
         counting.refused(err)
         return _answer(errors_over_http.of(err))
 
     return Litestar(
-        route_handlers=[*handlers, counting.route],
+        route_handlers=every,
         exception_handlers={KeyturnError: error, HTTPException: _http_error},
         middleware=[counting.around, _timed_body(body_timeout_s)],
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,
         debug=False,
+        opt={_DOCUMENT: document},
         **more,
     )
+
+
+def document_of(app: Litestar) -> dict[str, Any]:
+    """The OpenAPI document of an application that `build` made."""
+    found: dict[str, Any] = app.opt[_DOCUMENT]()
+    return found
+
+
+@get("/health")
+async def health() -> Response[dict[str, str]]:
+    """Whether the process answers. What it believes and has is in `/metrics`."""
+    return Response({"status": "pass"}, headers={"Cache-Control": "no-store"})
 
 
 def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
@@ -123,8 +166,12 @@ class HeadInTime(H11Protocol):
 
 
 def _answer(problem: Problem) -> Response[bytes]:
+    headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
     return Response(
-        errors_over_http.render(problem), status_code=problem.status, media_type=errors_over_http.MEDIA_TYPE
+        errors_over_http.render(problem),
+        status_code=problem.status,
+        media_type=errors_over_http.MEDIA_TYPE,
+        headers=headers,
     )
 
 

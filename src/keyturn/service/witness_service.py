@@ -21,6 +21,7 @@ from keyturn.formats import add_checkpoint, note
 from keyturn.formats.digest import sha256
 from keyturn.ports import Clock, CosignStore
 from keyturn.service import shell
+from keyturn.service.openapi import takes
 from keyturn.tlog.witness import Refusal
 from keyturn.wiring import witness as wiring
 
@@ -51,18 +52,26 @@ def create_app(witness: Witnessing, *, store: CosignStore, clock: Clock) -> Lite
             return _text(made.status, f"{made.message}\n")
         return Response(note.render_signature_line(made), media_type=_TEXT)
 
-    @post("/add-checkpoint", request_max_body_size=add_checkpoint.SIZE_BYTES_MAX, status_code=200)
+    @post(
+        "/add-checkpoint",
+        request_max_body_size=add_checkpoint.SIZE_BYTES_MAX,
+        media_type=_TEXT,
+        status_code=200,
+        opt=takes() | {"texts": True},
+    )
     async def add(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Cosign a checkpoint that continues what was cosigned before: C2SP tlog-witness."""
         raw = await request.body()
         return await anyio.to_thread.run_sync(answer, raw)
 
-    @get("/{origin_hash:str}/checkpoint", sync_to_thread=True)
+    @get("/{origin_hash:str}/checkpoint", media_type=_TEXT, sync_to_thread=True, opt={"texts": True})
     def newest(origin_hash: FromPath[str]) -> Response[bytes]:
+        """The newest checkpoint that was cosigned of the log whose origin has this SHA-256."""
         origin = origins.get(origin_hash)
         found = None if origin is None else store.read(origin)
         return _text(404, "never cosigned\n") if found is None else Response(found, media_type=_TEXT)
 
-    return shell.build([add, newest])
+    return shell.build([add, newest], title="A witness")
 
 
 def serve_witness(directory: Path, *, run_dir: Path, port: int) -> None:

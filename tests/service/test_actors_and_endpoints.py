@@ -1,0 +1,251 @@
+"""Every endpoint of every service, by everybody who may come: what each of them gets. No endpoint is left out.
+
+The services ask nobody for a login. What is written is signed, and the signature decides; what is read, anybody may who reaches
+the port. An actor is somebody with the key of one, and without any other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from litestar.testing import TestClient
+
+from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.witness_files import WitnessFiles
+from keyturn.app.cosign_checkpoint import Witnessing
+from keyturn.app.submit import Admission, Quotas
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.formats import access, add_checkpoint, statement
+from keyturn.formats import note as notes
+from keyturn.formats.access import HumanAuthorization
+from keyturn.formats.add_checkpoint import AddCheckpoint
+from keyturn.formats.checkpoint import Checkpoint
+from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.records import PROVENANCE
+from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
+from keyturn.service import builder_service, lab_service, witness_service
+from keyturn.tlog.frontier import Frontier
+from keyturn.tlog.signing import sign_checkpoint
+from support.builders import Place
+from support.labs import NOW, Lab, make_key, make_lab
+from support.signed_records import checkin, request, sign
+from tools import openapi
+
+LAB = make_lab(humans=("ada", "bob"), agents={"ada+coder": ("ada",)})
+KEYS: Mapping[str, SoftwareKey | None] = {
+    "nobody": None,
+    "stranger": make_key("stranger"),
+    "human": LAB.member_keys["ada"],
+    "agent": LAB.member_keys["ada+coder"],
+    "builder": LAB.builder_keys["builder"],
+    "gate": LAB.gate_keys["release"],
+    "witness": LAB.witness_keys["north"],
+    "log": LAB.log_key,
+}
+ACTORS = tuple(KEYS)
+
+Row = Mapping[str, int]
+
+
+def only(**allowed: int) -> Row:
+    """Whoever is not named is refused: 403, and nobody, who signs nothing, 400."""
+    return {"nobody": 400, **dict.fromkeys(ACTORS[1:], 403), **allowed}
+
+
+ALL: Row = dict.fromkeys(ACTORS, 200)
+
+# (service, method, path, what is sent) -> what each actor gets. An endpoint may have several rows.
+MATRIX: Mapping[tuple[str, str, str, str], Row] = {
+    ("service", "post", "/submit", "a request"): only(human=200, agent=200),
+    ("service", "post", "/submit", "an approval"): only(human=200),
+    ("service", "post", "/submit", "a check-in"): only(gate=200),
+    ("service", "post", "/submit", "provenance"): only(builder=200),
+    ("service", "post", "/submit", "rubbish"): dict.fromkeys(ACTORS, 400),
+    ("service", "get", "/checkpoint", ""): ALL,
+    ("service", "get", "/tile/{rest}", "/tile/0/000.p/2"): ALL,
+    ("service", "get", "/envelope/{digest}", f"/envelope/{sha256(LAB.containers[0])}"): ALL,
+    ("service", "get", "/trust/{rest}", "/trust/root.json"): ALL,
+    ("service", "get", "/trust/{rest}", "/trust/staged/1.targets.json"): dict.fromkeys(ACTORS, 404),
+    ("service", "get", "/index/record", "/index/record?prefix="): ALL,
+    ("service", "get", "/index/about", "/index/about?tag=member:ada"): ALL,
+    ("service", "get", "/index/kinds", "/index/kinds?kinds=req"): ALL,
+    ("service", "get", "/processes", ""): ALL,
+    ("builder", "get", "/about", ""): ALL,
+    ("builder", "post", "/steps", "a step"): only(human=202, agent=202),
+    ("builder", "get", "/steps/{job}", f"/steps/{'a' * 64}"): dict.fromkeys(ACTORS, 404),
+    ("witness", "post", "/add-checkpoint", "a checkpoint"): only(log=200),
+    ("witness", "get", "/{origin_hash}/checkpoint", f"/{'a' * 64}/checkpoint"): dict.fromkeys(ACTORS, 404),
+    **{
+        (service, "get", path, ""): ALL
+        for service in ("service", "builder", "witness")
+        for path in ("/health", "/metrics", "/openapi.json")
+    },
+}
+
+# The release gate opens by a whole chain and two people's grant: every actor there stands against running processes.
+ELSEWHERE: Mapping[tuple[str, str, str], str] = {
+    ("release-gate", "post", "/release"): "takeover/test_service.py",
+    ("release-gate", "get", "/about"): "takeover/test_far_away.py",
+    ("release-gate", "get", "/health"): "service/test_actors_and_endpoints.py",
+    ("release-gate", "get", "/metrics"): "service/test_actors_and_endpoints.py",
+    ("release-gate", "get", "/openapi.json"): "service/test_actors_and_endpoints.py",
+}
+
+
+class Fixed:
+    """A clock that stands."""
+
+    def now(self) -> int:
+        return NOW
+
+
+@pytest.fixture
+def clients(tmp_path: Path) -> Iterator[Mapping[str, TestClient[Any]]]:
+    log = LogInMemory()
+    admission = Admission(
+        log=log, reader=log, index=log, root_sha256=lambda: LAB.root_sha256, clock=Fixed(), quotas=Quotas()
+    )
+    for container in LAB.containers:
+        admission.submit(container)
+    frontier = log.settle()
+    note = sign_checkpoint(Checkpoint(LAB.state.log.origin, frontier.size, frontier.root), LAB.log_key)
+    service = lab_service.create_app(
+        admission=admission,
+        log=_Published(log, notes.render(note)),
+        index=log,
+        tile=lambda path: b"tile" if str(path) == "tile/0/000.p/2" else _never(),
+        trust_file=lambda path: LAB.root_json if path == "root.json" else None,
+        appended=lambda: None,
+        processes=dict,
+    )
+    store = WitnessFiles(tmp_path / "witness")
+    witnessing = Witnessing("north", LAB.witness_keys["north"], {LAB.state.log.origin: LAB.log_key.public})
+    place = Place(tmp_path / "builder", LAB)
+    with (
+        TestClient(service) as lab,
+        TestClient(witness_service.create_app(witnessing, store=store, clock=Fixed())) as witness,
+        TestClient(builder_service.create_app(place.parts())) as builder,
+    ):
+        SENT["a step"] = lambda key: _order(place, key)
+        yield {"service": lab, "witness": witness, "builder": builder}
+    store.close()
+
+
+class _Published:
+    """The log in memory with a checkpoint that its own key signed: readers here do not verify."""
+
+    def __init__(self, log: LogInMemory, note: bytes) -> None:
+        self._log, self._note = log, note
+        self.leaves, self.hashes, self.envelope = log.leaves, log.hashes, log.envelope
+
+    def checkpoint(self) -> bytes:
+        return self._note
+
+
+def _never() -> bytes:
+    raise AssertionError("no other tile is asked for")
+
+
+def _member_of(key: SoftwareKey) -> str:
+    return "ada+coder" if key is KEYS["agent"] else "ada"
+
+
+def _approval(key: SoftwareKey) -> bytes:
+    made = HumanAuthorization(
+        lab=LAB.name,
+        nonce="1" * 32,
+        approver=_member_of(key),
+        key=key.public.keyid,
+        request="a" * 64,
+        trust_version=1,
+        decision="approve",
+        signed_at=NOW,
+        expires_at=NOW + 600,
+    )
+    about = Subject(digest=DigestSet(sha256=Sha256("a" * 64)), name="request")
+    return sign(statement.make(made, access.HUMAN_AUTHORIZATION, (about,)), key)
+
+
+def _checkin(lab: Lab, key: SoftwareKey) -> bytes:
+    return checkin(replace(lab, gate_keys={"release": key}), 1, at=NOW)
+
+
+def _provenance(key: SoftwareKey) -> bytes:
+    return sign(
+        b'{"_type":"%s","predicate":{},"predicateType":"%s","subject":[{"digest":{"sha256":"%s"}}]}'
+        % (STATEMENT_V1.encode(), PROVENANCE.encode(), b"a" * 64),
+        key,
+    )
+
+
+def _checkpoint(key: SoftwareKey) -> bytes:
+    tree = Frontier.empty().extend([b"1"])
+    return add_checkpoint.render(
+        AddCheckpoint(0, (), sign_checkpoint(Checkpoint(LAB.state.log.origin, 1, tree.root), key))
+    )
+
+
+def _order(place: Place, key: SoftwareKey) -> bytes:
+    member = _member_of(key)
+    named = place.order(place.step_file("true > /out/model"), member=member, key=key)
+    return msgspec.json.encode(named)
+
+
+SENT: dict[str, Callable[[SoftwareKey], bytes]] = {
+    "a request": lambda key: request(LAB, 1, at=NOW, member=_member_of(key), key=key),
+    "an approval": _approval,
+    "a check-in": lambda key: _checkin(LAB, key),
+    "provenance": _provenance,
+    "rubbish": lambda key: b"{}",
+    "a checkpoint": _checkpoint,
+}
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("cell", MATRIX, ids=" ".join)
+def test_everybody_gets_what_the_matrix_says(
+    clients: Mapping[str, TestClient[Any]], cell: tuple[str, str, str, str], actor: str
+) -> None:
+    service, method, path, what = cell
+    key = KEYS[actor]
+    if method == "post":
+        answer = clients[service].post(path, content=SENT[what](key) if key is not None else b"{}")
+    else:
+        answer = clients[service].get(what or path)
+    assert answer.status_code == MATRIX[cell][actor], answer.text
+    if answer.status_code >= 400 and service != "witness":
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        said = json.loads(answer.content)
+        assert (said["status"], bool(said["code"])) == (answer.status_code, True)
+
+
+def test_every_endpoint_is_in_the_matrix() -> None:
+    there = {
+        (name, method, path)
+        for name, make in openapi.APPS.items()
+        for path, methods in json.loads(openapi.render(make()))["paths"].items()
+        for method in methods
+    }
+    listed = {(service, method, path) for service, method, path, _ in MATRIX} | set(ELSEWHERE)
+    assert listed == there
+
+
+def test_every_row_names_every_actor() -> None:
+    assert [cell for cell, row in MATRIX.items() if set(row) != set(ACTORS)] == []
+
+
+def test_what_is_shown_elsewhere_is_there() -> None:
+    tests = Path(__file__).resolve().parents[1]
+    assert [place for place in ELSEWHERE.values() if not (tests / place).is_file()] == []
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/openapi.json"])
+def test_a_gate_says_to_everybody_how_it_is(path: str) -> None:
+    with TestClient(openapi.APPS["release-gate"]()) as gate:
+        assert gate.get(path).status_code == 200

@@ -1,0 +1,79 @@
+"""What docs/openapi/ promises, held against the running service and its witness: generated requests never meet a defect.
+
+Each operation gets requests that fit its description and requests that break it. No answer is a 5xx, and each is of a status, a
+media type and a shape that the document names.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+import urllib3
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from support.processes import wait_for
+from support.signed_records import request
+
+EXAMPLES = 25
+CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
+Urls = dict[str, str]
+
+
+@pytest.fixture
+def urls(make_lab_on_disk: Callable) -> Iterator[Urls]:  # type: ignore[type-arg]
+    lab = make_lab_on_disk()
+    with lab.witness() as (_, witness), lab.log() as (_, service):
+        http = urllib3.PoolManager(retries=False)
+        http.request("POST", f"{service}/submit", body=request(lab.lab, 1, at=int(time.time())))
+        wait_for("a checkpoint", lambda: http.request("GET", f"{service}/checkpoint").status == 200 or None)
+        yield {"service": service, "witness": witness}
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_no_generated_request_meets_a_defect(urls: Urls, mode: GenerationMode) -> None:
+    asked: dict[str, int] = {}
+    for url in urls.values():
+        schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+        for found in schema.get_all_operations():
+            operation = found.ok()
+            asked[operation.label] = ask(operation, mode)
+    expected = {"GET /index/kinds"} if mode is GenerationMode.NEGATIVE else set(asked)
+    assert expected <= {label for label, times in asked.items() if times}
+
+
+def ask(operation: Any, mode: GenerationMode) -> int:
+    """Send generated requests to `operation` and check each answer; gives how many there were."""
+    asked = 0
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: schemathesis.Case) -> None:
+        nonlocal asked
+        answer = case.call()
+        asked += 1
+        assert answer.status_code < 500, (case.as_curl_command(), answer.text)
+        case.validate_response(answer, checks=CHECKS)
+
+    try:
+        check()
+    except Unsatisfiable:
+        pass  # nothing breaks the description of an operation that takes nothing
+    return asked
