@@ -27,6 +27,8 @@ import msgspec
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.adapters.key_files import read_key
+from keyturn.adapters.log_on_disk.group_commit import Waiting
+from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.adapters.release_over_http import ReleaseOverHttp
 from keyturn.adapters.run_files import find
@@ -211,6 +213,13 @@ class TakenLab:
                 index = opened.log.append_leaf(raw, one)
             self.witnessed(index, one)
         return index
+
+    def write_texts(self, *entries: tuple[bytes, bytes]) -> int:
+        """Write envelopes with any text as their leaf, also what the log has already; gives the last one's index."""
+        with self.disk() as opened:
+            assert isinstance(opened.log, LogOnDisk)
+            waiting = [Waiting(envelope, os.urandom(32).hex(), text) for envelope, text in entries]
+            return opened.log._group.submit_all(waiting)[-1]
 
     def witnessed(self, index: int, one: Leaf, *, deadline_s: float = 30) -> None:
         """Wait until the leaf at `index` is under a checkpoint of the quorum."""

@@ -216,7 +216,9 @@ class World:
         made = Lift(**values)  # type: ignore[arg-type]  # the table above, field by field
         return self.submit(self.sign(made, f"sha256:{made.suspension}", self.key(member)))
 
-    def use(self, asked: Envelope, *approvals: Envelope, gate: str = "release", **changed: object) -> Envelope:
+    def use(
+        self, asked: Envelope, *approvals: Envelope, gate: str = "release", submit: bool = True, **changed: object
+    ) -> Envelope:
         values: dict[str, object] = {
             "lab": self.lab.name,
             "nonce": self.nonce(),
@@ -228,7 +230,8 @@ class World:
             **changed,
         }
         made = AccessUse(**values)  # type: ignore[arg-type]  # the table above, field by field
-        return self.submit(self.sign(made, f"sha256:{made.request}", self.lab.gate_keys[gate]))
+        envelope = self.sign(made, f"sha256:{made.request}", self.lab.gate_keys[gate])
+        return self.submit(envelope) if submit else envelope
 
     def check_in(self, gate: str = "release") -> Sha256:
         made = GateCheckin(

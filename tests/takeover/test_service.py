@@ -5,16 +5,19 @@ It can delay, and hide what is not in the log yet; it opens nothing, and what it
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
 import pytest
 
-from keyturn.formats import dsse, records, statement, trust_version
+from keyturn.formats import dsse, leaf, records, statement, trust_version
 from keyturn.formats.access import ACCESS_REQUEST, AccessRequest
 from keyturn.formats.digest import sha256
 from keyturn.trust import signing as trust_signing
+from support.hidden import hidden_leaf
 from support.lying_log import lying
+from support.processes import wait_for
 from support.taken_lab import TakenLab, code_of, relabelled, sign
 
 pytestmark = [pytest.mark.xdist_group("takeover"), pytest.mark.timeout(300)]
@@ -122,6 +125,22 @@ def test_leaving_a_denial_or_an_approval_out_of_the_bundle_does_not_help(lab: Ta
     assert code_of(lambda: lab.release(asked, given[0])) & {"authorization-withheld", "quorum-not-met"}
     lab.submit(lab.approval(asked, "dan", decision="deny", reason="the numbers are wrong"))
     assert code_of(lambda: lab.release(asked, *given)) == {"request-denied"}
+
+
+def test_a_denial_is_not_forgotten_with_a_leaf_that_lies_about_when_its_request_ends(lab: TakenLab) -> None:
+    asked = lab.ask(submit=False)
+    approvals = tuple(lab.approval(asked, member) for member in ("bob", "carol"))
+    true, over = records.leaf_of(dsse.render(asked)), int(time.time()) + 6
+    lab.write(b"gone", leaves=(hidden_leaf("req", *true.about, number=1, record=true.record, until=over),))
+    lab.submit(asked, *approvals, lab.approval(asked, "dan", decision="deny", reason="the numbers are wrong"))
+    assert code_of(lambda: lab.release(asked, *approvals)) & {"leaf-missing", "request-denied"}
+    assert time.time() < over, "the gate saw the lie before it was over"
+    wait_for("the lie to be over", lambda: time.time() > over + 1 or None)
+    assert code_of(lambda: lab.release(asked, *approvals)) & {"leaf-missing", "request-denied"}
+    raws = [dsse.render(one) for one in (asked, *approvals)]
+    lab.write_texts(*((raw, leaf.render(records.leaf_of(raw))) for raw in raws))
+    lab.submit(lab.approval(lab.ask(), "bob"))  # so that all of it is witnessed
+    assert code_of(lambda: lab.release(asked, *approvals)) == {"request-denied"}
 
 
 # --- the order -----------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from keyturn.trust.signers import signed_by
 __all__ = ["Following", "needed"]
 
 P = TypeVar("P", AccessRequest, AccessUse, HumanAuthorization, Lift, Revocation, Suspension)
+R = TypeVar("R", Request, Approval)
 
 _KIND = b'"kind":"'
 _WATCHED = frozenset(kind.encode() for kind in ("apr", "chk", "den", "lft", "req", "rev", "rot", "sus", "tgt", "use"))
@@ -187,12 +188,14 @@ class Following:
         for index in void:
             del self._hidden[index]
         for digest in [d for d, asked in self._requests.items() if asked.raw is None and asked.index in void]:
-            self._forget_request(digest)
+            if digest not in self._uses and digest not in self._approved_by:  # who acted on it had read it
+                self._forget_request(digest)
         for digest, given in list(self._approvals.items()):
             self._approvals[digest] = tuple(one for one in given if one.raw is not None or one.index not in void)
 
     def _forget_request(self, digest: str) -> None:
-        for table in (self._requests, self._approvals, self._approved_by, self._withdrawals, self._uses):
+        # What took it away stays until its own end: whoever has the log can write the request into it once more.
+        for table in (self._requests, self._approvals, self._approved_by, self._uses):
             table.pop(digest, None)
 
     def _take_request(self, index: int, leaf: Leaf, raw: bytes) -> None:
@@ -202,7 +205,8 @@ class Following:
     def _add_request(self, index: int, leaf: Leaf, raw: bytes | None, parties: frozenset[str]) -> None:
         digest = Sha256(leaf.record)
         made = Request(index, digest, Sha256(leaf.envelope), parties, _about(leaf, "gate"), leaf.until or 0, raw)
-        self._requests.setdefault(digest, made)
+        if _counts_instead(made, self._requests.get(digest)):
+            self._requests[digest] = made
 
     def _take_approval(self, index: int, leaf: Leaf, raw: bytes) -> None:
         if _about(leaf, "request") not in self._requests:
@@ -221,12 +225,13 @@ class Following:
         request = _about(leaf, "request")
         people = self._approved_by.get(request, frozenset())
         given = self._approvals.get(request, ())
-        if by in people or any(leaf.record == other.digest for other in given):
+        found = Approval(index, Sha256(leaf.record), Sha256(leaf.envelope), leaf.until or 0, raw)
+        known = next((other for other in given if leaf.record == other.digest), None)
+        if by in people or not _counts_instead(found, known):
             return
         if by is not None:
             self._approved_by[request] = people | {by}
-        found = Approval(index, Sha256(leaf.record), Sha256(leaf.envelope), leaf.until or 0, raw)
-        self._approvals[request] = (*given, found)
+        self._approvals[request] = (*(other for other in given if other is not known), found)
 
     def _take_denial(self, _index: int, leaf: Leaf, raw: bytes) -> None:
         made = self._read(leaf, raw, HumanAuthorization)
@@ -330,6 +335,14 @@ def _watched(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:
             continue
         if (leaf.until is not None) == (leaf.kind in _THAT_END):  # any other is the leaf of no record
             yield index, leaf
+
+
+def _counts_instead(made: R, known: R | None) -> bool:
+    # INVARIANT: the leaf of no record ends nothing. Whoever has the log writes leaves that name a real record and lie about its
+    # envelope and its end; what can be read says when it ends, and of what cannot be, what ends last is believed.
+    if known is None:
+        return True
+    return known.raw is None and (made.raw is not None or made.until > known.until)
 
 
 def _over(leaf: Leaf, now: int) -> bool:
