@@ -6,7 +6,7 @@ import pytest
 
 from keyturn.app.open_release import ReleaseDraft, open_release, release_subjects, review_release
 from keyturn.bulk.read_chain import LogReading, claimed_size
-from keyturn.errors import Refused, Tampered, Unavailable
+from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import records
 from keyturn.formats.digest import Sha256
 from keyturn.formats.statement import Subject
@@ -100,7 +100,10 @@ def test_a_record_that_cannot_be_had_is_could_not_find_out(chain: MadeChain) -> 
         opened(chain, WithoutLast())
 
 
-def test_what_nobody_can_read_closes_until_it_is_void(chain: MadeChain) -> None:
+@pytest.mark.parametrize(
+    "stored", [b"gone: %d", b"nobody's record %d"], ids=["no envelope", "an envelope of no record"]
+)
+def test_what_nobody_can_read_closes_until_it_is_void(chain: MadeChain, stored: bytes) -> None:
     made, shadowed = records.leaf_of(chain.records[-1]), records.leaf_of(chain.records[2])
     left = (
         hidden_leaf("tgt", "version:2", number=1),
@@ -117,13 +120,13 @@ def test_what_nobody_can_read_closes_until_it_is_void(chain: MadeChain) -> None:
             (range(len(chain.records), len(chain.records) + count), ""),
         ):
             log = log_of(chain.lab, chain.records)
-            for number, leaf in enumerate(left[:count]):
-                log.append_leaf(b"gone: %d" % number, leaf)
+            for number, leaf in enumerate(left[:count], 1):
+                log.append_leaf(stored % number, leaf)
             lab = chain.lab.publish(void=(void,))
             log.append(lab.containers[-1])
             publish(lab, log)
             if code:
-                with pytest.raises((Unavailable, Tampered)):
+                with pytest.raises((Unavailable, Tampered, Malformed)):
                     opened(chain, log)
                 continue
             after = opened(chain, log)

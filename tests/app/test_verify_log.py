@@ -16,7 +16,7 @@ from keyturn.trust.draft import Draft, RootDraft
 from support.chains import changed
 from support.hidden import hidden_leaf
 from support.labs import NOW
-from support.world import Witnessed, World, make_world
+from support.world import POLICY, Witnessed, World, make_world
 
 
 class Now:
@@ -89,7 +89,7 @@ def test_entries_are_declared_void_in_the_draft_and_no_others(tmp_path: Path) ->
     store = TrustOnDisk(tmp_path)
     draft = Draft(RootDraft.of(world.lab.history.root), world.lab.contents)
     store.swap_draft({}, draft.render() | {"limits.toml": b"# ours\n" + draft.render()["limits.toml"]})
-    found = closing(Witnessed(world), trust=world.lab.state, clock=Now(), progress=lambda count: None)
+    found = closing(Witnessed(world), history=world.lab.history, clock=Now(), progress=lambda count: None)
     assert [fault.index for fault in found] == at
 
     for chosen, named in (((), ()), (found[:1], (range(at[0], at[0] + 4),))):
@@ -99,3 +99,17 @@ def test_entries_are_declared_void_in_the_draft_and_no_others(tmp_path: Path) ->
     void_hidden(found, named=(), store=store)
     assert Draft.parse(store.draft()).contents.void == (range(at[0], at[2] + 1), range(at[3], at[3] + 1))
     assert store.draft()["limits.toml"].startswith(b"# ours")
+
+
+def test_a_trust_version_that_the_lab_has_is_not_given_up_because_the_log_lost_it(tmp_path: Path) -> None:
+    world = make_world()
+    world.publish(policy={"main": POLICY + "// another"})
+    lost = records.leaf_of(world.lab.containers[-1])
+    at = world.log.settle().size - 1
+    store = TrustOnDisk(tmp_path)
+    store.swap_draft({}, Draft(RootDraft.of(world.lab.history.root), world.lab.contents).render())
+    seen = Witnessed(world, lost=frozenset({lost.envelope}))
+    found = closing(seen, history=world.lab.history, clock=Now(), progress=lambda count: None)
+    assert [(fault.index, fault.what) for fault in found] == [(at, "lost")]
+    with pytest.raises(Refused, match="trust-void-lost"):
+        void_hidden(found, named=(), store=store)

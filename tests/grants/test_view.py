@@ -16,7 +16,7 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.records import leaf_of
 from keyturn.formats.trust_version import TrustVersion
 from keyturn.grants.known import Known
-from keyturn.grants.view import GateView, refresh
+from keyturn.grants.view import refresh
 from keyturn.trust.roster import Gate, Roster
 from support.labs import NOW, make_key, make_lab
 from support.world import POLICY, World, make_world
@@ -298,12 +298,18 @@ def test_a_hidden_suspension_closes_until_it_is_void_and_a_real_one_stands_thoug
         assert after.suspended(now=NOW) == {"member:dan"}
 
 
-def test_what_is_void_is_not_even_noted_by_whoever_begins_with_the_trust_that_says_so() -> None:
+def test_no_version_declares_void_what_comes_after_it() -> None:
     world = make_world()
+    end = world.log.settle().size
+    world.publish(void=(range(end, end + 1000),))
     at = world.hide("sus", "member:ada", until=2**32 - 1)
+    world.publish(policy={"main": POLICY + "// the same run, and now it is before this version"})
+    assert world.view().known.unread == {"member:ada"}
     world.publish(void=(range(at, at + 1),))
-    begun = GateView.start(world.lab.history, gate=world.gate, nonce_record=None)
-    assert dict(world.read_on(begun).known.hidden) == {}
+    assert world.view().known.unread == {"member:ada"}
+    world.publish(void=())
+    world.publish(void=(range(at, at + 1),))
+    assert world.view().known.unread == frozenset()
 
 
 def test_a_void_approval_does_not_keep_the_bundle_of_a_request_from_being_whole() -> None:

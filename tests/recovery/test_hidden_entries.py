@@ -62,3 +62,17 @@ def test_a_lab_gets_over_entries_that_nobody_can_read(tmp_path: Path) -> None:
     lab.by("bob", "log", "reindex")
     with serving(lab):
         lab.releases("again.pack")
+
+
+@pytest.mark.parametrize(("first", "last"), [(2, 2), (1000, 2**52)], ids=["what stands in the log", "what is to come"])
+def test_nobody_signs_that_entries_are_void_which_he_can_read_or_which_are_to_come(
+    tmp_path: Path, first: int, last: int
+) -> None:
+    lab = found(tmp_path)
+    with serving(lab):
+        lab.by("carol", "trust", "suspend", "--member", "dan", "--reason", "his laptop is lost", "--yes")
+        draft = lab.lab / "trust" / "draft" / "log.toml"
+        draft.write_text(f"{draft.read_text()}\n[[void]]\nfirst = {first}\nlast = {last}\n")
+        lab.by("eve", "trust", "propose")
+        assert lab.refused("ada", "trust", "sign", "--yes") == {"trust-void-readable"}
+        assert lab.by("ada", "trust", "show")["versions"][0]["signed_by"] == []

@@ -38,6 +38,7 @@ from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
 from keyturn.trust.signers import NamesItsSigner, signed_by
+from keyturn.trust.void import NOTHING_VOID
 
 __all__ = ["LIFETIME_MAX_S", "Admission", "Quotas", "Submitted"]
 
@@ -133,6 +134,7 @@ class Admission:
         self._trust_lock = threading.RLock()
         self._history: TrustHistory | None = None
         self._newest: TrustState | None = None
+        self._void = NOTHING_VOID
         self._read_to = 0
         self._read_at = -1
         self._read_trust()
@@ -213,10 +215,11 @@ class Admission:
                     else:
                         self._follow(self._followed_by(version), known.index)
             # What is hidden is looked for again, and everything behind it with it, until the lab declared it void.
-            newest = self._history.states[-1] if self._history is not None and self._history.states else None
-            self._read_to = next((i for i in hidden if newest is None or not newest.is_void(i)), self._read_to)
+            self._read_to = next((index for index in hidden if index not in self._void), self._read_to)
 
     def _follow(self, history: TrustHistory, index: int) -> None:
+        if history is not self._history and history.states:
+            self._void = self._void.after(history.states[-1].void, at=index)
         self._history = history
         self._newest = None
         # The index may be behind what was appended here: what was followed once is not read again.

@@ -33,13 +33,14 @@ _OF_NO_CONSEQUENCE = frozenset({"chk", "rel", "vsa"})
 class Fault:
     """An entry that nobody can read: its envelope is missing, its leaf is not that of its envelope (`forged`), or it is no leaf.
 
-    `closes`: some reader of the log stays closed for it, for whatever it is `about`.
+    `closes`: some reader of the log stays closed for it, for whatever it is `about`. `lost`: a trust version that is missing, and
+    that whoever looks has himself (`app.void_hidden`).
     """
 
     index: int
     id: str
     about: tuple[str, ...]
-    what: Literal["missing", "forged", "no leaf"]
+    what: Literal["missing", "lost", "forged", "no leaf"]
     closes: bool
     void: bool
 

@@ -81,11 +81,12 @@ class LogReading:
                 if self._table.leaves[index].kind in TRUST_KINDS:
                     try:
                         found.append((index, self.fetch(index)))
-                    except (Unavailable, Tampered) as err:
+                    except KeyturnError as err:
                         hidden[index] = err
             history, trusted = timeline.follow(self._start, found)
+            void = trusted.void
             for index, why in hidden.items():
-                if not (trusted.states and trusted.states[-1].is_void(index)):
+                if index not in void:
                     raise why
             self._trusted = self.size, history, trusted
         return self._trusted[1:]
@@ -99,15 +100,14 @@ class LogReading:
     def _told(self) -> LeafTable:
         """What was read, without what the lab declared void and nobody can read."""
         _, trusted = self.trust()
-        if not trusted.states or not trusted.states[-1].void:
-            return self._table
-        void = [index for index in self._table.leaves if trusted.states[-1].is_void(index)]
+        entries = trusted.void
+        void = [index for index in self._table.leaves if index in entries] if entries.named else []
         return self._table.without(frozenset(index for index in void if not self._can_be_read(index)))
 
     def _can_be_read(self, index: int) -> bool:
         try:
             self.fetch(index)
-        except (Unavailable, Tampered):
+        except KeyturnError:
             return False
         return True
 

@@ -12,6 +12,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.options import Json, Lab, Yes
+from keyturn.cli.void import entry_rows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,7 +88,10 @@ def sign(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Sign what awaits signatures, with your trust key, after it was shown whole."""
+    """Sign what awaits signatures, with your trust key, after it was shown whole.
+
+    Log entries that it declares void are looked for first: one that can be read, or is not there yet, is signed by nobody.
+    """
     import os
 
     from keyturn.app.show_trust import show_trust
@@ -97,6 +101,7 @@ def sign(
     from keyturn.wiring.own_keys import own_trust_signer
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import own_pin, trust_store
+    from keyturn.wiring.void import newly_void
 
     place = find_lab(lab)
     pin = own_pin(place)
@@ -105,8 +110,11 @@ def sign(
     digests = tuple(version.digest for version in shown.versions)
     if sha256 and tuple(sha256) != digests:
         raise Refused("trust-not-shown", f"expected {', '.join(sha256)}, staged is {', '.join(digests)}")
+    void = newly_void(place, shown)
     if not json:
         _show(output.console(), shown)
+        if void:
+            entry_rows(output.console(), void, {one.index: "with this" for one in void})
     output.confirm("Sign this?", yes=yes)
     signer = own_trust_signer(home_of(os.environ), named=key)
     signed = sign_trust(signer, shown=digests, pinned_sha256=pin, store=store)

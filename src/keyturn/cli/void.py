@@ -13,11 +13,13 @@ from keyturn.cli import output
 from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from rich.console import Console
 
     from keyturn.app.verify_log import Fault
 
-__all__ = ["void"]
+__all__ = ["entry_rows", "void"]
 
 
 def void(
@@ -33,20 +35,20 @@ def void(
     Whoever had the log for a moment leaves such entries behind. Look for the missing envelopes in backups first: what is
     void takes nothing away any more, and if it was a real denial, suspension or failed test, nor does that.
     """
-    from keyturn.adapters.clock import SystemClock
-    from keyturn.app.void_hidden import closing, void_hidden
-    from keyturn.wiring.log import log_reader, trust_behind
+    from keyturn.app.void_hidden import void_hidden
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import trust_store
     from keyturn.wiring.typed import log_entries
+    from keyturn.wiring.void import entries_that_close
 
     named = log_entries("ENTRIES", entries or ())
     place = find_lab(lab)
     store = trust_store(place.directory)
-    with log_reader(place) as reader, output.progress("reading the log", 0) as progress:
-        trust = trust_behind(place, reader).newest
-        found = closing(reader, trust=trust, clock=SystemClock(), progress=progress)
-    chosen = found if all_ else tuple(one for one in found if any(one.index in few for few in named))
+    with output.progress("reading the log", 0) as progress:
+        found = entries_that_close(place, progress=progress)
+    chosen = tuple(
+        one for one in found if (all_ and one.what != "lost") or any(one.index in entries for entries in named)
+    )
     if all_ or named:
         void_hidden(chosen, named=() if all_ else named, store=store)
     output.emit(
@@ -56,15 +58,17 @@ def void(
     )
 
 
+def entry_rows(screen: Console, found: Iterable[Fault], notes: Mapping[int, str]) -> None:
+    """Show entries that cannot be read, each with what is noted about it."""
+    cells = [(str(one.index), one.id, one.what, " ".join(one.about), notes.get(one.index, "")) for one in found]
+    output.rows(screen, ("entry", "id", "what", "about", "void"), cells)
+
+
 def _shown(screen: Console, found: tuple[Fault, ...], chosen: tuple[Fault, ...]) -> None:
     if not found:
         screen.print("every entry that matters can be read, or is void")
         return
-    cells = [
-        (str(one.index), one.id, one.what, " ".join(one.about), "in the draft" if one in chosen else "")
-        for one in found
-    ]
-    output.rows(screen, ("entry", "id", "what", "about", "void"), cells)
+    entry_rows(screen, found, {one.index: "in the draft" for one in chosen})
     if chosen:
         screen.print("next: keyturn trust propose, show, sign, publish")
     else:

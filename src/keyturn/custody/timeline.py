@@ -16,6 +16,7 @@ from keyturn.errors import Malformed
 from keyturn.formats import trust_version
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
+from keyturn.trust.void import NOTHING_VOID, VoidEntries
 
 __all__ = ["TrustTimeline", "follow"]
 
@@ -30,6 +31,14 @@ class TrustTimeline:
     def __post_init__(self) -> None:
         if len(self.indices) != len(self.states) or list(self.indices) != sorted(set(self.indices)):
             raise Malformed("timeline-order", "timeline: expected one rising log index for each trust state")
+
+    @property
+    def void(self) -> VoidEntries:
+        """The entries that the lab declared void, by the newest version."""
+        found = NOTHING_VOID
+        for index, state in zip(self.indices, self.states, strict=True):
+            found = found.after(state.void, at=index)
+        return found
 
     def before(self, index: int) -> TrustState | None:
         """The state in force for the record at `index`; `None` before the first."""

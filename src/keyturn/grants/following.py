@@ -78,6 +78,7 @@ class Following:
         self._standing = dict(known.standing)
         self._uses = dict(known.uses)
         self._hidden = dict(known.hidden)
+        self._void = known.void
         self._take_kind: dict[str, Callable[[int, Leaf, bytes], None]] = {
             "rot": self._take_trust,
             "tgt": self._take_trust,
@@ -111,7 +112,7 @@ class Following:
                 self._take_kind[leaf.kind](index, leaf, raw)
             except (Malformed, Refused, Tampered):
                 return  # it has no effect
-        elif self._trust is None or not self._trust.is_void(index):
+        else:
             self._take_hidden(index, leaf)
 
     def _take_hidden(self, index: int, leaf: Leaf) -> None:
@@ -172,19 +173,20 @@ class Following:
             standing=MappingProxyType(self._standing),
             uses=MappingProxyType(self._uses),
             hidden=MappingProxyType(hidden),
+            void=self._void,
             unread=frozenset(tag for one in hidden.values() for tag in one.tags),
         )
 
-    def _take_trust(self, _index: int, leaf: Leaf, raw: bytes) -> None:
+    def _take_trust(self, index: int, leaf: Leaf, raw: bytes) -> None:
         _check_leaf(leaf, raw)
         self._history = self._history.advance(trust_version.parse(raw), now=None)
         self._trust = self._history.states[-1] if self._history.states else None
-        self._forget_void()
+        if self._trust is not None:
+            self._void = self._void.after(self._trust.void, at=index)
+            self._forget_void()
 
     def _forget_void(self) -> None:
-        if self._trust is None or not self._trust.void:
-            return
-        void = {index for index in self._hidden if self._trust.is_void(index)}
+        void = {index for index in self._hidden if index in self._void}
         for index in void:
             del self._hidden[index]
         for digest in [d for d, asked in self._requests.items() if asked.raw is None and asked.index in void]:

@@ -23,6 +23,7 @@ from keyturn.grants import bundle as bundles
 from keyturn.grants.bundle import Bundle
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
+from keyturn.trust.void import NOTHING_VOID, VoidEntries
 
 __all__ = ["LIFTERS", "SECURITY", "Approval", "Hidden", "Known", "Request", "Standing", "Use", "Withdrawal"]
 
@@ -136,7 +137,8 @@ class Known:
     """What a reader knows. `newest` is the trust in force, None while there is none (`history.newest` says why).
 
     `approved_by` is who approved each live request, also when the approval is over: nobody approves one request twice.
-    `hidden` is each record that could not be read, by its log index and in that order; `unread` are the tags of all of them.
+    `hidden` is each record that could not be read, by its log index and in that order; `unread` are the tags of all of them;
+    `void` are entries that the lab declared to say nothing.
     """
 
     history: TrustHistory
@@ -149,6 +151,7 @@ class Known:
     uses: Mapping[str, Use] = field(default_factory=_none)
     hidden: Mapping[int, Hidden] = field(default_factory=_none)
     unread: frozenset[str] = frozenset()
+    void: VoidEntries = NOTHING_VOID
 
     def bundle_of(self, request: str) -> Bundle | None:
         """The live request `request` with its live approvals; None when any could not be read."""
