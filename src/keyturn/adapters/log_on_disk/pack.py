@@ -186,7 +186,11 @@ def verify_packs(directory: Path, *, size_min: int, void: Sequence[range] = ()) 
                 if any(index in entries for entries in void):
                     continue
                 if leaf_format.parse(leaf).envelope != sha256(envelope):
-                    raise Tampered("log-leaf", f"entry {index}: its leaf is not that of its envelope")
+                    raise Tampered(
+                        "log-leaf",
+                        f"entry {index}: its leaf is not that of its envelope",
+                        hint="the log was in somebody else's hands; once it is not: keyturn trust void",
+                    )
             tail = after
     except Torn as torn:
         later = [path for path in (directory / "envelopes").glob("*.pack") if int(path.stem) > torn.tail.pack]
