@@ -22,6 +22,7 @@ from keyturn.formats.steps import Check
 from keyturn.tlog.frontier import Frontier
 
 __all__ = [
+    "BreakGlassJournal",
     "Clock",
     "CosignStore",
     "Cosigner",
@@ -66,6 +67,19 @@ class Pause(Protocol):
 
     def __call__(self, seconds: float) -> None:
         """Return after about `seconds`."""
+
+
+class BreakGlassJournal(Protocol):
+    """What a gate opened by break-glass and has not seen in the log yet."""
+
+    def entries(self) -> Sequence[tuple[bytes, ...]]:
+        """The records of each use, in the order in which to log them: request, approvals, use; oldest first."""
+
+    def keep(self, use: Sha256, records: tuple[bytes, ...]) -> None:
+        """Keep the `records` of the use with this digest durably before it returns; the same again changes nothing."""
+
+    def forget(self, use: Sha256) -> None:
+        """Forget a use that is in the log; durable before it returns."""
 
 
 class LogReader(Protocol):

@@ -97,3 +97,12 @@ def test_a_process_that_does_not_answer_or_is_another_one() -> None:
     assert (found["builder"].level, found["builder"].found) == ("warning", "nobody there")
     assert found["gate-release"].level == "warning"
     assert found["gate-ok"].level == "ok"
+
+
+def test_what_was_opened_by_break_glass_awaits_a_review() -> None:
+    world = make_world()
+    use = world.glass_use(world.ask(world.emergency(), submit=False))
+    found = examined(world)["break-glass"]
+    assert (found.level, found.hint) == ("warning", f"keyturn grant review brk-{use.record_digest[:32]}")
+    world.review(use, "dan")
+    assert "break-glass" not in examined(world)

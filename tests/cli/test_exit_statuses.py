@@ -46,6 +46,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("trust accept", "invitation"): (("trust", "accept", AT), 1),
     ("trust propose", "acceptance"): (("trust", "propose", "--replace", "--acceptance", AT), 1),
     ("trust sign", "key"): (("trust", "sign", "--yes", "--key", AT), 1),
+    ("grant sign-bundle", "bundle"): (("grant", "sign-bundle", AT, *SIGNS), 1),
     ("policy check", "directory"): (("policy", "check", AT), 1),
     ("policy diff", "directory"): (("policy", "diff", AT), 1),
     ("gate init", "models"): (("gate", "init", "other", "--models", AT), None),
@@ -69,6 +70,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "approve": (("approve", AT, *SIGNS), "req"),
     "deny": (("deny", AT, *SIGNS), "req"),
     "grant show": (("grant", "show", AT), "req"),
+    "grant review": (("grant", "review", AT, "--finding", "fine", "--yes"), "brk"),
     "grant explain": (("grant", "explain", AT), "req"),
     "grant bundle": (("grant", "bundle", AT), "req"),
     "grant withdraw": (("grant", "withdraw", AT, *SIGNS), "req"),
@@ -110,6 +112,7 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "what is void": ("trust", "void", "9-8"),
     "what is released": ("release", "data", "--as", "aurora", *SIGNS),
     "a model": ("step", "criteria", "Model", *CRITERIA[3:], "--on", "data"),
+    "a file of a request for the log": (*ASK, "--out", "new.json"),
     "a session key": (*ASK, "--session-key", "x"),
     "a root": ("trust", "pin", "1234"),
     "a digest": ("lineage", "show", "sha256:00"),
@@ -131,6 +134,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "trust log": ("trust", "log"),
     "trust pin": ("trust", "pin", "0" * 64),
     "grant list": ("grant", "list"),
+    "grant unreviewed": ("grant", "unreviewed"),
     "gate init": ("gate", "init", "other"),
     "gate serve": ("gate", "serve"),
     "gate show": ("gate", "show"),
@@ -309,7 +313,7 @@ def test_a_file_that_is_garbage_is_refused_and_usage_where_one_writes_it_oneself
 def test_a_record_that_the_log_does_not_have_is_refused(live: Path, command: str) -> None:
     words, kind = RECORDS[command]
     status, code = typed(live, *put(words, f"{kind}-{NO_ID}"))
-    known = {"request-unknown", "record-not-found", "suspension-unknown", "criteria-unknown"}
+    known = {"request-unknown", "record-not-found", "suspension-unknown", "criteria-unknown", "break-glass-unknown"}
     assert (status, code in known) == (1, True), code
 
 

@@ -1,4 +1,4 @@
-"""What every store promises, whichever way it keeps things: `ports.TrustStore`, `KeyStore`, `CosignStore`, `ReleaseJournal`.
+"""What every store promises, whichever way it keeps things: trust, keys, cosigned checkpoints, and the journals of gates.
 
 A port with one adapter has one row; the next adapter adds its row here, and no test.
 """
@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.adapters.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.key_files import KeyFiles, KeysInTheEnd
 from keyturn.adapters.release_journal import ReleaseJournalFiles
 from keyturn.adapters.trust_on_disk import TrustOnDisk
 from keyturn.adapters.witness_files import WitnessFiles
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Usage
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
 from keyturn.formats import checkpoint
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.digest import Sha256, sha256
-from keyturn.ports import CosignStore, KeyStore, ReleaseJournal, TrustStore
+from keyturn.ports import BreakGlassJournal, CosignStore, KeyStore, ReleaseJournal, TrustStore
 from support.releases import JournalInMemory
 
 ORIGIN = "log.acme.example"
@@ -195,3 +196,37 @@ def test_a_gate_remembers_one_use_and_one_pack_for_each_request(journal: Release
 
 def test_of_many_uses_of_one_request_one_is_kept(journal: ReleaseJournal) -> None:
     assert won(lambda n: journal.keep_use(REQUEST, b"use %d" % n)) == 1
+
+
+@pytest.fixture(params=["in files"])
+def broken(tmp_path: Path) -> BreakGlassJournal:
+    return BreakGlassJournalFiles(tmp_path / "broken")
+
+
+def test_what_a_gate_opened_is_kept_until_it_is_forgotten(broken: BreakGlassJournal) -> None:
+    assert list(broken.entries()) == []
+    broken.keep(Sha256("f" * 64), (b"request", b"approval", b"use"))
+    broken.keep(Sha256("0" * 64), (b"request", b"use"))
+    broken.keep(Sha256("0" * 64), (b"request", b"use"))
+    assert list(broken.entries()) == [(b"request", b"approval", b"use"), (b"request", b"use")], "the oldest first"
+    broken.forget(Sha256("f" * 64))
+    broken.forget(Sha256("f" * 64))
+    assert list(broken.entries()) == [(b"request", b"use")]
+
+
+def test_a_record_that_would_read_as_two_is_not_kept(broken: BreakGlassJournal) -> None:
+    with pytest.raises(Malformed, match="record-line-break"):
+        broken.keep(Sha256("f" * 64), (b"one\ntwo",))
+    assert list(broken.entries()) == []
+
+
+def test_a_journal_that_cannot_be_written_or_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the directory should be")
+    journal = BreakGlassJournalFiles(tmp_path / "state")
+    for call in (lambda: journal.keep(Sha256("f" * 64), (b"use",)), lambda: journal.forget(Sha256("f" * 64))):
+        with pytest.raises(Unavailable, match="journal-unwritable"):
+            call()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / f"{'f' * 64}.break-glass").mkdir()
+    with pytest.raises(Unavailable, match="journal-unreadable"):
+        BreakGlassJournalFiles(tmp_path / "other").entries()

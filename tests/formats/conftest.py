@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from keyturn.formats import access, dsse, negatives, statement
+from keyturn.formats import access, dsse, negatives, review, statement
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 from keyturn.formats.statement import DigestSet, Subject
 
@@ -66,6 +66,21 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
     "use": (
         access.ACCESS_USE,
         access.AccessUse(**COMMON, gate=GATE, request="ab" * 32, approvals=("12" * 32, "34" * 32), used_at=150),
+    ),
+    "brk": (
+        access.ACCESS_USE,
+        access.AccessUse(
+            **COMMON,
+            gate=GATE,
+            request="ab" * 32,
+            approvals=("12" * 32,),
+            used_at=150,
+            break_glass=access.BreakGlass(members=("ada", "ada+coder"), approvers=("bob",), resource=MODEL),
+        ),
+    ),
+    "rvw": (
+        review.REVIEW,
+        review.Review(**COMMON, member="eve", use="ab" * 32, finding="as it should be", signed_at=100),
     ),
     "chk": (access.GATE_CHECKIN, access.GateCheckin(**COMMON, gate=GATE, signed_at=150)),
     "rev": (

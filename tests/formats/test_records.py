@@ -19,6 +19,7 @@ from keyturn.formats.trust_version import TrustVersion
 
 SUBJECT = (Subject(digest=DigestSet(sha256="ab" * 32), name="x"),)
 GATE = "keyturn://acme.example/gate/release"
+MODEL = "keyturn://acme.example/model/aurora"
 
 leaves = st.builds(
     Leaf,
@@ -131,6 +132,43 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
         pytest.param("use", {"approvals": ["12" * 32] * 2}, "json-invalid", id="one approval twice"),
         pytest.param("use", {"approvals": [f"{n:064x}" for n in range(65)]}, "json-invalid", id="65 approvals"),
         pytest.param("use", {"gate": "gate"}, "uri-invalid", id="a use at no gate"),
+        pytest.param("req", {"break_glass_at": 301}, "json-invalid", id="break-glass that is over when it is signed"),
+        pytest.param(
+            "req", {"break_glass_at": 100, "not_after": 3701}, "json-invalid", id="break-glass for more than an hour"
+        ),
+        pytest.param("brk", {"break_glass": {}}, "json-invalid", id="break-glass by nobody"),
+        pytest.param(
+            "brk",
+            {"break_glass": {"members": ["b", "a"], "approvers": ["c"], "resource": MODEL}},
+            "json-invalid",
+            id="members out of order",
+        ),
+        pytest.param(
+            "brk",
+            {"break_glass": {"members": ["a"], "approvers": ["c", "c"], "resource": MODEL}},
+            "json-invalid",
+            id="an approver twice",
+        ),
+        pytest.param(
+            "brk",
+            {"break_glass": {"members": ["a"], "approvers": [], "resource": MODEL}},
+            "json-invalid",
+            id="break-glass that nobody approved",
+        ),
+        pytest.param(
+            "brk",
+            {"break_glass": {"members": ["a"], "approvers": ["c"], "resource": "x"}},
+            "uri-invalid",
+            id="break-glass of no resource",
+        ),
+        pytest.param("rvw", {"use": ...}, "json-invalid", id="a review of nothing"),
+        pytest.param(
+            "rvw",
+            {"report": {"sha256": "ab" * 32, "log_size": 1, "trust_version": 1, "as_of": 1}},
+            "json-invalid",
+            id="a review of two things",
+        ),
+        pytest.param("rvw", {"finding": " "}, "json-invalid", id="a review that found nothing"),
         pytest.param("chk", {"gate": ""}, "uri-invalid", id="a check-in of no gate"),
         pytest.param("rev", {"until": 99}, "json-invalid", id="a revocation that ends before it begins"),
         pytest.param("rev", {"reason": "\u200b"}, "text-control-character", id="a reason that does not show"),
@@ -147,6 +185,13 @@ def test_nonsense_in_a_record_is_refused_by_name(predicate, envelope, kind, chan
     predicate_type = next(t for t, rule in records._OWN.items() if rule.type is type(predicate(kind)))
     raw = envelope(payload_of(predicate_type, altered(predicate(kind), **changes)))
     assert refused(lambda: records.parse(raw)) == code
+
+
+def test_access_can_be_reviewed(predicate, envelope):
+    report = records.review.AccessReport(sha256="ab" * 32, log_size=7, trust_version=3, as_of=100)
+    value = msgspec.structs.replace(predicate("rvw"), use=None, report=report)
+    raw = envelope(statement.make(value, records.review.REVIEW, SUBJECT))
+    assert (records.leaf_of(raw).kind, records.leaf_of(raw).about) == ("rvw", ("version:3",))
 
 
 @pytest.mark.parametrize("target", [{"target_key": "ab" * 32}, {"target_gate": GATE}])
@@ -227,7 +272,7 @@ def test_a_statement_is_bounded_before_it_is_read():
     assert refused(lambda: statement.subject_digests(raw)) == "json-too-large"
 
 
-@pytest.mark.parametrize("kind", ["apr", "chk", "den", "lft", "req", "rev", "sus", "use"])
+@pytest.mark.parametrize("kind", ["apr", "brk", "chk", "den", "lft", "req", "rev", "rvw", "sus", "use"])
 def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
     raw = raw_record(kind)
     digest = records.leaf_of(raw)
@@ -248,6 +293,12 @@ def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
         ("apr", ("request:" + "ab" * 32,), 200),
         ("den", ("request:" + "ab" * 32,), 200),
         ("use", (f"gate:{GATE}", "request:" + "ab" * 32), None),
+        (
+            "brk",
+            (f"gate:{GATE}", "member:ada", "member:ada+coder", "request:" + "ab" * 32, f"resource:{MODEL}"),
+            None,
+        ),
+        ("rvw", ("use:" + "ab" * 32,), None),
         ("chk", (f"gate:{GATE}",), None),
         ("rev", ("request:" + "ab" * 32,), 400),
         ("sus", ("member:bob",), 400),

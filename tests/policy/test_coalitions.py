@@ -148,6 +148,26 @@ def test_lint_warns_of_what_surprises(policy_of: PolicyOf) -> None:
     ]
 
 
+def test_lint_warns_of_break_glass_that_nobody_could_review(policy_of: PolicyOf) -> None:
+    text = f'@breakglass @id("p") @quorum("1 security") {HEAD};'.replace('"2h"', '"30m"').replace('"8h"', '"30m"')
+    three = {"humans": ("ada", "bob", "cat"), "agents": {"ada+coder": ("ada", "cat")}}
+    few = policy_of(text, groups={"security": ("bob",), "research": ("ada", "ada+coder")}, **three)
+    (found,) = [f for f in lint(few) if f.code == "permit-unreviewable"]
+    assert (found.level, "when ada+coder used it" in found.text) == ("warning", True)
+    many = policy_of(text, groups={"security": ("bob",), "research": ("ada",)}, humans=("ada", "bob", "cat"), agents={})
+    assert "permit-unreviewable" not in [f.code for f in lint(many)]
+
+
+def test_a_permit_that_becomes_break_glass_opens(policy_of: PolicyOf) -> None:
+    plain = f'@id("p") @quorum("1 security") {HEAD};'.replace('"2h"', '"30m"').replace('"8h"', '"30m"')
+    for old, new, opens, said in (
+        (plain, f"@breakglass {plain}", True, "becomes break-glass"),
+        (f"@breakglass {plain}", plain, False, "is break-glass no longer"),
+    ):
+        (change,) = diff(policy_of(old), policy_of(new))
+        assert (change.opens, change.texts) == (opens, (said,))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "opens", "said"),
     [

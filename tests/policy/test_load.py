@@ -30,6 +30,12 @@ def test_a_one_shot_needs_only_pending_max(policy_of: Callable[..., Policy]) -> 
     assert (permit.one_shot, permit.duration_max_s, permit.pending_max_s) == (True, None, 86400)
 
 
+def test_a_permit_for_break_glass_is_over_within_an_hour(policy_of: Callable[..., Policy]) -> None:
+    short = annotated(duration_max="20m", pending_max="40m")
+    assert policy_of(f"@breakglass {short}").permits["p"].break_glass
+    assert not policy_of(short).permits["p"].break_glass
+
+
 @pytest.mark.parametrize(
     ("scope", "asks"),
     [
@@ -96,6 +102,31 @@ def annotated(**changed: str | None) -> str:
         pytest.param(annotated(duration_max="2 h"), "policy-limit", id="a limit with a space"),
         pytest.param(annotated(duration_max="31d"), "policy-limit", id="a limit beyond the greatest"),
         pytest.param(annotated(pending_max="forever"), "policy-limit", id="a limit that is no time"),
+        pytest.param(
+            "@breakglass " + annotated(duration_max="30m", pending_max="31m"),
+            "policy-break-glass",
+            id="break-glass for more than an hour",
+        ),
+        pytest.param(
+            '@breakglass("yes") ' + annotated(duration_max="30m", pending_max="30m"),
+            "policy-break-glass",
+            id="break-glass with a value",
+        ),
+        *(
+            pytest.param(
+                f'@breakglass @id("p") @quorum("2 security") @pending_max("30m") @duration_max("30m") '
+                f'permit (principal, action == Action::"{action}", resource);',
+                "policy-break-glass",
+                id=f"break-glass for {action}, which cannot be taken back",
+            )
+            for action in ("model:release", "report:release", "weights:export")
+        ),
+        pytest.param(
+            '@id("f") @breakglass forbid (principal, action, resource);',
+            "policy-annotation",
+            id="a forbid by break-glass",
+        ),
+        pytest.param("@breakglass " + annotated(quorum=None), "policy-quorum", id="break-glass without a quorum"),
         pytest.param(annotated(quroum="1 security"), "policy-annotation", id="a misspelt annotation"),
         pytest.param(
             '@id("f") @quorum("1 security") forbid (principal, action, resource);',

@@ -22,6 +22,10 @@ POLICY = """
 @id("weights-read") @quorum("1 security") @duration_max("2h") @pending_max("8h")
 permit (principal in Group::"research", action == Action::"weights:read", resource in Model::"aurora");
 """
+BREAK_GLASS = """
+@id("repair") @quorum("1 security") @duration_max("30m") @pending_max("30m") @breakglass
+permit (principal in Group::"research", action == Action::"weights:read", resource in Model::"aurora");
+"""
 RESOURCES = 'version = 1\n\n[[resources]]\nuri = "keyturn://acme.example/model/aurora"\n'
 
 
@@ -72,18 +76,19 @@ class People:
         self.by("ada", *init, "--group", "research", "--witness", "north")
         self.by("ada", "trust", "invite", "bob", "--group", "security")
 
-    def publish(self) -> None:
-        """Both sign a policy, and the roster in which bob's acceptance is."""
+    def publish(self, *, policy: str = POLICY, members: tuple[str, ...] = ("bob",)) -> None:
+        """Ada and bob sign `policy`, and the roster in which the acceptances of `members` are; everybody pins the root."""
         draft = self.place / "lab" / "trust" / "draft"
         (draft / "policy").mkdir(exist_ok=True)
-        (draft / "policy" / "main.cedar").write_text(POLICY)
+        (draft / "policy" / "main.cedar").write_text(policy)
         (draft / "resources.toml").write_text(RESOURCES)
-        self.by("ada", "trust", "propose", "--acceptance", "bob.acceptance.json")
+        accepted = [word for member in members for word in ("--acceptance", f"{member}.acceptance.json")]
+        self.by("ada", "trust", "propose", *accepted)
         for member in ("ada", "bob"):
             self.by(member, "trust", "sign", "--yes")
         self.by("ada", "trust", "publish")
         pin = hashlib.sha256((self.place / "lab" / "trust" / "root.json").read_bytes()).hexdigest()
-        for member in ("ada", "bob"):
+        for member in ("ada", *members):
             self.by(member, "trust", "pin", pin)
 
     @contextmanager

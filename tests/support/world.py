@@ -15,14 +15,15 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Unavailable
-from keyturn.formats import access, dsse, negatives, note, statement
-from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats import access, dsse, negatives, note, review, statement
+from keyturn.formats.access import AccessRequest, AccessUse, BreakGlass, GateCheckin, HumanAuthorization
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.note import Note
+from keyturn.formats.review import Review
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
@@ -36,7 +37,7 @@ from support.authenticators import ORIGIN, Passkey, SshHolder
 from support.hidden import hidden_leaf
 from support.labs import NOW, Lab, make_key, make_lab
 
-__all__ = ["POLICY", "Witnessed", "World", "make_world"]
+__all__ = ["BREAK_GLASS", "POLICY", "Witnessed", "World", "make_world"]
 
 POLICY = """
 @id("weights-read") @quorum("1 weights-owners + 1 security") @duration_max("2h") @pending_max("8h")
@@ -46,7 +47,15 @@ permit (principal in Group::"research", action == Action::"weights:read", resour
 permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora");
 """
 
-P = TypeVar("P", AccessRequest, AccessUse, GateCheckin, HumanAuthorization, Lift, Revocation, Suspension)
+BREAK_GLASS = (
+    POLICY
+    + """
+@id("repair") @quorum("1 security") @duration_max("30m") @pending_max("30m") @breakglass
+permit (principal in Group::"research", action == Action::"weights:read", resource);
+"""
+)
+
+P = TypeVar("P", AccessRequest, AccessUse, GateCheckin, HumanAuthorization, Lift, Review, Revocation, Suspension)
 
 _TYPES: dict[type, str] = {
     AccessRequest: access.ACCESS_REQUEST,
@@ -54,6 +63,7 @@ _TYPES: dict[type, str] = {
     GateCheckin: access.GATE_CHECKIN,
     HumanAuthorization: access.HUMAN_AUTHORIZATION,
     Lift: negatives.LIFT,
+    Review: review.REVIEW,
     Revocation: negatives.REVOCATION,
     Suspension: negatives.SUSPENSION,
 }
@@ -141,6 +151,17 @@ class World:
     def release(self, **changed: object) -> AccessRequest:
         more = {"action": "model:release", "permit": "release", "session_key": None, **changed}
         return self.request(**more)  # type: ignore[arg-type]  # as above
+
+    def emergency(self, requester: str = "ada", **changed: object) -> AccessRequest:
+        more = {
+            "permit": "repair",
+            "break_glass_at": self.now,
+            "start_by": self.now + 1800,
+            "not_after": self.now + 3600,
+            "duration_s": 1800,
+            **changed,
+        }
+        return self.request(requester, **more)
 
     def ask(self, made: AccessRequest | None = None, *, submit: bool = True) -> Envelope:
         made = made or self.request()
@@ -232,6 +253,33 @@ class World:
         made = AccessUse(**values)  # type: ignore[arg-type]  # the table above, field by field
         envelope = self.sign(made, f"sha256:{made.request}", self.lab.gate_keys[gate])
         return self.submit(envelope) if submit else envelope
+
+    def glass_use(
+        self,
+        asked: Envelope,
+        *,
+        members: tuple[str, ...] = ("ada",),
+        approvers: tuple[str, ...] = ("bob",),
+        **changed: object,
+    ) -> Envelope:
+        """The use by break-glass that the gate logs for `asked`."""
+        resource = changed.pop("resource", f"keyturn://{self.lab.name}/model/aurora")
+        glass = BreakGlass(members=members, approvers=approvers, resource=str(resource))
+        return self.use(asked, break_glass=glass, **changed)  # type: ignore[arg-type]  # fields of a use
+
+    def review(self, use: Envelope, member: str, **changed: object) -> Envelope:
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "member": member,
+            "key": self.key(member).public.keyid,
+            "use": use.record_digest,
+            "finding": "the disk was full, and is not any more",
+            "signed_at": self.now,
+            **changed,
+        }
+        made = Review(**values)  # type: ignore[arg-type]  # the table above, field by field
+        return self.submit(self.sign(made, f"sha256:{use.record_digest}", self.key(member)))
 
     def check_in(self, gate: str = "release") -> Sha256:
         made = GateCheckin(

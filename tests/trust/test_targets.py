@@ -222,6 +222,19 @@ def test_limits_are_all_said_and_bounded(lab: Lab) -> None:
         assert _code(lab, files | {"limits.toml": text.encode()}) == "targets-file-invalid"
 
 
+def test_who_says_nothing_of_break_glass_gets_no_older_view_for_it(lab: Lab) -> None:
+    files = render_contents(lab.contents)
+    limits = files["limits.toml"].decode()
+    assert "breakglass_view_age_max_s = 14400" in limits
+    for said, age_s in (("", 3600), ("breakglass_view_age_max_s = 7200", 7200), ("breakglass_view_age_max_s = 1", 1)):
+        text = limits.replace("breakglass_view_age_max_s = 14400", said)
+        parsed = parse_contents(files | {"limits.toml": text.encode()}, lab=lab.name)
+        assert parsed.limits.breakglass_view_age_max_s == age_s
+    for said in ("0", "604801"):
+        text = limits.replace("= 14400", f"= {said}")
+        assert _code(lab, files | {"limits.toml": text.encode()}) == "targets-file-invalid"
+
+
 def test_in_production_no_operator_alone_makes_a_quorum_and_the_service_runs_no_witness(production: Lab) -> None:
     log = production.contents.log
 

@@ -17,13 +17,14 @@ from keyturn.formats import records
 from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.formats.digest import Sha256
 from keyturn.formats.statement import Subject
+from keyturn.grants import withdrawing
 from keyturn.grants.approvers import require_countable_key
 from keyturn.grants.view import GateView
 from keyturn.policy import persons
 from keyturn.ports import Clock, Entropy, LogWriter
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Pending", "authorize", "find_pending", "require_can_authorize"]
+__all__ = ["Pending", "authorization", "authorize", "find_pending", "require_can_authorize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,12 @@ def require_can_authorize(
         known = trust.roster.members.get(member)
         if known is None or known.kind != "human":
             raise Refused("signer-not-human", f"`{member}` is no human of the lab: only humans deny")
+        if pending.made.break_glass_at is not None:
+            raise Refused(
+                "denial-without-effect",
+                f"{pending.id} is break-glass: no denial ends it",
+                hint=f"whoever asked, or somebody of security: keyturn grant revoke {pending.id}",
+            )
     else:
         view.known.require_read(f"request:{pending.digest}", what="request")  # it may be denied already
         require_countable_key(trust, member, keyid)
@@ -87,7 +94,7 @@ def require_can_authorize(
 
 def _require_open(pending: Pending, view: GateView, *, member: str, now: int) -> None:
     """Refuse an approval that comes too late to change anything: a person who signs it should not think that it did."""
-    ended = next((w for w in view.known.withdrawals.get(pending.digest, ()) if w.until > now), None)
+    ended = next(withdrawing.ending(view.known, pending.digest, pending.made, now=now), None)
     if ended is not None:
         raise Refused(
             "request-ended",
@@ -114,12 +121,29 @@ def authorize(
     entropy: Entropy,
 ) -> Logged:
     """Sign and log the authorization of `pending`, which was shown. In force only when witnessed (`app.await_witnessed`)."""
+    made = authorization(
+        pending, decision, member=member, keyid=key.public.keyid, reason=reason, clock=clock, entropy=entropy
+    )
+    return sign_and_log(made, about(pending.digest, name=pending.id), key=key, log=log)
+
+
+def authorization(
+    pending: Pending,
+    decision: Literal["approve", "deny"],
+    *,
+    member: str,
+    keyid: str,
+    reason: str,
+    clock: Clock,
+    entropy: Entropy,
+) -> HumanAuthorization:
+    """What `member` signs about `pending`: for as long as the request could live."""
     now = clock.now()
-    made = HumanAuthorization(
+    return HumanAuthorization(
         lab=pending.made.lab,
         nonce=entropy.nonce(),
         approver=member,
-        key=key.public.keyid,
+        key=keyid,
         request=pending.digest,
         trust_version=pending.made.trust_version,
         decision=decision,
@@ -127,4 +151,3 @@ def authorize(
         signed_at=now,
         expires_at=max(pending.made.not_after, now + 1),
     )
-    return sign_and_log(made, about(pending.digest, name=pending.id), key=key, log=log)

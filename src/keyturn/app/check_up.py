@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from keyturn.app.review_use import unreviewed
 from keyturn.app.show_stats import Stats
 from keyturn.app.trust_log import listed
 from keyturn.errors import KeyturnError
@@ -58,6 +59,10 @@ def check_up(
         if standing.stands(trust, at=now):
             what = f"{standing.target} is suspended until {rfc3339(standing.until)} by {standing.by}: {standing.reason}"
             yield Finding("warning", "suspensions", what, "keyturn trust suspended")
+    for use in unreviewed(view):
+        yield Finding(
+            "warning", "break-glass", f"{use.text}; it locks further break-glass", f"keyturn grant review {use.id}"
+        )
     for name, ask in processes.items():
         try:
             wrong = ask()

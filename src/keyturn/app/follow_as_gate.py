@@ -68,7 +68,18 @@ class FollowedLog:
         self._pause = pause
         self._lock = threading.Lock()
         self._view = GateView.start(history, gate=gate, nonce_record=None)
+        self._believed: GateView | None = None
         self._checked_in_at: int | None = None
+
+    @property
+    def believed(self) -> GateView:
+        """The view that `refresh` gave last, however old: for break-glass, which may be older than anything else."""
+        with self._lock:
+            if self._believed is None:
+                raise Unavailable(
+                    "view-empty", "the gate has not believed any view since it started", hint="keyturn up"
+                )
+            return self._believed
 
     def refresh(self) -> GateView:
         """The newest view, with the gate's own nonce in it; raises when the log cannot be had or is not believed."""
@@ -78,6 +89,7 @@ class FollowedLog:
             if self._checked_in_at is None or now - self._checked_in_at >= CHECKIN_EVERY_S:
                 self._check_in(now)
             self._require_strict(now)
+            self._believed = self._view
             return self._view
 
     def await_witnessed(self, index: int, raw: bytes) -> None:

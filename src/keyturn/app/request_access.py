@@ -22,7 +22,7 @@ from keyturn.policy.load import Permit, Policy
 from keyturn.policy.schema import ACTIONS
 from keyturn.ports import Clock, Entropy, LogWriter
 
-__all__ = ["Wish", "draft_request", "of_resource", "request_access", "require_hope", "shown"]
+__all__ = ["Wish", "draft_request", "of_resource", "request_access", "require_hope", "require_own_key", "shown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,18 @@ class Wish:
     session_key: str | None
     bytes_max: int | None
     follows: str | None
+    break_glass: bool = False
 
 
 def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entropy: Entropy) -> AccessRequest:
     """Fill in what `wish` leaves open, by the permit that it names; `Usage` when that is ambiguous."""
     permit = _permit(wish, policy)
+    if wish.break_glass and not permit.break_glass:
+        raise Refused(
+            "permit-other-glass",
+            f"permit `{permit.id}` is not for break-glass",
+            hint="keyturn policy check says which is",
+        )
     begin = clock.now() if wish.not_before is None else wish.not_before
     pending_s = permit.pending_max_s if wish.pending_s is None else wish.pending_s
     duration_s = wish.duration_s or permit.duration_max_s or pending_s
@@ -73,6 +80,7 @@ def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entro
         session_key=wish.session_key,
         bytes_max=wish.bytes_max,
         follows=wish.follows,
+        break_glass_at=clock.now() if wish.break_glass else None,
     )
 
 
@@ -113,6 +121,7 @@ def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str
         ("follows", "-" if made.follows is None else f"req-{made.follows[:32]}"),
         ("lab", made.lab),
         ("trust version", str(made.trust_version)),
+        ("break-glass", "-" if made.break_glass_at is None else f"YES, signed at {rfc3339(made.break_glass_at)}"),
         ("signing key", made.key),
         ("nonce", made.nonce),
     )
@@ -120,11 +129,16 @@ def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str
 
 def request_access(made: AccessRequest, *, subjects: tuple[Subject, ...], key: RecordSigner, log: LogWriter) -> Logged:
     """Sign and log `made`, which was shown with these `subjects`: a release's content, else `of_resource`."""
+    require_own_key(made, key)
+    return sign_and_log(made, subjects, key=key, log=log)
+
+
+def require_own_key(made: AccessRequest, key: RecordSigner) -> None:
+    """Refuse to sign a request that names another key."""
     if key.public.keyid != made.key:
         raise Refused(
             "request-other-key", f"the request names key `{made.key[:16]}`, this is `{key.public.keyid[:16]}`"
         )
-    return sign_and_log(made, subjects, key=key, log=log)
 
 
 def of_resource(made: AccessRequest) -> tuple[Subject, ...]:
@@ -148,11 +162,16 @@ def _permit(wish: Wish, policy: Policy) -> Permit:
             f"`{wish.action[:80]}` is no action",
             hint=meant(wish.action, ACTIONS, what="actions"),
         )
-    fitting = [p for p in policy.permits.values() if wish.action in p.actions and wish.requester in p.asks]
+    fitting = [
+        p
+        for p in policy.permits.values()
+        if wish.action in p.actions and wish.requester in p.asks and p.break_glass == wish.break_glass
+    ]
     if not fitting:
+        by = " by break-glass" if wish.break_glass else ""
         raise Refused(
             "permit-none",
-            f"no permit of the policy lets `{wish.requester}` ask for `{wish.action}`",
+            f"no permit of the policy lets `{wish.requester}` ask for `{wish.action}`{by}",
             hint="keyturn policy check shows who may ask for what",
         )
     if len(fitting) > 1:

@@ -12,7 +12,7 @@ from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import records
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.posix_time import rfc3339
-from keyturn.grants import lifecycle
+from keyturn.grants import lifecycle, withdrawing
 from keyturn.grants.lifecycle import Event, State
 from keyturn.grants.view import GateView
 from keyturn.grants.window import Window, window_of
@@ -81,7 +81,7 @@ def _live(view: GateView, trust: TrustState, digest: str, *, now: int) -> Live:
     made: AccessRequest = records.parse(known.raw).statement.predicate
     approvals = tuple(_approvals(view, digest))
     signed = {one.approver: one.signed_at for one in approvals}
-    withdrawn = next((w for w in view.known.withdrawals.get(digest, ()) if w.until > now), None)
+    withdrawn = next(withdrawing.ending(view.known, digest, made, now=now), None)
     window = _window(view, trust, made, signed)
     return Live(
         id=records.record_id("req", digest),
@@ -124,7 +124,7 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
 
 def _ending(view: GateView, live: Live, *, now: int) -> str:
     again = "whoever needs it asks again"
-    withdrawn = next((w for w in view.known.withdrawals.get(live.digest, ()) if w.until > now), None)
+    withdrawn = next(withdrawing.ending(view.known, live.digest, live.request, now=now), None)
     if withdrawn is not None:
         own = withdrawn.by in (live.request.requester, live.request.beneficiary)
         verb = "denied" if withdrawn.kind == "den" else "withdrew" if own else "revoked"
@@ -158,9 +158,10 @@ def _events(
         yield "quorum"
         if now >= window.starts_at:
             yield "open"
-            if digest in view.known.uses:
+            broken = any(use.request == digest for use in view.known.unreviewed.values())
+            if broken or digest in view.known.uses:
                 yield "use"
-    withdrawn = [w for w in view.known.withdrawals.get(digest, ()) if w.until > now]
+    withdrawn = list(withdrawing.ending(view.known, digest, made, now=now))
     if withdrawn:
         yield "deny" if withdrawn[0].kind == "den" else "revoke"
     elif window is None and now > made.start_by:

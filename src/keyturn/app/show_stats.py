@@ -17,6 +17,7 @@ from keyturn.errors import KeyturnError, Tampered, Unavailable
 from keyturn.formats import records
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import Sha256
+from keyturn.grants import withdrawing
 from keyturn.grants.following import Following
 from keyturn.grants.known import Known
 from keyturn.grants.view import GateView
@@ -151,7 +152,7 @@ def _look(view: GateView, known: Known, digest: Sha256, raw: bytes, since: int, 
         return None
     signed = _signed(known, digest)
     met = _met_at(view, made, signed)
-    withdrawn = known.withdrawals.get(digest, ())
+    withdrawn = tuple(withdrawing.ending(known, digest, made, now=0))
     ended = withdrawn[0].kind if withdrawn else "lapsed" if met is None and now > made.start_by else None
     last = None if met is None else max((at, who) for who, at in signed.items() if at <= met)[1]
     return _Seen(digest, made, None if met is None else max(0, met - made.not_before), last, ended)

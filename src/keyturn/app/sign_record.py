@@ -11,19 +11,29 @@ from types import MappingProxyType
 
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
-from keyturn.formats import access, dsse, negatives, records, statement, steps
+from keyturn.formats import access, dsse, negatives, records, review, statement, steps
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.digest import Sha256
+from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.review import Review
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import EvaluationCriteria
 from keyturn.ports import LogWriter
 
-__all__ = ["Logged", "about", "sign_and_log"]
+__all__ = ["Logged", "about", "sign_and_log", "signed"]
 
 Predicate = (
-    AccessRequest | AccessUse | EvaluationCriteria | GateCheckin | HumanAuthorization | Lift | Revocation | Suspension
+    AccessRequest
+    | AccessUse
+    | EvaluationCriteria
+    | GateCheckin
+    | HumanAuthorization
+    | Lift
+    | Review
+    | Revocation
+    | Suspension
 )
 
 _TYPES: Mapping[type, str] = MappingProxyType(
@@ -34,6 +44,7 @@ _TYPES: Mapping[type, str] = MappingProxyType(
         GateCheckin: access.GATE_CHECKIN,
         HumanAuthorization: access.HUMAN_AUTHORIZATION,
         Lift: negatives.LIFT,
+        Review: review.REVIEW,
         Revocation: negatives.REVOCATION,
         Suspension: negatives.SUSPENSION,
     }
@@ -55,10 +66,14 @@ def about(digest: str, *, name: str = "") -> tuple[Subject, ...]:
     return (Subject(digest=DigestSet(sha256=digest), name=name),)
 
 
+def signed(predicate: Predicate, subjects: tuple[Subject, ...], *, key: RecordSigner) -> Envelope:
+    """Sign `predicate` with `key`, for whoever takes it to a gate by another way than the log."""
+    return dsse_signing.sign(statement.make(predicate, _TYPES[type(predicate)], subjects), key)
+
+
 def sign_and_log(predicate: Predicate, subjects: tuple[Subject, ...], *, key: RecordSigner, log: LogWriter) -> Logged:
     """Sign `predicate` with `key`, append it, and say where it is; raises what the log's admission refuses."""
-    payload = statement.make(predicate, _TYPES[type(predicate)], subjects)
-    raw = dsse.render(dsse_signing.sign(payload, key))
+    raw = dsse.render(signed(predicate, subjects, key=key))
     index = log.append(raw)
     record = records.parse(raw)
     return Logged(record.id, record.digest, index, records.leaf_of_record(record, raw))

@@ -31,6 +31,7 @@ from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.provenance import Provenance
 from keyturn.formats.records import Record
+from keyturn.formats.review import Review
 from keyturn.formats.steps import EvaluationCriteria
 from keyturn.formats.test_result import TestResult
 from keyturn.formats.trust_version import TrustVersion
@@ -248,7 +249,7 @@ def _verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> st
     return signer.who
 
 
-_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria)
+_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Review)
 
 
 def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *, now: int) -> None:

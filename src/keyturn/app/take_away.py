@@ -17,9 +17,10 @@ from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused
 from keyturn.formats.digest import sha256
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.review import Review
 from keyturn.formats.statement import Subject
-from keyturn.grants import negatives
-from keyturn.grants.known import Standing
+from keyturn.grants import negatives, withdrawing
+from keyturn.grants.known import SECURITY, Standing
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, Entropy, LogWriter
 from keyturn.trust.roster import TrustState
@@ -52,7 +53,7 @@ class Hand:
             "signed_at": now,
         }
 
-    def logs(self, made: Revocation | Suspension | Lift, subjects: tuple[Subject, ...]) -> Logged:
+    def logs(self, made: Revocation | Suspension | Lift | Review, subjects: tuple[Subject, ...]) -> Logged:
         """Sign `made` and hand it to the log."""
         return sign_and_log(made, subjects, key=self.key, log=self.log)
 
@@ -69,6 +70,12 @@ def revoke(pending: Pending, hand: Hand, trust: TrustState, view: GateView, *, r
     """End `pending` for good; a withdrawal when the signer is its requester or beneficiary."""
     now = hand.clock.now()
     hand.require_unsuspended(view, now=now)
+    if pending.made.break_glass_at is not None and not withdrawing.may_end(hand.member, pending.made, trust):
+        raise Refused(
+            "revocation-without-effect",
+            f"{pending.id} is break-glass: its own parties end it, or a human of `{SECURITY}`",
+            hint=f"ask one of `{SECURITY}`, who can also suspend its people and close its gate",
+        )
     made = Revocation(
         **hand.opening(trust, now=now, reason=reason),
         request=pending.digest,

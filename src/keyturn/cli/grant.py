@@ -12,7 +12,8 @@ import typer
 
 from keyturn.cli import asked, output
 from keyturn.cli.names import Request
-from keyturn.cli.options import Json, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.review import review, unreviewed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Requests and grants: list, show, explain, take back.", no_args_is_help=True)
+app = typer.Typer(help="Requests and grants: list, show, explain, take back, review.", no_args_is_help=True)
+app.command()(review)
+app.command()(unreviewed)
 
 Because = Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)]
 
@@ -111,6 +114,43 @@ def bundle(
     path = out or Path(f"{pending.id}.bundle.json")
     write_new(path, bundles.render(found))
     output.emit({"bundle": str(path)}, json=json, human=lambda screen: screen.print(f"{path}: written"))
+
+
+@app.command()
+def sign_bundle(
+    bundle: Annotated[Path, typer.Argument(help="The file that `keyturn request --break-glass --out` wrote.")],
+    reason: Because = "",
+    lab: Lab = None,
+    key: Key = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Approve a break-glass request that lies in a file, since the log cannot be reached; your approval is put into it."""
+    from keyturn.adapters.config_files import read_small, replace_file
+    from keyturn.app.authorize import require_can_authorize
+    from keyturn.app.break_glass_file import add_approval, pending_in
+    from keyturn.formats.canonical_json import SIZE_BYTES_MAX
+    from keyturn.grants import bundle as bundles
+    from keyturn.wiring.grants import pen
+
+    found = bundles.parse(read_small(bundle, size_bytes_max=SIZE_BYTES_MAX))
+    pending = pending_in(found)
+    with pen(lab, approving=True, key=key, payload=found.request.payload) as own:
+        seen = own.seen
+        require_can_authorize(
+            pending, seen.trust, seen.view, member=own.member, keyid=own.key.public.keyid, now=seen.now, approve=True
+        )
+        asked.show_whole(pending, json=json)
+        output.confirm("Approve this?", yes=yes)
+        signed = add_approval(
+            found, pending, member=own.member, reason=reason, key=own.key, clock=own.clock, entropy=own.entropy
+        )
+    replace_file(bundle, bundles.render(signed))
+    output.emit(
+        {"bundle": str(bundle), "approvals": len(signed.authorizations)},
+        json=json,
+        human=lambda screen: screen.print(f"{bundle}: approved {pending.id} (profile: {seen.trust.profile})"),
+    )
 
 
 @app.command()

@@ -17,6 +17,7 @@ import typer
 from keyturn.cli.completion import offer_records
 
 __all__ = [
+    "BreakGlassUse",
     "Entry",
     "Request",
     "Requests",
@@ -145,6 +146,17 @@ StepOrder = Annotated[
         help="The step's request, as `stp-1a2b3c4d`.",
         callback=a_record("stp"),
         autocompletion=offer_records("stp"),
+    ),
+]
+
+BreakGlassUse = Annotated[
+    str,
+    typer.Argument(
+        metavar="USE",
+        help="The use's id, as `brk-1a2b3c4d` (8 digits or more).",
+        callback=a_record("brk"),
+        autocompletion=offer_records("brk"),
+        show_default=False,
     ),
 ]
 

@@ -129,12 +129,21 @@ _STEPS: tuple[tuple[str, str], ...] = (
         _POLICY,
         "policy-limit policy-syntax policy-id policy-annotation policy-unknown-group policy-operator policy-id-twice",
     ),
+    (
+        _POLICY,
+        "policy-break-glass",
+    ),
     (_REQUEST, "request-unknown quorum-not-met request-twice"),
     (
         _ASK_AGAIN,
         "request-denied one-shot-used window-missed approval-expired trust-version-unknown session-key-missing",
     ),
     ("wait until then", "window-not-yet"),
+    ("take it to a gate that has break-glass; nothing else may treat it as any other request", "break-glass-request"),
+    (
+        "set the clocks of whoever asked and approved, and ask again: `keyturn request ... --break-glass`",
+        "break-glass-time",
+    ),
     ("open the session with the key that the request names: `keyturn grant show`", "session-key-other"),
     ("take it to the gate that it names: `keyturn grant show`", "gate-other"),
     ("ask one of the humans whom the request can do with: `keyturn grant explain`", "signer-not-human"),

@@ -43,6 +43,7 @@ def check(directory: Against = None, lab: Lab = None, json: Json = False) -> Non
         "permits": {
             name: {
                 "quorum": str(permit.permit.quorum),
+                "break_glass": permit.permit.break_glass,
                 "size": permit.size,
                 "count": permit.count,
                 "complete": permit.complete,
@@ -105,7 +106,8 @@ def _checked(screen: Console, found: Report, findings: tuple[Finding, ...]) -> N
             if permit.size
             else "nobody can ever use it"
         )
-        screen.print(output.plain(f"permit `{name}` needs {permit.permit.quorum}: {size}"))
+        glass = " (break-glass)" if permit.permit.break_glass else ""
+        screen.print(output.plain(f"permit `{name}`{glass} needs {permit.permit.quorum}: {size}"))
         for row in permit.coalitions:
             classes = ", ".join(f"{count} {words}" for words, count in row.classes)
             screen.print(output.plain(f"  {row.count:>6} x {classes}; as {', '.join(row.example)}"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,9 @@ from keyturn.cli import asked, output
 from keyturn.cli.completion import offer_names, offer_records
 from keyturn.cli.names import a_duration, a_gate, a_record, a_resource, seconds
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+
+if TYPE_CHECKING:
+    from keyturn.formats.access import AccessRequest
 
 __all__ = ["request"]
 
@@ -56,24 +60,44 @@ def request(
             autocompletion=offer_records("req"),
         ),
     ] = None,
+    break_glass: Annotated[
+        bool, typer.Option("--break-glass", help="An emergency: within the hour, one resource, reviewed afterwards.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="With --break-glass, when the log cannot be reached: the file that a gate takes."),
+    ] = None,
     lab: Lab = None,
     key: Key = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Ask for access to a resource. Coworkers approve; the gate verifies all of it."""
+    from keyturn.adapters.config_files import require_new, write_new
     from keyturn.app.authorize import find_pending
+    from keyturn.app.break_glass_file import start_bundle
     from keyturn.app.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
     from keyturn.crypto.keys import PublicKey
-    from keyturn.wiring.grants import desk, wait_until_in_force
+    from keyturn.errors import Usage
+    from keyturn.grants import bundle as bundles
+    from keyturn.wiring.grants import Pen, desk, pen, wait_until_in_force
     from keyturn.wiring.typed import typed, uri
 
     if session_key is not None:
         typed("`--session-key`", PublicKey.from_text, session_key)
-    with desk(lab, key=key) as here:
-        seen, hand = here.seen, here.hand
+    if out is not None:
+        if not break_glass:
+            raise Usage(
+                "out-without-break-glass",
+                "expected --out with --break-glass: nothing else opens without the log",
+                hint="leave --out away, or say --break-glass",
+            )
+        require_new(out)
+
+    def asked_for(own: Pen) -> AccessRequest:
+        seen = own.seen
         wish = Wish(
-            requester=hand.member,
+            requester=own.member,
             beneficiary=beneficiary,
             action=action,
             resource=uri("RESOURCE", resource, lab=seen.trust.lab),
@@ -87,12 +111,29 @@ def request(
             session_key=session_key,
             bytes_max=bytes_max,
             follows=None if renews is None else find_pending(seen.view, renews).digest,
+            break_glass=break_glass,
         )
-        made = draft_request(wish, seen.policy, keyid=hand.key.public.keyid, clock=hand.clock, entropy=hand.entropy)
+        made = draft_request(wish, seen.policy, keyid=own.key.public.keyid, clock=own.clock, entropy=own.entropy)
         require_hope(made, seen.policy, now=seen.now)
-        subjects = of_resource(made)
-        output.warn(asked.table(shown(made, subjects)), json=json)
+        output.warn(asked.table(shown(made, of_resource(made))), json=json)
         output.confirm("Sign this request?", yes=yes)
+        return made
+
+    if out is not None:
+        with pen(lab, approving=False, key=key, payload=None) as own:
+            made = asked_for(own)
+            bundle = start_bundle(made, subjects=of_resource(made), key=own.key)
+        write_new(out, bundles.render(bundle))
+        output.emit(
+            {"bundle": str(out)},
+            json=json,
+            human=lambda screen: screen.print(f"{out}: asked; a coworker now runs `keyturn grant sign-bundle` on it"),
+        )
+        return
+    with desk(lab, key=key) as here:
+        seen, hand = here.seen, here.hand
+        made = asked_for(Pen(seen, hand.member, hand.key, hand.clock, hand.entropy))
+        subjects = of_resource(made)
         logged = request_access(made, subjects=subjects, key=hand.key, log=hand.log)
         witnessed = wait_until_in_force(seen, logged)
     output.emit(

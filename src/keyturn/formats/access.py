@@ -1,8 +1,10 @@
 """Predicates of giving: access request, human authorization, access use, and the gate's check-in.
 
+A request with `break_glass_at` is a break-glass request, and a use with `break_glass` is by one, and of a kind of its own.
+
 Predicate types `https://keyturn.dev/<name>/v1`; normative page docs/formats/records.md. Every record carries the lab
 and a nonce, and names its signer and key; the signature must be by that key. A record's id is its kind and the first
-32 hex digits of the SHA-256 of its payload: `req-...`, `apr-...`, `den-...`, `use-...`, `chk-...`.
+32 hex digits of the SHA-256 of its payload: `req-...`, `apr-...`, `den-...`, `use-...`, `brk-...`, `chk-...`.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ from keyturn.formats.uri import Uri
 __all__ = [
     "ACCESS_REQUEST",
     "ACCESS_USE",
+    "BREAK_GLASS_MAX_S",
     "GATE_CHECKIN",
     "HUMAN_AUTHORIZATION",
     "AccessRequest",
     "AccessUse",
+    "BreakGlass",
     "GateCheckin",
     "HumanAuthorization",
 ]
@@ -41,6 +45,9 @@ HUMAN_AUTHORIZATION = "https://keyturn.dev/human-authorization/v1"
 ACCESS_USE = "https://keyturn.dev/access-use/v1"
 GATE_CHECKIN = "https://keyturn.dev/gate-checkin/v1"
 
+BREAK_GLASS_MAX_S = 3600
+"""How long after its signature a break-glass request is over, at the latest."""
+
 Action = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,30}:[a-z][a-z0-9-]{0,30}\Z")]
 """`<resource type>:<verb>`, as `host:shell`, `weights:read`, `model:release`."""
 
@@ -49,7 +56,8 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Ask for one action on one resource at one gate, by one permit of the policy, for a stated reason.
 
     `session_key` is the base64 SPKI DER of the key that the session will prove (absent for one-shots); times are
-    POSIX seconds; `follows` is the digest of the request that this one renews or counters.
+    POSIX seconds; `follows` is the digest of the request that this one renews or counters. `break_glass_at` is when a break-glass
+    request was signed, and is absent in every other: such a request is over within `BREAK_GLASS_MAX_S` of it.
     """
 
     lab: LabName
@@ -71,6 +79,7 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     session_key: Annotated[str, Meta(max_length=400)] | None = None
     bytes_max: Size | None = None
     follows: HexDigest | None = None
+    break_glass_at: PosixTime | None = None
 
     def __post_init__(self) -> None:
         Uri.parse(self.resource)
@@ -81,6 +90,10 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("expected a justification, got an empty one")
         if not self.not_before <= self.start_by <= self.not_after:
             raise ValueError("expected not_before <= start_by <= not_after")
+        if self.break_glass_at is not None and not 0 <= self.not_after - self.break_glass_at <= BREAK_GLASS_MAX_S:
+            raise ValueError(
+                f"expected a break-glass request to be over within {BREAK_GLASS_MAX_S} s of break_glass_at"
+            )
 
 
 class HumanAuthorization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -105,6 +118,24 @@ class HumanAuthorization(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             raise ValueError("expected expires_at after signed_at")
 
 
+class BreakGlass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whom and what a break-glass use locks until it is reviewed, and who agreed to it.
+
+    `members` are the requester, the beneficiary, and every human who answers for an agent or workload among them. The request may
+    come into the log long after the use, or be forgotten by gates before: so the use says it itself.
+    """
+
+    members: Annotated[tuple[MemberId, ...], Meta(min_length=1, max_length=40)]
+    approvers: Annotated[tuple[MemberId, ...], Meta(min_length=1, max_length=64)]
+    resource: str
+
+    def __post_init__(self) -> None:
+        Uri.parse(self.resource)
+        for named in (self.members, self.approvers):
+            if list(named) != sorted(set(named)):
+                raise ValueError("expected members and approvers sorted, each once")
+
+
 class AccessUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Say, as a gate, that a grant was used: the request and exactly the approvals that opened the gate."""
 
@@ -115,6 +146,7 @@ class AccessUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     request: HexDigest
     approvals: Annotated[tuple[HexDigest, ...], Meta(max_length=64)]
     used_at: PosixTime
+    break_glass: BreakGlass | None = None
 
     def __post_init__(self) -> None:
         Uri.parse(self.gate)

@@ -21,7 +21,24 @@ from keyturn.formats.text import HexDigest, PosixTime
 __all__ = ["KINDS", "LEAF_BYTES_MAX", "NEGATIVES", "Kind", "Leaf", "parse", "render"]
 
 Kind = Literal[
-    "apr", "chk", "crt", "den", "lft", "prv", "rel", "req", "rev", "rot", "stp", "sus", "tgt", "tst", "use", "vsa"
+    "apr",
+    "brk",
+    "chk",
+    "crt",
+    "den",
+    "lft",
+    "prv",
+    "rel",
+    "req",
+    "rev",
+    "rot",
+    "rvw",
+    "stp",
+    "sus",
+    "tgt",
+    "tst",
+    "use",
+    "vsa",
 ]
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 NEGATIVES: frozenset[Kind] = frozenset({"den", "rev", "sus"})

@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 
 from keyturn.errors import Malformed
-from keyturn.formats import access, canonical_json, dsse, leaf, negatives, statement, steps, trust_version
+from keyturn.formats import access, canonical_json, dsse, leaf, negatives, review, statement, steps, trust_version
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.review import Review
 from keyturn.formats.statement import Statement
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 
@@ -139,6 +140,17 @@ def _request_about(p: AccessRequest) -> tuple[str, ...]:
     return (f"gate:{p.gate}", f"member:{p.requester}", f"member:{p.beneficiary}")
 
 
+def _use_about(p: AccessUse) -> tuple[str, ...]:
+    tags = (f"gate:{p.gate}", f"request:{p.request}")
+    if p.break_glass is None:
+        return tags
+    return (*tags, f"resource:{p.break_glass.resource}", *(f"member:{member}" for member in p.break_glass.members))
+
+
+def _review_about(p: Review) -> tuple[str, ...]:
+    return (f"use:{p.use}",) if p.report is None else (f"version:{p.report.trust_version}",)
+
+
 def _step_about(p: StepRequest) -> tuple[str, ...]:
     return (f"build:{p.build}", f"member:{p.member}") + (() if p.criteria is None else (f"criteria:{p.criteria}",))
 
@@ -157,7 +169,7 @@ _OWN: dict[str, _Rule] = {
         lambda p: p.expires_at,
     ),
     access.ACCESS_USE: _Rule(
-        AccessUse, lambda p: "use", lambda p: (f"gate:{p.gate}", f"request:{p.request}"), lambda p: None
+        AccessUse, lambda p: "use" if p.break_glass is None else "brk", _use_about, lambda p: None
     ),
     access.GATE_CHECKIN: _Rule(GateCheckin, lambda p: "chk", lambda p: (f"gate:{p.gate}",), lambda p: None),
     negatives.REVOCATION: _Rule(Revocation, lambda p: "rev", lambda p: (f"request:{p.request}",), lambda p: p.until),
@@ -166,5 +178,6 @@ _OWN: dict[str, _Rule] = {
     steps.EVALUATION_CRITERIA: _Rule(
         EvaluationCriteria, lambda p: "crt", lambda p: (f"model:{p.model}",), lambda p: None
     ),
+    review.REVIEW: _Rule(Review, lambda p: "rvw", _review_about, lambda p: None),
     negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),
 }

@@ -16,6 +16,7 @@ from keyturn.formats.access import ACCESS_REQUEST, HUMAN_AUTHORIZATION, AccessRe
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.uri import Uri
+from keyturn.grants import withdrawing
 from keyturn.grants.approvers import approval_facts, require_countable_key, verify_approval
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.known import Known
@@ -36,6 +37,7 @@ __all__ = [
     "require_addressed",
     "require_approval",
     "require_gate",
+    "require_no_break_glass",
     "require_none",
     "require_persons",
     "require_session_key",
@@ -87,6 +89,12 @@ def parse_bundle(bundle: Bundle) -> Asked:
             raise Malformed("authorization-subject", "authorization: expected the request as its one subject")
         given.append(Given(envelope.record_digest, envelope, made))
     return Asked(digest, bundle.request, request, subjects, tuple(given))
+
+
+def require_no_break_glass(asked: Asked) -> None:
+    """(1) Refuse a break-glass request: whoever does not look for one must not treat it as any other."""
+    if asked.made.break_glass_at is not None:
+        raise Refused("break-glass-request", "this is a break-glass request, and is verified as one or not at all")
 
 
 def requester_checks(asked: Asked, trust: TrustState, known: Known, *, now: int) -> tuple[Callable[[], None], ...]:
@@ -169,15 +177,15 @@ def require_persons(
 def taken_away(asked: Asked, known: Known, *, now: int) -> Iterator[Refused]:
     """(6) Each denial or revocation in the view or the bundle; each authorization that the view knows and the bundle lacks.
 
-    Suspensions of people are looked at with each of them, in (3) and (4). `Unavailable` when something could not be read.
+    No denial ends break-glass (`grants.withdrawing`). Suspensions of people are looked at with each of them, in (3) and (4).
+    `Unavailable` when something could not be read.
     """
     known.require_read(f"request:{asked.digest}", what="request")
-    for withdrawn in known.withdrawals.get(asked.digest, ()):
-        if withdrawn.until > now:
-            verb, code = ("denied", "request-denied") if withdrawn.kind == "den" else ("revoked", "request-revoked")
-            yield Refused(code, f"`{withdrawn.by}` {verb} the request: {withdrawn.reason}")
+    for withdrawn in withdrawing.ending(known, asked.digest, asked.made, now=now):
+        verb, code = ("denied", "request-denied") if withdrawn.kind == "den" else ("revoked", "request-revoked")
+        yield Refused(code, f"`{withdrawn.by}` {verb} the request: {withdrawn.reason}")
     for given in asked.given:
-        if given.made.decision == "deny":
+        if given.made.decision == "deny" and asked.made.break_glass_at is None:
             yield Refused("request-denied", f"the bundle holds a denial by `{given.made.approver}`")
     held = {given.digest for given in asked.given}
     for approval in known.approvals.get(asked.digest, ()):

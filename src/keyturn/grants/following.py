@@ -28,20 +28,23 @@ from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import NEGATIVES, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.posix_time import rfc3339
-from keyturn.grants import checks, negatives
+from keyturn.formats.review import Review
+from keyturn.grants import checks, negatives, reviews
 from keyturn.grants.approvers import require_countable_key, verify_approval
-from keyturn.grants.known import Approval, Hidden, Known, Request, Standing, Use, Withdrawal
+from keyturn.grants.known import Approval, BreakGlassUse, Hidden, Known, Request, Standing, Use, Withdrawal
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
 from keyturn.trust.signers import signed_by
 
 __all__ = ["Following", "needed"]
 
-P = TypeVar("P", AccessRequest, AccessUse, HumanAuthorization, Lift, Revocation, Suspension)
+P = TypeVar("P", AccessRequest, AccessUse, HumanAuthorization, Lift, Review, Revocation, Suspension)
 R = TypeVar("R", Request, Approval)
 
 _KIND = b'"kind":"'
-_WATCHED = frozenset(kind.encode() for kind in ("apr", "chk", "den", "lft", "req", "rev", "rot", "sus", "tgt", "use"))
+_WATCHED = frozenset(
+    kind.encode() for kind in ("apr", "brk", "chk", "den", "lft", "req", "rev", "rot", "rvw", "sus", "tgt", "use")
+)
 _THAT_END = NEGATIVES | {"req", "apr"}
 """Of those, the kinds whose leaves say until when."""
 _TRUST = ("rot", "tgt")
@@ -77,6 +80,7 @@ class Following:
         self._withdrawals = dict(known.withdrawals)
         self._standing = dict(known.standing)
         self._uses = dict(known.uses)
+        self._unreviewed = dict(known.unreviewed)
         self._hidden = dict(known.hidden)
         self._void = known.void
         self._take_kind: dict[str, Callable[[int, Leaf, bytes], None]] = {
@@ -89,6 +93,8 @@ class Following:
             "sus": self._take_suspension,
             "lft": self._take_lift,
             "use": self._take_use,
+            "brk": self._take_break_glass,
+            "rvw": self._take_review,
         }
 
     def needed(self, leaves: Sequence[bytes]) -> tuple[Sha256, ...]:
@@ -129,6 +135,8 @@ class Following:
                 tags = (f"request:{request}",)
             case "sus":
                 tags = leaf.about
+            case "brk":
+                tags = tuple(f"break-glass:{tag}" for tag in leaf.about if tag.startswith(("member:", "resource:")))
             case "use" if request not in self._uses:
                 tags = (f"use:{request}",)
         self._hidden[index] = Hidden(leaf.kind, Sha256(leaf.envelope), leaf.until, tags)
@@ -172,6 +180,7 @@ class Following:
             withdrawals=MappingProxyType(self._withdrawals),
             standing=MappingProxyType(self._standing),
             uses=MappingProxyType(self._uses),
+            unreviewed=MappingProxyType(self._unreviewed),
             hidden=MappingProxyType(hidden),
             void=self._void,
             unread=frozenset(tag for one in hidden.values() for tag in one.tags),
@@ -297,6 +306,21 @@ class Following:
         made = self._read(leaf, raw, AccessUse)
         checks.require_addressed(self._requests[request].gate, made.gate, self._require_trust())
         self._uses[request] = Use(index, Sha256(leaf.record), made.gate, frozenset(made.approvals))
+
+    def _take_break_glass(self, _index: int, leaf: Leaf, raw: bytes) -> None:
+        # The gate's word for what it did stands by itself: its request may come into the log later, or have been over before.
+        made = self._read(leaf, raw, AccessUse)
+        digest = Sha256(leaf.record)
+        self._unreviewed.setdefault(digest, BreakGlassUse.of(digest, made))
+
+    def _take_review(self, _index: int, leaf: Leaf, raw: bytes) -> None:
+        use = self._unreviewed.get(_about(leaf, "use"))
+        if use is None:
+            return
+        made = self._read(leaf, raw, Review)
+        self._require_unsuspended(made.member, made.key, made.signed_at)
+        reviews.require_may_review(made.member, self._require_trust(), use)
+        del self._unreviewed[use.digest]
 
     def _read(self, leaf: Leaf, raw: bytes, kind: type[P]) -> P:
         """The record behind `leaf`, verified; raises when it is not what it must be."""

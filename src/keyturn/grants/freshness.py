@@ -14,12 +14,12 @@ from keyturn.trust.roster import TrustState
 __all__ = ["require_fresh"]
 
 
-def require_fresh(view: GateView, *, now: int) -> tuple[TrustState, WitnessedCheckpoint]:
+def require_fresh(view: GateView, *, now: int, break_glass: bool) -> tuple[TrustState, WitnessedCheckpoint]:
     """The newest trust and checkpoint of `view`, or `Refused`.
 
     (a) there is a witnessed checkpoint, and (b) the view has its gate's own nonce; (c) root and targets have not expired; (d) the
-    checkpoint is at most `log_age_max_s` old, and (e) not ahead of this clock by more than `clock_skew_max_s`; (f) the gate is in
-    the roster and not closed.
+    checkpoint is at most `log_age_max_s` old, for break-glass `breakglass_view_age_max_s`, and (e) not ahead of this clock by
+    more than `clock_skew_max_s`; (f) the gate is in the roster and not closed.
     """
     checkpoint = view.checkpoint
     if checkpoint is None:  # (a)
@@ -35,10 +35,13 @@ def require_fresh(view: GateView, *, now: int) -> tuple[TrustState, WitnessedChe
     trust = require_trust(view, now=now)  # (c)
     limits = trust.limits
     age_s = now - checkpoint.cosigned_at
-    if age_s > limits.log_age_max_s:  # (d)
+    age_max_s = limits.log_age_max_s
+    if break_glass:
+        age_max_s = max(age_max_s, limits.breakglass_view_age_max_s)
+    if age_s > age_max_s:  # (d)
         raise Refused(
             "view-stale",
-            f"the newest witnessed checkpoint is {age_s} s old, expected at most {limits.log_age_max_s} s",
+            f"the newest witnessed checkpoint is {age_s} s old, expected at most {age_max_s} s",
             hint="find out why the gate does not reach the log, or why its witnesses do not cosign",
         )
     if -age_s > limits.clock_skew_max_s:  # (e)

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from keyturn.errors import Refused, Unavailable
+from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import dsse
+from keyturn.formats.access import AccessUse
 from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import Kind
 from keyturn.formats.posix_time import rfc3339
@@ -25,7 +26,18 @@ from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
 from keyturn.trust.void import NOTHING_VOID, VoidEntries
 
-__all__ = ["LIFTERS", "SECURITY", "Approval", "Hidden", "Known", "Request", "Standing", "Use", "Withdrawal"]
+__all__ = [
+    "LIFTERS",
+    "SECURITY",
+    "Approval",
+    "BreakGlassUse",
+    "Hidden",
+    "Known",
+    "Request",
+    "Standing",
+    "Use",
+    "Withdrawal",
+]
 
 
 def _none() -> Mapping[Any, Any]:
@@ -113,6 +125,38 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakGlassUse:
+    """A use by break-glass that nobody has reviewed: the digests of it and its request, and whom and what it locks.
+
+    `members` and `resource` are locked until a review; neither they nor the `approvers` can make it.
+    """
+
+    digest: Sha256
+    request: Sha256
+    gate: str
+    members: frozenset[str]
+    approvers: frozenset[str]
+    resource: str
+    used_at: int
+
+    @classmethod
+    def of(cls, digest: Sha256, made: AccessUse) -> Self:
+        """What the break-glass use `made`, whose record has this digest, says."""
+        if made.break_glass is None:
+            raise Malformed("use-not-break-glass", "expected a use by break-glass")
+        glass = made.break_glass
+        return cls(
+            digest=digest,
+            request=Sha256(made.request),
+            gate=made.gate,
+            members=frozenset(glass.members),
+            approvers=frozenset(glass.approvers),
+            resource=glass.resource,
+            used_at=made.used_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Hidden:
     """What a leaf says of a record that matters and could not be read, until when it does, and what cannot be said meanwhile.
 
@@ -137,6 +181,7 @@ class Known:
     """What a reader knows. `newest` is the trust in force, None while there is none (`history.newest` says why).
 
     `approved_by` is who approved each live request, also when the approval is over: nobody approves one request twice.
+    `unreviewed` are the uses by break-glass that await a review, by digest, for as long as they do.
     `hidden` is each record that could not be read, by its log index and in that order; `unread` are the tags of all of them;
     `void` are entries that the lab declared to say nothing.
     """
@@ -149,6 +194,7 @@ class Known:
     withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=_none)
     standing: Mapping[str, Standing] = field(default_factory=_none)
     uses: Mapping[str, Use] = field(default_factory=_none)
+    unreviewed: Mapping[str, BreakGlassUse] = field(default_factory=_none)
     hidden: Mapping[int, Hidden] = field(default_factory=_none)
     unread: frozenset[str] = frozenset()
     void: VoidEntries = NOTHING_VOID
@@ -200,6 +246,7 @@ class Known:
             + sum(map(len, self.withdrawals.values()))
             + len(self.standing)
             + len(self.uses)
+            + len(self.unreviewed)
             + len(self.hidden)
             + len(self.unread)
         )

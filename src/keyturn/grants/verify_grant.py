@@ -14,7 +14,8 @@
 
 3 to 6 are invariants that no policy can loosen. The service is not asked: the bundle may come from anybody.
 
-This is NOT for judging the past: see `grants.verify_past`.
+This is NOT for break-glass, which has a verifier and a type of its own (`grants.break_glass`), so that no gate opens by it
+unaware; nor for judging the past (`grants.verify_past`).
 """
 
 from __future__ import annotations
@@ -127,8 +128,9 @@ def _verify(
 ) -> tuple[Asked, Granted]:
     # (1)
     asked = checks.parse_bundle(bundle)
+    checks.require_no_break_glass(asked)
     # (2)
-    trust, checkpoint = require_fresh(view, now=now)
+    trust, checkpoint = require_fresh(view, now=now, break_glass=False)
     # (3)
     known = view.known
     for check in checks.requester_checks(asked, trust, known, now=now):

@@ -104,6 +104,7 @@ def verify_past(
     trust = known.history.newest
     # From here on nothing stops at a failure: each is named.
     failures = _Failures()
+    failures.of(lambda: checks.require_no_break_glass(asked))
     # (3)
     for check in checks.requester_checks(asked, trust, known, now=at):
         failures.of(check)

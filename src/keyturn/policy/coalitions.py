@@ -210,6 +210,9 @@ def _compare(old: Policy, new: Policy, before: PermitReport, after: PermitReport
     if was.actions != now.actions:
         opens = opens or bool(now.actions - was.actions)
         texts.append(f"actions become {', '.join(sorted(now.actions))}")
+    if was.break_glass != now.break_glass:
+        opens = opens or now.break_glass
+        texts.append("becomes break-glass" if now.break_glass else "is break-glass no longer")
     if was.terms != now.terms:
         opens = True  # whether a condition opens cannot be told from its text: a person must read it
         texts.append("its scope or conditions changed: read them")

@@ -88,6 +88,10 @@ def _unknown(policy: Policy, request: AccessRequest) -> tuple[Reason, ...]:
 def _beyond_limits(permit: Permit, request: AccessRequest) -> Iterable[Reason]:
     if request.action not in permit.actions:
         yield Reason("permit-other-action", f"permit `{permit.id}` is not for `{request.action}`")
+    if permit.break_glass != (request.break_glass_at is not None):
+        # INVARIANT: break-glass is said both in the permit and in the request that people sign.
+        ask = "is for break-glass alone" if permit.break_glass else "is not for break-glass"
+        yield Reason("permit-other-glass", f"permit `{permit.id}` {ask}")
     if permit.duration_max_s is not None and request.duration_s > permit.duration_max_s:
         yield Reason(
             "duration-too-long",
@@ -141,6 +145,7 @@ def _own_facts(request: AccessRequest, now: int) -> dict[str, Fact]:
         "request.duration_s": request.duration_s,
         "request.for_other": request.requester != request.beneficiary,
         "request.renewal": request.follows is not None,
+        "request.break_glass": request.break_glass_at is not None,
         "time.hour": now % 86400 // 3600,
         "time.weekday": (now // 86400 + 3) % 7 + 1,  # 1970-01-01 was a Thursday
     }

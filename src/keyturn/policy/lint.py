@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keyturn.errors import Refused
+from keyturn.policy import persons
 from keyturn.policy.coalitions import PermitReport, report
-from keyturn.policy.load import Policy
+from keyturn.policy.load import Permit, Policy
 
 __all__ = ["Finding", "lint", "refuse_unapprovable"]
 
@@ -65,6 +66,8 @@ def _findings(policy: Policy, found: PermitReport) -> Iterator[Finding]:
             "permit-one-coalition",
             f"permit `{permit.id}`: only {', '.join(only.example)} together can ever use it",
         )
+    if permit.break_glass:
+        yield from _unreviewable(policy, permit)
     for term in permit.quorum.terms:
         members = policy.roster.members_of(term.group)
         others = sorted(m for m in members if policy.roster.members[m].kind != "human")
@@ -75,3 +78,20 @@ def _findings(policy: Policy, found: PermitReport) -> Iterator[Finding]:
                 "permit-group-not-human",
                 f"permit `{permit.id}`: in `{term.group}`, {', '.join(others)} can never approve",
             )
+
+
+def _unreviewable(policy: Policy, permit: Permit) -> Iterator[Finding]:
+    """Whoever could use it once, and then never again: nobody is left who took no part."""
+    humans = {member.id for member in policy.roster.members.values() if member.kind == "human"}
+    alone = sorted(
+        asker
+        for asker in permit.asks
+        if len(humans - persons.excluded(policy.roster, asker, asker)) <= permit.quorum.size
+    )
+    if alone:
+        yield Finding(
+            "warning",
+            permit.id,
+            "permit-unreviewable",
+            f"permit `{permit.id}`: when {', '.join(alone)} used it, nobody might be left to review that, and it stays locked",
+        )

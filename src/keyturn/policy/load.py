@@ -6,7 +6,7 @@
 4. operators are a closed set: no arithmetic (overflow passes the validator and errs at run time), no `has` (a missing fact is a
    no, and no policy may ask), no extension functions;
 5. every group, member and resource that is named exists; the groups of a quorum too;
-6. a permit names its actions, all of them one-shots or none;
+6. a permit names its actions, all of them one-shots or none; one for break-glass none of them, and it is over within an hour;
 7. Cedar's strict validator accepts the text under the schema in which every fact is required.
 
 One bad policy condemns the whole set: a policy that cannot be read might have been a forbid. A permit that nobody can ever
@@ -25,6 +25,7 @@ from typing import Any
 import cedarpy
 
 from keyturn.errors import Refused
+from keyturn.formats.access import BREAK_GLASS_MAX_S
 from keyturn.policy.quorum import Quorum
 from keyturn.policy.schema import ACTIONS, ENTITY_OF_KIND, ENTITY_OF_RESOURCE, EVALUATION, STRICT
 from keyturn.trust.roster import Profile, Resources, Roster, TrustState
@@ -37,7 +38,7 @@ SECONDS_MAX = 30 * 86400
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd])\Z")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_OF_PERMIT = frozenset({"id", "quorum", "duration_max", "pending_max"})
+_OF_PERMIT = frozenset({"id", "quorum", "duration_max", "pending_max", "breakglass"})
 _OF_FORBID = frozenset({"id"})
 _BINARY = frozenset({"==", "!=", "<", "<=", ">", ">=", "&&", "||", "in", "contains", "containsAll", "containsAny"})
 
@@ -57,6 +58,7 @@ class Permit:
     one_shot: bool
     duration_max_s: int | None
     pending_max_s: int
+    break_glass: bool
     asks: frozenset[str]
     terms: str = field(repr=False)
 
@@ -176,16 +178,37 @@ def _permit(policy_id: str, parsed: dict[str, Any], known: _Known) -> Permit:
         raise Refused("policy-limit-missing", f"policy `{policy_id}`: expected @pending_max, got none")
     if "duration_max" not in found and not one_shot:
         raise Refused("policy-limit-missing", f"policy `{policy_id}`: expected @duration_max, got none")
-    return Permit(
+    made = Permit(
         id=policy_id,
         quorum=quorum,
         actions=actions,
         one_shot=one_shot,
         duration_max_s=_seconds(policy_id, found["duration_max"]) if "duration_max" in found else None,
         pending_max_s=_seconds(policy_id, found["pending_max"]),
+        break_glass="breakglass" in found,
         terms=json.dumps([parsed[part] for part in ("principal", "resource", "conditions")], sort_keys=True),
         asks=frozenset(m for m in known.roster.members if known.in_scope(m, parsed["principal"])),
     )
+    if made.break_glass:
+        _check_break_glass(made, found["breakglass"])
+    return made
+
+
+def _check_break_glass(permit: Permit, value: str | None) -> None:
+    if value:
+        raise Refused("policy-break-glass", f"policy `{permit.id}`: expected @breakglass without a value, got one")
+    if permit.one_shot:
+        raise Refused(
+            "policy-break-glass",
+            f"policy `{permit.id}`: {', '.join(sorted(permit.actions))} cannot be taken back, and is never by break-glass",
+        )
+    longest_s = permit.pending_max_s + (permit.duration_max_s or 0)
+    if longest_s > BREAK_GLASS_MAX_S:
+        raise Refused(
+            "policy-break-glass",
+            f"policy `{permit.id}`: @pending_max and @duration_max of break-glass are {BREAK_GLASS_MAX_S} s together at most, "
+            f"got {longest_s} s",
+        )
 
 
 def _seconds(policy_id: str, text: str | None) -> int:

@@ -80,6 +80,7 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "request.bytes_max": "int",
         "request.for_other": "bool",
         "request.renewal": "bool",
+        "request.break_glass": "bool",
         # How the approvals that count were signed: the gate's verifier adds these (`grants.approvers`).
         "approval.device_bound": "bool",
         "approval.attested": "bool",

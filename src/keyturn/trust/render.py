@@ -86,4 +86,5 @@ def _limits(limits: Limits) -> dict[str, Any]:
         "clock_skew_max_s": limits.clock_skew_max_s,
         "negative_lifetime_max_s": limits.negative_lifetime_max_s,
         "suspension_max_s": limits.suspension_max_s,
+        "breakglass_view_age_max_s": limits.breakglass_view_age_max_s,
     }

@@ -231,12 +231,13 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How old and how long things may be, in seconds."""
+    """How old and how long things may be, in seconds. `breakglass_view_age_max_s`: the view that break-glass opens by."""
 
     log_age_max_s: int = 3600
     clock_skew_max_s: int = 60
     negative_lifetime_max_s: int = 90 * 86400
     suspension_max_s: int = 86400
+    breakglass_view_age_max_s: int = 4 * 3600
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.review import Review
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.trust.roster import TrustState
 
@@ -25,6 +26,7 @@ NamesItsSigner = (
     | GateCheckin
     | HumanAuthorization
     | Lift
+    | Review
     | Revocation
     | StepRequest
     | Suspension

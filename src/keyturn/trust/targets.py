@@ -147,6 +147,7 @@ class _Limits(_Struct, frozen=True):
     clock_skew_max_s: Annotated[int, Meta(ge=1, le=60)]
     negative_lifetime_max_s: Seconds
     suspension_max_s: Seconds
+    breakglass_view_age_max_s: Annotated[int, Meta(ge=1, le=7 * 86400)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +385,8 @@ def _limits(file: _Limits) -> Limits:
         clock_skew_max_s=file.clock_skew_max_s,
         negative_lifetime_max_s=file.negative_lifetime_max_s,
         suspension_max_s=file.suspension_max_s,
+        # Whoever wrote none, perhaps before there was one, gets what everything else gets: nothing is loosened unsaid.
+        breakglass_view_age_max_s=file.breakglass_view_age_max_s or file.log_age_max_s,
     )
 
 

@@ -12,11 +12,13 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.app.await_witnessed import await_witnessed
 from keyturn.app.sign_record import Logged
 from keyturn.app.take_away import Hand
+from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.formats import dsse
+from keyturn.formats.digest import sha256
 from keyturn.grants.freshness import require_trust
 from keyturn.grants.view import GateView
 from keyturn.policy.load import Policy
-from keyturn.ports import LogReader
+from keyturn.ports import Clock, Entropy, LogReader
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import log_reader, log_writer
@@ -24,7 +26,7 @@ from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.pinned_log import followed
 from keyturn.wiring.places import LabPlace, find_lab, find_person
 
-__all__ = ["Desk", "Viewed", "desk", "followed", "viewed", "wait_until_in_force"]
+__all__ = ["Desk", "Pen", "Viewed", "desk", "followed", "pen", "viewed", "wait_until_in_force"]
 
 IN_FORCE_WITHIN_S = 20.0
 
@@ -52,6 +54,17 @@ class Desk:
     hand: Hand
 
 
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """A member who signs what does not go to the log now."""
+
+    seen: Viewed
+    member: str
+    key: RecordSigner
+    clock: Clock
+    entropy: Entropy
+
+
 @contextmanager
 def viewed(lab: str | None) -> Iterator[Viewed]:
     """Follow the log of `lab` from the root that this person pinned, to its newest witnessed checkpoint."""
@@ -65,14 +78,23 @@ def viewed(lab: str | None) -> Iterator[Viewed]:
 @contextmanager
 def desk(lab: str | None, *, approving: bool = False, key: str | None = None) -> Iterator[Desk]:
     """As `viewed`, with the person's own key (the one that `key` names, if it does) and a way to write to the log."""
+    with pen(lab, approving=approving, key=key, payload=None) as own, log_writer(own.seen.place) as log:
+        yield Desk(own.seen, Hand(own.member, own.key, log, own.clock, own.entropy))
+
+
+@contextmanager
+def pen(lab: str | None, *, approving: bool, key: str | None, payload: bytes | None) -> Iterator[Pen]:
+    """As `desk`, without the way to write to the log; `payload` is that of a request which may not be in the log."""
     person = find_person()
-    with viewed(lab) as seen, log_writer(seen.place) as log:
-        view = PageView(seen.trust.roster, partial(_request_payload, seen.view))
+    with viewed(lab) as seen:
+        view = PageView(seen.trust.roster, partial(_request_payload, seen.view, payload))
         signer = own_signer(person, approving=approving, named=key, view=view)
-        yield Desk(seen, Hand(person.config.member, signer, log, SystemClock(), SystemEntropy()))
+        yield Pen(seen, person.config.member, signer, SystemClock(), SystemEntropy())
 
 
-def _request_payload(view: GateView, digest: str) -> bytes | None:
+def _request_payload(view: GateView, known: bytes | None, digest: str) -> bytes | None:
+    if known is not None and sha256(known) == digest:
+        return known
     found = view.known.requests.get(digest)
     return None if found is None or found.raw is None else dsse.parse_own(found.raw).payload
 
