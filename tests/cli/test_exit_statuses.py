@@ -70,6 +70,8 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "approve": (("approve", AT, *SIGNS), "req"),
     "deny": (("deny", AT, *SIGNS), "req"),
     "grant show": (("grant", "show", AT), "req"),
+    "grant counter": (("grant", "counter", AT, "--duration", "5m", *SIGNS), "req"),
+    "grant accept": (("grant", "accept", AT, "--yes"), "ofr"),
     "grant review": (("grant", "review", AT, "--finding", "fine", "--yes"), "brk"),
     "grant explain": (("grant", "explain", AT), "req"),
     "grant bundle": (("grant", "bundle", AT), "req"),
@@ -104,6 +106,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 MALFORMED: dict[str, tuple[str, ...]] = {
     "a resource": ("request", "weights:read", "Model", "--gate", "release", *SIGNS),
     "a gate": ("request", "weights:read", "model/aurora", "--gate", "A B", *SIGNS),
+    "what is offered": ("grant", "counter", "req-00000000", "--duration", "soon", *SIGNS),
     "a duration": (*ASK, "--duration", "soon"),
     "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--lasts", "soon", *SIGNS),
     "a gate to close": ("trust", "suspend", "--gate", "A B", *SIGNS),
@@ -313,7 +316,14 @@ def test_a_file_that_is_garbage_is_refused_and_usage_where_one_writes_it_oneself
 def test_a_record_that_the_log_does_not_have_is_refused(live: Path, command: str) -> None:
     words, kind = RECORDS[command]
     status, code = typed(live, *put(words, f"{kind}-{NO_ID}"))
-    known = {"request-unknown", "record-not-found", "suspension-unknown", "criteria-unknown", "break-glass-unknown"}
+    known = {
+        "request-unknown",
+        "record-not-found",
+        "suspension-unknown",
+        "criteria-unknown",
+        "break-glass-unknown",
+        "offer-unknown",
+    }
     assert (status, code in known) == (1, True), code
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from keyturn.formats import access, dsse, negatives, review, statement
+from keyturn.formats import access, counter_offer, dsse, negatives, review, statement
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 from keyturn.formats.statement import DigestSet, Subject
 
@@ -76,6 +76,18 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             approvals=("12" * 32,),
             used_at=150,
             break_glass=access.BreakGlass(members=("ada", "ada+coder"), approvers=("bob",), resource=MODEL),
+        ),
+    ),
+    "ofr": (
+        counter_offer.COUNTER_OFFER,
+        counter_offer.CounterOffer(
+            **COMMON,
+            member="bob",
+            request="ab" * 32,
+            duration_s=60,
+            reason="a minute will do",
+            signed_at=100,
+            until=300,
         ),
     ),
     "rvw": (

@@ -161,6 +161,9 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
             "uri-invalid",
             id="break-glass of no resource",
         ),
+        pytest.param("ofr", {"duration_s": ...}, "json-invalid", id="an offer of nothing"),
+        pytest.param("ofr", {"reason": " "}, "json-invalid", id="an offer without a reason"),
+        pytest.param("ofr", {"until": 99}, "json-invalid", id="an offer that is over when it is made"),
         pytest.param("rvw", {"use": ...}, "json-invalid", id="a review of nothing"),
         pytest.param(
             "rvw",
@@ -272,7 +275,7 @@ def test_a_statement_is_bounded_before_it_is_read():
     assert refused(lambda: statement.subject_digests(raw)) == "json-too-large"
 
 
-@pytest.mark.parametrize("kind", ["apr", "brk", "chk", "den", "lft", "req", "rev", "rvw", "sus", "use"])
+@pytest.mark.parametrize("kind", ["apr", "brk", "chk", "den", "lft", "ofr", "req", "rev", "rvw", "sus", "use"])
 def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
     raw = raw_record(kind)
     digest = records.leaf_of(raw)
@@ -298,6 +301,7 @@ def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
             (f"gate:{GATE}", "member:ada", "member:ada+coder", "request:" + "ab" * 32, f"resource:{MODEL}"),
             None,
         ),
+        ("ofr", ("request:" + "ab" * 32,), 300),
         ("rvw", ("use:" + "ab" * 32,), None),
         ("chk", (f"gate:{GATE}",), None),
         ("rev", ("request:" + "ab" * 32,), 400),

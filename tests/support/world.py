@@ -15,9 +15,10 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Unavailable
-from keyturn.formats import access, dsse, negatives, note, review, statement
+from keyturn.formats import access, counter_offer, dsse, negatives, note, review, statement
 from keyturn.formats.access import AccessRequest, AccessUse, BreakGlass, GateCheckin, HumanAuthorization
 from keyturn.formats.checkpoint import Checkpoint
+from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind
@@ -55,11 +56,14 @@ permit (principal in Group::"research", action == Action::"weights:read", resour
 """
 )
 
-P = TypeVar("P", AccessRequest, AccessUse, GateCheckin, HumanAuthorization, Lift, Review, Revocation, Suspension)
+P = TypeVar(
+    "P", AccessRequest, AccessUse, CounterOffer, GateCheckin, HumanAuthorization, Lift, Review, Revocation, Suspension
+)
 
 _TYPES: dict[type, str] = {
     AccessRequest: access.ACCESS_REQUEST,
     AccessUse: access.ACCESS_USE,
+    CounterOffer: counter_offer.COUNTER_OFFER,
     GateCheckin: access.GATE_CHECKIN,
     HumanAuthorization: access.HUMAN_AUTHORIZATION,
     Lift: negatives.LIFT,
@@ -253,6 +257,22 @@ class World:
         made = AccessUse(**values)  # type: ignore[arg-type]  # the table above, field by field
         envelope = self.sign(made, f"sha256:{made.request}", self.lab.gate_keys[gate])
         return self.submit(envelope) if submit else envelope
+
+    def offer(self, asked: Envelope, member: str, **changed: object) -> Envelope:
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "member": member,
+            "key": self.key(member).public.keyid,
+            "request": asked.record_digest,
+            "duration_s": 60,
+            "reason": "a minute will do",
+            "signed_at": self.now,
+            "until": self.now + 7200,
+            **changed,
+        }
+        made = CounterOffer(**values)  # type: ignore[arg-type]  # the table above, field by field
+        return self.submit(self.sign(made, f"sha256:{made.request}", self.key(member)))
 
     def glass_use(
         self,

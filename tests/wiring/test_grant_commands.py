@@ -141,6 +141,24 @@ def test_who_is_suspended_withdraws_nothing_and_is_told_so(people: People) -> No
         people.by(member, "trust", "lift", suspension, "--reason", "found", "--yes")
 
 
+def test_an_approver_offers_less_and_the_requester_signs_it(people: People) -> None:
+    request = asked(people)
+    words = ("grant", "counter", request, "--duration", "5m", "--reason", "five minutes will do", "--yes")
+    offered = people.by("bob", *words)["id"]
+    assert people.refused("ada", *words) == "approver-concerned"
+    assert people.refused("cat", "grant", "accept", offered, "--yes") == "offer-other"
+    shown = people.run("ada", "grant", "show", request).stdout
+    assert f"5m by bob: five minutes will do ({offered})" in shown
+    taken = people.run("ada", "grant", "accept", offered[:12], "--yes", "--json")
+    assert taken.returncode == 0, taken.stderr
+    assert "300 s (5m)" in taken.stderr, "it is shown whole before it is signed"
+    follows = json.loads(taken.stdout)["id"]
+    assert f"followed by    {follows}" in people.run("bob", "grant", "show", request).stdout
+    assert people.by("bob", "grant", "show", follows)["linked"]["follows"] == request
+    people.by("bob", "approve", follows, "--yes")
+    assert people.by("cat", "grant", "show", follows)["live"]["state"] == "open"
+
+
 @pytest.mark.parametrize("words", [("deny", "req-00000000"), ("grant", "revoke", "req-00000000"), ("trust", "suspend")])
 @pytest.mark.parametrize("reason", ["", "  "])
 def test_a_reason_that_says_nothing_is_a_slip_of_the_hand(people: People, words: tuple[str, ...], reason: str) -> None:

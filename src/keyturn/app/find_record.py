@@ -19,7 +19,12 @@ __all__ = ["find_record", "held_against", "only_one", "record_prefix"]
 T = TypeVar("T")
 
 _ID = re.compile(r"(?:([a-z]{3})-)?([0-9a-f]{8,64})\Z", re.ASCII)
-_LISTED_BY = {"req": "keyturn grant list", "sus": "keyturn trust suspended", "brk": "keyturn grant unreviewed"}
+_LISTED_BY = {
+    "req": "keyturn grant list",
+    "sus": "keyturn trust suspended",
+    "brk": "keyturn grant unreviewed",
+    "ofr": "keyturn grant show REQUEST",
+}
 
 
 def record_prefix(text: str, kinds: Collection[str] = KINDS) -> tuple[str, str]:

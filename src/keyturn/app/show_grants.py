@@ -13,6 +13,7 @@ from keyturn.formats import records
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import lifecycle, withdrawing
+from keyturn.grants.known import Offer
 from keyturn.grants.lifecycle import Event, State
 from keyturn.grants.view import GateView
 from keyturn.grants.window import Window, window_of
@@ -22,7 +23,7 @@ from keyturn.policy.facts import NO_FACTS
 from keyturn.policy.load import Policy
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Agreed", "Explained", "Live", "explain_grant", "list_grants", "live_request"]
+__all__ = ["Agreed", "Explained", "Linked", "Live", "explain_grant", "linked", "list_grants", "live_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,27 @@ class Explained:
     live: Live
     sentences: tuple[str, ...]
     could_approve: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What people offered in place of a live request, the request that it follows, and those that follow it."""
+
+    offers: tuple[Offer, ...]
+    follows: str | None
+    followed_by: tuple[str, ...]
+
+
+def linked(view: GateView, made: AccessRequest, digest: str) -> Linked:
+    """The offers for the live request `made`, and the requests before and after it. Everybody may say what his follows."""
+    later = []
+    for other in view.known.requests.values():
+        if other.raw is not None:
+            after: AccessRequest = records.parse(other.raw).statement.predicate
+            if after.follows == digest and after.requester == made.requester:
+                later.append(records.record_id("req", other.digest))
+    follows = None if made.follows is None else records.record_id("req", made.follows)
+    return Linked(view.known.offers.get(digest, ()), follows, tuple(later))
 
 
 def list_grants(view: GateView, trust: TrustState, *, now: int) -> tuple[Live, ...]:

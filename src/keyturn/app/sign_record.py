@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
-from keyturn.formats import access, dsse, negatives, records, review, statement, steps
+from keyturn.formats import access, counter_offer, dsse, negatives, records, review, statement, steps
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import Sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Leaf
@@ -27,6 +28,7 @@ __all__ = ["Logged", "about", "sign_and_log", "signed"]
 Predicate = (
     AccessRequest
     | AccessUse
+    | CounterOffer
     | EvaluationCriteria
     | GateCheckin
     | HumanAuthorization
@@ -40,6 +42,7 @@ _TYPES: Mapping[type, str] = MappingProxyType(
     {
         AccessRequest: access.ACCESS_REQUEST,
         AccessUse: access.ACCESS_USE,
+        CounterOffer: counter_offer.COUNTER_OFFER,
         EvaluationCriteria: steps.EVALUATION_CRITERIA,
         GateCheckin: access.GATE_CHECKIN,
         HumanAuthorization: access.HUMAN_AUTHORIZATION,

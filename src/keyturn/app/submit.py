@@ -26,6 +26,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import dsse, provenance, records, statement, test_result, trust_version
 from keyturn.formats.access import HumanAuthorization
+from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.leaf import NEGATIVES, Leaf
 from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.posix_time import duration, rfc3339
@@ -249,7 +250,7 @@ def _verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> st
     return signer.who
 
 
-_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Review)
+_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Review, CounterOffer)
 
 
 def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *, now: int) -> None:

@@ -15,6 +15,7 @@ from keyturn.app.nearest import meant
 from keyturn.app.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused
+from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import sha256
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.review import Review
@@ -53,7 +54,9 @@ class Hand:
             "signed_at": now,
         }
 
-    def logs(self, made: Revocation | Suspension | Lift | Review, subjects: tuple[Subject, ...]) -> Logged:
+    def logs(
+        self, made: CounterOffer | Revocation | Suspension | Lift | Review, subjects: tuple[Subject, ...]
+    ) -> Logged:
         """Sign `made` and hand it to the log."""
         return sign_and_log(made, subjects, key=self.key, log=self.log)
 

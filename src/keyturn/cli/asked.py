@@ -9,11 +9,11 @@ from keyturn.cli import output
 if TYPE_CHECKING:
     from keyturn.app.authorize import Pending
     from keyturn.app.open_release import ReleaseDraft
-    from keyturn.app.show_grants import Explained
+    from keyturn.app.show_grants import Explained, Linked
     from keyturn.app.sign_record import Logged
     from keyturn.wiring.grants import Viewed
 
-__all__ = ["chain_behind", "logged_as", "show_whole", "so_far", "table"]
+__all__ = ["chain_behind", "logged_as", "offered", "show_whole", "so_far", "table"]
 
 
 def show_whole(pending: Pending, *, json: bool) -> None:
@@ -32,6 +32,18 @@ def so_far(found: Explained) -> tuple[tuple[str, str], ...]:
         for one in found.live.approvals
     )
     return (*(said or (("approved by", "nobody yet"),)), *(("still", sentence) for sentence in found.sentences))
+
+
+def offered(links: Linked) -> tuple[tuple[str, str], ...]:
+    """What people offered in place of a request, and which requests follow it."""
+    from keyturn.formats.posix_time import duration
+
+    rows = []
+    for offer in links.offers:
+        less = [] if offer.duration_s is None else [duration(offer.duration_s)]
+        less += [] if offer.bytes_max is None else [f"{offer.bytes_max} bytes"]
+        rows.append(("offered", f"{', '.join(less)} by {offer.by}: {offer.reason} (ofr-{offer.digest[:32]})"))
+    return (*rows, *(("followed by", one) for one in links.followed_by))
 
 
 def chain_behind(seen: Viewed, pending: Pending) -> ReleaseDraft | None:

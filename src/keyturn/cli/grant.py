@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import asked, output
+from keyturn.cli.counter import accept, counter
 from keyturn.cli.names import Request
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 from keyturn.cli.review import review, unreviewed
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(help="Requests and grants: list, show, explain, take back, review.", no_args_is_help=True)
+app.command()(counter)
+app.command()(accept)
 app.command()(review)
 app.command()(unreviewed)
 
@@ -45,7 +48,7 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
     """Show a live request whole, as it was signed, with who approved it, what it needs, and the chain behind a release."""
     from keyturn.app.authorize import find_pending
     from keyturn.app.request_access import shown
-    from keyturn.app.show_grants import explain_grant
+    from keyturn.app.show_grants import explain_grant, linked
     from keyturn.cli.chains import as_json, release_lines
     from keyturn.errors import KeyturnError
     from keyturn.wiring.grants import viewed
@@ -53,6 +56,7 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
     with viewed(lab) as seen:
         pending = find_pending(seen.view, which)
         found = explain_grant(seen.view, seen.trust, pending.digest, now=seen.now)
+        links = linked(seen.view, pending.made, pending.digest)
         release, missing = None, ""
         try:
             release = asked.chain_behind(seen, pending)
@@ -62,6 +66,7 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
         ("request", pending.id),
         *shown(pending.made, pending.subjects),
         *_standing(found.live),
+        *asked.offered(links),
         *asked.so_far(found),
     )
     lines = [asked.table(rows), *(release_lines(release) if release else ())]
@@ -72,6 +77,7 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
             "live": found.live,
             "sentences": found.sentences,
             "could_approve": found.could_approve,
+            "linked": links,
             "chain": None if release is None else as_json(release.chain),
             "chain_missing": missing,
         },
@@ -132,7 +138,9 @@ def sign_bundle(
     from keyturn.formats.canonical_json import SIZE_BYTES_MAX
     from keyturn.grants import bundle as bundles
     from keyturn.wiring.grants import pen
+    from keyturn.wiring.places import find_lab
 
+    find_lab(lab)
     found = bundles.parse(read_small(bundle, size_bytes_max=SIZE_BYTES_MAX))
     pending = pending_in(found)
     with pen(lab, approving=True, key=key, payload=found.request.payload) as own:

@@ -19,6 +19,7 @@ from keyturn.cli.completion import offer_records
 __all__ = [
     "BreakGlassUse",
     "Entry",
+    "Offered",
     "Request",
     "Requests",
     "StepOrder",
@@ -156,6 +157,17 @@ BreakGlassUse = Annotated[
         help="The use's id, as `brk-1a2b3c4d` (8 digits or more).",
         callback=a_record("brk"),
         autocompletion=offer_records("brk"),
+        show_default=False,
+    ),
+]
+
+Offered = Annotated[
+    str,
+    typer.Argument(
+        metavar="OFFER",
+        help="The offer's id, as `ofr-1a2b3c4d` (8 digits or more).",
+        callback=a_record("ofr"),
+        autocompletion=offer_records("ofr"),
         show_default=False,
     ),
 ]

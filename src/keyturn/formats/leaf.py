@@ -27,6 +27,7 @@ Kind = Literal[
     "crt",
     "den",
     "lft",
+    "ofr",
     "prv",
     "rel",
     "req",

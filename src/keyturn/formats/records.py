@@ -16,8 +16,20 @@ from typing import Any
 import msgspec
 
 from keyturn.errors import Malformed
-from keyturn.formats import access, canonical_json, dsse, leaf, negatives, review, statement, steps, trust_version
+from keyturn.formats import (
+    access,
+    canonical_json,
+    counter_offer,
+    dsse,
+    leaf,
+    negatives,
+    review,
+    statement,
+    steps,
+    trust_version,
+)
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind, Leaf
@@ -177,6 +189,9 @@ _OWN: dict[str, _Rule] = {
     steps.STEP_REQUEST: _Rule(StepRequest, lambda p: "stp", _step_about, lambda p: None),
     steps.EVALUATION_CRITERIA: _Rule(
         EvaluationCriteria, lambda p: "crt", lambda p: (f"model:{p.model}",), lambda p: None
+    ),
+    counter_offer.COUNTER_OFFER: _Rule(
+        CounterOffer, lambda p: "ofr", lambda p: (f"request:{p.request}",), lambda p: p.until
     ),
     review.REVIEW: _Rule(Review, lambda p: "rvw", _review_about, lambda p: None),
     negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),

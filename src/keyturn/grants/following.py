@@ -24,6 +24,7 @@ from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import leaf as leaves_format
 from keyturn.formats import records, trust_version
 from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
+from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import NEGATIVES, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
@@ -31,21 +32,22 @@ from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.review import Review
 from keyturn.grants import checks, negatives, reviews
 from keyturn.grants.approvers import require_countable_key, verify_approval
-from keyturn.grants.known import Approval, BreakGlassUse, Hidden, Known, Request, Standing, Use, Withdrawal
+from keyturn.grants.known import Approval, BreakGlassUse, Hidden, Known, Offer, Request, Standing, Use, Withdrawal
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
 from keyturn.trust.signers import signed_by
 
 __all__ = ["Following", "needed"]
 
-P = TypeVar("P", AccessRequest, AccessUse, HumanAuthorization, Lift, Review, Revocation, Suspension)
+P = TypeVar("P", AccessRequest, AccessUse, CounterOffer, HumanAuthorization, Lift, Review, Revocation, Suspension)
 R = TypeVar("R", Request, Approval)
 
 _KIND = b'"kind":"'
 _WATCHED = frozenset(
-    kind.encode() for kind in ("apr", "brk", "chk", "den", "lft", "req", "rev", "rot", "rvw", "sus", "tgt", "use")
+    kind.encode()
+    for kind in ("apr", "brk", "chk", "den", "lft", "ofr", "req", "rev", "rot", "rvw", "sus", "tgt", "use")
 )
-_THAT_END = NEGATIVES | {"req", "apr"}
+_THAT_END = NEGATIVES | {"req", "apr", "ofr"}
 """Of those, the kinds whose leaves say until when."""
 _TRUST = ("rot", "tgt")
 
@@ -59,7 +61,7 @@ def needed(live: Iterable[str], leaves: Sequence[bytes], *, now: int) -> tuple[S
             continue
         if leaf.kind == "req":
             alive.add(leaf.record)
-        if leaf.kind not in ("apr", "use") or _about(leaf, "request") in alive:
+        if leaf.kind not in ("apr", "ofr", "use") or _about(leaf, "request") in alive:
             found.append(Sha256(leaf.envelope))
     return tuple(found)
 
@@ -80,6 +82,7 @@ class Following:
         self._withdrawals = dict(known.withdrawals)
         self._standing = dict(known.standing)
         self._uses = dict(known.uses)
+        self._offers = dict(known.offers)
         self._unreviewed = dict(known.unreviewed)
         self._hidden = dict(known.hidden)
         self._void = known.void
@@ -93,6 +96,7 @@ class Following:
             "sus": self._take_suspension,
             "lft": self._take_lift,
             "use": self._take_use,
+            "ofr": self._take_offer,
             "brk": self._take_break_glass,
             "rvw": self._take_review,
         }
@@ -123,7 +127,7 @@ class Following:
 
     def _take_hidden(self, index: int, leaf: Leaf) -> None:
         request = _about(leaf, "request")
-        if leaf.kind in ("apr", "use") and request not in self._requests:
+        if leaf.kind == "ofr" or (leaf.kind in ("apr", "use") and request not in self._requests):
             return
         tags: tuple[str, ...] = ()
         match leaf.kind:
@@ -180,6 +184,7 @@ class Following:
             withdrawals=MappingProxyType(self._withdrawals),
             standing=MappingProxyType(self._standing),
             uses=MappingProxyType(self._uses),
+            offers=MappingProxyType(self._offers),
             unreviewed=MappingProxyType(self._unreviewed),
             hidden=MappingProxyType(hidden),
             void=self._void,
@@ -206,7 +211,7 @@ class Following:
 
     def _forget_request(self, digest: str) -> None:
         # What took it away stays until its own end: whoever has the log can write the request into it once more.
-        for table in (self._requests, self._approvals, self._approved_by, self._uses):
+        for table in (self._requests, self._approvals, self._approved_by, self._uses, self._offers):
             table.pop(digest, None)
 
     def _take_request(self, index: int, leaf: Leaf, raw: bytes) -> None:
@@ -306,6 +311,17 @@ class Following:
         made = self._read(leaf, raw, AccessUse)
         checks.require_addressed(self._requests[request].gate, made.gate, self._require_trust())
         self._uses[request] = Use(index, Sha256(leaf.record), made.gate, frozenset(made.approvals))
+
+    def _take_offer(self, _index: int, leaf: Leaf, raw: bytes) -> None:
+        request = _about(leaf, "request")
+        if request not in self._requests:
+            return
+        made = self._read(leaf, raw, CounterOffer)
+        negatives.require_human(made, made.member, self._require_trust())
+        self._require_unsuspended(made.member, made.key, made.signed_at)
+        offer = Offer(Sha256(leaf.record), made.member, made.duration_s, made.bytes_max, made.reason)
+        others = tuple(one for one in self._offers.get(request, ()) if one.by != made.member)
+        self._offers[request] = (*others, offer)
 
     def _take_break_glass(self, _index: int, leaf: Leaf, raw: bytes) -> None:
         # The gate's word for what it did stands by itself: its request may come into the log later, or have been over before.

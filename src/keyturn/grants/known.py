@@ -33,6 +33,7 @@ __all__ = [
     "BreakGlassUse",
     "Hidden",
     "Known",
+    "Offer",
     "Request",
     "Standing",
     "Use",
@@ -125,6 +126,17 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What somebody would agree to in place of a live request. For people alone: nothing is decided by it."""
+
+    digest: Sha256
+    by: str
+    duration_s: int | None
+    bytes_max: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakGlassUse:
     """A use by break-glass that nobody has reviewed: the digests of it and its request, and whom and what it locks.
 
@@ -181,6 +193,7 @@ class Known:
     """What a reader knows. `newest` is the trust in force, None while there is none (`history.newest` says why).
 
     `approved_by` is who approved each live request, also when the approval is over: nobody approves one request twice.
+    `offers` are what people offered in place of each live request, the last of each.
     `unreviewed` are the uses by break-glass that await a review, by digest, for as long as they do.
     `hidden` is each record that could not be read, by its log index and in that order; `unread` are the tags of all of them;
     `void` are entries that the lab declared to say nothing.
@@ -194,6 +207,7 @@ class Known:
     withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=_none)
     standing: Mapping[str, Standing] = field(default_factory=_none)
     uses: Mapping[str, Use] = field(default_factory=_none)
+    offers: Mapping[str, tuple[Offer, ...]] = field(default_factory=_none)
     unreviewed: Mapping[str, BreakGlassUse] = field(default_factory=_none)
     hidden: Mapping[int, Hidden] = field(default_factory=_none)
     unread: frozenset[str] = frozenset()
@@ -246,6 +260,7 @@ class Known:
             + sum(map(len, self.withdrawals.values()))
             + len(self.standing)
             + len(self.uses)
+            + sum(map(len, self.offers.values()))
             + len(self.unreviewed)
             + len(self.hidden)
             + len(self.unread)

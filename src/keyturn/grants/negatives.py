@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from keyturn.errors import Refused
 from keyturn.formats.access import HumanAuthorization
+from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.grants.known import SECURITY, Standing
 from keyturn.trust.roster import TrustState
@@ -47,7 +48,9 @@ def is_own(made: Suspension, trust: TrustState) -> bool:
     )
 
 
-def require_human(made: HumanAuthorization | Revocation | Lift | Suspension, member: str, trust: TrustState) -> None:
+def require_human(
+    made: CounterOffer | HumanAuthorization | Revocation | Lift | Suspension, member: str, trust: TrustState
+) -> None:
     """Refuse whoever is no human of the roster."""
     known = trust.roster.members.get(member)
     if known is None or known.kind != "human":

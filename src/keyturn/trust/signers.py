@@ -12,6 +12,7 @@ from keyturn.crypto.credentials import Credential
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
+from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.review import Review
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
@@ -22,6 +23,7 @@ __all__ = ["NamesItsSigner", "SignedBy", "signed_by"]
 NamesItsSigner = (
     AccessRequest
     | AccessUse
+    | CounterOffer
     | EvaluationCriteria
     | GateCheckin
     | HumanAuthorization
