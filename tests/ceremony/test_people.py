@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from ceremony.conftest import Ceremony
+from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
+from keyturn.app.enrol_member import enrol_members
 from keyturn.app.invite_member import Offer, invite_members
 from keyturn.app.remove_member import remove_member
 from keyturn.errors import Refused, Usage
@@ -59,6 +61,17 @@ def test_when_one_of_a_team_cannot_be_invited_nobody_is(founded: Ceremony, offer
         invite(founded, Offer(member="cyd", kind="human"), offer)
     assert caught.value.code == code
     assert sorted((founded.trust / "invitations").glob("*")) == before
+
+
+def test_an_agents_acceptance_may_be_named_before_that_of_who_answers_for_it(founded: Ceremony) -> None:
+    made = invite(
+        founded,
+        Offer(member="cyd+coder", kind="agent", responsible=("cyd",)),
+        Offer(member="cyd", kind="human"),
+    )
+    accepted = [founded.accept(offer, who) for offer, who in zip(made, ("cyd+coder", "cyd"), strict=True)]
+    enrol_members(accepted, store=founded.store, clock=founded.clock, registrations=WebauthnEnrolment())
+    assert {"cyd", "cyd+coder"} < draft(founded).contents.roster.members.keys()
 
 
 def test_who_holds_no_trust_key_gets_no_other_one(founded: Ceremony) -> None:

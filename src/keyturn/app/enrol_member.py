@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all
 from keyturn.crypto.keys import PublicKey
@@ -12,7 +14,20 @@ from keyturn.formats.enrolment import Acceptance, AcceptedKey, Invitation, parse
 from keyturn.ports import Clock, RegistrationVerifier, TrustStore
 from keyturn.trust.draft import ROOT_FILE, Draft, enrol
 
-__all__ = ["enrol_member"]
+__all__ = ["enrol_member", "enrol_members"]
+
+
+def enrol_members(
+    raws: Sequence[bytes], *, store: TrustStore, clock: Clock, registrations: RegistrationVerifier
+) -> None:
+    """Enrol each of `raws`, in whatever order they are named: humans before the agents and workloads that they answer for."""
+
+    def rests_on_others(raw: bytes) -> bool:
+        acceptance = parse_acceptance(dsse.parse_own(raw).payload)
+        return parse_invitation(store.invitation(parse_sha256(acceptance.invitation))).kind != "human"
+
+    for raw in sorted(raws, key=rests_on_others):
+        enrol_member(raw, store=store, clock=clock, registrations=registrations)
 
 
 def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock, registrations: RegistrationVerifier) -> Acceptance:

@@ -36,7 +36,7 @@ def propose(
     from keyturn.adapters.clock import SystemClock
     from keyturn.adapters.config_files import read_small
     from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
-    from keyturn.app.enrol_member import enrol_member
+    from keyturn.app.enrol_member import enrol_members
     from keyturn.app.propose_trust import propose_trust
     from keyturn.app.show_trust import show_trust
     from keyturn.wiring.places import find_lab
@@ -44,8 +44,8 @@ def propose(
 
     place = find_lab(lab)
     store = trust_store(place.directory)
-    for path in acceptance or ():
-        enrol_member(read_small(path), store=store, clock=SystemClock(), registrations=WebauthnEnrolment())
+    accepted = [read_small(path) for path in acceptance or ()]
+    enrol_members(accepted, store=store, clock=SystemClock(), registrations=WebauthnEnrolment())
     propose_trust(renew=renew, replace=replace, store=store, clock=SystemClock())
     shown = show_trust(pinned_sha256=own_pin(place), store=store)
     output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))
