@@ -1,0 +1,163 @@
+"""The units of systemd are right, as tight as they say, and what they forbid is nothing that the processes need.
+
+`systemd-analyze` reads the units; no systemd runs here, so the system call filter and W^X are laid on the processes as systemd
+would, through the same libseccomp, and so is the loss of every capability, under another user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.builders import RUNTIME
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = sorted((ROOT / "packaging" / "systemd").glob("*.service"))
+GUIDE = (ROOT / "docs" / "guide" / "install.md").read_text(encoding="utf-8")
+CONFINED = Path(__file__).with_name("confined.py")
+EXPOSURE_MAX = {"keyturn-builder.service": 35}
+"""Tenths, of 100; the builder needs namespaces and mounts for its sandbox. Everybody else: 15."""
+
+STORY = """
+HERE=$PWD
+export KEYTURN_LAB="$HERE/lab"
+as() { local home=$1; shift; KEYTURN_HOME="$HERE/$home" keyturn "$@"; }
+confined() { python "$CONFINED" "$UNITS/$1" keyturn "${@:2}" > "$1.said" 2>&1 & RUNNING="${RUNNING-} $!"; }
+trap 'kill $RUNNING || true; wait; tail -n 5 *.said' EXIT
+as ada init lab --profile demo --name acme.example --member ada --group research
+as ada trust invite bob --group owners
+as bob trust accept bob.invitation.json
+mkdir -p lab/trust/draft/policy work/import/found
+printf 'version = 1\\n[[resources]]\\nuri = "keyturn://acme.example/model/toy"\\n' > lab/trust/draft/resources.toml
+cat > lab/trust/draft/policy/release.cedar <<'END'
+@id("release") @quorum("1 owners") @pending_max("8h")
+permit (principal in Group::"research", action == Action::"model:release", resource == Model::"toy");
+END
+as ada trust propose --acceptance bob.acceptance.json > proposed
+as ada trust sign --yes
+as bob trust sign --yes > signed
+as ada trust publish
+for who in ada bob; do as $who trust pin "$(sha256sum lab/trust/root.json | cut -d' ' -f1)"; done
+as ada builder init --work work $RUNTIMES
+export KEYTURN_HOME="$HERE/ada"
+confined keyturn-witness@.service witness serve north
+confined keyturn-log.service log serve
+confined keyturn-builder.service builder serve
+confined keyturn-gate@.service gate serve release
+for name in witness-north log builder gate-release; do
+  until test -e lab/run/$name.json; do sleep 0.1; for one in $RUNNING; do kill -0 "$one"; done; done
+done
+echo weights > work/import/found/model.bin
+cat > work/import/STEP.toml <<END
+version = 1
+name = "import"
+build_type = "ingest"
+command = ["sh", "-c", "mkdir /out/model; cat /in/found/model.bin > /out/model/weights.bin"]
+[[inputs]]
+name = "found"
+source = "found"
+digest = "$(keyturn step digest work/import/found)"
+mount = "/in/found"
+[[outputs]]
+name = "model"
+path = "/out/model"
+[sandbox]
+runtime = $RUNTIME
+timeout_s = 60
+END
+as ada run work/import/STEP.toml --yes
+REQUEST=$(as ada release work/import/out/model --as model/toy --reason try --yes | grep -o -m1 'req-[0-9a-f]*' | head -n 1)
+as bob approve "$REQUEST" --reason agreed --yes
+as ada release work/import/out/model --request "$REQUEST"
+grep -H -E '^(NoNewPrivs|CapBnd|CapEff|Seccomp):' $(printf '/proc/%s/status ' $RUNNING)
+"""
+
+NAMES = [unit.name for unit in UNITS]
+
+
+def analyze(*words: str) -> str:
+    assert shutil.which("systemd-analyze"), "apt-get install systemd, as ./bootstrap --tests does"
+    done = subprocess.run(
+        ["systemd-analyze", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """The units with a program that is there: systemd looks for it."""
+    for unit in UNITS:
+        text = unit.read_text(encoding="ascii").replace("/opt/keyturn/bin/keyturn", f"{sys.prefix}/bin/keyturn")
+        (tmp_path / unit.name).write_text(text, encoding="ascii")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_systemd_finds_nothing_wrong_with_a_unit(here: Path, name: str) -> None:
+    assert analyze("verify", "--man=no", "--recursive-errors=no", str(here / name)) == ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_unit_is_as_tight_as_its_process_allows(here: Path, name: str) -> None:
+    analyze("security", "--offline=true", f"--threshold={EXPOSURE_MAX.get(name, 15)}", str(here / name))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
+def test_a_unit_runs_a_command_of_ours_as_a_user_of_its_own(unit: Path) -> None:
+    text = unit.read_text(encoding="ascii")
+    (user,) = re.findall(r"^User=(.+)$", text, re.MULTILINE)
+    assert f"u {user} " in unit.with_name("keyturn.sysusers").read_text(encoding="ascii")
+    (command,) = re.findall(r"^ExecStart=/opt/keyturn/bin/keyturn (\w+ serve)", text, re.MULTILINE)
+    assert f"## keyturn {command}" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    for line in ("NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "UMask=0077"):
+        assert f"\n{line}\n" in text
+    assert unit.name in GUIDE
+
+
+def test_the_users_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    done = subprocess.run(
+        ["systemd-sysusers", f"--root={tmp_path}", str(ROOT / "packaging" / "systemd" / "keyturn.sysusers")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "etc" / "passwd").read_text().count("keyturn-") == 2 * len(UNITS)
+
+
+def test_every_process_works_under_what_its_unit_forbids_and_a_step_runs_in_its_sandbox(tmp_path: Path) -> None:
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("KEYTURN_")} | {
+        "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "CONFINED": str(CONFINED),
+        "UNITS": str(UNITS[0].parent),
+        "RUNTIME": RUNTIME,
+        "RUNTIMES": " ".join(f"--runtime {path}" for path in json.loads(RUNTIME)),
+    }
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", STORY],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=150,
+        start_new_session=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "released dirHash:" in done.stdout
+    for line in ("NoNewPrivs:\t1", "CapBnd:\t0000000000000000", "CapEff:\t0000000000000000", "Seccomp:\t2"):
+        assert done.stdout.count(line) == len(UNITS), done.stdout
