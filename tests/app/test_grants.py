@@ -163,10 +163,12 @@ def test_a_request_shows_itself_whole_before_it_is_signed() -> None:
             assert "2026-09-" in said
         elif field == "break_glass_at":
             assert "YES, signed at" not in said
+        elif field == "urgent":
+            assert dict(request_access.shown(draft(world, urgent=True), ()))[field].startswith("yes")
         else:
             assert (str(value)[:32] if field == "follows" else str(value)) in said, field
     bare = dict(request_access.shown(draft(world), ()))
-    assert (bare["ticket"], bare["bytes at most"], bare["follows"]) == ("-", "-", "-")
+    assert (bare["ticket"], bare["bytes at most"], bare["follows"], bare["urgent"]) == ("-", "-", "-", "no")
 
 
 def test_nothing_that_a_requester_writes_looks_like_another_field() -> None:

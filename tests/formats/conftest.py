@@ -36,6 +36,7 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             session_key="AAAA",
             bytes_max=2**53 - 1,
             follows="ef" * 32,
+            urgent=True,
         ),
     ),
     "apr": (

@@ -125,6 +125,8 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
         pytest.param("req", {"bytes_max": -1}, "json-invalid", id="fewer than no bytes"),
         pytest.param("req", {"bytes_max": 2**53}, "json-invalid", id="2^53 bytes"),
         pytest.param("req", {"ticket": ""}, "json-not-canonical", id="a default that is written out"),
+        pytest.param("req", {"urgent": False}, "json-not-canonical", id="what is not urgent, written out"),
+        pytest.param("req", {"urgent": 1}, "json-invalid", id="urgent by a number"),
         pytest.param("apr", {"decision": "Approve"}, "json-invalid", id="another decision"),
         pytest.param("apr", {"expires_at": 100}, "json-invalid", id="an approval that ends as it begins"),
         pytest.param("den", {"reason": ...}, "json-invalid", id="a denial without a reason"),

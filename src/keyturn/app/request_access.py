@@ -44,6 +44,7 @@ class Wish:
     bytes_max: int | None
     follows: str | None
     break_glass: bool = False
+    urgent: bool = False
 
 
 def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entropy: Entropy) -> AccessRequest:
@@ -81,6 +82,7 @@ def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entro
         bytes_max=wish.bytes_max,
         follows=wish.follows,
         break_glass_at=clock.now() if wish.break_glass else None,
+        urgent=wish.urgent,
     )
 
 
@@ -112,6 +114,7 @@ def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str
         ("by permit", made.permit),
         ("why", made.justification),
         ("ticket", made.ticket or "-"),
+        ("urgent", "yes: whoever can approve is paged" if made.urgent else "no"),
         ("not before", rfc3339(made.not_before)),
         ("start by", rfc3339(made.start_by)),
         ("not after", rfc3339(made.not_after)),

@@ -52,6 +52,7 @@ def request(
         str | None, typer.Option(help="The key that the session will prove: base64 of its SubjectPublicKeyInfo.")
     ] = None,
     bytes_max: Annotated[int | None, typer.Option(min=0, help="Bytes that you need at most.")] = None,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Page whoever can approve; it weighs nothing.")] = False,
     renews: Annotated[
         str | None,
         typer.Option(
@@ -112,6 +113,7 @@ def request(
             bytes_max=bytes_max,
             follows=None if renews is None else find_pending(seen.view, renews).digest,
             break_glass=break_glass,
+            urgent=urgent,
         )
         made = draft_request(wish, seen.policy, keyid=own.key.public.keyid, clock=own.clock, entropy=own.entropy)
         require_hope(made, seen.policy, now=seen.now)

@@ -58,6 +58,7 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `session_key` is the base64 SPKI DER of the key that the session will prove (absent for one-shots); times are
     POSIX seconds; `follows` is the digest of the request that this one renews or counters. `break_glass_at` is when a break-glass
     request was signed, and is absent in every other: such a request is over within `BREAK_GLASS_MAX_S` of it.
+    `urgent` says how people are told of it, and weighs nothing.
     """
 
     lab: LabName
@@ -80,6 +81,7 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     bytes_max: Size | None = None
     follows: HexDigest | None = None
     break_glass_at: PosixTime | None = None
+    urgent: bool = False
 
     def __post_init__(self) -> None:
         Uri.parse(self.resource)
