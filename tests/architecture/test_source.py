@@ -51,6 +51,7 @@ BORDERS = (
     "src/keyturn/cli/main.py:",  # a defect becomes an exit status
     "src/keyturn/service/builder_service.py:",  # a defect in one job must not stop the builder's worker
     "src/keyturn/service/log_publisher.py:",  # a defect must not end publishing while the service answers
+    "src/keyturn/service/notifier.py:",  # a defect in one thread must not leave people untold while the others go on
 )
 
 

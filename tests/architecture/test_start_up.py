@@ -21,6 +21,7 @@ HEAVY = (
     "sqlite3",
     "asyncio",
     "psycopg",
+    "apprise",
 )
 
 

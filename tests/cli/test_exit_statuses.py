@@ -141,6 +141,9 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "gate init": ("gate", "init", "other"),
     "gate serve": ("gate", "serve"),
     "gate show": ("gate", "show"),
+    "notify init": ("notify", "init"),
+    "notify serve": ("notify", "serve"),
+    "notify show": ("notify", "show"),
     "log show": ("log", "show"),
     "log verify": ("log", "verify"),
     "log reindex": ("log", "reindex"),
@@ -365,6 +368,8 @@ FOUNDED = {
     "serve",
     "builder serve",
     "builder show",
+    "notify serve",
+    "notify show",
 }
 
 

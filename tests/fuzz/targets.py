@@ -20,7 +20,7 @@ from keyturn.adapters import errors_over_http
 from keyturn.adapters.builder_over_http import Order
 from keyturn.adapters.log_on_disk import batch
 from keyturn.bulk import manifest as bulk_manifest
-from keyturn.config import builder, lab, person
+from keyturn.config import builder, lab, notify, person
 from keyturn.crypto.credentials import Credential
 from keyturn.custody import pack_index
 from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Usage
@@ -247,6 +247,16 @@ BUILDER = b'version = 1\nname = "b"\nlab = "acme.example"\nroot = "%s"\nwork = [
     b"a" * 64
 )
 
+NOTIFY = (
+    b'version = 1\nroot = "%s"\n[[receivers]]\nname = "bob"\nmember = "bob"\nurl_env = "X"\n'
+    b'[[escalation]]\nafter_s = 60\ngroup = "security"\n'
+    b'[[away]]\nmember = "bob"\ndeputy = "eve"\nuntil = 2026-12-31T00:00:00Z\n' % (b"a" * 64)
+)
+TOLD = (
+    b'{"requests":{"ab":{"beneficiary":"ada","requester":"ada","seen_at":1,"told":["asked"],"what":"x of y"}},'
+    b'"suspensions":{"cd":["bob"]}}'
+)
+
 
 def _batch() -> bytes:
     records = _records()[:3]
@@ -393,6 +403,8 @@ def _made() -> Iterator[Target]:
     )
     yield from own("config.witness.parse", WITNESS, refusals=(Usage,))
     yield from own("config.gate.parse", GATE, refusals=(Usage, Malformed))
+    yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))
+    yield from own("app.tell_people.parse_told", TOLD, render="app.tell_people.render_told")
     yield from own("grants.bundle.parse", lazy=_bundles, render="grants.bundle.render")
     yield from own("formats.release.read_release", lazy=lambda: (release.make_release(_release()),))
     yield from own("formats.release.read_summary", lazy=lambda: (release.make_summary(_summary()),))

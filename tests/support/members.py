@@ -102,8 +102,8 @@ class People:
                 wait_for_file(lab / "log" / "checkpoint", log)
                 yield
 
-    def ask(self) -> str:
-        """Ada asks for access; the request's id."""
+    def ask(self, *more: str) -> str:
+        """Ada asks for access, with the words `more`; the request's id."""
         session = SoftwareKey.generate().public.text
         words = ("weights:read", "model/aurora", "--gate", "gate/release", "--reason", "a look", "--duration", "30m")
-        return str(self.by("ada", "request", *words, "--session-key", session, "--yes")["id"])
+        return str(self.by("ada", "request", *words, *more, "--session-key", session, "--yes")["id"])

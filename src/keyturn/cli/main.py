@@ -46,6 +46,7 @@ COMMANDS: dict[str, str] = {
     "grant": "keyturn.cli.grant:app",
     "gate": "keyturn.cli.gate:app",
     "log": "keyturn.cli.log:app",
+    "notify": "keyturn.cli.notify:app",
     "witness": "keyturn.cli.witness:app",
     "builder": "keyturn.cli.builder:app",
     "step": "keyturn.cli.step:app",

@@ -37,6 +37,8 @@ run/
 *.sqlite
 *.sqlite-*
 gates/*/state/
+notify/*.url
+notify/.lock
 builder/runtime/
 builder/ran/
 builder/outbox/

@@ -7,6 +7,7 @@ from pathlib import Path
 from keyturn.adapters.supervisor import Process
 from keyturn.errors import Refused, Usage
 from keyturn.wiring.log_keys import key_names
+from keyturn.wiring.notify import CONFIG as NOTIFY_CONFIG
 from keyturn.wiring.places import find_lab
 from keyturn.wiring.trust import trust_store
 
@@ -35,6 +36,8 @@ def processes_of(lab: str | None) -> tuple[Path, tuple[Process, ...]]:
         Process(f"gate-{key.parent.name}", ("gate", "serve", key.parent.name, *at))
         for key in sorted(place.glob("gates/*/key"))
     ]
+    if (place / NOTIFY_CONFIG).exists():
+        found.append(Process("notify", ("notify", "serve", *at)))
     if not found:
         raise Usage("lab-no-processes", f"no process of the lab has its key in `{place}`", hint="keyturn init")
     return place, tuple(found)

@@ -1,0 +1,85 @@
+"""`keyturn notify`: tell people what waits for them and what became of what they asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, Lab, Root
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Notifications: tell people what waits for them. They approve nothing.", no_args_is_help=True)
+
+
+@app.command()
+def init(root: Root = None, lab: Lab = None, json: Json = False) -> None:
+    """Write a `notify.toml` with the root that you pinned; whom to tell, and where, you write into it."""
+    from keyturn.wiring.notify import init_notify
+    from keyturn.wiring.places import find_lab
+
+    path = init_notify(find_lab(lab), pin=root)
+    output.emit(
+        {"config": str(path)},
+        json=json,
+        human=lambda screen: screen.print(f"{path}: written; add receivers, then: keyturn notify serve, or keyturn up"),
+    )
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    lab: Lab = None,
+) -> None:
+    """Tell people until told to stop. The first time it begins at the log's end."""
+    from keyturn.adapters.clock import SystemClock
+    from keyturn.service import shell
+    from keyturn.service.notifier import Notifier, create_app
+    from keyturn.wiring.notify import notifier_parts
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    with notifier_parts(place) as parts:
+        notifier = Notifier(parts.watch, parts.outbox, parts.receivers, clock=SystemClock(), keep_s=parts.config.keep_s)
+        shell.serve(create_app(notifier, parts.outbox), name="notify", run_dir=place.directory / "run", port=port)
+
+
+@app.command()
+def show(lab: Lab = None, json: Json = False) -> None:
+    """Show who is told where, who is away, and how many notices wait for each receiver. No secret is shown."""
+    from keyturn.formats.posix_time import rfc3339
+    from keyturn.wiring.notify import read_notify_config, waiting_by_receiver
+    from keyturn.wiring.places import find_lab
+
+    place = find_lab(lab)
+    config, waiting = read_notify_config(place), waiting_by_receiver(place)
+    value = {
+        "root": config.root,
+        "receivers": [
+            {
+                "name": one.name,
+                "member": one.member,
+                "group": one.group,
+                "paging": one.paging,
+                "waiting": waiting[one.name],
+            }
+            for one in config.receivers
+        ],
+        "escalation": [{"after_s": one.after_s, "group": one.group} for one in config.escalation],
+        "away": [{"member": one.member, "deputy": one.deputy, "until": rfc3339(one.until_s)} for one in config.away],
+    }
+    cells = [
+        (one.name, one.member or f"group {one.group}", "urgent" if one.paging else "all", str(waiting[one.name]))
+        for one in config.receivers
+    ]
+    output.emit(
+        value,
+        json=json,
+        human=lambda screen: (
+            output.rows(screen, ("receiver", "of", "gets", "waiting"), cells)
+            if cells
+            else screen.print("nobody is told: notify.toml names no receiver")
+        ),
+    )

@@ -1,0 +1,172 @@
+"""Join the notifier to this machine: its configuration in the lab's directory, its outbox, the receivers' secrets.
+
+<lab>/notify/notify.toml       whom to tell (`config.notify`)
+<lab>/notify/*.url             secrets, each in a file of mode 0600; or in the environment
+<lab>/notify/outbox.sqlite     what must be told; .lock: one process at a time has it
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters.clock import SystemClock
+from keyturn.adapters.config_files import read_small, require_new, unreadable, write_new
+from keyturn.adapters.notice_outbox import NoticeOutboxSqlite
+from keyturn.app.route_notices import AddressBook, Away, Place
+from keyturn.app.tell_people import Escalation, Telling
+from keyturn.app.watch_lab import LabWatch
+from keyturn.config import notify as notify_config
+from keyturn.config.notify import NotifyConfig, ReceiverConfig
+from keyturn.errors import Conflict, Refused, Usage
+from keyturn.grants.view import GateView
+from keyturn.ports import NoticeReceiver
+from keyturn.trust.history import TrustHistory
+from keyturn.wiring.log import FoundLog
+from keyturn.wiring.pinned_log import first_root
+from keyturn.wiring.places import LabPlace
+from keyturn.wiring.set_up import root_to_pin
+
+__all__ = ["CONFIG", "NotifierParts", "init_notify", "notifier_parts", "read_notify_config", "waiting_by_receiver"]
+
+CONFIG = Path("notify") / "notify.toml"
+"""Where the configuration lies in the lab's directory; a lab whose directory has it is told of by `keyturn up`."""
+
+_EXAMPLE = b"""
+# Whom to tell, and where: an apprise URL (https://github.com/caronc/apprise), in a file of mode 0600 beside this one.
+# [[receivers]]
+# name = "ada-mail"
+# member = "ada"
+# url_file = "ada-mail.url"
+"""
+_URL_BYTES_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierParts:
+    """What a notifier is made of."""
+
+    config: NotifyConfig
+    watch: LabWatch
+    outbox: NoticeOutboxSqlite
+    receivers: dict[str, NoticeReceiver]
+
+
+def init_notify(place: LabPlace, *, pin: str | None) -> Path:
+    """Write a `notify.toml` that pins the lab's root and names no receiver yet; nothing is overwritten."""
+    path = place.directory / CONFIG
+    history = root_to_pin(place, pin)
+    require_new(path)
+    text = notify_config.render(NotifyConfig(version=1, root=history.root_sha256)) + _EXAMPLE
+    notify_config.parse(text, where="options")
+    write_new(path, text)
+    return path
+
+
+def read_notify_config(place: LabPlace) -> NotifyConfig:
+    """Read the notifier's configuration, or raise `Usage` saying how to make one."""
+    path = place.directory / CONFIG
+    if not path.exists():
+        raise Usage("notify-none", f"expected a notifier at `{path.parent}`", hint="keyturn notify init")
+    return notify_config.parse(read_small(path), where=str(path))
+
+
+@contextmanager
+def notifier_parts(place: LabPlace) -> Iterator[NotifierParts]:
+    """Make the notifier of the lab at `place`; `Conflict` when another process is it."""
+    from keyturn.adapters.apprise_receiver import AppriseReceiver
+
+    config = read_notify_config(place)
+    directory = (place.directory / CONFIG).parent
+    receivers: dict[str, NoticeReceiver] = {
+        one.name: AppriseReceiver(one.name, _url(one, directory)) for one in config.receivers
+    }
+    log = FoundLog(lambda: config.service or place.log_url)
+
+    def start() -> GateView:
+        root = first_root(log)
+        history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.root)
+        return GateView.start(history, gate=None, nonce_record=None)
+
+    with _alone(directory / ".lock"):
+        outbox = NoticeOutboxSqlite(directory / "outbox.sqlite")
+        try:
+            watch = LabWatch(start, log, outbox, book=_book(config), settings=_settings(config), clock=SystemClock())
+            yield NotifierParts(config, watch, outbox, receivers)
+        finally:
+            outbox.close()
+
+
+def waiting_by_receiver(place: LabPlace) -> dict[str, int]:
+    """How many notices wait for each receiver of notify.toml, and for those that are no longer in it."""
+    config, path = read_notify_config(place), (place.directory / CONFIG).parent / "outbox.sqlite"
+    counts = dict.fromkeys((one.name for one in config.receivers), 0)
+    if path.exists():
+        outbox = NoticeOutboxSqlite(path)
+        try:
+            counts |= outbox.waiting()
+        finally:
+            outbox.close()
+    return counts
+
+
+def _book(config: NotifyConfig) -> AddressBook:
+    places = (Place(name=one.name, member=one.member, group=one.group, paging=one.paging) for one in config.receivers)
+    return AddressBook(tuple(places), {one.member: Away(one.deputy, one.until_s) for one in config.away})
+
+
+def _settings(config: NotifyConfig) -> Telling:
+    steps = sorted((step.after_s, step.group) for step in config.escalation)
+    return Telling(
+        link=config.link, expiring_s=config.expiring_s, escalation=tuple(Escalation(*step) for step in steps)
+    )
+
+
+def _url(receiver: ReceiverConfig, directory: Path) -> str:
+    if receiver.url_env is not None:
+        url = os.environ.get(receiver.url_env, "")
+        if not url:
+            raise Usage(
+                "receiver-secret",
+                f"receiver `{receiver.name}`: the environment has no `{receiver.url_env}`",
+                hint="set it where the notifier is started",
+            )
+        return url.strip()
+    path = directory / (receiver.url_file or "")
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid not in (os.geteuid(), 0):
+                raise Refused(
+                    "receiver-secret-exposed",
+                    f"`{path}` can be read by others: expected mode 0600",
+                    hint=f"chmod 600 {path}",
+                )
+            raw = file.read(_URL_BYTES_MAX)
+    except OSError as err:
+        raise unreadable(path, err) from err
+    try:
+        return raw.decode("ascii").strip()
+    except UnicodeDecodeError:
+        pass  # not `from err`: the error quotes the file
+    raise Usage("receiver-secret", f"`{path}`: expected a URL in ASCII", hint="write what is special in it as %XX")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise Conflict(
+                "already-running", "another process tells the people of this lab", hint="stop the other `keyturn up`"
+            ) from err
+        yield
+    finally:
+        os.close(fd)

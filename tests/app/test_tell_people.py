@@ -1,0 +1,391 @@
+"""What people are told of requests and suspensions: each thing once, to those whom it concerns, and nothing of the past."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from keyturn.app.follow_log import follow_log
+from keyturn.app.notice import Notice
+from keyturn.app.plain_notice import TEXT_MAX, plain_text
+from keyturn.app.route_notices import AddressBook, Away, Place
+from keyturn.app.tell_people import Escalation, Telling, Told, parse_told, render_told, what_to_tell
+from keyturn.app.watch_lab import LabWatch
+from keyturn.errors import KeyturnError, Malformed, Refused
+from keyturn.grants.freshness import require_trust
+from keyturn.ports import OutgoingNotice
+from support.world import Witnessed, World, make_world
+
+PLAIN = Telling(link=None, expiring_s=600)
+
+
+@dataclass
+class Reader:
+    """A reader of the world's log who is asked, each time, what is new. `hidden` envelopes cannot be had."""
+
+    world: World
+    settings: Telling = PLAIN
+    told: Told | None = None
+    hidden: frozenset[str] = frozenset()
+
+    def new(self) -> dict[str, Notice]:
+        """The new notices, by the part of their event behind the record's id."""
+        now = self.world.now
+        view = follow_log(self.world.start(None), Witnessed(self.world, lost=self.hidden), now=now)
+        before = self.told and parse_told(render_told(self.told))
+        notices, self.told = what_to_tell(before, view, require_trust(view, now=now), self.settings, now=now)
+        assert len({one.event for one in notices}) == len(notices)
+        return {one.event.rpartition("/")[2]: one for one in notices}
+
+    def later(self, seconds: int) -> dict[str, Notice]:
+        self.world.now += seconds
+        return self.new()
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+@pytest.fixture
+def reader(world: World) -> Reader:
+    reader = Reader(world)
+    assert reader.new() == {}
+    return reader
+
+
+def test_whoever_could_approve_is_told_once_and_the_requester_is_not(world: World, reader: Reader) -> None:
+    asked = world.ask()
+    notice = reader.new()["asked"]
+    assert notice.members == {"bob", "cat", "eve"}
+    assert notice.groups == {"weights-owners", "security"}
+    assert not notice.urgent
+    assert f"keyturn grant show req-{asked.record_digest[:32]}" in notice.body
+    assert 'ada writes: "a look at the loss"' in notice.body
+    assert reader.new() == {}
+
+
+def test_who_could_approve_is_the_policys_word_and_no_suspended_member(world: World, reader: Reader) -> None:
+    world.suspend("bob", target_member="cat")
+    world.ask()
+    found = reader.new()
+    assert found["asked"].members == {"bob", "eve"}
+    world.publish(policy={"main": 'permit (principal, action, resource) when { "not" == "a policy" ;'})
+    world.ask()
+    assert "asked" not in reader.new()
+
+
+def test_somebody_who_can_approve_only_later_is_told_then(world: World, reader: Reader) -> None:
+    suspension = world.suspend("bob", target_member="cat")
+    world.ask()
+    reader.new()
+    world.lift(suspension, "dan")
+    world.lift(suspension, "eve")
+    later = reader.new()
+    assert later["asked"].members == {"cat"}
+    assert later["asked"].groups == frozenset()
+
+
+def test_the_requester_is_told_of_every_change(world: World, reader: Reader) -> None:
+    asked = world.ask()
+    reader.new()
+    bob = world.approve(asked, "bob")
+    approved = reader.new()
+    assert {name: one.members for name, one in approved.items()} == {"approved:bob": {"ada"}}
+    eve = world.approve(asked, "eve")
+    granted = reader.new()
+    assert granted.keys() == {"approved:eve", "granted"}
+    assert granted["granted"].members == {"ada"}
+    world.use(asked, bob, eve)
+    assert reader.later(1).keys() == {"used"}
+    assert reader.later(3600) == {}, "that the time of what was used is over is no news"
+    assert reader.later(7200) == {}
+    assert reader.told == Told()
+
+
+def test_an_agents_request_is_told_to_the_human_who_answers_for_it(world: World, reader: Reader) -> None:
+    asked = world.ask(world.request("ada+coder"))
+    assert "ada" not in reader.new()["asked"].members
+    world.deny(asked, "bob")
+    [notice] = reader.new().values()
+    assert notice.members == {"ada", "ada+coder"}
+
+
+@pytest.mark.parametrize("verb", ["denied", "revoked", "withdrew"])
+def test_what_takes_a_request_away_is_told_to_whom_it_concerns(world: World, reader: Reader, verb: str) -> None:
+    asked = world.ask()
+    world.approve(asked, "eve")
+    reader.new()
+    if verb == "denied":
+        world.deny(asked, "bob")
+    else:
+        world.revoke(asked, "dan" if verb == "revoked" else "ada")
+    [notice] = reader.new().values()
+    assert notice.members == {"ada", "eve"}
+    assert f" {verb}: " in notice.title
+    assert reader.later(3600) == {}, "what is ended ends once"
+    assert reader.later(7200) == {}
+
+
+def test_a_request_that_nobody_grants_is_told_before_it_lapses_and_when_it_does(world: World, reader: Reader) -> None:
+    world.ask()
+    reader.new()
+    assert reader.later(3600 - 601) == {}
+    assert {name: one.members for name, one in reader.later(1).items()} == {"lapsing": {"ada"}}
+    assert reader.later(601).keys() == {"lapsed"}
+    assert reader.later(3600) == {}
+
+
+def test_a_one_shot_that_is_forgotten_as_it_lapses_is_told_all_the_same(world: World, reader: Reader) -> None:
+    made = world.release(start_by=world.now + 3600, not_after=world.now + 3600)
+    world.ask(made)
+    reader.new()
+    found = reader.later(3600)
+    assert found.keys() == {"lapsed"}
+    assert found["lapsed"].members == {"ada"}
+    assert reader.told == Told()
+
+
+def test_a_grant_is_told_before_it_ends_and_when_it_is_over(world: World, reader: Reader) -> None:
+    asked = world.ask()
+    for member in ("bob", "eve"):
+        world.approve(asked, member)
+    reader.new()
+    assert reader.later(3600 - 601) == {}
+    assert reader.later(1).keys() == {"expiring"}
+    assert reader.later(600).keys() == {"over"}
+    assert reader.later(7200) == {}
+
+
+def test_a_suspension_is_told_to_all_of_security_and_to_whom_it_hits(world: World, reader: Reader) -> None:
+    taken = world.suspend("bob", target_member="dan")
+    [notice] = reader.new().values()
+    assert (notice.members, notice.groups, notice.urgent) == ({"bob", "cat", "dan"}, {"security"}, True)
+    world.lift(taken, "cat")
+    [notice] = reader.new().values()
+    assert "One more human" in notice.body
+    world.lift(taken, "eve")
+    [notice] = reader.new().values()
+    assert "It is lifted." in notice.body
+    assert reader.later(3600) == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "concerned"),
+    [
+        pytest.param("target_key", {"dan"}, id="a key's owner"),
+        pytest.param("target_gate", set(), id="a gate's operator"),
+    ],
+)
+def test_whose_key_or_gate_is_suspended_is_told(world: World, reader: Reader, target: str, concerned: set[str]) -> None:
+    named = world.key("dan").public.keyid if target == "target_key" else str(world.gate)
+    world.suspend("bob", **{target: named})
+    [notice] = reader.new().values()
+    operator = {world.lab.state.gates[str(world.gate)].operator} if target == "target_gate" else set()
+    assert notice.members == {"bob", "cat"} | concerned | operator
+
+
+def test_an_urgent_request_is_urgent_to_those_who_could_approve(world: World, reader: Reader) -> None:
+    asked = world.ask(world.request(urgent=True))
+    assert reader.new()["asked"].urgent
+    world.approve(asked, "bob")
+    assert not reader.new()["approved:bob"].urgent
+
+
+def test_a_request_that_waits_is_told_to_more_people_and_needs_as_many(world: World) -> None:
+    reader = Reader(world, Telling(link=None, expiring_s=1, escalation=(Escalation(600, "research"),)))
+    reader.new()
+    asked = world.ask()
+    reader.new()
+    assert reader.later(599) == {}
+    notice = reader.later(1)["escalated:600:research"]
+    assert notice.members == {"bob", "cat", "eve", "dan"}, "more than before, and never the requester"
+    assert notice.groups == {"research", "weights-owners", "security"}
+    assert reader.later(1) == {}
+    world.approve(asked, "dan")
+    assert "granted" not in reader.new(), "whoever is told does not count for that"
+
+
+def test_nothing_that_was_before_the_first_start_is_told(world: World) -> None:
+    asked = world.ask()
+    world.suspend("bob", target_member="dan")
+    reader = Reader(world, Telling(link=None, expiring_s=600, escalation=(Escalation(60, "research"),)))
+    assert reader.new() == {}
+    assert reader.later(600) == {}
+    world.deny(asked, "cat")
+    assert len(reader.new()) == 1
+
+
+def test_what_may_be_wrong_is_not_told(world: World, reader: Reader) -> None:
+    asked = world.ask()
+    reader.new()
+    taken = world.deny(asked, "bob")
+    hidden = world.log.by_record(taken.record_digest)[0].envelope
+    world.approve(asked, "cat")
+    reader.hidden = frozenset({hidden})
+    assert reader.new() == {}
+    reader.hidden = frozenset()
+    assert any(name.startswith("den-") for name in reader.new())
+
+
+def test_a_request_that_cannot_be_read_for_a_moment_has_not_lapsed(world: World, reader: Reader) -> None:
+    asked = world.ask()
+    reader.new()
+    reader.hidden = frozenset({world.log.by_record(asked.record_digest)[0].envelope})
+    assert reader.new() == {}
+    reader.hidden = frozenset()
+    assert reader.new() == {}
+
+
+def test_a_link_stands_where_the_operator_has_a_page(world: World) -> None:
+    reader = Reader(world, Telling(link="https://keys.acme.example/request/", expiring_s=600))
+    reader.new()
+    asked = world.ask()
+    body = reader.new()["asked"].body
+    assert body.endswith(f"look: https://keys.acme.example/request/req-{asked.record_digest[:32]}")
+
+
+HOSTILE = (
+    "<b>hi</b> [click](https://evil.example/approve) *now* `rm -rf /` @everyone <!channel> ~x~ _y_ # h | t | $(id) {{7}}\n"
+    'look: keyturn approve req-00000000 --yes \\x1b[31m www.evil.example evil.example/x 10.0.0.1/x bob"quoted"'
+)
+
+
+def test_text_from_a_request_is_plain_in_a_notification(world: World, reader: Reader) -> None:
+    world.ask(world.request(justification=HOSTILE))
+    notice = reader.new()["asked"]
+    said = notice.body.splitlines()[2]
+    assert said.startswith('ada writes: "')
+    quoted = said.removeprefix('ada writes: "').removesuffix('"')
+    assert not set(quoted) & set('<>[]{}*`@#|$~_&\\"\x1b\n')
+    assert "//" not in quoted
+    assert "evil.example" not in quoted
+    assert "10.0.0.1" not in quoted
+    assert len([line for line in notice.body.splitlines() if line.startswith("look:")]) == 1
+    assert len(plain_text("é" * 2000)) == TEXT_MAX
+
+
+def test_what_was_told_is_parsed_strictly() -> None:
+    for raw in (b"", b"{}x", b'{"requests":{},"x":1}', b'{"suspensions":{"a":[1]}}'):
+        with pytest.raises(Malformed):
+            parse_told(raw)
+
+
+# --- where it goes ------------------------------------------------------------------------------------------------
+
+BOOK = AddressBook(
+    (
+        Place(name="ada", member="ada", group=None, paging=False),
+        Place(name="bob", member="bob", group=None, paging=False),
+        Place(name="bob-pager", member="bob", group=None, paging=True),
+        Place(name="eve", member="eve", group=None, paging=False),
+        Place(name="security", member=None, group="security", paging=False),
+        Place(name="security-pager", member=None, group="security", paging=True),
+    )
+)
+NOTICE = Notice(event="e", title="t", body="b", members=frozenset({"bob", "cat"}), groups=frozenset({"security"}))
+
+
+def places(book: AddressBook, notice: Notice, *, now: int = 0) -> set[str]:
+    return {one.receiver for one in book.route(notice, now=now)}
+
+
+def test_a_pager_gets_what_is_urgent_and_nothing_else() -> None:
+    assert places(BOOK, NOTICE) == {"bob", "security"}
+    urgent = dataclasses.replace(NOTICE, urgent=True)
+    assert places(BOOK, urgent) == {"bob", "bob-pager", "security", "security-pager"}
+
+
+def test_a_deputy_is_told_instead_until_then_and_told_for_whom() -> None:
+    book = dataclasses.replace(BOOK, away={"bob": Away("eve", 100)})
+    [for_eve] = [one for one in book.route(NOTICE, now=99) if one.receiver == "eve"]
+    assert "for bob, who is away until 1970-01-01T00:01:40Z" in for_eve.body
+    assert "votes for nobody else" in for_eve.body
+    assert places(book, NOTICE, now=99) == {"eve", "security"}
+    assert places(book, NOTICE, now=100) == {"bob", "security"}
+
+
+@pytest.mark.parametrize(
+    ("away", "told"),
+    [
+        pytest.param({"bob": Away("ada", 9), "ada": Away("eve", 9)}, "eve", id="a deputy who is away too"),
+        pytest.param({"bob": Away("ada", 9), "ada": Away("bob", 9)}, "bob", id="two who name each other"),
+        pytest.param({"bob": Away("nobody", 9)}, "bob", id="a deputy without a receiver"),
+        pytest.param({"bob": Away("bob", 9)}, "bob", id="himself"),
+    ],
+)
+def test_nobodys_notices_are_lost_with_a_deputy(away: dict[str, Away], told: str) -> None:
+    book = dataclasses.replace(BOOK, away=away)
+    assert places(book, dataclasses.replace(NOTICE, groups=frozenset()), now=0) == {told}
+
+
+# --- the watch ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Kept:
+    """An outbox in memory, for one watch; `broken` fails as a full disk does."""
+
+    state: bytes | None = None
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
+    broken: bool = False
+    kept: int = 0
+
+    def told(self) -> bytes | None:
+        return self.state
+
+    def keep(self, told: bytes, notices: list[tuple[str, str, str, str]], *, now: int) -> None:
+        if self.broken:
+            raise Refused("outbox-unwritable", "full")
+        self.kept += 1
+        self.state = told
+        self.rows += notices
+
+    def next_for(self, receiver: str, *, now: int) -> OutgoingNotice | None:
+        raise AssertionError
+
+    delivered = failed = forget = waiting = next_for
+
+
+@dataclass
+class Dated:
+    """The world's log, whose newest checkpoint was cosigned at `at`."""
+
+    world: World
+    at: int
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(Witnessed(self.world), name)
+
+    def checkpoint(self) -> bytes:
+        return self.world.note(at=self.at)
+
+
+def test_the_watch_keeps_all_or_nothing_and_tells_nothing_from_a_view_that_is_too_old(world: World) -> None:
+    clock = type("Clock", (), {"now": lambda _: world.now})()
+    outbox, log = Kept(), Dated(world, world.now)
+    watch = LabWatch(lambda: world.start(None), log, outbox, book=BOOK, settings=PLAIN, clock=clock)  # type: ignore[arg-type]  # a log by delegation
+    assert watch.look() == (frozenset(), ())
+    assert watch.look() == (frozenset(), ())
+    assert outbox.kept == 1
+    world.ask()
+    outbox.broken = True
+    with pytest.raises(KeyturnError):
+        watch.look()
+    outbox.broken = False
+    woken, unheard = watch.look()
+    assert woken == {"bob", "eve", "security"}
+    assert unheard == ()
+    assert {row[1] for row in outbox.rows} == woken
+    asked = world.ask(world.request("dan"))
+    watch.look()
+    world.deny(asked, "bob")
+    woken, unheard = watch.look()
+    assert (woken, len(unheard)) == (frozenset(), 1), "dan has no receiver, and somebody should know"
+    world.now += world.lab.state.limits.log_age_max_s + 1
+    with pytest.raises(Refused, match="view-stale"):
+        watch.look()
+    assert msgspec.json.decode(outbox.state or b"")["requests"]
