@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from keyturn.service import builder_service, lab_service, release_gate, witness_service
+from keyturn.service import builder_service, lab_service, notifier, release_gate, witness_service
 from keyturn.service.shell import document_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["APPS", "DOCUMENTS", "render"]
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ROOT / "docs" / "openapi"
 
-_NOBODY: Any = SimpleNamespace(logs=())
+_NOBODY: Any = SimpleNamespace(logs=(), start=None, stop=None)
 """Stands where a service keeps what it works with: describing an endpoint asks nothing of it."""
 
 
@@ -43,6 +43,7 @@ APPS: Mapping[str, Callable[[], Litestar]] = {
     "service": _lab,
     "builder": lambda: builder_service.create_app(_NOBODY),
     "release-gate": lambda: release_gate.create_app(_NOBODY, about={}),
+    "notifier": lambda: notifier.create_app(_NOBODY, _NOBODY),
     "witness": lambda: witness_service.create_app(_NOBODY, store=_NOBODY, clock=_NOBODY),
 }
 """Each service by the name of its document."""

@@ -141,7 +141,9 @@ def create_app(notifier: Notifier, outbox: NoticeOutbox) -> Litestar:
     metrics.gauge(
         "keyturn_notify_looked_seconds", "When the log was last followed (POSIX).", lambda: notifier.looked_at
     )
-    return shell.build([], metrics=metrics, on_startup=[notifier.start], on_shutdown=[notifier.stop])
+    return shell.build(
+        [], title="A notifier", metrics=metrics, on_startup=[notifier.start], on_shutdown=[notifier.stop]
+    )
 
 
 def _say(text: str) -> None:

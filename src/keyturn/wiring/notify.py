@@ -86,7 +86,7 @@ def notifier_parts(place: LabPlace) -> Iterator[NotifierParts]:
     receivers: dict[str, NoticeReceiver] = {
         one.name: AppriseReceiver(one.name, _url(one, directory)) for one in config.receivers
     }
-    log = FoundLog(lambda: config.service or place.log_url)
+    log = FoundLog(lambda: config.service or place.service_url)
 
     def start() -> GateView:
         root = first_root(log)
