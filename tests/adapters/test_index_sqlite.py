@@ -33,7 +33,7 @@ def index(tmp_path: Path) -> Iterator[IndexSqlite]:
 
 
 def test_envelopes_whose_digests_begin_alike_are_two(index: IndexSqlite) -> None:
-    assert index.indexes_of(ALIKE) == {ALIKE[0]: 0, ALIKE[1]: 1}
+    assert index.indexes_of(ALIKE) == {ALIKE[0]: [0], ALIKE[1]: [1]}
     assert [index.place_of(digest) for digest in ALIKE] == [(0, 36, 5), (0, 45, 6)]
 
 
@@ -85,7 +85,7 @@ def test_a_record_is_found_in_whichever_run_its_keys_are_and_as_in_an_index_made
         assert min(runs[0], runs[3]) > 0
         for index in (grown, again):
             assert index.indexes_of([sha256(b"e%d" % n) for n in range(60)]) == {
-                sha256(b"e%d" % n): n for n in range(57)
+                sha256(b"e%d" % n): [n] for n in range(57)
             }
             assert [found.index for found in index.about("gate:a")] == list(range(57))
             for n in range(57):

@@ -14,6 +14,7 @@ import pytest
 
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
+from keyturn.adapters.postgres import batches
 from keyturn.adapters.postgres.connections import Connections
 from keyturn.adapters.postgres.index import IndexInPostgres
 from keyturn.adapters.postgres.log import LogInPostgres, reindex, verify_batches
@@ -550,3 +551,55 @@ def test_tiles_and_bundles_are_those_of_the_log_on_disk_byte_for_byte(connection
             with pytest.raises(Unavailable):
                 log.tile(path)
         assert merkle.root_at(700, log.hashes) == merkle.root_at(700, disk.hashes)
+
+
+# --- the service's role in somebody else's hands -------------------------------------------------------------------------
+
+
+def insert_texts(store: Store, *texts: bytes) -> None:
+    """Append texts as leaves, with the service's role and without this program."""
+    with psycopg.connect(store.url(), autocommit=True) as db:
+        tail = batches.tail_of(db)
+        batches.insert(db, tail.size, texts, tail.extend(texts))
+
+
+@pytest.mark.parametrize(
+    "text", [b"no leaf", b"", b"\xff", b"[" * 20000, b"x" * 65535], ids=lambda text: repr(text[:4])
+)
+def test_a_text_that_is_no_leaf_stops_neither_the_log_nor_its_index(
+    store: Store, connections: Connections, text: bytes
+) -> None:
+    with LogInPostgres(connections) as log:
+        log.append(RECORDS[0])
+        insert_texts(store, text)
+        assert [log.append(record) for record in RECORDS[:3]] == [0, 2, 3]
+    assert reindex(connections) == 4
+    with LogInPostgres(connections) as log:
+        assert log.leaves(1, 2) == [text]
+        assert log.append(RECORDS[2]) == 3
+        assert [found.index for found in IndexInPostgres(connections).by_record("")] == [0, 2, 3]
+
+
+def test_envelopes_that_came_with_no_entry_keep_no_record_out(store: Store, connections: Connections) -> None:
+    with LogInPostgres(connections) as log:
+        log.append(RECORDS[0])
+        with psycopg.connect(store.url(), autocommit=True) as db:
+            for record, idx in ((RECORDS[1], 1), (RECORDS[2], 0), (b"no record", 2), (b"another", 3)):
+                db.execute(
+                    "INSERT INTO log.envelope (sha256, idx, content) VALUES (sha256(%s), %s, %s)", (record, idx, record)
+                )
+        assert [log.append(record) for record in RECORDS[:5]] == [0, 1, 2, 3, 4]
+        assert [log.envelope(sha256(record)) for record in RECORDS[:5]] == RECORDS[:5]
+
+
+def test_rows_of_entries_that_are_not_there_stop_the_log_until_it_is_indexed_again(
+    store: Store, connections: Connections
+) -> None:
+    with LogInPostgres(connections) as log:
+        log.append(RECORDS[0])
+        with psycopg.connect(store.url(), autocommit=True) as db:
+            db.execute("INSERT INTO index.entry (idx, kind, record, envelope) VALUES (1, 'chk', '', '')")
+        with pytest.raises(Unavailable, match="store-rows"):
+            log.append(RECORDS[1])
+        reindex(connections)
+        assert log.append(RECORDS[1]) == 1

@@ -13,6 +13,7 @@ import pytest
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.log_on_disk.log import LogOnDisk
+from keyturn.adapters.postgres import batches
 from keyturn.adapters.postgres.log import LogInPostgres
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
@@ -22,6 +23,7 @@ from keyturn.formats.digest import sha256
 from keyturn.formats.records import leaf_of
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
+from support.chains import changed
 from support.log_records import make_record, make_records
 
 Log = tuple[Any, Any, Any]
@@ -238,3 +240,40 @@ def test_a_log_of_which_witnesses_know_another_tree_takes_nothing(keeper: Any) -
         keeper.confirm(2, bytes(32))
     with pytest.raises(Tampered, match="log-fork"):
         keeper.append(make_record(9))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before the record", "after the record"])
+def test_a_leaf_that_lies_about_a_record_keeps_it_neither_out_of_the_log_nor_from_being_read(
+    log: Log, first: bool
+) -> None:
+    keeper, writer, reader = log
+    record, other = make_records(2)
+    true = leaf_of(record)
+    lie = changed(true, about=("gate:another",))
+    if not first:
+        assert writer.append(record) == 0
+    at = keeper.append_leaf(record, lie)
+    assert at == (0 if first else 1)
+    own = writer.append(record)
+    assert own == (1 if first else 0)
+    assert [writer.append(one) for one in (record, other, record)] == [own, 2, own]
+    keeper.settle()
+    publish(keeper)
+    assert list(reader.leaves(own, own + 1)) == [leaf_format.render(true)]
+    assert reader.envelope(sha256(record)) == record
+
+
+def test_an_envelope_that_is_not_its_leafs_does_not_hide_the_one_that_is(log: Log) -> None:
+    keeper, writer, reader = log
+    record = make_record(1)
+    if isinstance(keeper, LogInPostgres):  # whose database keeps no envelope under another digest than its own
+        with keeper._connections.borrowed() as db:
+            batches.insert(db, 0, [text := leaf_format.render(leaf_of(record))], Frontier.empty().extend([text]))
+    else:
+        assert keeper.append_leaf(b"gone", leaf_of(record)) == 0
+    publish(keeper)
+    with pytest.raises(Unavailable):
+        reader.envelope(sha256(record))
+    assert [writer.append(record), writer.append(record)] == [1, 1]
+    publish(keeper)
+    assert reader.envelope(sha256(record)) == record

@@ -13,6 +13,8 @@ from support.taken_lab import GATE, TakenLab, build, found, serving
 pytestmark = [pytest.mark.xdist_group("recovery"), pytest.mark.timeout(300)]
 
 FAR = 2**33
+NO_LEAVES = (b"no leaf", b"", b"\xff", b"[" * 9000, b'{"kind":"req"}],[9,9,9,9,{"kind":"req"}', b"x" * 65535)
+"""Texts that stand in the log like leaves, and are none."""
 
 
 def left_behind(lab: TakenLab) -> tuple[Leaf, ...]:
@@ -37,11 +39,13 @@ def test_a_lab_gets_over_entries_that_nobody_can_read(tmp_path: Path) -> None:
         lab.releases("before.pack")
         leaves = left_behind(lab)
         last = lab.write(*(b"what was here is gone: %d" % number for number, _ in enumerate(leaves)), leaves=leaves)
-        entries = list(range(last - len(leaves) + 1, last + 1))
+        last = lab.write_texts(*((b"of no record", text) for text in NO_LEAVES))
+        entries = list(range(last - len(leaves) - len(NO_LEAVES) + 1, last + 1))
+        lab.write(b"gone", leaves=(hidden_leaf("rel", str(lab.model), number=9),))  # all of it is witnessed
 
         ask = ("release", "model", "--as", "model/tiny", "--reason", "it is good", "--yes")
-        assert lab.refused("ada", *ask, status=3) == {"envelope-damaged"}
-        assert lab.refused("bob", "log", "verify") == {"log-leaf"}
+        assert lab.refused("ada", *ask, status=3) == {"envelope-unknown"}
+        assert lab.refused("bob", "log", "verify", status=3) == {"log-envelope-missing"}
         assert lab.refused("bob", "trust", "void", "0") == {"trust-void-readable"}
         listed = lab.by("bob", "trust", "void")
         assert ([one["index"] for one in listed["entries"]], listed["void"]) == (entries, [])

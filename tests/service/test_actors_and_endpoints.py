@@ -95,10 +95,7 @@ ELSEWHERE: Mapping[tuple[str, str, str], str] = {
     ("release-gate", "get", "/health"): "service/test_actors_and_endpoints.py",
     ("release-gate", "get", "/metrics"): "service/test_actors_and_endpoints.py",
     ("release-gate", "get", "/openapi.json"): "service/test_actors_and_endpoints.py",
-    **{
-        ("notifier", "get", path): "service/test_notifier.py"
-        for path in ("/health", "/metrics", "/openapi.json")
-    },
+    **{("notifier", "get", path): "service/test_notifier.py" for path in ("/health", "/metrics", "/openapi.json")},
 }
 
 

@@ -3,7 +3,7 @@
 It is not truth. `rebuild` makes it again from the packs, always to the same bytes: one transaction, rows in the order of
 the log, keys last and sorted. A running log adds to it in batches, without syncing: what a crash loses is added again.
 
-    entry(idx, kind, record, envelope, until, pack, place, length)     one row per leaf; where its envelope lies
+    entry(idx, kind, record, envelope, until, pack, place, length)     one row per leaf; where its envelope lies (0: nowhere)
     key_0(key, idx) ... key_3(key, idx)                                what a leaf is found by; key_0 has the newest entries
     run(level, first)                                                  the first entry whose keys are in key_<level>
     position(size, pack, place, frontier)                              one row: how much of the log is in here
@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keyturn.adapters.log_on_disk.batch import Batch
+from keyturn.adapters.log_on_disk.intact import NO_LEAF
 from keyturn.adapters.log_on_disk.pack import START, Tail
 from keyturn.errors import Tampered, Unavailable
 from keyturn.formats import canonical_json
@@ -64,7 +65,7 @@ INSERT INTO entry SELECT json_extract(value, '$[0]'), json_extract(value, '$[4].
 # A key is `e=` and the first 16 digits of the envelope's digest, `r=` and those of the record's, or a tag (which has a colon
 # where these have none). Digests are then compared whole: who grinds 16 equal digits stops nobody.
 _KEYS_OF = """
-SELECT 'e=' || substr(envelope, 1, 16) AS key, idx FROM entry WHERE idx >= ?2
+SELECT 'e=' || substr(envelope, 1, 16) AS key, idx FROM entry WHERE idx >= ?2 AND length > 0
 UNION ALL
 SELECT 'r=' || substr(record, 1, 16), idx FROM entry WHERE idx >= ?2
 UNION ALL
@@ -115,7 +116,10 @@ class IndexSqlite:
         return Tail(Frontier(size, tuple(hashes[i : i + 32] for i in range(0, len(hashes), 32))), pack, place)
 
     def add(self, batches: Sequence[tuple[Batch, Tail]]) -> None:
-        """Add consecutive batches, each with the tail behind it, in one transaction; those that are here are skipped."""
+        """Add consecutive batches as `log_on_disk.intact` gives them, each with the tail behind it, in one transaction.
+
+        Those that are here are skipped.
+        """
         with self._adding.open() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -130,14 +134,18 @@ class IndexSqlite:
                 db.execute("ROLLBACK")
                 raise
 
-    def indexes_of(self, envelopes: Sequence[str]) -> dict[str, int]:
-        """Log indexes of those `envelopes` (SHA-256 in hex) that are here."""
+    def indexes_of(self, envelopes: Sequence[str]) -> dict[str, list[int]]:
+        """Log indexes of those `envelopes` (SHA-256 in hex) that are here, the newest first: a leaf can lie about what it names,
+        and so there may be several."""
         with self._reading.open() as db:
             rows = db.execute(
                 _BY_ENVELOPES,
                 ('["' + '","'.join(envelopes) + '"]',),  # hex digits
             )
-            return dict(rows.fetchall())
+            found: dict[str, list[int]] = {}
+            for envelope, idx in sorted(rows.fetchall(), key=lambda row: -row[1]):
+                found.setdefault(envelope, []).append(idx)
+            return found
 
     def place_of(self, envelope: Sha256) -> tuple[int, int, int] | None:
         """Pack, offset and length of an envelope."""
@@ -278,9 +286,10 @@ def _add(db: sqlite3.Connection, batches: Sequence[tuple[Batch, Tail]], size: in
         rows += [
             b"[%d,%d,%d,%d,%s]" % (found.first + i, after.pack, start + place, length, leaf)
             for i, ((place, length), leaf) in enumerate(zip(found.places, found.leaves, strict=True))
+            if leaf != NO_LEAF
         ]
         size = found.end
-    if not rows:
+    if not batches:
         return ""
     document = (b"[" + b",".join(rows) + b"]").decode("utf-8")
     db.execute(_ADD_ENTRIES, (document,))

@@ -30,7 +30,9 @@ class LogInMemory:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._leaves: list[tuple[Leaf, bytes]] = []
-        self._envelopes: dict[str, tuple[int, bytes]] = {}
+        self._envelopes: dict[str, bytes] = {}
+        self._places: dict[bytes, int] = {}
+        """Where each leaf stands first: whoever had the log can write others that only name the same envelope."""
         self._nodes: list[list[bytes]] = [[]]
         self._frontier = Frontier.empty()
         self._notes: dict[str, bytes] = {}
@@ -47,12 +49,13 @@ class LogInMemory:
         with self._lock:
             if self._refusal is not None:
                 raise self._refusal
-            known = self._envelopes.get(leaf.envelope)
-            if known is not None:
-                return known[0]
-            index = len(self._leaves)
+            stored = self._envelopes.get(leaf.envelope)
+            if stored is None or sha256(stored) != leaf.envelope:
+                self._envelopes[leaf.envelope] = envelope
+            elif raw in self._places:
+                return self._places[raw]
+            index = self._places[raw] = len(self._leaves)
             self._leaves.append((leaf, raw))
-            self._envelopes[leaf.envelope] = (index, envelope)
             self._frontier = self._frontier.extend([raw])
             self._push(merkle.leaf_hash(raw))
             return index
@@ -82,9 +85,9 @@ class LogInMemory:
         found = self._envelopes.get(digest)
         if found is None:
             raise Unavailable("envelope-unknown", f"the log has no envelope `{digest[:16]}`")
-        if sha256(found[1]) != digest:
+        if sha256(found) != digest:
             raise Unavailable("envelope-damaged", f"the envelope `{digest[:16]}` is damaged")
-        return found[1]
+        return found
 
     def settle(self) -> Frontier:
         return self._frontier

@@ -17,14 +17,13 @@ from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
 from keyturn.formats.digest import Sha256, parse_sha256, sha256
-from keyturn.formats.leaf import LEAF_BYTES_MAX
-from keyturn.formats.tile import TILE_WIDTH, TilePath, parse_bundle
+from keyturn.formats.tile import ENTRY_BYTES_MAX, TILE_WIDTH, TilePath, parse_bundle
 from keyturn.tlog.tiles import hash_reader
 
 __all__ = ["LogOverHttp"]
 
 _CHECKPOINT_BYTES_MAX = notes.SIZE_BYTES_MAX
-_BUNDLE_BYTES_MAX = TILE_WIDTH * (LEAF_BYTES_MAX + 2)
+_BUNDLE_BYTES_MAX = TILE_WIDTH * (ENTRY_BYTES_MAX + 2)  # what stands in the log is read, also what no leaf could be
 _ENVELOPE_BYTES_MAX = 1 << 20
 _FULL_TILES_KEPT = 256
 

@@ -81,6 +81,7 @@ def verify(lab: Lab = None, json: Json = False) -> None:
     """Verify the whole log: batches, leaves, envelopes, tree and witnesses."""
     from keyturn.adapters.clock import SystemClock
     from keyturn.app.verify_log import read_log, refuse_faults
+    from keyturn.trust.void import joined
     from keyturn.wiring.log import log_reader, trust_behind, verify_batches
     from keyturn.wiring.places import find_lab
 
@@ -89,7 +90,9 @@ def verify(lab: Lab = None, json: Json = False) -> None:
         trust = trust_behind(place, reader).newest
         found = read_log(reader, trust=trust, clock=SystemClock(), progress=progress)
     if place.path is not None:
-        verify_batches(place.path, size_min=found.size, void=trust.void)
+        verify_batches(
+            place.path, size_min=found.size, faults=joined(range(f.index, f.index + 1) for f in found.faults)
+        )
     refuse_faults(found)  # after the batches: what is damaged there is named as that
     output.emit(found, json=json, human=lambda screen: _verified(screen, found))
 

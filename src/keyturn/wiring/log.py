@@ -14,6 +14,7 @@ from keyturn.adapters.index_over_http import IndexOverHttp
 from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import PosixDisk
+from keyturn.adapters.log_on_disk.intact import intact
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import START, batches_from, recover, verify_packs
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
@@ -168,7 +169,7 @@ def reindex(directory: Path) -> int:
             rewrite=False,
             seen=lambda found, after: None,
         )
-        rebuild(directory / "index.sqlite", batches_from(log, START))
+        rebuild(directory / "index.sqlite", ((intact(found), after) for found, after in batches_from(log, START)))
         tiles = TileWriter(PosixDisk(), log)
         for found, after in batches_from(log, START):
             tiles.add(found.leaves, after)
@@ -176,13 +177,13 @@ def reindex(directory: Path) -> int:
     return tail.size
 
 
-def verify_batches(directory: Path, *, size_min: int, void: Sequence[range]) -> None:
-    """Verify what keeps the lab's log, batch by batch, and that it holds at least `size_min` entries; of those that the lab
-    declared `void` the leaves alone."""
+def verify_batches(directory: Path, *, size_min: int, faults: Sequence[range]) -> None:
+    """Verify what keeps the lab's log, batch by batch, and that it holds at least `size_min` entries; of the `faults`
+    that were named already the leaves alone."""
     if (store := store_of(directory)) is not None:
         verify_store(store, size_min=size_min)
     else:
-        verify_packs(directory / "log", size_min=size_min, void=void)
+        verify_packs(directory / "log", size_min=size_min, faults=faults)
 
 
 def witnesses_of(directory: Path, *logs: Log) -> Witnesses:

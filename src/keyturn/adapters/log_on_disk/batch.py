@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.errors import Tampered
-from keyturn.formats.leaf import LEAF_BYTES_MAX
+from keyturn.formats.tile import ENTRY_BYTES_MAX
 
 __all__ = [
     "COUNT_MAX",
@@ -103,7 +103,7 @@ def parse_header(raw: bytes) -> Header | None:
         and 1 <= count <= COUNT_MAX
         and first < 2**53
         and 5 * count <= envelopes <= SECTION_BYTES_MAX
-        and 3 * count <= leaves <= count * (LEAF_BYTES_MAX + 2)
+        and 2 * count <= leaves <= count * (ENTRY_BYTES_MAX + 2)
         and frontier == 32 * (first + count).bit_count()
     )
     return Header(first, count, envelopes, leaves, frontier) if possible else None

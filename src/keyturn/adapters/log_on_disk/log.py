@@ -22,6 +22,7 @@ from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
 from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
+from keyturn.adapters.log_on_disk.intact import intact
 from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, pack_path, recover
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_on_disk.tile_files import read_mark
@@ -45,6 +46,8 @@ _SETTLE_COUNT = 8192
 _RECENT_MAX = 32768
 _SETTLE_EVERY_S = 1.0
 _INDEX_COUNT = 8192
+_TWINS_MAX = 8
+"""Entries that name one envelope and are looked at, the newest first, before a record is appended once more."""
 
 
 class LogOnDisk:
@@ -63,8 +66,8 @@ class LogOnDisk:
         self._settling = WriterLock(directory / "settle.lock")
         self._notes = CheckpointFiles(self._disk, directory)
         self._tiles = TileWriter(self._disk, directory)
-        self._recent: dict[str, int] = {}
-        """Envelopes that are durable and not yet in the index, with their log indexes."""
+        self._recent: dict[tuple[str, bytes], int] = {}
+        """Envelopes that are durable and not yet in the index, each with its leaf, with their log indexes."""
         self._fd = -1
         self._tail = START
         self._unsynced = False
@@ -181,7 +184,7 @@ class LogOnDisk:
             for found, tail in self._batches(min(indexed, tiled, key=lambda place: place.size), until):
                 if found.first >= tiled.size:
                     self._tiles.add(found.leaves, tail)
-                waiting.append((found, tail))
+                waiting.append((intact(found), tail))
                 count += len(found.leaves)
                 if count >= _INDEX_COUNT:
                     self._index.add(waiting)
@@ -253,7 +256,7 @@ class LogOnDisk:
     def _forget_indexed(self) -> None:
         with self._lock:
             indexed = self._index.tail.size
-            self._recent = {envelope: index for envelope, index in self._recent.items() if index >= indexed}
+            self._recent = {record: index for record, index in self._recent.items() if index >= indexed}
 
     def _commit(self, group: list[Waiting]) -> None:
         try:
@@ -297,22 +300,33 @@ class LogOnDisk:
         self._tail, self._unsynced = found, True
 
     def _remember(self, found: Batch, _after: Tail) -> None:
-        for i, envelope in enumerate(found.envelopes):
-            self._recent[sha256(envelope)] = found.first + i
+        for i, (envelope, leaf) in enumerate(zip(found.envelopes, found.leaves, strict=True)):
+            self._recent[sha256(envelope), leaf] = found.first + i
 
     def _fresh(self, group: list[Waiting]) -> list[Waiting]:
         """Those of `group` that the log does not have; the others get their index."""
         known = self._index.indexes_of([waiting.digest for waiting in group])
-        fresh: dict[str, Waiting] = {}
+        fresh: dict[tuple[str, bytes], Waiting] = {}
         size = self._tail.size
         for waiting in group:
-            index = self._recent.get(waiting.digest, known.get(waiting.digest))
+            record = waiting.digest, waiting.leaf
+            index = self._recent.get(record)
+            if index is None:
+                places = known.get(waiting.digest, [])[:_TWINS_MAX]
+                index = next((place for place in places if self._is_there(place, waiting.leaf)), None)
             if index is None:
                 index = size + len(fresh)
-                first = fresh.setdefault(waiting.digest, waiting)
+                first = fresh.setdefault(record, waiting)
                 index = first.index = index if first is waiting else first.index
             waiting.index = index
         return list(fresh.values())
+
+    def _is_there(self, index: int, leaf: bytes) -> bool:
+        """Whether entry `index` has that leaf: whoever had the log may have written one that only names the same envelope."""
+        try:
+            return self._reader.leaves(index, index + 1) == [leaf]
+        except Unavailable:
+            return True  # its tile is not derived yet: it was appended here, a moment ago
 
     def _append(self, fresh: list[Waiting]) -> None:
         tail = self._tail
@@ -339,7 +353,7 @@ class LogOnDisk:
         self._sync(offset)
         self._tail = Tail(frontier, pack, offset + len(raw))
         for waiting in fresh:
-            self._recent[waiting.digest] = waiting.index
+            self._recent[waiting.digest, waiting.leaf] = waiting.index
 
     def _sync(self, offset: int) -> None:
         try:

@@ -32,6 +32,8 @@ class LogOnDiskReader:
             raise Unavailable(
                 "log-no-checkpoint", "the log has no checkpoint that its witnesses cosigned", hint="keyturn up"
             ) from err
+        except OSError as err:
+            raise Unavailable("log-no-checkpoint", f"the log's checkpoint cannot be read: {err.strerror}") from err
 
     def leaves(self, start: int, end: int) -> list[bytes]:
         return self._derived(lambda size: tile_files.read_entries(self._directory, size, start, end))

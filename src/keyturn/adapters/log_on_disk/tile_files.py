@@ -34,6 +34,8 @@ def read_mark(directory: Path) -> Tail:
         raw = (directory / "derived").read_bytes()
     except FileNotFoundError:
         return START
+    except OSError as err:
+        raise Unavailable("log-tile", f"`derived` cannot be read: {err.strerror}", hint="keyturn log reindex") from err
     mark = canonical_json.decode(raw, _Mark, what="log mark")
     nodes = tuple(base64_text.decode(node, what="log mark") for node in mark.frontier)
     return Tail(Frontier(mark.size, nodes), mark.pack, mark.offset)
@@ -84,7 +86,12 @@ def read_tile(directory: Path, path: TilePath) -> bytes:
     except FileNotFoundError as err:
         if path.width == TILE_WIDTH:
             raise Unavailable("log-tile", f"`{path}` is not there") from err
+    except OSError as err:
+        raise Unavailable("log-tile", f"`{path}` cannot be read: {err.strerror}", hint="keyturn log reindex") from err
     full = read_tile(directory, TilePath(path.level, path.index, TILE_WIDTH))
     if path.level is not None:
         return full[: 32 * path.width]
-    return render_bundle(parse_bundle(full, width=TILE_WIDTH)[: path.width])
+    try:
+        return render_bundle(parse_bundle(full, width=TILE_WIDTH)[: path.width])
+    except Malformed as err:
+        raise Unavailable("log-tile", f"`{path}` is damaged: {err.message}", hint="keyturn log reindex") from err

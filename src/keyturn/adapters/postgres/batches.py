@@ -18,7 +18,7 @@ from keyturn.errors import Malformed, Tampered
 from keyturn.formats.tile import parse_bundle
 from keyturn.tlog.frontier import Frontier
 
-__all__ = ["COUNT_MAX", "StoredBatch", "after", "insert", "last", "tail_of"]
+__all__ = ["COUNT_MAX", "StoredBatch", "after", "insert", "last", "leaf_at", "tail_of"]
 
 COUNT_MAX = 1024
 _ROWS = 64
@@ -30,6 +30,7 @@ _COLUMNS = "first, count, leaves, frontier, sha256"
 _TAIL = "SELECT first + count, frontier FROM log.batch ORDER BY first DESC LIMIT 1"
 _LAST = f"SELECT {_COLUMNS} FROM log.batch ORDER BY first DESC LIMIT 1"  # noqa: S608  # constants
 _AFTER = f"SELECT {_COLUMNS} FROM log.batch WHERE first >= %s ORDER BY first LIMIT {_ROWS}"  # noqa: S608  # constants
+_AROUND = "SELECT first, count, leaves FROM log.batch WHERE first <= %s ORDER BY first DESC LIMIT 1"
 _INSERT = f"INSERT INTO log.batch ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s)"  # noqa: S608  # constants
 
 
@@ -69,6 +70,20 @@ def after(db: Database, frontier: Frontier) -> Iterator[StoredBatch]:
                 )
             frontier = found.frontier
             yield found
+
+
+def leaf_at(db: Database, index: int) -> bytes | None:
+    """The leaf of entry `index`, not verified; `None` when no batch has it."""
+    found = db.execute(_AROUND, (index,), binary=True).fetchone()
+    if found is None or index >= found[0] + found[1]:
+        return None
+    first, count, packed = found
+    try:
+        leaves = parse_bundle(packed, width=count)
+    except Malformed:
+        return None
+    leaf: bytes = leaves[index - first]
+    return leaf
 
 
 def insert(db: Database, first: int, leaves: Sequence[bytes], frontier: Frontier) -> None:

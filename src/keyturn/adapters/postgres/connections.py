@@ -172,6 +172,13 @@ def _translated(db: Database | None = None) -> Iterator[None]:
     except psycopg.Error as err:
         if db is None or db.closed:
             raise _unreachable(str(err)) from err
+        if isinstance(err, sql_errors.UniqueViolation):
+            raise Unavailable(
+                "store-rows",
+                f"the database has rows of entries that are not in the log: {err.diag.table_name}",
+                hint="keyturn log reindex",
+                detail=str(err),
+            ) from err
         if isinstance(err, (sql_errors.LockNotAvailable, sql_errors.QueryCanceled)):
             raise Unavailable(
                 "store-busy", "the database did not answer in time", hint="try again", detail=str(err)

@@ -13,7 +13,7 @@ from typing import Any
 from keyturn.adapters.postgres import batches
 from keyturn.adapters.postgres.connections import Connections, Database
 from keyturn.adapters.postgres.subtrees import completed
-from keyturn.errors import KeyturnError, Tampered
+from keyturn.errors import Malformed
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import Kind, Leaf
@@ -73,13 +73,13 @@ class IndexInPostgres:
 
 
 def add(db: Database, before: Frontier, leaves: Sequence[bytes]) -> None:
-    """Add the rows for `leaves`, which come behind `before`."""
-    parsed = [_leaf(before.size + i, raw) for i, raw in enumerate(leaves)]
-    places = range(before.size, before.size + len(parsed))
+    """Add the rows for `leaves`, which come behind `before`; a text that is no leaf has none."""
+    read = [(before.size + i, leaf) for i, raw in enumerate(leaves) if (leaf := _leaf(raw)) is not None]
+    places, parsed = [idx for idx, _ in read], [leaf for _, leaf in read]
     db.execute(
         _ADD_ENTRIES,
         (
-            list(places),
+            places,
             [leaf.kind for leaf in parsed],
             [bytes.fromhex(leaf.record) for leaf in parsed],
             [bytes.fromhex(leaf.envelope) for leaf in parsed],
@@ -111,8 +111,8 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _leaf(index: int, raw: bytes) -> Leaf:
+def _leaf(raw: bytes) -> Leaf | None:
     try:
         return leaf_format.parse(raw)
-    except KeyturnError as err:
-        raise Tampered("log-leaf", f"entry {index}: its leaf is none: {err.message}") from err
+    except Malformed:
+        return None

@@ -6,7 +6,7 @@ One append of a group of waiting records is one transaction:
 (2) it reads the newest batch's tree. What others appended is verified to follow what this process knew; a log that is shorter or
     another tree is `Tampered`, and a database that was started again or put back is not written to before the witnesses were
     asked;
-(3) it looks for each record by its digest: a record that is there has its index already;
+(3) it looks for each record by its digest: a record that is there, with its own leaf, has its index already;
 (4) it adds envelopes, leaves, the tree after them, and their index rows;
 (5) it commits, synchronously. Then the group is acknowledged.
 
@@ -49,9 +49,13 @@ _LOCK = "SELECT pg_advisory_xact_lock(1803910252, 0)"  # "keyl"
 _SAME_DATABASE = """SELECT pg_postmaster_start_time()::text, 'log.batch'::regclass::oid::bigint,
   pg_relation_filenode('log.batch')::bigint, (SELECT oid::bigint FROM pg_database WHERE datname = current_database())"""
 _PUBLISHED = "SELECT FROM log.note WHERE which = 'checkpoint'"
-_KNOWN = "SELECT encode(sha256, 'hex'), idx FROM log.envelope WHERE sha256 = ANY(%s)"
+_TWINS_MAX = 8
+"""Entries that name one envelope and are looked at, the newest first, before a record is appended once more."""
+_KNOWN = f"""SELECT encode(wanted.envelope, 'hex'), found.idx FROM unnest(%s::bytea[], %s::bytea[]) AS wanted(record, envelope)
+  CROSS JOIN LATERAL (SELECT idx FROM index.entry WHERE record = wanted.record AND envelope = wanted.envelope
+    ORDER BY idx DESC LIMIT {_TWINS_MAX}) AS found ORDER BY found.idx DESC"""  # noqa: S608  # constants of this file
 _ADD_ENVELOPES = """INSERT INTO log.envelope (sha256, idx, content)
-  SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[])"""
+  SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[]) ON CONFLICT (sha256) DO NOTHING"""
 _WRITE_SOMETHING = "SELECT pg_logical_emit_message(true, 'keyturn', '')"
 
 _Incarnation = tuple[Any, ...]
@@ -277,14 +281,21 @@ def reindex(connections: Connections) -> int:
 
 
 def _fresh(db: Database, group: list[Waiting], size: int) -> list[Waiting]:
-    """Those of `group` that the log does not have; the others get their index."""
-    wanted = [bytes.fromhex(waiting.digest) for waiting in group]
-    known: dict[str, int] = dict(db.execute(_KNOWN, (wanted,), binary=True).fetchall())
-    fresh: dict[str, Waiting] = {}
+    """Those of `group` that the log does not have; the others get their index.
+
+    Whoever had the database may have written a leaf that only names the same envelope, or the envelope without a leaf.
+    """
+    records = [bytes.fromhex(leaf_format.parse(waiting.leaf).record) for waiting in group]
+    envelopes = [bytes.fromhex(waiting.digest) for waiting in group]
+    known: dict[str, list[int]] = {}
+    for envelope, idx in db.execute(_KNOWN, (records, envelopes), binary=True).fetchall():
+        known.setdefault(envelope, []).append(idx)
+    fresh: dict[tuple[str, bytes], Waiting] = {}
     for waiting in group:
-        found = known.get(waiting.digest)
+        places = known.get(waiting.digest, [])
+        found = next((idx for idx in places if batches.leaf_at(db, idx) == waiting.leaf), None)
         if found is None:
-            first = fresh.setdefault(waiting.digest, waiting)
+            first = fresh.setdefault((waiting.digest, waiting.leaf), waiting)
             found = size + len(fresh) - 1 if first is waiting else first.index
         waiting.index = found
     return list(fresh.values())
