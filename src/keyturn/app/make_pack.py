@@ -2,7 +2,8 @@
 
 1. The request says of which size and time of the log its pack index was computed (a label; the gate computes it again).
 2. The gate gets the grant's bundle, and gives the pack; the same order again gives the same pack.
-3. The pack is verified here, as any outsider would, before anybody gets it.
+3. The pack is verified here, as any outsider would, and is of that very request, before anybody gets it: a release of before is
+   real as well, and whoever answers in the gate's place has those of everybody.
 """
 
 from __future__ import annotations
@@ -45,4 +46,12 @@ def make_pack(
 ) -> tuple[bytes, VerifiedPack]:
     """Release under `bundle`, and give the pack with its verdict; raises what the gate refused, or what does not verify."""
     raw = gate.release(order_of(bundle, path=path))
-    return raw, verify_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256)
+    verified = verify_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256)
+    granted = verified.verdict.granted
+    if granted is None or granted.digest != bundle.request.record_digest:
+        raise Refused(
+            "pack-other-request",
+            f"the pack is of another release than `req-{bundle.request.record_digest[:32]}`, and that is what was asked for",
+            hint="do not use it: whoever answered is not the gate, or its journal is somebody else's; keyturn doctor",
+        )
+    return raw, verified

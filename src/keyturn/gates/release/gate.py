@@ -1,7 +1,8 @@
 """Release a model: verify the people's grant and the whole chain, once, and sign what outsiders read.
 
-1. What was done already is given again: one request, one pack. Nothing else is done for a request that its requester did not
-   sign, or that the log does not have: whoever can reach the port could have the gate read logs and files all day.
+1. What was done already is given again: one request, one pack, which the gate signed for that very request. Nothing else is done
+   for a request that its requester did not sign, or that the log does not have: whoever can reach the port could have the gate
+   read logs and files all day.
 2. The grant is for this gate and a model; the order is what the request names: the index of (log, model, size, as_of),
    computed here from the log.
 3. The log that was read is the one in the gate's fresh view; nothing about the chain was logged since the index.
@@ -35,7 +36,7 @@ from keyturn.errors import Refused, Tampered
 from keyturn.formats import access, dsse, pack, pack_members, release, release_order, statement
 from keyturn.formats.access import AccessRequest, AccessUse
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
-from keyturn.formats.pack import PackContents
+from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.release import Release, Summary
 from keyturn.formats.release_order import ReleaseOrder
 from keyturn.formats.statement import DigestSet, Subject
@@ -115,7 +116,7 @@ class ReleaseGate:
         asked = self._parse(order)
         done = parts.journal.pack(asked.digest)  # (1)
         if done is not None:
-            self._log_statements(pack.parse(done).members)
+            self._log_statements(self._own(done, asked).members)
             return done
         view = parts.refresh()
         self._require_asked(asked, view)
@@ -149,6 +150,20 @@ class ReleaseGate:
             )
         self._require_files(asked)
         return self._act(asked, judged, grant)  # (7)
+
+    def _own(self, kept: bytes, asked: _Asked) -> Pack:
+        # Whoever has the journal alone could have the gate hand out what it released for other people.
+        found = pack.parse(kept)
+        contents = dsse.parse_own(found.contents)
+        dsse_signing.verify_one(contents, self._parts.key.public)
+        made = statement.parse(contents.payload, PackContents, pack.PACK).predicate
+        if (made.gate, made.request, made.table) != (str(self._parts.gate), asked.digest, found.table_digest):
+            raise Tampered(
+                "journal-other-pack",
+                f"the gate's journal holds a pack of `req-{made.request[:32]}` for `req-{asked.digest[:32]}`",
+                hint="somebody wrote into the gate's state directory: find out who, and ask for the release again",
+            )
+        return found
 
     def _require_asked(self, asked: _Asked, view: GateView) -> None:
         alone = checks.parse_bundle(bundles.make(asked.bundle.request, ()))
