@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.app.recovery_file import add_signature, payload_of
 from keyturn.app.submit import Admission, Quotas
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats import dsse, leaf, negatives, statement, trust_version
@@ -16,6 +17,7 @@ from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.negatives import Suspension
 from keyturn.formats.records import PROVENANCE, leaf_of
+from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from support.chains import MadeChain, artifact
 from support.hidden import hidden_leaf
@@ -449,3 +451,37 @@ def test_a_large_record_uses_up_more_of_a_quota() -> None:
     admission.submit(large(100, 4))
     clock.time += 100
     admission.submit(large(16 << 10, 3))
+
+
+def recovery(lab: Lab, *humans: str, name: str = "") -> bytes:
+    made = RecoveryGrant(
+        lab=name or lab.name,
+        nonce="0" * 32,
+        beneficiary="ada",
+        action="host:root",
+        resource=f"keyturn://{name or lab.name}/host/gpu1",
+        gate=f"keyturn://{name or lab.name}/gate/release",
+        justification="nobody can sign in",
+        root_version=1,
+        signed_at=NOW,
+        not_before=NOW,
+        not_after=NOW + 60,
+        session_key=make_key("session").public.text,
+    )
+    envelope: Envelope | None = None
+    for human in humans:
+        envelope = add_signature(payload_of(made), envelope, lab.trust_keys[human], root=lab.history.root)
+    assert envelope is not None
+    return dsse.render(envelope)
+
+
+def test_a_recovery_grant_is_logged_when_as_many_signed_it_as_root_needs() -> None:
+    admission, _ = door()
+    for raw, code in (
+        (recovery(LAB, "ada"), "recovery-threshold"),
+        (recovery(LAB, "ada", "bob", name="evil.example"), "lab-other"),
+    ):
+        with pytest.raises(Refused) as caught:
+            admission.submit(raw)
+        assert caught.value.code == code
+    assert admission.submit(recovery(LAB, "ada", "bob")).leaf.kind == "rcv"

@@ -19,6 +19,7 @@ import typer
 from keyturn.cli import main as border
 from keyturn.cli.output import confirm
 from keyturn.errors import Usage
+from support.labs import make_key
 from support.members import People
 from tools import cli_reference
 
@@ -35,6 +36,11 @@ CRITERIA = (
     *SIGNS,
 )
 
+RECOVER = (
+    *("recovery", "new", "weights:read", "model/aurora", "--gate", "release", "--beneficiary", "ada"),
+    *("--session-key", make_key("session").public.text, "--out", "new.json", *SIGNS),
+)
+
 # A file or directory that must be there: the words, and what garbage in its place is (None: nothing is wrong with it).
 FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("run", "step"): (("run", AT, "--yes"), 2),
@@ -46,6 +52,11 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("trust accept", "invitation"): (("trust", "accept", AT), 1),
     ("trust propose", "acceptance"): (("trust", "propose", "--replace", "--acceptance", AT), 1),
     ("trust sign", "key"): (("trust", "sign", "--yes", "--key", AT), 1),
+    ("recovery new", "key"): ((*RECOVER, "--key", AT), 1),
+    ("recovery sign", "grant"): (("recovery", "sign", AT, "--yes"), 1),
+    ("recovery sign", "key"): (("recovery", "sign", "garbage", "--key", AT, "--yes"), None),
+    ("recovery show", "grant"): (("recovery", "show", AT), 1),
+    ("recovery log", "grant"): (("recovery", "log", AT), 1),
     ("grant sign-bundle", "bundle"): (("grant", "sign-bundle", AT, *SIGNS), 1),
     ("policy check", "directory"): (("policy", "check", AT), 1),
     ("policy diff", "directory"): (("policy", "diff", AT), 1),
@@ -107,6 +118,7 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "a resource": ("request", "weights:read", "Model", "--gate", "release", *SIGNS),
     "a gate": ("request", "weights:read", "model/aurora", "--gate", "A B", *SIGNS),
     "what is offered": ("grant", "counter", "req-00000000", "--duration", "soon", *SIGNS),
+    "how long a recovery lasts": (*RECOVER, "--lasts", "soon"),
     "a duration": (*ASK, "--duration", "soon"),
     "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--lasts", "soon", *SIGNS),
     "a gate to close": ("trust", "suspend", "--gate", "A B", *SIGNS),

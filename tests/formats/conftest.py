@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from keyturn.formats import access, counter_offer, dsse, negatives, review, statement
+from keyturn.formats import access, counter_offer, dsse, negatives, recovery, review, statement
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 from keyturn.formats.statement import DigestSet, Subject
 
@@ -89,6 +89,23 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             reason="a minute will do",
             signed_at=100,
             until=300,
+        ),
+    ),
+    "rcv": (
+        recovery.RECOVERY_GRANT,
+        recovery.RecoveryGrant(
+            lab="acme.example",
+            nonce="0123456789abcdef" * 2,
+            beneficiary="ada",
+            action="host:root",
+            resource="keyturn://acme.example/host/gpu1",
+            gate=GATE,
+            justification="nobody can sign in any more",
+            root_version=2,
+            signed_at=100,
+            not_before=100,
+            not_after=200,
+            session_key="AAAA",
         ),
     ),
     "rvw": (

@@ -163,6 +163,15 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
             "uri-invalid",
             id="break-glass of no resource",
         ),
+        pytest.param("rcv", {"not_after": 100 + 14401}, "json-invalid", id="a recovery of more than 4 hours"),
+        pytest.param(
+            "rcv", {"not_before": 86400, "not_after": 86501}, "json-invalid", id="a recovery a day after it was signed"
+        ),
+        pytest.param("rcv", {"not_before": 99}, "json-invalid", id="a recovery that opens before it is signed"),
+        pytest.param("rcv", {"not_after": 100}, "json-invalid", id="a recovery that is never open"),
+        pytest.param("rcv", {"justification": " "}, "json-invalid", id="a recovery for no reason"),
+        pytest.param("rcv", {"session_key": ...}, "json-invalid", id="a recovery for any session"),
+        pytest.param("rcv", {"session_key": ""}, "json-invalid", id="a recovery for a session without a key"),
         pytest.param("ofr", {"duration_s": ...}, "json-invalid", id="an offer of nothing"),
         pytest.param("ofr", {"reason": " "}, "json-invalid", id="an offer without a reason"),
         pytest.param("ofr", {"until": 99}, "json-invalid", id="an offer that is over when it is made"),
@@ -277,7 +286,7 @@ def test_a_statement_is_bounded_before_it_is_read():
     assert refused(lambda: statement.subject_digests(raw)) == "json-too-large"
 
 
-@pytest.mark.parametrize("kind", ["apr", "brk", "chk", "den", "lft", "ofr", "req", "rev", "rvw", "sus", "use"])
+@pytest.mark.parametrize("kind", ["apr", "brk", "chk", "den", "lft", "ofr", "rcv", "req", "rev", "rvw", "sus", "use"])
 def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
     raw = raw_record(kind)
     digest = records.leaf_of(raw)
@@ -303,6 +312,7 @@ def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
             (f"gate:{GATE}", "member:ada", "member:ada+coder", "request:" + "ab" * 32, f"resource:{MODEL}"),
             None,
         ),
+        ("rcv", (f"gate:{GATE}", "member:ada", "resource:keyturn://acme.example/host/gpu1"), None),
         ("ofr", ("request:" + "ab" * 32,), 300),
         ("rvw", ("use:" + "ab" * 32,), None),
         ("chk", (f"gate:{GATE}",), None),

@@ -32,10 +32,12 @@ from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.provenance import Provenance
 from keyturn.formats.records import Record
+from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.review import Review
 from keyturn.formats.steps import EvaluationCriteria
 from keyturn.formats.test_result import TestResult
 from keyturn.formats.trust_version import TrustVersion
+from keyturn.grants.recovery import require_root_threshold
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
@@ -171,7 +173,7 @@ class Admission:
             if leaf.kind in ("rot", "tgt"):  # (2)
                 return self._submit_trust(raw, leaf)
             trust, now = self.trust, self._clock.now()
-            signer = _verified_signer(raw, record, trust)  # (3)
+            signer = self._recovery_signer(record) or _verified_signer(raw, record, trust)  # (3)
             _require_of_its_time(record, leaf, trust, now=now)  # (4)
             self._quota.charge(signer, leaf, size_bytes=len(raw), now=now)  # (5)
         except Refused:
@@ -182,6 +184,15 @@ class Admission:
                 raise
             return Submitted(known[0].index, leaf)  # it was admitted when it came first
         return Submitted(self._append(raw, leaf), leaf)
+
+    def _recovery_signer(self, record: Record | None) -> str:
+        """Who signed a recovery grant, as one signer; empty when `record` is none. It is logged after it was used."""
+        made = None if record is None else record.statement.predicate
+        if record is None or not isinstance(made, RecoveryGrant) or self._history is None:
+            return ""
+        if made.lab != self._history.lab:
+            raise Refused("lab-other", f"expected a record of lab `{self._history.lab}`, got one of `{made.lab}`")
+        return f"root:{','.join(sorted(require_root_threshold(record.envelope, made, self._history.root)))}"
 
     def _submit_trust(self, raw: bytes, leaf: Leaf) -> Submitted:
         with self._trust_lock:

@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "trust": "keyturn.cli.trust:app",
     "policy": "keyturn.cli.policy:app",
     "grant": "keyturn.cli.grant:app",
+    "recovery": "keyturn.cli.recovery:app",
     "gate": "keyturn.cli.gate:app",
     "log": "keyturn.cli.log:app",
     "notify": "keyturn.cli.notify:app",

@@ -139,6 +139,10 @@ _STEPS: tuple[tuple[str, str], ...] = (
         "request-denied one-shot-used window-missed approval-expired trust-version-unknown session-key-missing",
     ),
     ("wait until then", "window-not-yet"),
+    (
+        "have it made anew, for one resource and one session, by holders of keys of the root in force: `keyturn recovery new`",
+        "recovery-root recovery-signer recovery-action recovery-resource recovery-time recovery-closed",
+    ),
     ("take it to a gate that has break-glass; nothing else may treat it as any other request", "break-glass-request"),
     (
         "set the clocks of whoever asked and approved, and ask again: `keyturn request ... --break-glass`",

@@ -29,6 +29,7 @@ Kind = Literal[
     "lft",
     "ofr",
     "prv",
+    "rcv",
     "rel",
     "req",
     "rev",

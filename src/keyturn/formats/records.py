@@ -23,6 +23,7 @@ from keyturn.formats import (
     dsse,
     leaf,
     negatives,
+    recovery,
     review,
     statement,
     steps,
@@ -34,6 +35,7 @@ from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.review import Review
 from keyturn.formats.statement import Statement
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
@@ -192,6 +194,12 @@ _OWN: dict[str, _Rule] = {
     ),
     counter_offer.COUNTER_OFFER: _Rule(
         CounterOffer, lambda p: "ofr", lambda p: (f"request:{p.request}",), lambda p: p.until
+    ),
+    recovery.RECOVERY_GRANT: _Rule(
+        RecoveryGrant,
+        lambda p: "rcv",
+        lambda p: (f"gate:{p.gate}", f"member:{p.beneficiary}", f"resource:{p.resource}"),
+        lambda p: None,
     ),
     review.REVIEW: _Rule(Review, lambda p: "rvw", _review_about, lambda p: None),
     negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),
