@@ -10,6 +10,7 @@ from keyturn.app.show_stats import read_whole, show_stats
 from keyturn.errors import Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256
+from keyturn.formats.review import AccessReport
 from support.labs import NOW
 from support.world import Witnessed, World, make_world
 
@@ -106,3 +107,15 @@ def test_what_was_opened_by_break_glass_awaits_a_review() -> None:
     assert (found.level, found.hint) == ("warning", f"keyturn grant review brk-{use.record_digest[:32]}")
     world.review(use, "dan")
     assert "break-glass" not in examined(world)
+
+
+def test_access_that_nobody_reviewed_for_long_is_named() -> None:
+    world = make_world()
+    use = world.glass_use(world.ask(world.emergency(), submit=False))
+    ends = world.lab.state.targets_expires_at
+    assert "access" not in examined(world)
+    assert examined(world, now=ends)["access"].found.startswith("nobody has reviewed")
+    report = AccessReport(sha256="ab" * 32, log_size=1, trust_version=1, as_of=NOW)
+    world.review(use, "eve", use=None, report=report)
+    assert "access" not in examined(world, now=NOW + 90 * DAY_S)
+    assert "last by eve at" in examined(world, now=NOW + 90 * DAY_S + 1)["access"].found

@@ -16,6 +16,7 @@ from keyturn.policy.facts import NO_FACTS
 from keyturn.policy.lint import lint, refuse_unapprovable
 from keyturn.policy.load import load
 from support.labs import NOW
+from support.members import RESOURCES, People
 from support.world import World, make_world
 from tools import cli_reference
 
@@ -83,6 +84,24 @@ def test_without_the_log_another_of_the_team_agrees(world: World) -> None:
         journal=(),
     )
     assert found.granted.approvers == ("dan",)
+
+
+def test_policy_check_takes_it_and_says_which_permit_is_break_glass(tmp_path: Path) -> None:
+    people = People(tmp_path)
+    people.found(group="on-call")
+    people.by("bob", "trust", "accept", "bob.invitation.json")
+    for member, group in (("cat", "on-call"), ("dan", "security")):
+        people.by("ada", "trust", "invite", member, "--group", group)
+        people.by(member, "trust", "accept", f"{member}.invitation.json", "--full-name", member)
+    people.publish(
+        policy=POLICY, members=("bob", "cat", "dan"), resources=RESOURCES.replace("model/aurora", "host/gpu1")
+    )
+    found = people.by("ada", "policy", "check", str(ROOT / "examples" / "policies"))
+    assert {one["code"] for one in found["findings"]} == {"permit-one-coalition"}, "ada and cat are the whole team here"
+    assert {name: permit["break_glass"] for name, permit in found["permits"].items()} == {
+        "on-call": False,
+        "on-call-break-glass": True,
+    }
 
 
 def test_its_page_names_commands_and_options_that_there_are() -> None:

@@ -70,18 +70,18 @@ class People:
         path.chmod(0o600)
         self.environment["KEYTURN_UNSAFE_PIN_FILE"] = str(path)
 
-    def found(self) -> None:
-        """Ada founds a lab, and invites bob."""
+    def found(self, *, group: str = "research") -> None:
+        """Ada, of `group`, founds a lab, and invites bob."""
         init = ("init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada", "--full-name", "Ada")
-        self.by("ada", *init, "--group", "research", "--witness", "north")
+        self.by("ada", *init, "--group", group, "--witness", "north")
         self.by("ada", "trust", "invite", "bob", "--group", "security")
 
-    def publish(self, *, policy: str = POLICY, members: tuple[str, ...] = ("bob",)) -> None:
+    def publish(self, *, policy: str = POLICY, members: tuple[str, ...] = ("bob",), resources: str = RESOURCES) -> None:
         """Ada and bob sign `policy`, and the roster in which the acceptances of `members` are; everybody pins the root."""
         draft = self.place / "lab" / "trust" / "draft"
         (draft / "policy").mkdir(exist_ok=True)
         (draft / "policy" / "main.cedar").write_text(policy)
-        (draft / "resources.toml").write_text(RESOURCES)
+        (draft / "resources.toml").write_text(resources)
         accepted = [word for member in members for word in ("--acceptance", f"{member}.acceptance.json")]
         self.by("ada", "trust", "propose", *accepted)
         for member in ("ada", "bob"):

@@ -287,7 +287,7 @@ class World:
         glass = BreakGlass(members=members, approvers=approvers, resource=str(resource))
         return self.use(asked, break_glass=glass, **changed)  # type: ignore[arg-type]  # fields of a use
 
-    def review(self, use: Envelope, member: str, **changed: object) -> Envelope:
+    def review(self, use: Envelope, member: str, /, **changed: object) -> Envelope:
         values: dict[str, object] = {
             "lab": self.lab.name,
             "nonce": self.nonce(),

@@ -273,6 +273,20 @@ def test_policy_check_and_diff(people: People) -> None:
     assert "closes weights-read" in people.run("ada", "policy", "diff", str(new)).stdout
 
 
+def test_who_has_which_access_is_listed_and_a_person_signs_that_it_was_reviewed(people: People) -> None:
+    found = people.by("cat", "policy", "review")
+    (permit,) = [one for one in found["report"]["permits"] if one["permit"] == "weights-read"]
+    assert (permit["asks"], permit["could_approve"]) == (["ada", "ada+coder"], ["bob", "cat"])
+    assert "who can change all of it: ada, bob, cat" in people.run("cat", "policy", "review").stdout
+    words = ("policy", "review", "--attest", "--finding", "as it should be")
+    assert people.refused("cat", "policy", "review", "--attest", status=2) == "review-finding"
+    assert people.run("cat", *words).returncode == 2, "nothing is signed without a yes"
+    assert people.refused("ada+coder", *words, "--yes") == "signer-not-human"
+    done = people.by("cat", *words, "--yes")
+    last = people.by("ada", "policy", "review")["reviewed_last"]
+    assert (last["by"], last["report"]["sha256"]) == ("cat", done["report_sha256"])
+
+
 def test_waits_are_measured_and_drawn(people: People) -> None:
     request = asked(people)
     people.by("bob", "approve", request, "--yes")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from keyturn.app.review_access import REVIEW_EVERY_S
 from keyturn.app.review_use import unreviewed
 from keyturn.app.show_stats import Stats
 from keyturn.app.trust_log import listed
@@ -55,6 +56,7 @@ def check_up(
     yield from _log(view, trust, now)
     yield from _member(view, trust, member, tuple(own_keys), now)
     yield from _policy(view, trust, stats)
+    yield from _access_review(view, now)
     for standing in view.known.standing.values():
         if standing.stands(trust, at=now):
             what = f"{standing.target} is suspended until {rfc3339(standing.until)} by {standing.by}: {standing.reason}"
@@ -125,6 +127,18 @@ def _member(view: GateView, trust: TrustState, member: str, own_keys: tuple[str,
         yield Finding("error", "you", f"`{member}` is suspended", "two coworkers: keyturn trust lift")
     else:
         yield Finding("ok", "you", f"{member}, with {len(own_keys)} listed key{'s' if len(own_keys) != 1 else ''}")
+
+
+def _access_review(view: GateView, now: int) -> Iterator[Finding]:
+    last = view.known.access_reviewed
+    # Targets live for about as long as may lie between two reviews: a lab whose first version has ended is due for one.
+    first = next((link.expires_at for link in view.trust.links if link.role == "targets"), now)
+    if last is None and first <= now:
+        what = "nobody has reviewed who has which access"
+        yield Finding("warning", "access", what, "keyturn policy review, then --attest")
+    elif last is not None and now - last.signed_at > REVIEW_EVERY_S:
+        what = f"who has which access was reviewed last by {last.by} at {rfc3339(last.signed_at)}"
+        yield Finding("warning", "access", what, "keyturn policy review, then --attest")
 
 
 def _policy(view: GateView, trust: TrustState, stats: Stats) -> Iterator[Finding]:

@@ -37,13 +37,15 @@ _RUN = 4096
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """How one permit is used: requests by it, how many were granted, the median wait, and the newest request (POSIX seconds)."""
+    """How one permit is used: requests by it, how many were granted, the median wait; when it was asked for last, and granted
+    last (POSIX seconds)."""
 
     permit: str
     asked: int
     granted: int
     wait_median_s: int | None
     asked_last: int | None
+    granted_last: int | None
     unused: bool
 
 
@@ -183,8 +185,9 @@ def _permits(view: GateView, trust: TrustState, seen: Sequence[_Seen], now: int)
         of_it = [one for one in seen if one.made.permit == name]
         waits = [one.wait_s for one in of_it if one.wait_s is not None]
         last = max((one.made.not_before for one in of_it), default=None)
+        granted = max((one.made.not_before + one.wait_s for one in of_it if one.wait_s is not None), default=None)
         unused = last is None or now - last > UNUSED_AFTER_S
-        yield Permit(name, len(of_it), len(waits), _median(waits), last, unused)
+        yield Permit(name, len(of_it), len(waits), _median(waits), last, granted, unused)
 
 
 def _waited(seen: Sequence[_Seen]) -> Iterator[Waited]:

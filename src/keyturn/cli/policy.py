@@ -9,6 +9,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.options import Json, Lab
+from keyturn.cli.review_access import review
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(help="What the policy allows, as the people who together get through.", no_args_is_help=True)
+app.command()(review)
 
 Against = Annotated[
     Path | None,

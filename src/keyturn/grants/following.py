@@ -32,7 +32,18 @@ from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.review import Review
 from keyturn.grants import checks, negatives, reviews
 from keyturn.grants.approvers import require_countable_key, verify_approval
-from keyturn.grants.known import Approval, BreakGlassUse, Hidden, Known, Offer, Request, Standing, Use, Withdrawal
+from keyturn.grants.known import (
+    AccessReviewed,
+    Approval,
+    BreakGlassUse,
+    Hidden,
+    Known,
+    Offer,
+    Request,
+    Standing,
+    Use,
+    Withdrawal,
+)
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
 from keyturn.trust.signers import signed_by
@@ -82,6 +93,7 @@ class Following:
         self._withdrawals = dict(known.withdrawals)
         self._standing = dict(known.standing)
         self._uses = dict(known.uses)
+        self._access_reviewed = known.access_reviewed
         self._offers = dict(known.offers)
         self._unreviewed = dict(known.unreviewed)
         self._hidden = dict(known.hidden)
@@ -186,6 +198,7 @@ class Following:
             uses=MappingProxyType(self._uses),
             offers=MappingProxyType(self._offers),
             unreviewed=MappingProxyType(self._unreviewed),
+            access_reviewed=self._access_reviewed,
             hidden=MappingProxyType(hidden),
             void=self._void,
             unread=frozenset(tag for one in hidden.values() for tag in one.tags),
@@ -330,13 +343,14 @@ class Following:
         self._unreviewed.setdefault(digest, BreakGlassUse.of(digest, made))
 
     def _take_review(self, _index: int, leaf: Leaf, raw: bytes) -> None:
-        use = self._unreviewed.get(_about(leaf, "use"))
-        if use is None:
-            return
         made = self._read(leaf, raw, Review)
         self._require_unsuspended(made.member, made.key, made.signed_at)
-        reviews.require_may_review(made.member, self._require_trust(), use)
-        del self._unreviewed[use.digest]
+        if made.report is not None:
+            negatives.require_human(made, made.member, self._require_trust())
+            self._access_reviewed = AccessReviewed(made.member, made.signed_at, made.report)
+        elif (use := self._unreviewed.get(made.use or "")) is not None:
+            reviews.require_may_review(made.member, self._require_trust(), use)
+            del self._unreviewed[use.digest]
 
     def _read(self, leaf: Leaf, raw: bytes, kind: type[P]) -> P:
         """The record behind `leaf`, verified; raises when it is not what it must be."""

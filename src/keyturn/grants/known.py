@@ -20,6 +20,7 @@ from keyturn.formats.access import AccessUse
 from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import Kind
 from keyturn.formats.posix_time import rfc3339
+from keyturn.formats.review import AccessReport
 from keyturn.grants import bundle as bundles
 from keyturn.grants.bundle import Bundle
 from keyturn.trust.history import TrustHistory
@@ -29,6 +30,7 @@ from keyturn.trust.void import NOTHING_VOID, VoidEntries
 __all__ = [
     "LIFTERS",
     "SECURITY",
+    "AccessReviewed",
     "Approval",
     "BreakGlassUse",
     "Hidden",
@@ -169,6 +171,15 @@ class BreakGlassUse:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessReviewed:
+    """The last time that a person reviewed who has which access: who, when, and the report that was looked at."""
+
+    by: str
+    signed_at: int
+    report: AccessReport
+
+
+@dataclass(frozen=True, slots=True)
 class Hidden:
     """What a leaf says of a record that matters and could not be read, until when it does, and what cannot be said meanwhile.
 
@@ -209,6 +220,7 @@ class Known:
     uses: Mapping[str, Use] = field(default_factory=_none)
     offers: Mapping[str, tuple[Offer, ...]] = field(default_factory=_none)
     unreviewed: Mapping[str, BreakGlassUse] = field(default_factory=_none)
+    access_reviewed: AccessReviewed | None = None
     hidden: Mapping[int, Hidden] = field(default_factory=_none)
     unread: frozenset[str] = frozenset()
     void: VoidEntries = NOTHING_VOID

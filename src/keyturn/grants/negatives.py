@@ -16,6 +16,7 @@ from keyturn.errors import Refused
 from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.review import Review
 from keyturn.grants.known import SECURITY, Standing
 from keyturn.trust.roster import TrustState
 
@@ -49,7 +50,7 @@ def is_own(made: Suspension, trust: TrustState) -> bool:
 
 
 def require_human(
-    made: CounterOffer | HumanAuthorization | Revocation | Lift | Suspension, member: str, trust: TrustState
+    made: CounterOffer | HumanAuthorization | Revocation | Lift | Review | Suspension, member: str, trust: TrustState
 ) -> None:
     """Refuse whoever is no human of the roster."""
     known = trust.roster.members.get(member)
