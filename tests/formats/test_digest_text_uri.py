@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from keyturn.errors import KeyturnError, Malformed
 from keyturn.formats import digest, text
 from keyturn.formats.digest import ArtifactDigest, dir_hash, parse_sha256, sha256
+from keyturn.formats.plain_text import plain
 from keyturn.formats.uri import Uri
 
 HEX = "0123456789abcdef" * 4
@@ -256,3 +257,18 @@ def test_a_resource_is_identified_by_the_digest_of_its_text():
 
 def test_an_error_says_its_code():
     assert str(KeyturnError("some-code", "some text")) == "some text [some-code]"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("plain", "plain", id="text stays as it is"),
+        pytest.param("gr\u00fcn \u65e5", "gr\u00fcn \u65e5", id="in every language"),
+        pytest.param("a\nb", "a\nb", id="and so does a line end"),
+        pytest.param("a\x1b[31mb\x9b\x00", r"a\x1b[31mb\x9b\x00", id="terminal escapes"),
+        pytest.param("a\u202eb\u200b", r"a\u202eb\u200b", id="what turns or hides text"),
+        pytest.param("a\u2028b\u2029\r", r"a\u2028b\u2029\r", id="other line ends"),
+    ],
+)
+def test_what_could_act_on_a_terminal_is_spelled_out(text: str, shown: str) -> None:
+    assert plain(text) == shown

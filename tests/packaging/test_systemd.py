@@ -48,7 +48,7 @@ for who in ada bob; do as $who trust pin "$(sha256sum lab/trust/root.json | cut 
 as ada builder init --work work $RUNTIMES
 export KEYTURN_HOME="$HERE/ada"
 confined keyturn-witness@.service witness serve north
-confined keyturn-log.service log serve
+confined keyturn-service.service serve
 confined keyturn-builder.service builder serve
 confined keyturn-gate@.service gate serve release
 for name in witness-north log builder gate-release; do

@@ -34,7 +34,7 @@ as ada trust publish
 as ada trust pin "$(sha256sum lab/trust/root.json | cut -d' ' -f1)"
 as ada witness serve north > witness.log 2>&1 &
 WITNESS=$!
-as ada log serve > log.log 2>&1 &
+as ada serve > log.log 2>&1 &
 LOG=$!
 trap 'kill $LOG $WITNESS; wait' EXIT
 until test -e lab/log/checkpoint; do sleep 0.1; kill -0 $LOG $WITNESS; done

@@ -10,11 +10,10 @@ This is NOT a queue for what may wait: `send` returns when all is logged, or rai
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keyturn.adapters import durable_files
+from keyturn.adapters import durable_files, process_log
 from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats.digest import sha256
 from keyturn.ports import LogWriter
@@ -59,7 +58,7 @@ class OutboxFiles:
                 if path.suffix != _REFUSED:
                     path.rename(path.with_suffix(_REFUSED))
                     changed += 1
-                    sys.stderr.write(f"keyturn: the log refuses what this process signed, it is asked again: {err}\n")
+                    process_log.say("warning", "outbox-refused", err=err)
                 continue
             path.unlink()
             changed += 1

@@ -6,6 +6,7 @@ never half there unnoticed. What a process prints goes to `run/<name>.out`, wher
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -103,9 +104,19 @@ def _last_words(process: Process, run_dir: Path) -> tuple[str, str]:
     """What the process said last, and what it said to try: it knows better than `up` what it needs."""
     text = (run_dir / f"{process.name}.out").read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in text.strip().split("\n")[-4:]]
-    hint = next((line.removeprefix("try: ") for line in lines if line.startswith("try: ")), "")
-    said = " ".join(line.removeprefix("error: ") for line in lines if not line.startswith("try: "))
-    return said.strip()[-1000:] or "it said nothing", hint
+    ended = _ended(lines[-1])
+    if ended is not None:
+        return f"{ended.get('message', '')} [{ended.get('code', '')}]", str(ended.get("hint", ""))
+    return " ".join(lines).strip()[-1000:] or "it said nothing", ""
+
+
+def _ended(line: str) -> dict[str, object] | None:
+    """The line of its log (`adapters.process_log`) in which a process says why it ended."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and said.get("event") == "ended" else None
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

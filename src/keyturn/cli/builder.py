@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.names import there
-from keyturn.cli.options import Json, Lab, Root
+from keyturn.cli.options import Json, Lab, LogJson, Root
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,21 +64,24 @@ def init(
 @app.command()
 def serve(
     port: Annotated[int, typer.Option(help="Port of 127.0.0.1. Default: a free one, in run/builder.json.")] = 0,
+    log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:
     """Run steps that members sign, one at a time, until told to stop."""
+    from keyturn.adapters import process_log
     from keyturn.errors import Unavailable
     from keyturn.service import shell
     from keyturn.service.builder_service import create_app
     from keyturn.wiring.builder import builder_parts
     from keyturn.wiring.places import find_lab
 
+    process_log.begin("builder", log_json=log_json)
     place = find_lab(lab)
     parts = builder_parts(place)
     try:
         parts.probe()
     except Unavailable as err:  # it serves all the same, and says so to whoever orders a step
-        output.warn(f"warning: {err.message}\n  {err.hint}", json=False)
+        process_log.say("warning", "sandbox-missing", err=err)
     shell.serve(create_app(parts), name="builder", run_dir=place.directory / "run", port=port)
 
 

@@ -10,7 +10,7 @@ import typer
 from keyturn.cli import output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import there
-from keyturn.cli.options import Json, Lab, Root
+from keyturn.cli.options import Json, Lab, LogJson, Root
 
 __all__ = ["app"]
 
@@ -54,14 +54,17 @@ def init(
 def serve(
     name: Name = "release",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:
     """Serve the release gate until told to stop. A demo lab's gate that is not set up yet is, from the lab's root."""
+    from keyturn.adapters import process_log
     from keyturn.service import shell
     from keyturn.service.release_gate import create_app
     from keyturn.wiring.gate import init_demo_gate, open_release_gate, read_config
     from keyturn.wiring.places import find_lab
 
+    process_log.begin(f"gate-{name}", log_json=log_json)
     place = find_lab(lab)
     if not (place.directory / "gates" / name / "gate.toml").exists():
         init_demo_gate(place, name=name)

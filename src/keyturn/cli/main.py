@@ -118,14 +118,14 @@ def ending(command: Callable[[], object], invocation: Invocation) -> NoReturn:
     try:
         status = command()
     except KeyturnError as err:
-        _fail(err, json=invocation.json)
+        _fail(err, invocation)
     except TyperException as err:
         if err.message.startswith("Usage: "):  # a noun without a verb: the help says what there is
             typer.echo(err.message, err=True)
             sys.exit(2)
-        _fail(_mistyped(err), json=invocation.json)
+        _fail(_mistyped(err), invocation)
     except typer.Abort:
-        _fail(Unavailable("input-ended", "the input ended before an answer"), json=invocation.json)
+        _fail(Unavailable("input-ended", "the input ended before an answer"), invocation)
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
     except SystemExit as err:
@@ -137,11 +137,11 @@ def ending(command: Callable[[], object], invocation: Invocation) -> NoReturn:
             f"this user may not use `{err.filename}`: {err.strerror}",
             hint="run it as the user whose lab it is, or ask the lab's service with --lab http://...",
         )
-        _fail(refused, json=invocation.json)
+        _fail(refused, invocation)
     except OSError as err:
         if err.errno != errno.ENOSPC:
             _defect(err, invocation)
-        _fail(Unavailable("disk-full", "no space is left where this writes"), json=invocation.json)
+        _fail(Unavailable("disk-full", "no space is left where this writes"), invocation)
     except Exception as err:  # noqa: BLE001  # the last border: a defect must not read as "refused" (1) or "usage" (2)
         _defect(err, invocation)
     sys.exit(status if isinstance(status, int) else 0)  # 130 after Ctrl-C
@@ -153,14 +153,25 @@ def _defect(err: Exception, invocation: Invocation) -> NoReturn:
         f"this is a defect in Keyturn: {type(err).__name__}: {err}",
         hint="report it, with the command and this text; set KEYTURN_TRACEBACK=1 to see where it happened",
     )
-    show_error(said, json=invocation.json)
+    _show(said, invocation)
     _show_traceback_if_asked()
     sys.exit(3)
 
 
-def _fail(err: KeyturnError, *, json: bool) -> NoReturn:
-    show_error(err, json=json)
+def _fail(err: KeyturnError, invocation: Invocation) -> NoReturn:
+    _show(err, invocation)
     sys.exit(err.exit_status)
+
+
+def _show(err: KeyturnError, invocation: Invocation) -> None:
+    """Show why a command failed; a process says it in its own log."""
+    if invocation.log_json and not invocation.json:
+        from keyturn.adapters import process_log
+        from keyturn.cli.next_steps import next_step
+
+        process_log.ended(err, hint=next_step(err))
+    else:
+        show_error(err, json=invocation.json)
 
 
 def _mistyped(err: TyperException) -> Usage:

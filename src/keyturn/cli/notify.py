@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab, Root
+from keyturn.cli.options import Json, Lab, LogJson, Root
 
 __all__ = ["app"]
 
@@ -31,15 +31,18 @@ def init(root: Root = None, lab: Lab = None, json: Json = False) -> None:
 @app.command()
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:
     """Tell people until told to stop. The first time it begins at the log's end."""
+    from keyturn.adapters import process_log
     from keyturn.adapters.clock import SystemClock
     from keyturn.service import shell
     from keyturn.service.notifier import Notifier, create_app
     from keyturn.wiring.notify import notifier_parts
     from keyturn.wiring.places import find_lab
 
+    process_log.begin("notify", log_json=log_json)
     place = find_lab(lab)
     with notifier_parts(place) as parts:
         notifier = Notifier(parts.watch, parts.outbox, parts.receivers, clock=SystemClock(), keep_s=parts.config.keep_s)

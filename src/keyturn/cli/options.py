@@ -6,12 +6,13 @@ JSON too.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-__all__ = ["Invocation", "Json", "Key", "Lab", "Root", "Yes", "said_to_people"]
+__all__ = ["Invocation", "Json", "Key", "Lab", "LogJson", "Root", "Yes", "said_to_people"]
 
 
 @dataclass(slots=True)
@@ -19,6 +20,8 @@ class Invocation:
     """What `main` must know of a command when it failed. The one mutable value of the command line."""
 
     json: bool = False
+    log_json: bool = False
+    """The command serves, and what it says is a log of JSON lines."""
 
 
 def _remember_json(ctx: typer.Context, value: bool) -> bool:
@@ -63,6 +66,24 @@ Key = Annotated[
 
 Yes = Annotated[bool, typer.Option("--yes", help="Sign what is shown without asking.")]
 """For whatever signs: it is shown whole either way, and without a terminal it is never assumed."""
+
+
+def _remember_log_json(ctx: typer.Context, value: bool) -> bool:
+    invocation = ctx.find_root().obj
+    if isinstance(invocation, Invocation):
+        invocation.log_json = value or not sys.stderr.isatty()
+    return value
+
+
+LogJson = Annotated[
+    bool,
+    typer.Option(
+        "--log-json",
+        callback=_remember_log_json,
+        help="Write the process's own log as JSON lines; by itself when standard error is no terminal.",
+    ),
+]
+"""For whatever serves; see `adapters.process_log`."""
 
 Root = Annotated[str | None, typer.Option(help="SHA-256 of the lab's first root. Default: the one you pinned.")]
 """For whatever sets a process up: the root that it will verify from."""

@@ -7,7 +7,6 @@ ever reaches a terminal, and rich never reads markup in it.
 from __future__ import annotations
 
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from keyturn.errors import KeyturnError, Refused, Usage
+from keyturn.formats.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,18 +67,6 @@ def rows(screen: Console, header: Sequence[str], cells: Sequence[Sequence[str]])
         ]
     for line in lines:
         screen.print(line.rstrip(), soft_wrap=True)
-
-
-def plain(text: str) -> str:
-    """Replace control and formatting characters (terminal escapes, direction overrides) by visible escapes.
-
-    >>> plain("a\\x1b[31mb")
-    'a\\\\x1b[31mb'
-    """
-    return "".join(
-        c if c == "\n" or unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode("ascii")
-        for c in text
-    )
 
 
 def fields(screen: Console, value: Mapping[str, object]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keyturn.cli.options import Lab
+from keyturn.cli.options import Lab, LogJson
 
 __all__ = ["serve"]
 
@@ -14,14 +14,17 @@ __all__ = ["serve"]
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     quota: Annotated[int, typer.Option(min=1, help="Records that one signer may append in an hour.")] = 2000,
+    log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:
     """Serve the lab: take records in, have them witnessed, and give them to people, gates and builders.
 
     It is a mailbox: nobody believes it, and whoever takes it over opens nothing.
     """
+    from keyturn.adapters import process_log
     from keyturn.app.submit import Quotas
     from keyturn.service.lab_service import serve_lab
     from keyturn.wiring.places import find_lab
 
+    process_log.begin("service", log_json=log_json)
     serve_lab(find_lab(lab).directory, port=port, quotas=Quotas(records=quota))

@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.completion import offer_names
-from keyturn.cli.options import Json, Lab
+from keyturn.cli.options import Json, Lab, LogJson
 
 if TYPE_CHECKING:
     from keyturn.crypto.keys import PublicKey
@@ -88,13 +88,16 @@ def serve(
     name: Annotated[str, typer.Argument(help="The witness's name.", autocompletion=offer_names("witnesses"))],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     directory: Directory = None,
+    log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:
     """Serve the witness until told to stop. A demo lab's witness that is not set up yet is, from the lab's targets."""
+    from keyturn.adapters import process_log
     from keyturn.service.witness_service import serve_witness
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.witness import init_witness
 
+    process_log.begin(f"witness-{name}", log_json=log_json)
     if directory is not None:
         serve_witness(directory, run_dir=directory / "run", port=port)
         return

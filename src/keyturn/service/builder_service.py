@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sys
 import threading
-import traceback
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
-from keyturn.adapters import durable_files, errors_over_http
+from keyturn.adapters import durable_files, errors_over_http, process_log
 from keyturn.adapters.builder_over_http import About, JobState, Order, Outcome, decode
 from keyturn.adapters.step_files import LocalStepFiles
 from keyturn.app.admit_step import AdmittedStep, admit_step
@@ -164,11 +162,15 @@ class BuilderService:
             self._update(digest, state="running")
             try:
                 self._update(digest, state="done", stage="", outcome=self._run(job))
+                process_log.say("info", "step-done", about={"job": digest})
             except KeyturnError as err:
+                process_log.say(
+                    "info", "step-failed", about={"job": digest, "code": err.code}
+                )  # a step's output stays out
                 self._update(digest, state="failed", error=errors_over_http.of(err))
             except Exception as err:  # noqa: BLE001  # the worker's last border: one defect must not stop the builder
-                traceback.print_exc()
                 defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
+                process_log.say("error", "defect", err=defect, trace=True, about={"job": digest})
                 self._update(digest, state="failed", error=errors_over_http.of(defect))
 
     def _log_what_is_left(self) -> None:
@@ -178,7 +180,8 @@ class BuilderService:
                 self._parts.outbox.resume()
                 return
             except (KeyturnError, OSError) as err:
-                sys.stderr.write(f"keyturn: what was signed before waits for the log: {err}\n")
+                known = err if isinstance(err, KeyturnError) else None
+                process_log.say("warning", "outbox-waits", "" if known else str(err), err=known)
                 self._stopping.wait(_RESUME_EVERY_S)
 
     def _run(self, job: _Job) -> Outcome:

@@ -13,11 +13,10 @@ published, records that come in stay durable, and gates close by themselves once
 
 from __future__ import annotations
 
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 
+from keyturn.adapters import process_log
 from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
@@ -90,23 +89,22 @@ class Publisher:
         while not self._stopping:
             self._wake.clear()
             try:
-                self._say(self._publish())
+                self._say(self._publish(), "handover-incomplete")
                 wait_s = _IDLE_S
             except Conflict:  # another process of this log was first: what it published is looked at next
-                wait_s = self._failed(self._said)
+                wait_s = self._failed()
             except (KeyturnError, OSError) as err:
                 if isinstance(err, KeyturnError) and err.code == "log-unconfirmed":
                     self._confirmed = False  # what keeps the log was started again or put back
-                wait_s = self._failed(str(err))
+                self._say(str(err), "publishing-failed", err=err if isinstance(err, KeyturnError) else None)
+                wait_s = self._failed()
             except Exception as err:  # noqa: BLE001  # this thread's last border: nobody would miss it while the service answers
                 defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}: {err}")
-                if str(defect) != self._said:
-                    traceback.print_exc()
-                wait_s = self._failed(str(defect))
+                self._say(str(defect), "defect", err=defect, trace=True)
+                wait_s = self._failed()
             self._wake.wait(wait_s)
 
-    def _failed(self, why: str) -> float:
-        self._say(why)
+    def _failed(self) -> float:
         self._wake.clear()
         return _RETRY_S
 
@@ -146,10 +144,10 @@ class Publisher:
             self._until.setdefault(old, now + HANDOVER_S)
         return tuple(old for old in replaced if now < self._until[old])[-EARLIER_MAX:]
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, event: str, *, err: KeyturnError | None = None, trace: bool = False) -> None:
+        """Say `text`, once for as long as it stays the same."""
         if text and text != self._said:
-            sys.stderr.write(f"log: {text}\n")
-            sys.stderr.flush()
+            process_log.say("warning", event, "" if err is not None else text, err=err, trace=trace)
         self._said = text
 
 

@@ -8,13 +8,12 @@ with its code, and tried again; so is a defect, after its traceback: a notifier 
 
 from __future__ import annotations
 
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from keyturn.adapters import process_log
 from keyturn.app.watch_lab import LabWatch
 from keyturn.errors import KeyturnError, Unavailable
 from keyturn.ports import Clock, NoticeOutbox, NoticeReceiver
@@ -87,11 +86,13 @@ class Notifier:
         for name in woken & self._wake.keys():
             self._wake[name].set()
         for event in unheard:
-            _say(f"nobody whom it concerns has a receiver: {event}")
+            process_log.say("warning", "nobody-to-tell", f"nobody whom it concerns has a receiver: {event}")
         if now >= self._forgot_at + _FORGET_EVERY_S:
             self._forgot_at = now
             if lost := self._outbox.forget(before=now - self._keep_s):
-                _say(f"{lost} notices were given up: no receiver took them within {self._keep_s} s")
+                process_log.say(
+                    "warning", "notices-given-up", f"no receiver took {lost} notices within {self._keep_s} s"
+                )
         return _LOOK_EVERY_S
 
     def _empty(self, name: str) -> float:
@@ -105,7 +106,12 @@ class Notifier:
             except Unavailable:
                 rest_s = self._outbox.failed(notice, now=self._clock.now())
                 if name not in self._failing:
-                    _say(f"receiver `{name}` took no notification; it is tried again in {rest_s} s, then less often")
+                    process_log.say(
+                        "warning",
+                        "receiver-failing",
+                        f"receiver `{name}` took no notification; it is tried again in {rest_s} s, then less often",
+                        about={"receiver": name},
+                    )
                 self._failing.add(name)
                 break
             self._outbox.delivered(notice, now=self._clock.now())
@@ -121,12 +127,13 @@ class Notifier:
             except (KeyturnError, OSError) as err:
                 wait_s, now_said = _LOOK_EVERY_S, str(err)
                 if now_said != said:
-                    _say(now_said)
+                    known = err if isinstance(err, KeyturnError) else None
+                    process_log.say("warning", "notifying-failed", "" if known else str(err), err=known)
             except Exception as err:  # noqa: BLE001  # a thread's last border: nobody would miss it while the others go on
-                wait_s, now_said = _LOOK_EVERY_S, f"this is a defect in Keyturn: {type(err).__name__} [internal-error]"
+                defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
+                wait_s, now_said = _LOOK_EVERY_S, str(defect)
                 if now_said != said:
-                    traceback.print_exc()
-                    _say(now_said)
+                    process_log.say("error", "defect", err=defect, trace=True)
             said = now_said
             self._stopping.wait(wait_s)
 
@@ -144,8 +151,3 @@ def create_app(notifier: Notifier, outbox: NoticeOutbox) -> Litestar:
     return shell.build(
         [], title="A notifier", metrics=metrics, on_startup=[notifier.start], on_shutdown=[notifier.stop]
     )
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"keyturn: {text}\n")
-    sys.stderr.flush()

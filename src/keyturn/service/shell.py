@@ -23,7 +23,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from keyturn.adapters import errors_over_http, run_files
+from keyturn.adapters import errors_over_http, process_log, run_files
 from keyturn.adapters.errors_over_http import Problem
 from keyturn.errors import KeyturnError, Malformed, Unavailable
 from keyturn.service.metrics import Metrics
@@ -74,13 +74,20 @@ def build(
 
     every = [*handlers, health, counting.route, openapi]
 
-    def error(_request: Request[Any, Any, Any], err: KeyturnError) -> Response[bytes]:
+    def error(request: Request[Any, Any, Any], err: KeyturnError) -> Response[bytes]:
         counting.refused(err)
+        process_log.say("info", "request-refused", err=err, about=_about(request))
         return _answer(errors_over_http.of(err))
+
+    def defect(request: Request[Any, Any, Any], err: Exception) -> Response[bytes]:
+        said = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
+        counting.refused(said)
+        process_log.say("error", "defect", err=said, trace=True, about=_about(request))
+        return _answer(errors_over_http.of(said, status=500))
 
     return Litestar(
         route_handlers=every,
-        exception_handlers={KeyturnError: error, HTTPException: _http_error},
+        exception_handlers={KeyturnError: error, HTTPException: _http_error, Exception: defect},
         middleware=[counting.around, _timed_body(body_timeout_s)],
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
@@ -114,7 +121,7 @@ def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
         config = uvicorn.Config(
             app,
             http=HeadInTime,
-            log_level="warning",
+            log_config=None,
             access_log=False,
             limit_concurrency=256,
             timeout_keep_alive=15,
@@ -123,7 +130,11 @@ def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
         # uvicorn gives SIGTERM back to us once it has stopped: ending as any program does takes the address back.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with run_files.published(run_dir, name, url):
-            uvicorn.Server(config).run(sockets=[bound])
+            process_log.say("info", "serving", f"serving at {url}", about={"url": url})
+            try:
+                uvicorn.Server(config).run(sockets=[bound])
+            finally:
+                process_log.say("info", "stopped")
 
 
 class HeadInTime(H11Protocol):
@@ -175,10 +186,16 @@ def _answer(problem: Problem) -> Response[bytes]:
     )
 
 
-def _http_error(_request: Request[Any, Any, Any], err: HTTPException) -> Response[bytes]:
+def _about(request: Request[Any, Any, Any]) -> dict[str, str | int]:
+    """Method and route of a request: the template, never what stands in it."""
+    return {"method": str(request.method), "route": str(request.scope.get("path_template") or "none")}
+
+
+def _http_error(request: Request[Any, Any, Any], err: HTTPException) -> Response[bytes]:
     message = f"HTTP {err.status_code}: {err.detail}"[:300]
     asked_wrongly = 400 <= err.status_code < 500 and err.status_code != 404
     said = Malformed("http-error", message) if asked_wrongly else Unavailable("http-error", message)
+    process_log.say("info", "request-refused", err=said, about=_about(request) | {"status": err.status_code})
     return _answer(errors_over_http.of(said, status=err.status_code))
 
 

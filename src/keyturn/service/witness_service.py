@@ -14,6 +14,7 @@ import anyio.to_thread
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
+from keyturn.adapters import process_log
 from keyturn.adapters.clock import SystemClock
 from keyturn.app.cosign_checkpoint import Witnessing, cosign_checkpoint
 from keyturn.errors import Malformed, Refused
@@ -43,10 +44,13 @@ def create_app(witness: Witnessing, *, store: CosignStore, clock: Clock) -> Lite
             with one_at_a_time:
                 made = cosign_checkpoint(witness, raw, store=store, clock=clock)
         except Malformed as err:
+            process_log.say("info", "request-refused", err=err)
             return _text(400, f"{err}\n")
         except Refused as err:
+            process_log.say("info", "request-refused", err=err)
             return _text(404 if err.code == "witness-log-unknown" else 403, f"{err}\n")
         if isinstance(made, Refusal):
+            process_log.say("info", "not-cosigned", made.message, about={"why": made.code})
             if made.code == "other-size":
                 return Response(f"{made.size}\n".encode(), status_code=409, media_type="text/x.tlog.size")
             return _text(made.status, f"{made.message}\n")
