@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeVar
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError
 from keyturn.formats.add_checkpoint import AddCheckpoint
+from keyturn.formats.decision import Decision
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.enrolled_key import EnrolledKey
 from keyturn.formats.enrolment import Registration
@@ -26,6 +27,7 @@ __all__ = [
     "Clock",
     "CosignStore",
     "Cosigner",
+    "Decisions",
     "Entropy",
     "IndexedRecord",
     "LogAppender",
@@ -367,6 +369,13 @@ class ReleaseJournal(Protocol):
 
     def keep_pack(self, request: Sha256, pack: bytes) -> None:
         """Keep the pack before anybody gets it; `Conflict` when there is another one, and nothing changes."""
+
+
+class Decisions(Protocol):
+    """What a gate decided, in the order in which it did."""
+
+    def keep(self, made: Decision) -> None:
+        """Append `made` durably under the next sequence number, whatever its own says; `Unavailable`, and nothing is kept."""
 
 
 class ReleaseOrders(Protocol):

@@ -61,6 +61,8 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("policy check", "directory"): (("policy", "check", AT), 1),
     ("policy diff", "directory"): (("policy", "diff", AT), 1),
     ("gate init", "models"): (("gate", "init", "other", "--models", AT), None),
+    ("gate export", "ca"): (("gate", "export", "--to", "https://siem.example/", "--ca", AT), 2),
+    ("gate export", "token_file"): (("gate", "export", "--to", "https://siem.example/", "--token-file", AT), 2),
     ("witness log-key", "directory"): (("witness", "log-key", "north", "--dir", AT), 2),
     ("witness serve", "directory"): (("witness", "serve", "north", "--dir", AT), 2),
     ("builder init", "work"): (("builder", "init", "--work", AT), None),
@@ -158,6 +160,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "notify init": ("notify", "init"),
     "notify serve": ("notify", "serve"),
     "notify show": ("notify", "show"),
+    "gate export": ("gate", "export"),
     "log show": ("log", "show"),
     "log verify": ("log", "verify"),
     "log reindex": ("log", "reindex"),
@@ -391,7 +394,11 @@ FOUNDED = {
     "words",
     [
         *(put(words, f"{kind}-{NO_ID}") for command, (words, kind) in RECORDS.items() if command != "run"),
-        *(words for command, words in OTHERS.items() if command not in FOUNDED and command != "gate show"),
+        *(
+            words
+            for command, words in OTHERS.items()
+            if command not in FOUNDED and command not in ("gate show", "gate export")
+        ),
         ("policy", "check"),
         ("builder", "init", "--work", "data"),
     ],

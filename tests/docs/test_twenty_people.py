@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,11 @@ def test_twenty_people_get_from_nothing_to_a_two_person_grant_in_ten_minutes(tmp
         "1 requests in 90 days: 1 granted",
     ):
         assert words in said, f"{words}\n\n{said}"
+    events = [json.loads(line) for line in said.splitlines() if line.startswith('{"class_uid"')]
+    assert [(event["metadata"]["event_code"], event.get("status_code")) for event in events] == [
+        ("refused", "quorum-not-met"),
+        ("refused", "quorum-not-met"),
+        ("granted", None),
+    ]
+    assert [event["unmapped"].get("approvers") for event in events] == [None, None, ["bob", "carol"]]
+    assert "events.jsonl: 3 events; decision 3 is next" in said

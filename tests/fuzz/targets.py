@@ -28,6 +28,7 @@ from keyturn.formats import (
     add_checkpoint,
     checkpoint,
     cosignature,
+    decision,
     dsse,
     enrolment,
     leaf,
@@ -176,6 +177,16 @@ def _bundles() -> tuple[bytes, ...]:
     make: Callable[..., object] = resolve("grants.bundle.make")
     render = resolve("grants.bundle.render")
     return tuple(bytes(render(make(one, tuple(some)))) for some in ((), others[:1], others[:3]))  # type: ignore[call-overload]  # `render` gives bytes
+
+
+def _decisions() -> tuple[bytes, ...]:
+    granted = decision.Decision(
+        version=1, sequence=7, at=NOW, gate="keyturn://acme.example/gate/release", outcome="granted", approvers=("bob",)
+    )
+    refused = msgspec.structs.replace(
+        granted, outcome="refused", kind="refused", code="no", reasons=(decision.Why(code="no", text="why"),), unsaid=2
+    )
+    return decision.render(granted), decision.render(refused)
 
 
 def _orders() -> tuple[bytes, ...]:
@@ -422,6 +433,7 @@ def _made() -> Iterator[Target]:
         call=lambda raw: pack_members.parse_proofs(raw, count=3),
         render="formats.pack_members.render_proofs",
     )
+    yield from own("formats.decision.parse", lazy=_decisions, render="formats.decision.render")
     yield from own("formats.release_order.parse", lazy=_orders, render="formats.release_order.render")
     yield from own("formats.records.read", lazy=lambda: tuple(_chain().records))
     yield from own("trust.draft.Draft.parse", lazy=_drafts, call=_draft, refusals=(Malformed, Refused))

@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.completion import offer_names
-from keyturn.cli.names import there
+from keyturn.cli.names import there, this_is_there
 from keyturn.cli.options import Json, Lab, LogJson, Root
 
 __all__ = ["app"]
@@ -96,3 +96,51 @@ def show(name: Name = "release", lab: Lab = None, json: Json = False) -> None:
     said: dict[str, object] = {name: "as the lab says" if found is None else found for name, found in value.items()}
     said["models"] = config.models or "none: it hashes no model itself"
     output.emit(value, json=json, human=lambda screen: output.fields(screen, said))
+
+
+@app.command()
+def export(
+    name: Name = "release",
+    to: Annotated[
+        str,
+        typer.Option(help="`-`, a file, syslog+tls://host:port, syslog+tcp://127.0.0.1:port, or https://host/path."),
+    ] = "-",
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is decided from now on.")] = False,
+    start: Annotated[
+        int | None,
+        typer.Option(min=0, help="Begin with this decision. Default: after the last that this target took; for `-` 0."),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="Certificates (PEM) to verify the collector's by.", callback=this_is_there)
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file of mode 0600 with the bearer token for https.", callback=this_is_there)
+    ] = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Send what the gate granted and refused to a SIEM: OCSF 1.8 events, one line each, from the gate's own journal."""
+    import signal
+    import threading
+    from contextlib import closing
+
+    import keyturn
+    from keyturn.wiring.export import Export
+    from keyturn.wiring.places import find_lab
+
+    version = keyturn.__version__
+    sending = Export(find_lab(lab), name, target=to, start=start, ca=ca, token_file=token_file, version=version)
+    with closing(sending):
+        if not follow:
+            sent = sending.once()
+        else:
+            stop = threading.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: stop.set())
+            sent = sum(sending.follow(stop.wait, lambda err: output.show_error(err, json=json)))
+    if to != "-":
+        output.emit(
+            {"gate": name, "sent": sent, "next": sending.next, "to": to},
+            json=json,
+            human=lambda screen: screen.print(output.plain(f"{to}: {sent} events; decision {sending.next} is next")),
+        )

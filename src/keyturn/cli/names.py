@@ -30,6 +30,7 @@ __all__ = [
     "an_entry",
     "seconds",
     "there",
+    "this_is_there",
 ]
 
 
@@ -73,6 +74,12 @@ def a_duration(value: str | None) -> str | None:
     """Accept what `seconds` reads."""
     if value is not None:
         seconds(value)
+    return value
+
+
+def this_is_there(value: Path | None) -> Path | None:
+    """Accept a path that is there, or none."""
+    there(None if value is None else [value])
     return value
 
 

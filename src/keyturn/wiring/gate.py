@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.adapters.config_files import read_small
+from keyturn.adapters.decision_files import DecisionFiles
 from keyturn.adapters.key_files import read_key
 from keyturn.adapters.release_journal import ReleaseJournalFiles
 from keyturn.app.follow_as_gate import FollowedLog, Stricter
@@ -22,6 +23,7 @@ from keyturn.errors import Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.gate import ReleaseGate, ReleaseGateParts
+from keyturn.gates.release.recorded import Recorded
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.metadata import parse_root
 from keyturn.wiring.log import FoundLog
@@ -29,7 +31,7 @@ from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
 from keyturn.wiring.trust import own_pin, trust_store
 
-__all__ = ["hash_model", "init_demo_gate", "init_gate", "open_release_gate", "read_config"]
+__all__ = ["decisions_of", "hash_model", "init_demo_gate", "init_gate", "open_release_gate", "read_config"]
 
 
 def init_gate(
@@ -66,7 +68,7 @@ def read_config(place: LabPlace, name: str) -> GateConfig:
     return gate_config.parse(read_small(path), where=str(path))
 
 
-def open_release_gate(place: LabPlace, name: str) -> ReleaseGate:
+def open_release_gate(place: LabPlace, name: str) -> Recorded:
     """Make the release gate `name` of the lab at `place`: reads its key once, and pins its root."""
     config = read_config(place, name)
     directory = place.directory / "gates" / name
@@ -84,7 +86,8 @@ def open_release_gate(place: LabPlace, name: str) -> ReleaseGate:
         entropy=SystemEntropy(),
         pause=pause,
     )
-    return ReleaseGate(
+    journal = ReleaseJournalFiles(directory / "state")
+    gate = ReleaseGate(
         ReleaseGateParts(
             gate=config.resource,
             key=key,
@@ -92,7 +95,7 @@ def open_release_gate(place: LabPlace, name: str) -> ReleaseGate:
             pinned_sha256=config.pinned_root,
             log=log,
             writer=log,
-            journal=ReleaseJournalFiles(directory / "state"),
+            journal=journal,
             clock=SystemClock(),
             entropy=SystemEntropy(),
             refresh=followed.refresh,
@@ -100,6 +103,14 @@ def open_release_gate(place: LabPlace, name: str) -> ReleaseGate:
             hash_model=lambda path: hash_model(path, config.models),
         )
     )
+    return Recorded(
+        gate.release, gate=config.resource, journal=journal, decisions=decisions_of(directory), clock=SystemClock()
+    )
+
+
+def decisions_of(directory: Path) -> DecisionFiles:
+    """What the gate in `directory` decided."""
+    return DecisionFiles(directory / "state" / "decisions")
 
 
 def hash_model(path: str, allowed: Sequence[str]) -> ArtifactDigest:
