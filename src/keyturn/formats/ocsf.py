@@ -95,13 +95,10 @@ def event(decision: Decision, *, version: str) -> bytes:
 
 def _message(decision: Decision) -> str:
     asked = f"{decision.action or 'an order'} of {decision.resource or 'nothing that could be read'}"
-    match decision.outcome:
-        case "granted":
-            return f"granted {asked} to {decision.requester}, approved by {', '.join(decision.approvers)}"
-        case "refused":
-            return f"refused {asked}, asked as {decision.requester or 'nobody'}: {decision.code}"
-        case "failed":
-            return f"could not decide on {asked}, asked as {decision.requester or 'nobody'}: {decision.code}"
+    if decision.outcome == "granted":
+        return f"granted {asked} to {decision.requester}, approved by {', '.join(decision.approvers)}"
+    verb = "refused" if decision.outcome == "refused" else "could not decide on"
+    return f"{verb} {asked}, asked as {decision.requester or 'nobody'}: {decision.code}"
 
 
 def _unmapped(decision: Decision) -> dict[str, Any]:
