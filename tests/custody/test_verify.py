@@ -19,6 +19,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.provenance import BuilderId, Dependency, Output
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
+from keyturn.trust.void import NOTHING_VOID
 from support.chains import AURORA, MadeChain, artifact, changed, signed
 from support.labs import make_key, make_lab
 
@@ -663,6 +664,12 @@ def test_a_timeline_needs_rising_indices(chain: MadeChain) -> None:
         TrustTimeline((3, 3), (chain.lab.state, chain.lab.state))
     with pytest.raises(Malformed):
         TrustTimeline((3,), ())
+
+
+def test_what_is_void_for_a_chain_stood_before_the_version_that_says_so(chain: MadeChain) -> None:
+    said = chain.lab.publish(void=(range(2, 9),)).state
+    assert [index for index in range(12) if index in TrustTimeline((0, 5), (chain.lab.state, said)).void] == [2, 3, 4]
+    assert TrustTimeline((), ()).void == NOTHING_VOID
 
 
 def _payload(entry: Entry) -> bytes:
