@@ -33,7 +33,7 @@ def test_the_guide_works_as_it_is_written(cluster: Cluster, tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stdout
     for said in (
-        "1 new steps; `keyturn_service` may append",
+        "2 new steps; `keyturn_service` may append",
         "0 new steps; `keyturn_service` may append",
         "acme.example is founding",
         "store = ",
