@@ -42,7 +42,7 @@ def _lab() -> Litestar:
 APPS: Mapping[str, Callable[[], Litestar]] = {
     "service": _lab,
     "builder": lambda: builder_service.create_app(_NOBODY),
-    "release-gate": lambda: release_gate.create_app(_NOBODY, about={}),
+    "release-gate": lambda: release_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "notifier": lambda: notifier.create_app(_NOBODY, _NOBODY),
     "witness": lambda: witness_service.create_app(_NOBODY, store=_NOBODY, clock=_NOBODY),
 }

@@ -29,6 +29,7 @@ __all__ = [
     "Cosigner",
     "Decisions",
     "Entropy",
+    "Gates",
     "IndexedRecord",
     "LogAppender",
     "LogKeeper",
@@ -38,6 +39,7 @@ __all__ = [
     "NoticeReceiver",
     "OutgoingNotice",
     "Pause",
+    "PushedStore",
     "RecordIndex",
     "RecordOutbox",
     "RegistrationVerifier",
@@ -376,6 +378,29 @@ class Decisions(Protocol):
 
     def keep(self, made: Decision) -> None:
         """Append `made` durably under the next sequence number, whatever its own says; `Unavailable`, and nothing is kept."""
+
+
+class PushedStore(Protocol):
+    """What a gate was given directly, verified and obeys, by the digest of the record: bounded by whoever keeps it."""
+
+    def keep(self, digest: Sha256, envelope: bytes) -> None:
+        """Keep it durably; the same again is done."""
+
+    def drop(self, digest: str) -> None:
+        """Forget it; one that is not there is forgotten."""
+
+    def kept(self) -> Sequence[bytes]:
+        """All that is kept."""
+
+
+class Gates(Protocol):
+    """The gates of a lab, to be told of what takes access away."""
+
+    def tell(self, gates: Collection[str], envelope: bytes) -> Mapping[str, bytes | KeyturnError]:
+        """Give `envelope` to each of `gates` (URIs), all at once: what it answered, or the error that kept it from answering.
+
+        Returns within seconds, whatever they do. An answer is not believed, but verified by whoever asked.
+        """
 
 
 class ReleaseOrders(Protocol):

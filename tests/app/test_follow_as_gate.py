@@ -253,3 +253,23 @@ def test_a_gate_that_reads_again_does_not_forget_which_log_it_read(world: World)
     with pytest.raises(Tampered) as caught:
         gate.refresh()
     assert caught.value.code == "log-fork"
+
+
+def test_a_look_reads_the_log_without_a_nonce_and_never_raises(world: World) -> None:
+    gate, machine = gate_of(world)
+    size = world.log.settle().size
+    gate.look()
+    assert gate.seen.known.newest is not None
+    assert world.log.settle().size == size, "no check-in: that would wait for witnesses"
+    machine.log.unsigned = True
+    machine.at += 10
+    gate.look()
+    machine.log.unsigned = False
+    world.ask()
+    read = machine.log.leaves_read
+    gate.look()
+    assert machine.log.leaves_read == read, "a moment ago is new enough"
+    machine.at += 10
+    machine.log.at += 10
+    gate.look()
+    assert len(gate.seen.known.requests) == 1

@@ -21,6 +21,7 @@ from keyturn.adapters.builder_over_http import Order
 from keyturn.adapters.log_on_disk import batch
 from keyturn.bulk import manifest as bulk_manifest
 from keyturn.config import builder, lab, notify, person
+from keyturn.crypto import dsse_signing
 from keyturn.crypto.credentials import Credential
 from keyturn.custody import pack_index
 from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Usage
@@ -31,6 +32,7 @@ from keyturn.formats import (
     decision,
     dsse,
     enrolment,
+    gate_answer,
     leaf,
     manifest,
     note,
@@ -57,6 +59,7 @@ from keyturn.trust.render import render_contents
 from support.authenticators import Passkey, SshHolder
 from support.chains import AURORA, MadeChain, artifact
 from support.labs import NOW, make_key, make_lab
+from support.world import make_world
 
 __all__ = ["NOT_ALONE", "TARGETS", "Target", "resolve"]
 
@@ -197,6 +200,26 @@ def _orders() -> tuple[bytes, ...]:
         for raw, path in zip(_bundles(), (None, "/srv/models", None), strict=True)
     ]
     return tuple(release_order.render(one) for one in made)
+
+
+def _answers() -> tuple[bytes, ...]:
+    said = gate_answer.GateObeys(
+        lab="acme.example",
+        gate="keyturn://acme.example/gate/release",
+        key=make_key("gate").public.keyid,
+        record="ab" * 32,
+        size=7,
+        acted=True,
+        signed_at=NOW,
+    )
+    return (dsse.render(dsse_signing.sign(gate_answer.make(said), make_key("gate"))),)
+
+
+def _negatives() -> tuple[bytes, ...]:
+    world = make_world()
+    asked = world.ask()
+    made = (world.deny(asked, "bob"), world.revoke(asked, "ada"), world.suspend("bob", target_member="dan"))
+    return tuple(map(dsse.render, made))
 
 
 def _draft_files() -> dict[str, bytes]:
@@ -414,6 +437,8 @@ def _made() -> Iterator[Target]:
     )
     yield from own("config.witness.parse", WITNESS, refusals=(Usage,))
     yield from own("config.gate.parse", GATE, refusals=(Usage, Malformed))
+    yield from own("formats.gate_answer.parse", lazy=_answers)
+    yield from own("grants.pushed.read_pushed", lazy=_negatives, refusals=(Malformed, Refused))
     yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))
     yield from own("app.tell_people.parse_told", TOLD, render="app.tell_people.render_told")
     yield from own("grants.bundle.parse", lazy=_bundles, render="grants.bundle.render")

@@ -93,14 +93,16 @@ class People:
 
     @contextmanager
     def served(self) -> Iterator[None]:
-        """The lab's witness and log run."""
+        """The lab's witness, log and gate run."""
         lab, environment = self.place / "lab", {"KEYTURN_HOME": str(self.place / "ada")}
         with running([*KEYTURN, "witness", "serve", "north", "--lab", lab], environment=environment) as witness:
             wait_for_file(lab / "run" / "witness-north.json", witness)
             with running([*KEYTURN, "serve", "--lab", lab], environment=environment) as log:
                 wait_for_file(lab / "run" / "service.json", log)
                 wait_for_file(lab / "log" / "checkpoint", log)
-                yield
+                with running([*KEYTURN, "gate", "serve", "--lab", lab], environment=environment) as gate:
+                    wait_for_file(lab / "run" / "gate-release.json", gate)
+                    yield
 
     def ask(self, *more: str) -> str:
         """Ada asks for access, with the words `more`; the request's id."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import msgspec
 
+from keyturn.app.obey_pushed import PushedNegatives
 from keyturn.app.open_release import release_subjects
 from keyturn.bulk.read_chain import LogReading
 from keyturn.custody.pack_index import PackIndex
@@ -59,6 +61,22 @@ class JournalInMemory:
 
 
 @dataclass
+class PushedInMemory:
+    """What was pushed to a gate, in a dictionary."""
+
+    raws: dict[str, bytes] = field(default_factory=dict)
+
+    def keep(self, digest: Sha256, envelope: bytes) -> None:
+        self.raws[digest] = envelope
+
+    def drop(self, digest: str) -> None:
+        self.raws.pop(digest, None)
+
+    def kept(self) -> tuple[bytes, ...]:
+        return tuple(self.raws.values())
+
+
+@dataclass
 class ReleaseWorld:
     """Mutable, for one test. The chain is written to the world's log by `build`, or by the test."""
 
@@ -69,6 +87,12 @@ class ReleaseWorld:
     hashed: Callable[[str], ArtifactDigest] = lambda _path: MODEL
     before_witness: Callable[[], None] = lambda: None
     index: PackIndex | None = None
+    pushed_store: PushedInMemory = field(default_factory=PushedInMemory)
+
+    @cached_property
+    def pushed(self) -> PushedNegatives:
+        """What the gate obeys besides the log; deleted, a gate that starts again has another one of the same store."""
+        return PushedNegatives(self.pushed_store, _Clock(self.world))
 
     def sync(self) -> None:
         """Log what the chain has and the log has not. The chain's own trust versions are in the log already."""
@@ -128,6 +152,9 @@ class ReleaseWorld:
                 refresh=self.refresh,
                 await_witnessed=await_witnessed,
                 hash_model=self.hashed,
+                seen=self.refresh,
+                obey=lambda raw: self.pushed.take(raw, self.refresh()),
+                obeying=self.pushed.over,
             )
         )
 

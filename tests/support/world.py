@@ -196,7 +196,7 @@ class World:
     def deny(self, asked: Envelope, approver: str, **changed: object) -> Envelope:
         return self.approve(asked, approver, **{"decision": "deny", "reason": "not now", **changed})
 
-    def revoke(self, asked: Envelope, member: str, **changed: object) -> Envelope:
+    def revoke(self, asked: Envelope, member: str, *, submit: bool = True, **changed: object) -> Envelope:
         values: dict[str, object] = {
             "lab": self.lab.name,
             "nonce": self.nonce(),
@@ -209,7 +209,8 @@ class World:
             **changed,
         }
         made = Revocation(**values)  # type: ignore[arg-type]  # the table above, field by field
-        return self.submit(self.sign(made, f"sha256:{made.request}", self.key(member)))
+        envelope = self.sign(made, f"sha256:{made.request}", self.key(member))
+        return self.submit(envelope) if submit else envelope
 
     def suspend(self, member: str, *, submit: bool = True, **changed: object) -> Envelope:
         values: dict[str, object] = {

@@ -52,7 +52,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
         with running([*KEYTURN, "serve", "--lab", found.lab], environment=served) as log:
             wait_for_file(run / "service.json", log)
             wait_for_file(found.lab / "log" / "checkpoint", log)
-            yield found
+            with running([*KEYTURN, "gate", "serve", "--lab", found.lab], environment=served) as gate:
+                wait_for_file(run / "gate-release.json", gate)
+                yield found
 
 
 def asked(people: People, member: str = "ada") -> str:

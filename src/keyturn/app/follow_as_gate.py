@@ -16,7 +16,7 @@ from typing import Protocol
 from keyturn.app.follow_log import follow_log
 from keyturn.app.sign_record import sign_and_log
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused, Unavailable
+from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats import leaf, records
 from keyturn.formats.access import GateCheckin
 from keyturn.formats.statement import DigestSet, Subject
@@ -30,6 +30,7 @@ __all__ = ["CHECKIN_EVERY_S", "FollowedLog", "LogAtHand", "Stricter"]
 CHECKIN_EVERY_S = 3600
 _WAIT_S = 30.0
 _POLL_S = 0.05
+_LOOK_EVERY_S = 2
 
 
 class LogAtHand(LogReader, LogWriter, Protocol):
@@ -70,6 +71,12 @@ class FollowedLog:
         self._view = GateView.start(history, gate=gate, nonce_record=None)
         self._believed: GateView | None = None
         self._checked_in_at: int | None = None
+        self._looked_at = -_LOOK_EVERY_S
+
+    @property
+    def seen(self) -> GateView:
+        """The view as it is, however old: for what only takes away."""
+        return self._view
 
     @property
     def believed(self) -> GateView:
@@ -91,6 +98,21 @@ class FollowedLog:
             self._require_strict(now)
             self._believed = self._view
             return self._view
+
+    def look(self) -> None:
+        """Follow the log without waiting for anybody, unless that was done a moment ago or is being done; raises nothing.
+
+        For judging what takes access away: the gate's own nonce, which opens doors, is not needed for that.
+        """
+        if self._clock.now() < self._looked_at + _LOOK_EVERY_S or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._looked_at = self._clock.now()
+            self._follow(ask_again=False)
+        except KeyturnError:
+            pass  # what is known already has to do: whoever took the log over must not keep a gate from hearing
+        finally:
+            self._lock.release()
 
     def await_witnessed(self, index: int, raw: bytes) -> None:
         """Return when the view has `raw` at `index`, under the quorum's checkpoint; `Unavailable` after a while."""

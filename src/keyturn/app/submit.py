@@ -5,7 +5,7 @@
    no new version: anybody could write it in as many ways as he likes.
 3. Any other record must be of this lab, and carry only signatures by the right key of the right member, gate or builder under the
    newest trust in the log; provenance and test results by whom they name themselves.
-4. It is not of the future, and matters to nobody for longer than `LIFETIME_MAX_S`: gates hold in memory what is live.
+4. It is not of the future, and matters to nobody for longer than `lifetime_max_s`: gates hold in memory what is live.
 5. Its signer has quota left; what takes access away has a quota of its own, which asking for access cannot use up.
 6. Append: durable when this returns. In force is another thing: see `await_witnessed`.
 
@@ -37,6 +37,7 @@ from keyturn.formats.review import Review
 from keyturn.formats.steps import EvaluationCriteria
 from keyturn.formats.test_result import TestResult
 from keyturn.formats.trust_version import TrustVersion
+from keyturn.grants.negatives import lifetime_max_s
 from keyturn.grants.recovery import require_root_threshold
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
@@ -44,11 +45,8 @@ from keyturn.trust.roster import Log, TrustState
 from keyturn.trust.signers import NamesItsSigner, signed_by
 from keyturn.trust.void import NOTHING_VOID
 
-__all__ = ["LIFETIME_MAX_S", "Admission", "Quotas", "Submitted"]
+__all__ = ["Admission", "Quotas", "Submitted"]
 
-LIFETIME_MAX_S: Final = 60 * 86400
-"""How far ahead a request, an authorization or a negative may reach, unless targets let negatives live longer: as long as the
-longest wait and the longest session that a policy can allow."""
 _CHARGED_BYTES: Final = 16 << 10
 
 
@@ -273,7 +271,7 @@ def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *
             f"the record says that it was signed at {signed_at}, it is {now}",
             hint="set the clock of the machine that signed it",
         )
-    lifetime_s = max(LIFETIME_MAX_S, trust.limits.negative_lifetime_max_s)
+    lifetime_s = lifetime_max_s(trust)
     if leaf.until is not None and leaf.until > now + lifetime_s:
         raise Refused(
             "lives-too-long",

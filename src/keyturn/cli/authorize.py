@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from keyturn.cli import asked, output
+from keyturn.cli import asked, in_force, output
 from keyturn.cli.names import Requests
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
     from keyturn.app.authorize import Pending
+    from keyturn.app.tell_gates import AtGate
     from keyturn.wiring.grants import Viewed
 
 __all__ = ["approve", "deny"]
@@ -50,6 +51,7 @@ def _authorize(
 
     verb = "approved" if decision == "approve" else "denied"
     done = []
+    at_gates: list[AtGate] = []
     with desk(lab, approving=decision == "approve", key=key) as here:
         seen, hand = here.seen, here.hand
         found = [find_pending(seen.view, one) for one in which]
@@ -69,24 +71,30 @@ def _authorize(
             for pending in found:
                 _show(seen, pending, decision, json=json)
                 output.confirm(f"{decision.title()} this?", yes=yes)
-                logged = authorize(
-                    pending,
-                    decision,
-                    member=hand.member,
-                    reason=reason,
-                    key=hand.key,
-                    log=hand.log,
-                    clock=hand.clock,
-                    entropy=hand.entropy,
-                )
-                witnessed = wait_until_in_force(seen, logged)
-                done.append(asked.logged_as(logged, in_force=witnessed.cosigned_at))
+                with in_force.told_anyway(here, json=json):
+                    logged = authorize(
+                        pending,
+                        decision,
+                        member=hand.member,
+                        reason=reason,
+                        key=hand.key,
+                        log=hand.log,
+                        clock=hand.clock,
+                        entropy=hand.entropy,
+                    )
+                    witnessed = wait_until_in_force(seen, logged)
+                told = here.gates.told()
+                at_gates += told
+                more = {} if decision == "approve" else {"gates": in_force.as_json(told)}
+                done.append({**asked.logged_as(logged, in_force=witnessed.cosigned_at), **more})
                 if not json:
                     profile = f" (profile: {seen.trust.profile})"
                     output.console().print(f"{logged.id}: {verb} {pending.id}, in force{profile}")
+                in_force.show_at_gates(told, json=json)
         finally:
             if json and done:  # what is in force is said also when a later one was not signed
                 output.emit(done if len(found) > 1 else done[0], json=True, human=lambda _: None)
+    in_force.require_at_gates(tuple(at_gates))
 
 
 def _show(seen: Viewed, pending: Pending, decision: Literal["approve", "deny"], *, json: bool) -> None:

@@ -69,9 +69,10 @@ def serve(
     if not (place.directory / "gates" / name / "gate.toml").exists():
         init_demo_gate(place, name=name)
     config = read_config(place, name)
-    gate = open_release_gate(place, name)
+    opened = open_release_gate(place, name)
     about = {"gate": str(config.resource), "pinned_root": config.pinned_root}
-    shell.serve(create_app(gate.release, about=about), name=f"gate-{name}", run_dir=place.directory / "run", port=port)
+    app = create_app(opened.recorded.release, obey=opened.gate.obey, look=opened.look, about=about)
+    shell.serve(app, name=f"gate-{name}", run_dir=place.directory / "run", port=port)
 
 
 @app.command()

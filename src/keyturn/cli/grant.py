@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keyturn.cli import asked, output
+from keyturn.cli import asked, in_force, output
 from keyturn.cli.counter import accept, counter
 from keyturn.cli.names import Request
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
@@ -188,13 +188,17 @@ def _revoke(which: str, reason: str, lab: str | None, *, own: bool, yes: bool, j
             raise Refused("withdraw-other", f"{pending.id} is not yours", hint="keyturn grant revoke, if it must end")
         asked.show_whole(pending, json=json)
         output.confirm("End this request?", yes=yes)
-        logged = revoke_request(pending, hand, seen.trust, seen.view, reason=reason)
-        witnessed = wait_until_in_force(seen, logged)
+        with in_force.told_anyway(here, json=json):
+            logged = revoke_request(pending, hand, seen.trust, seen.view, reason=reason)
+            witnessed = wait_until_in_force(seen, logged)
+        told = here.gates.told()
     output.emit(
-        asked.logged_as(logged, in_force=witnessed.cosigned_at),
+        {**asked.logged_as(logged, in_force=witnessed.cosigned_at), "gates": in_force.as_json(told)},
         json=json,
         human=lambda screen: screen.print(f"{logged.id}: {pending.id} is ended, in force"),
     )
+    in_force.show_at_gates(told, json=json)
+    in_force.require_at_gates(told)
 
 
 def _standing(live: Live) -> tuple[tuple[str, str], ...]:

@@ -154,6 +154,11 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ("`keyturn trust suspended` says by whom, why and until when; two humans lift it", "suspended gate-closed"),
     ("ask somebody of the group `security`", "suspension-not-allowed suspension-again"),
     ("say a shorter time: --lasts", "suspension-too-long"),
+    (
+        "nothing changed at the gate: what gives, or is over, it hears of from the log alone",
+        "pushed-not-negative pushed-over suspension-lifted",
+    ),
+    ("something else answers in the gate's place: look at `[processes]` in keyturn.toml", "gate-answer-other"),
     ("ask two other humans to lift it", "lift-own"),
     (_GATE, "gate-unknown use-not-logged not-a-one-shot release-index-ahead"),
     ("open the release again: `keyturn release`", "release-subjects request-other-model"),

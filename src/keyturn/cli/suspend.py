@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from keyturn.cli import output
+from keyturn.cli import in_force, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import Suspension, a_duration, a_gate, seconds
 from keyturn.cli.options import Json, Lab, Yes, said_to_people
@@ -61,13 +61,22 @@ def suspend(
             json=json,
         )
         output.confirm("Sign this suspension?", yes=yes)
-        logged = suspend_target(target, hand, seen.trust, seen.view, reason=reason, lasts_s=lasts_s)
-        witnessed = wait_until_in_force(seen, logged)
+        with in_force.told_anyway(here, json=json):
+            logged = suspend_target(target, hand, seen.trust, seen.view, reason=reason, lasts_s=lasts_s)
+            witnessed = wait_until_in_force(seen, logged)
+        told = here.gates.told()
     output.emit(
-        {"id": logged.id, "index": logged.index, "witnessed_at": witnessed.cosigned_at},
+        {
+            "id": logged.id,
+            "index": logged.index,
+            "witnessed_at": witnessed.cosigned_at,
+            "gates": in_force.as_json(told),
+        },
         json=json,
         human=lambda screen: screen.print(f"{logged.id}: {target.kind} {target.name} is suspended, in force"),
     )
+    in_force.show_at_gates(told, json=json)
+    in_force.require_at_gates(told)
 
 
 def lift(

@@ -137,6 +137,11 @@ class Following:
         else:
             self._take_hidden(index, leaf)
 
+    def take_pushed(self, raw: bytes) -> None:
+        """Take a record that a gate was given, as if it were the next entry; raises what keeps it from having an effect."""
+        leaf = records.leaf_of(raw)
+        self._take_kind[leaf.kind](self.frontier.size, leaf, raw)
+
     def _take_hidden(self, index: int, leaf: Leaf) -> None:
         request = _about(leaf, "request")
         if leaf.kind == "ofr" or (leaf.kind in ("apr", "use") and request not in self._requests):

@@ -21,8 +21,10 @@ from keyturn.grants.known import SECURITY, Standing
 from keyturn.trust.roster import TrustState
 
 __all__ = [
+    "LIFETIME_MAX_S",
     "PAIR_REST_S",
     "is_own",
+    "lifetime_max_s",
     "require_human",
     "require_may_lift",
     "require_may_revoke",
@@ -31,6 +33,15 @@ __all__ = [
 ]
 
 PAIR_REST_S = 7 * 86400
+
+LIFETIME_MAX_S = 60 * 86400
+"""How far ahead a request, an authorization or a negative may reach, unless targets let negatives live longer: as long as the
+longest wait and the longest session that a policy can allow."""
+
+
+def lifetime_max_s(trust: TrustState) -> int:
+    """How long after it was made known a record may matter to gates: they hold in memory what is live."""
+    return max(LIFETIME_MAX_S, trust.limits.negative_lifetime_max_s)
 
 
 def target_of(made: Suspension) -> str:

@@ -101,6 +101,10 @@ class GateView:
         """This view, not believed until the check-in `nonce_record` is seen; a gate does this every hour."""
         return replace(self, nonce_record=nonce_record, nonce_seen=False, made_by=_MAKER)
 
+    def knowing(self, known: Known) -> GateView:
+        """This view, for a decision, with what was pushed to the gate besides (`grants.pushed`): not one to read on with."""
+        return replace(self, known=known, made_by=_MAKER)
+
     def again(self) -> GateView:
         """A view that begins at the first leaf again: what could not be read before may be there now."""
         return type(self).start(self.pinned, gate=self.gate, nonce_record=self.nonce_record)

@@ -1,8 +1,10 @@
 """The release gate over HTTP: takes an order, answers with the pack, or with every reason why not.
 
 POST /release     a release order (`formats.release_order`) -> the pack
+POST /negative    a signed denial, revocation or suspension -> the gate's statement that it obeys it (`formats.gate_answer`)
 
-Who can reach the port can release nothing that people did not grant: the gate verifies all of it. One order at a time.
+Who can reach the port can release nothing that people did not grant, and take away nothing that its signer may not: the gate
+verifies all of it. One order at a time; what takes away waits for no order, and for the log no longer than `LOOK_WITHIN_S`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.to_thread
 from litestar import Request, Response, get, post
 
@@ -23,8 +26,19 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(release: Callable[[bytes], bytes], *, about: dict[str, str]) -> Litestar:
-    """Make the service of one gate, whose `release` carries out an order."""
+LOOK_WITHIN_S = 2.0
+"""How long a gate may look at the log before it judges what was given to it by what it knows already."""
+NEGATIVE_BYTES_MAX = 64 * 1024
+
+
+def create_app(
+    release: Callable[[bytes], bytes],
+    *,
+    obey: Callable[[bytes], bytes],
+    look: Callable[[], None],
+    about: dict[str, str],
+) -> Litestar:
+    """Make the service of one gate: `release` carries out an order, `obey` what takes away, before which `look` reads the log."""
     one_at_a_time = threading.Lock()
 
     def carry_out(order: bytes) -> bytes:
@@ -37,9 +51,16 @@ def create_app(release: Callable[[bytes], bytes], *, about: dict[str, str]) -> L
         order = await request.body()
         return Response(await anyio.to_thread.run_sync(carry_out, order), media_type="application/octet-stream")
 
+    @post("/negative", request_max_body_size=NEGATIVE_BYTES_MAX, status_code=200)
+    async def taken_away(request: Request[Any, Any, Any]) -> Response[bytes]:
+        negative = await request.body()
+        with anyio.move_on_after(LOOK_WITHIN_S):
+            await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+        return Response(await anyio.to_thread.run_sync(obey, negative), media_type="application/json")
+
     @get("/about")
     async def say() -> dict[str, str]:
         """The gate's URI, and the root that its operator pinned."""
         return about
 
-    return shell.build([ordered, say], title="A release gate")
+    return shell.build([ordered, taken_away, say], title="A release gate")

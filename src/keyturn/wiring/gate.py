@@ -6,15 +6,18 @@ How it follows the log, and what its file can make stricter: `app.follow_as_gate
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.adapters.config_files import read_small
 from keyturn.adapters.decision_files import DecisionFiles
 from keyturn.adapters.key_files import read_key
+from keyturn.adapters.pushed_files import PushedFiles
 from keyturn.adapters.release_journal import ReleaseJournalFiles
 from keyturn.app.follow_as_gate import FollowedLog, Stricter
+from keyturn.app.obey_pushed import PushedNegatives
 from keyturn.bulk import manifest
 from keyturn.config import gate as gate_config
 from keyturn.config.gate import GateConfig
@@ -31,7 +34,15 @@ from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
 from keyturn.wiring.trust import own_pin, trust_store
 
-__all__ = ["decisions_of", "hash_model", "init_demo_gate", "init_gate", "open_release_gate", "read_config"]
+__all__ = [
+    "OpenedGate",
+    "decisions_of",
+    "hash_model",
+    "init_demo_gate",
+    "init_gate",
+    "open_release_gate",
+    "read_config",
+]
 
 
 def init_gate(
@@ -68,7 +79,16 @@ def read_config(place: LabPlace, name: str) -> GateConfig:
     return gate_config.parse(read_small(path), where=str(path))
 
 
-def open_release_gate(place: LabPlace, name: str) -> Recorded:
+@dataclass(frozen=True, slots=True)
+class OpenedGate:
+    """A release gate, what carries out its orders and writes them down, and how it looks at the log in between."""
+
+    gate: ReleaseGate
+    recorded: Recorded
+    look: Callable[[], None]
+
+
+def open_release_gate(place: LabPlace, name: str) -> OpenedGate:
     """Make the release gate `name` of the lab at `place`: reads its key once, and pins its root."""
     config = read_config(place, name)
     directory = place.directory / "gates" / name
@@ -87,6 +107,7 @@ def open_release_gate(place: LabPlace, name: str) -> Recorded:
         pause=pause,
     )
     journal = ReleaseJournalFiles(directory / "state")
+    pushed = PushedNegatives(PushedFiles(directory / "state" / "pushed"), SystemClock())
     gate = ReleaseGate(
         ReleaseGateParts(
             gate=config.resource,
@@ -101,11 +122,15 @@ def open_release_gate(place: LabPlace, name: str) -> Recorded:
             refresh=followed.refresh,
             await_witnessed=followed.await_witnessed,
             hash_model=lambda path: hash_model(path, config.models),
+            seen=lambda: followed.seen,
+            obey=lambda negative: pushed.take(negative, followed.seen),
+            obeying=pushed.over,
         )
     )
-    return Recorded(
+    recorded = Recorded(
         gate.release, gate=config.resource, journal=journal, decisions=decisions_of(directory), clock=SystemClock()
     )
+    return OpenedGate(gate, recorded, followed.look)
 
 
 def decisions_of(directory: Path) -> DecisionFiles:

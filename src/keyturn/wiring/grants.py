@@ -25,6 +25,7 @@ from keyturn.wiring.log import log_reader, log_writer
 from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.pinned_log import followed
 from keyturn.wiring.places import LabPlace, find_lab, find_person
+from keyturn.wiring.telling_gates import TellingGates
 
 __all__ = ["Desk", "Pen", "Viewed", "desk", "followed", "pen", "viewed", "wait_until_in_force"]
 
@@ -48,10 +49,11 @@ class Viewed:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A member at work: what they see, and the hand that signs."""
+    """A member at work: what they see, and the hand that signs; and the gates, which hear at once of what takes away."""
 
     seen: Viewed
     hand: Hand
+    gates: TellingGates
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def viewed(lab: str | None) -> Iterator[Viewed]:
 def desk(lab: str | None, *, approving: bool = False, key: str | None = None) -> Iterator[Desk]:
     """As `viewed`, with the person's own key (the one that `key` names, if it does) and a way to write to the log."""
     with pen(lab, approving=approving, key=key, payload=None) as own, log_writer(own.seen.place) as log:
-        yield Desk(own.seen, Hand(own.member, own.key, log, own.clock, own.entropy))
+        gates = TellingGates(log, own.seen.place, own.seen.trust, own.seen.view.known, own.clock)
+        yield Desk(own.seen, Hand(own.member, own.key, gates, own.clock, own.entropy), gates)
 
 
 @contextmanager

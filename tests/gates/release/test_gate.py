@@ -7,7 +7,10 @@ import pytest
 
 from keyturn.app.verify_pack import verify_pack
 from keyturn.errors import KeyturnError, Refused
-from keyturn.formats import dsse, pack, release_order
+from keyturn.formats import dsse, gate_answer, pack, release_order
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.gate_answer import GateObeys
+from keyturn.gates.release import gate as release_gate
 from support.chains import artifact, signed
 from support.labs import make_key
 from support.releases import MODEL, ReleaseWorld, make_release_world
@@ -225,3 +228,56 @@ def test_a_malformed_order_is_refused(made: ReleaseWorld) -> None:
             made.gate().release(raw)
     assert release_order.parse(order).version == 1
     assert msgspec.json.decode(order)["model"] == str(MODEL)
+
+
+def denied(made: ReleaseWorld, asked: Envelope) -> bytes:
+    return dsse.render(made.world.authorization(asked, "dan", decision="deny", reason="no"))
+
+
+def said(raw: bytes) -> GateObeys:
+    return gate_answer.parse(raw)[1]
+
+
+def test_a_denial_that_was_pushed_stops_the_release_before_the_log_has_it(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = [made.world.approve(asked, member) for member in ("bob", "cat")]
+    answer = said(made.gate().obey(denied(made, asked)))
+    assert (answer.acted, answer.size > 0) == (False, True)
+    assert code_of(made, made.order(asked, *given)) == "request-denied"
+    assert made.journal.uses == {}
+    del made.pushed  # the gate starts again
+    assert code_of(made, made.order(asked, *given)) == "request-denied"
+
+
+def test_a_denial_that_is_pushed_while_the_use_is_witnessed_stops_the_release(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = [made.world.approve(asked, member) for member in ("bob", "cat")]
+    gate = made.gate()
+    made.before_witness = lambda: gate.obey(denied(made, asked)) and None
+    assert code_of(made, made.order(asked, *given)) == "request-denied"
+    assert made.journal.packs == {}
+
+
+def test_a_denial_that_is_pushed_while_the_pack_is_made_stops_the_release(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    given = [made.world.approve(asked, member) for member in ("bob", "cat")]
+    gate = made.gate()
+    collected = release_gate.collect
+
+    def collect(*args: object, **named: object) -> dict[str, bytes]:
+        assert not said(gate.obey(denied(made, asked))).acted
+        return collected(*args, **named)  # type: ignore[arg-type]  # passed on
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release_gate, "collect", collect)
+        assert code_of(made, made.order(asked, *given)) == "request-denied"
+    assert made.journal.packs == {}
+
+
+def test_whoever_denies_what_was_released_is_told_that_it_was(made: ReleaseWorld) -> None:
+    made.released()
+    [request] = made.journal.packs
+    asked = dsse.parse_own(made.world.view().known.requests[request].raw or b"")
+    assert said(made.gate().obey(denied(made, asked))).acted
+    suspension = made.world.suspend("bob", submit=False, target_member="eve")
+    assert not said(made.gate().obey(dsse.render(suspension))).acted

@@ -10,10 +10,11 @@
    broken chain would lie.
 5. The grant would be granted, and nobody used it; the model's files, when the order says where they are, have the `dirHash`
    that people agreed to. The gate signs its access-use, keeps it, and logs it.
-6. When the use is witnessed: the gate refreshes its view, reads the log again up to there, and repeats 3 and 4.
-   `verify_grant` demands that this use is the log's first. The files are hashed again.
+6. When the use is witnessed, the files are hashed again, which may take hours; then the gate refreshes its view, reads the log
+   again up to there, and repeats 3 and 4. `verify_grant` demands that this use is the log's first.
 7. Only now it signs: release statement, verification summary, and the contents of the pack. The pack is kept before
-   anybody gets it, and the two statements are logged.
+   anybody gets it, and the two statements are logged. Right before it is kept, the grant is verified once more: what takes
+   access away may have been pushed to the gate meanwhile, which every step obeys (`grants.pushed`).
 
 A crash between any two steps leaves the journal with the use or without; the same order goes on from there, with the same
 use, and never makes a second one.
@@ -21,6 +22,7 @@ use, and never makes a second one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -33,9 +35,10 @@ from keyturn.custody.facts import facts_of
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.verify import Chain, VerifiedChain, verify_chain, with_failures
 from keyturn.errors import Refused, Tampered
-from keyturn.formats import access, dsse, pack, pack_members, release, release_order, statement
+from keyturn.formats import access, dsse, gate_answer, pack, pack_members, release, release_order, statement
 from keyturn.formats.access import AccessRequest, AccessUse
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.gate_answer import GateObeys
 from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.release import Release, Summary
 from keyturn.formats.release_order import ReleaseOrder
@@ -46,6 +49,7 @@ from keyturn.grants import bundle as bundles
 from keyturn.grants import checks
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.freshness import require_trust
+from keyturn.grants.pushed import Pushed
 from keyturn.grants.verify_grant import VerifiedGrant, ready_to_use, verify_grant
 from keyturn.grants.view import GateView
 from keyturn.policy.facts import Facts
@@ -61,8 +65,10 @@ ACTION = "model:release"
 class ReleaseGateParts:
     """What a release gate is made of.
 
-    `refresh` gives the gate's newest view, or raises; `await_witnessed` returns when the record at that index is under a
-    checkpoint of the quorum, or raises; `hash_model` digests the files at a path below a directory of the operator's.
+    `refresh` gives the gate's newest view, or raises, and `seen` the one that it has; `obey` takes what takes access away before
+    the log has it, and `obeying` lays all of that over a view, as it must be for every decision. `await_witnessed` returns when
+    the record at that index is under a checkpoint of the quorum, or raises; `hash_model` digests the files at a path below a
+    directory of the operator's.
     """
 
     gate: Uri
@@ -75,6 +81,9 @@ class ReleaseGateParts:
     clock: Clock
     entropy: Entropy
     refresh: Callable[[], GateView]
+    seen: Callable[[], GateView]
+    obey: Callable[[bytes], Pushed]
+    obeying: Callable[[GateView], GateView]
     await_witnessed: Callable[[int, bytes], None]
     hash_model: Callable[[str], ArtifactDigest]
 
@@ -105,10 +114,32 @@ class _Judged:
 
 
 class ReleaseGate:
-    """Releases models, one order at a time. `release` is not safe to call from two threads at once."""
+    """Releases models, one order at a time. `release` is not safe to call from two threads at once; `obey` is, with anything."""
 
     def __init__(self, parts: ReleaseGateParts) -> None:
         self._parts = parts
+        self._acting = threading.Lock()
+
+    def obey(self, negative: bytes) -> bytes:
+        """Obey the signed denial, revocation or suspension `negative` at once, and give the gate's signed word for it.
+
+        Raises what it is refused for, and then nothing has changed. It never waits for a release that goes on, except for the
+        moment in which that keeps its pack: whoever is told that the gate had not acted can rely on that it will not.
+        """
+        parts = self._parts
+        found = parts.obey(negative)
+        with self._acting:
+            acted = found.request is not None and parts.journal.pack(found.request) is not None
+        said = GateObeys(
+            lab=parts.gate.lab,
+            gate=str(parts.gate),
+            key=parts.key.public.keyid,
+            record=found.digest,
+            size=parts.seen().frontier.size,
+            acted=acted,
+            signed_at=parts.clock.now(),
+        )
+        return self._signed(gate_answer.make(said))
 
     def release(self, order: bytes) -> bytes:
         """Carry out `order` and give the pack; or raise `Refused` with every reason, and release nothing."""
@@ -118,14 +149,14 @@ class ReleaseGate:
         if done is not None:
             self._log_statements(self._own(done, asked).members)
             return done
-        view = parts.refresh()
+        view = parts.obeying(parts.refresh())
         self._require_asked(asked, view)
         judged = self._judge(asked, view)  # (2) (3) (4)
         use = parts.journal.use(asked.digest)
         if use is None:
             ready_to_use(  # (5)
                 asked.bundle,
-                judged.view,
+                parts.obeying(judged.view),
                 now=parts.clock.now(),
                 gate=parts.gate,
                 session_key=None,
@@ -135,10 +166,16 @@ class ReleaseGate:
             use = self._sign_use(asked)
             parts.journal.keep_use(asked.digest, use)
         parts.await_witnessed(parts.writer.append(use), use)  # (6)
+        self._require_files(asked)
         judged = self._judge(asked, parts.refresh())
+        grant = self._verify(asked, judged, use)
+        return self._act(asked, judged, grant, use)  # (7)
+
+    def _verify(self, asked: _Asked, judged: _Judged, use: bytes) -> VerifiedGrant:
+        parts = self._parts
         grant = verify_grant(
             asked.bundle,
-            judged.view,
+            parts.obeying(judged.view),
             now=parts.clock.now(),
             gate=parts.gate,
             session_key=None,
@@ -148,8 +185,7 @@ class ReleaseGate:
             raise Refused(
                 "one-shot-used", "another use of this gate's was logged first: its journal was lost or copied"
             )
-        self._require_files(asked)
-        return self._act(asked, judged, grant)  # (7)
+        return grant
 
     def _own(self, kept: bytes, asked: _Asked) -> Pack:
         # Whoever has the journal alone could have the gate hand out what it released for other people.
@@ -245,7 +281,7 @@ class ReleaseGate:
         subject = (Subject(digest=DigestSet(sha256=asked.digest), name="request"),)
         return self._signed(statement.make(use, access.ACCESS_USE, subject))
 
-    def _act(self, asked: _Asked, judged: _Judged, grant: VerifiedGrant) -> bytes:
+    def _act(self, asked: _Asked, judged: _Judged, grant: VerifiedGrant, use: bytes) -> bytes:
         parts = self._parts
         checkpoint = judged.view.checkpoint
         if checkpoint is None:
@@ -292,7 +328,9 @@ class ReleaseGate:
         )
         subject = (Subject(digest=DigestSet.of(asked.model), name=asked.resource.name),)
         made = pack.render(self._signed(statement.make(contents, pack.PACK, subject)), members)
-        parts.journal.keep_pack(asked.digest, made)
+        with self._acting:
+            self._verify(asked, judged, use)  # the log was read meanwhile: what was pushed since then counts
+            parts.journal.keep_pack(asked.digest, made)
         self._log_statements(members)
         return made
 
