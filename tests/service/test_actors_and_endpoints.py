@@ -91,7 +91,7 @@ MATRIX: Mapping[tuple[str, str, str, str], Row] = {
 # The release gate opens by a whole chain and two people's grant: every actor there stands against running processes.
 ELSEWHERE: Mapping[tuple[str, str, str], str] = {
     ("release-gate", "post", "/release"): "takeover/test_service.py",
-    ("release-gate", "post", "/negative"): "takeover/test_service.py",
+    ("release-gate", "post", "/negative"): "takeover/test_pushed_negatives.py",
     ("release-gate", "get", "/about"): "takeover/test_far_away.py",
     ("release-gate", "get", "/health"): "service/test_actors_and_endpoints.py",
     ("release-gate", "get", "/metrics"): "service/test_actors_and_endpoints.py",

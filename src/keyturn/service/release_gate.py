@@ -51,8 +51,9 @@ def create_app(
         order = await request.body()
         return Response(await anyio.to_thread.run_sync(carry_out, order), media_type="application/octet-stream")
 
-    @post("/negative", request_max_body_size=NEGATIVE_BYTES_MAX, status_code=200)
+    @post("/negative", request_max_body_size=NEGATIVE_BYTES_MAX, status_code=200, opt=takes("application/json"))
     async def taken_away(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Obey a signed denial, revocation or suspension at once; the answer is the gate's own statement that it does."""
         negative = await request.body()
         with anyio.move_on_after(LOOK_WITHIN_S):
             await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
