@@ -6,6 +6,7 @@ function called `parse`, `parse_...` or `read` that takes bytes or text is here,
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ from keyturn.formats.note import Note, NoteSignature
 from keyturn.formats.records import leaf_of
 from keyturn.formats.tlog_proof import TlogProof
 from keyturn.formats.uri import Uri
+from keyturn.service.authzen_wire import Evaluation, Submission
 from keyturn.trust import draft
 from keyturn.trust.render import render_contents
 from support.authenticators import Passkey, SshHolder
@@ -308,6 +310,31 @@ def _order() -> bytes:
     )
 
 
+def _authzen() -> tuple[bytes, bytes]:
+    asked = {
+        "subject": {"type": "member", "id": "ada"},
+        "action": {"name": "model:release"},
+        "resource": {"type": "model", "id": "keyturn://acme.example/model/aurora"},
+    }
+    denial = {"evaluation_id": "1790000600.00.00", "expires_at": "2026-09-21T13:36:40Z"}
+    approved = {"context": {"approval": {"id": "req-" + "a" * 32}}}
+    signed = {"context": {"signed_request": base64.b64encode(_records()[0]).decode()}, "denial": denial}
+    return msgspec.json.encode(asked | approved), msgspec.json.encode(asked | signed)
+
+
+def _message(raw: bytes) -> object:
+    """The body of any request that is JSON: read as whichever of them it is, and refused when it is none."""
+    found, refused = [], []
+    for kind in (Order, Evaluation, Submission):
+        try:
+            found.append(resolve("adapters.builder_over_http.decode")(raw, kind, what="message"))
+        except Malformed as err:
+            refused.append(err)
+    if not found:
+        raise refused[0]
+    return found
+
+
 def _error() -> bytes:
     refused = Refused("a-b", "no", reasons=(("a-b", "one"), ("c-d", "two")), hint="keyturn up")
     return errors_over_http.render(errors_over_http.of(refused))
@@ -468,8 +495,8 @@ def _made() -> Iterator[Target]:
     yield from own("adapters.errors_over_http.parse", lazy=lambda: (_error(),), call=_raised)
     yield from own(
         "adapters.builder_over_http.decode",
-        lazy=lambda: (_order(),),
-        call=lambda raw: resolve("adapters.builder_over_http.decode")(raw, Order, what="order"),
+        lazy=lambda: (_order(), *_authzen()),
+        call=_message,
     )
     for name, text in (
         ("crypto.keys.PublicKey.from_text", make_key("x").public.text),

@@ -52,7 +52,7 @@ class LabOnDisk:
         return LabOnDisk(path, self.lab)
 
     def log(self):  # type: ignore[no-untyped-def]
-        return self.serving("serve", "--quota", "100000", name="service")
+        return self.serving("serve", "--quota", "100000", "--rate", "100000", name="service")
 
 
 @pytest.fixture

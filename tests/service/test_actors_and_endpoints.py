@@ -6,6 +6,7 @@ the port. An actor is somebody with the key of one, and without any other.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -19,10 +20,10 @@ from litestar.testing import TestClient
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.witness_files import WitnessFiles
 from keyturn.app.cosign_checkpoint import Witnessing
+from keyturn.app.evaluate_access import AccessView
 from keyturn.app.submit import Admission, Quotas
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats import access, add_checkpoint, statement
-from keyturn.formats import note as notes
 from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.checkpoint import Checkpoint
@@ -30,14 +31,26 @@ from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.records import PROVENANCE
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from keyturn.service import builder_service, lab_service, witness_service
+from keyturn.service.authzen_routes import authzen_routes
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.signing import sign_checkpoint
 from support.builders import Place
 from support.labs import NOW, Lab, make_key, make_lab
 from support.signed_records import checkin, request, sign
+from support.witnessed import witnessed_note
 from tools import openapi
 
-LAB = make_lab(humans=("ada", "bob"), agents={"ada+coder": ("ada",)})
+POLICY = """
+@id("release") @quorum("1 research") @pending_max("1d")
+permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora");
+"""
+LAB = make_lab(
+    humans=("ada", "bob"),
+    agents={"ada+coder": ("ada",)},
+    groups={"research": ("ada", "bob", "ada+coder")},
+    resources={"model/aurora": (), "gate/release": ()},
+    policy={"main": POLICY},
+)
 KEYS: Mapping[str, SoftwareKey | None] = {
     "nobody": None,
     "stranger": make_key("stranger"),
@@ -76,6 +89,10 @@ MATRIX: Mapping[tuple[str, str, str, str], Row] = {
     ("service", "get", "/index/about", "/index/about?tag=member:ada"): ALL,
     ("service", "get", "/index/kinds", "/index/kinds?kinds=req"): ALL,
     ("service", "get", "/processes", ""): ALL,
+    ("service", "get", "/.well-known/authzen-configuration", ""): ALL,
+    ("service", "post", "/access/v1/evaluation", "a question"): dict.fromkeys(ACTORS, 200) | {"nobody": 400},
+    ("service", "post", "/access/v1/requests", "a denied request"): only(human=202, agent=202),
+    ("service", "get", "/access/v1/requests/{task}", f"/access/v1/requests/req-{'0' * 32}"): dict.fromkeys(ACTORS, 404),
     ("builder", "get", "/about", ""): ALL,
     ("builder", "post", "/steps", "a step"): only(human=202, agent=202),
     ("builder", "get", "/steps/{job}", f"/steps/{'a' * 64}"): dict.fromkeys(ACTORS, 404),
@@ -116,15 +133,23 @@ def clients(tmp_path: Path) -> Iterator[Mapping[str, TestClient[Any]]]:
     for container in LAB.containers:
         admission.submit(container)
     frontier = log.settle()
-    note = sign_checkpoint(Checkpoint(LAB.state.log.origin, frontier.size, frontier.root), LAB.log_key)
+    note = witnessed_note(LAB, frontier.size, frontier.root)
     service = lab_service.create_app(
         admission=admission,
-        log=_Published(log, notes.render(note)),
+        log=_Published(log, note),
         index=log,
         tile=lambda path: b"tile" if str(path) == "tile/0/000.p/2" else _never(),
         trust_file=lambda path: LAB.root_json if path == "root.json" else None,
         appended=lambda: None,
         processes=dict,
+        access=authzen_routes(
+            view=AccessView(LAB.root_json, pinned_sha256=LAB.root_sha256, log=_Published(log, note), clock=Fixed()),
+            admission=admission,
+            index=log,
+            clock=Fixed(),
+            appended=lambda: None,
+            address=lambda: None,
+        ),
     )
     store = WitnessFiles(tmp_path / "witness")
     witnessing = Witnessing("north", LAB.witness_keys["north"], {LAB.state.log.origin: LAB.log_key.public})
@@ -135,6 +160,7 @@ def clients(tmp_path: Path) -> Iterator[Mapping[str, TestClient[Any]]]:
         TestClient(builder_service.create_app(place.parts())) as builder,
     ):
         SENT["a step"] = lambda key: _order(place, key)
+        SENT["a denied request"] = lambda key: _denied_request(lab, key)
         yield {"service": lab, "witness": witness, "builder": builder}
     store.close()
 
@@ -193,6 +219,23 @@ def _checkpoint(key: SoftwareKey) -> bytes:
     )
 
 
+def _question(member: str) -> dict[str, Any]:
+    return {
+        "subject": {"type": "member", "id": member},
+        "action": {"name": "model:release"},
+        "resource": {"type": "model", "id": f"keyturn://{LAB.name}/model/aurora"},
+    }
+
+
+def _denied_request(service: TestClient[Any], key: SoftwareKey) -> bytes:
+    """What somebody with `key` sends once the evaluation of its owner was denied: a request in that name, signed by it."""
+    asked = _question(_member_of(key))
+    context = service.post("/access/v1/evaluation", json=asked).json()["context"]
+    denial = {"evaluation_id": context["evaluation_id"], "expires_at": context["access_request"]["expires_at"]}
+    signed = base64.b64encode(SENT["a request"](key)).decode()
+    return msgspec.json.encode(asked | {"denial": denial, "context": {"signed_request": signed}})
+
+
 def _order(place: Place, key: SoftwareKey) -> bytes:
     member = _member_of(key)
     named = place.order(place.step_file("true > /out/model"), member=member, key=key)
@@ -204,6 +247,7 @@ SENT: dict[str, Callable[[SoftwareKey], bytes]] = {
     "an approval": _approval,
     "a check-in": lambda key: _checkin(LAB, key),
     "provenance": _provenance,
+    "a question": lambda key: msgspec.json.encode(_question(_member_of(key))),
     "rubbish": lambda key: b"{}",
     "a checkpoint": _checkpoint,
 }

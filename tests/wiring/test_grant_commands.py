@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 import pytest
+import urllib3
 
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.grants import bundle as bundles
 from support.members import KEYTURN, POLICY, RESOURCES, People
-from support.processes import running, wait_for_file
+from support.processes import running, wait_for, wait_for_file
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,30 @@ def asked(people: People, member: str = "ada") -> str:
     words = ("weights:read", "model/aurora", "--gate", "gate/release", "--reason", "a look", "--duration", "30m")
     session = SoftwareKey.generate().public.text
     return str(people.by(member, "request", *words, "--session-key", session, "--yes")["id"])
+
+
+def test_a_program_asks_the_service_whether_somebody_may(people: People) -> None:
+    url = json.loads((people.lab / "run" / "service.json").read_text())["url"]
+    where = urllib3.request("GET", f"{url}/.well-known/authzen-configuration").json()
+    assert where["policy_decision_point"] == url
+
+    def may(member: str) -> bool:
+        resource = {"type": "model", "id": "keyturn://acme.example/model/aurora"}
+        asked = {
+            "subject": {"type": "member", "id": member},
+            "action": {"name": "weights:read"},
+            "resource": resource,
+        }
+        said = urllib3.request("POST", where["access_evaluation_endpoint"], json=asked).json()
+        return said["decision"] is True
+
+    assert not may("ada+coder")
+    request = asked(people, "ada+coder")
+    people.by("bob", "approve", request, "--yes")
+    wait_for("the service to follow the log", lambda: may("ada+coder") or None)
+    assert not may("cat")
+    people.by("cat", "grant", "revoke", request, "--reason", "enough", "--yes")
+    wait_for("the service to follow the log", lambda: not may("ada+coder") or None)
 
 
 def test_a_request_is_approved_by_a_coworker_and_bundled_for_a_gate(people: People) -> None:

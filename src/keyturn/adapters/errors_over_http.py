@@ -39,7 +39,16 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
 )
 """The HTTP status of each kind, where neither the code nor the request has a better one."""
 STATUS_OF_CODE: Mapping[str, int] = MappingProxyType(
-    {"not-found": 404, "job-unknown": 404, "quota": 429, "too-many-requests": 429}
+    {
+        "not-found": 404,
+        "job-unknown": 404,
+        "task-unknown": 404,
+        "denial-binding": 400,
+        "denial-expired": 410,
+        "task-expired": 410,
+        "quota": 429,
+        "too-many-requests": 429,
+    }
 )
 
 _KINDS: tuple[tuple[type[KeyturnError], Kind], ...] = (
@@ -50,6 +59,16 @@ _KINDS: tuple[tuple[type[KeyturnError], Kind], ...] = (
     (Conflict, "conflict"),
 )
 _TYPE = "https://keyturn.dev/errors#"
+_ACCESS_REQUEST = "urn:openid:authzen:access-request:error:"
+_TYPE_OF_CODE: Mapping[str, str] = MappingProxyType(
+    {
+        "denial-binding": _ACCESS_REQUEST + "invalid_denial_binding",
+        "denial-expired": _ACCESS_REQUEST + "expired_denial",
+        "task-unknown": _ACCESS_REQUEST + "unknown_task",
+        "task-expired": _ACCESS_REQUEST + "task_expired",
+    }
+)
+"""Types that a profile of others names for what our code says."""
 _RETRY_AFTER_MAX_S = 86_400
 _CODE_MAX, _DETAIL_MAX, _HINT_MAX, _REASONS_MAX = 80, 2000, 500, 64
 
@@ -85,7 +104,7 @@ def of(err: KeyturnError, *, status: int | None = None) -> Problem:
     kind = kind_of(err)
     reasons = err.reasons if isinstance(err, Refused) else ()
     return Problem(
-        type=_TYPE + err.code,
+        type=_TYPE_OF_CODE.get(err.code, _TYPE + err.code),
         title=kind,
         status=STATUS_OF_CODE.get(err.code, STATUS[kind]) if status is None else status,
         detail=err.message,

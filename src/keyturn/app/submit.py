@@ -92,6 +92,7 @@ class _Quota:
                     f"`{signer}` appended {used.total} {'negatives' if negative else 'records'} within "
                     f"{self._quotas.window_s} s: {limit} is the most",
                     hint="wait; what takes access away has a quota of its own",
+                    retry_after_s=used.room_in_s(now, self._quotas.window_s),
                 )
             used.records[leaf.envelope] = (now, cost)
             used.total += cost
@@ -103,6 +104,10 @@ class _Used:
 
     records: OrderedDict[str, tuple[int, int]] = field(default_factory=OrderedDict)
     total: int = 0
+
+    def room_in_s(self, now: int, window_s: int) -> int | None:
+        """When the oldest of them leaves the window; `None` when there are none, and waiting makes no room."""
+        return next(iter(self.records.values()))[0] + window_s - now if self.records else None
 
     def forget(self, until: int) -> None:
         while self.records:

@@ -15,6 +15,15 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     quota: Annotated[int, typer.Option(min=1, help="Records that one signer may append in an hour.")] = 2000,
     log_json: LogJson = False,
+    rate: Annotated[
+        int,
+        typer.Option(
+            min=1, max=1_000_000, help="Writes that one address may make in a second; it reads at 10 times that."
+        ),
+    ] = 200,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A proxy on this machine says in X-Forwarded-For which address asks.")
+    ] = False,
     lab: Lab = None,
 ) -> None:
     """Serve the lab: take records in, have them witnessed, and give them to people, gates and builders.
@@ -24,7 +33,9 @@ def serve(
     from keyturn.adapters import process_log
     from keyturn.app.submit import Quotas
     from keyturn.service.lab_service import serve_lab
+    from keyturn.service.rates import Rates
     from keyturn.wiring.places import find_lab
 
     process_log.begin("service", log_json=log_json)
-    serve_lab(find_lab(lab).directory, port=port, quotas=Quotas(records=quota))
+    rates = Rates(writes=rate, reads=10 * rate)
+    serve_lab(find_lab(lab).directory, port=port, quotas=Quotas(records=quota), rates=rates, behind_proxy=behind_proxy)

@@ -1,26 +1,32 @@
 """The lab's service: the one process that people, gates and builders write to and read from. A mailbox; nobody believes it.
 
-The log's routes are in `log_routes`. Beside them:
+The log's routes are in `log_routes`, those of AuthZEN in `authzen_routes`. Beside them:
 
 GET  /processes                  {"gate-release": "http://...", ...}: where the builder and the gates are
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
 
 from keyturn.adapters.clock import SystemClock
+from keyturn.app.evaluate_access import AccessView
 from keyturn.app.submit import Admission, Quotas
+from keyturn.errors import Refused
+from keyturn.formats.digest import sha256
 from keyturn.formats.tile import TilePath
-from keyturn.ports import LogReader, RecordIndex
+from keyturn.ports import Clock, LogReader, RecordIndex
 from keyturn.service import shell
+from keyturn.service.authzen_routes import authzen_routes
 from keyturn.service.log_publisher import Publisher
 from keyturn.service.log_routes import log_routes
 from keyturn.service.metrics import Metrics
+from keyturn.service.rates import Rates
 from keyturn.wiring import log as wiring
 from keyturn.wiring.log_keys import key_ring
 from keyturn.wiring.places import find_lab
@@ -45,10 +51,13 @@ def create_app(
     appended: Callable[[], None],
     processes: Callable[[], Mapping[str, str]],
     metrics: Metrics | None = None,
+    rates: Rates | None = None,
+    access: Sequence[HTTPRouteHandler] = (),
 ) -> Litestar:
     """Make the service. `appended` is called after each append, `tile` and `trust_file` read static files.
 
-    `processes` says where the lab's builder and gates are, for people who have this service's address alone.
+    `access` are AuthZEN's routes. `processes` says where the lab's builder and gates are, for people who have this service's
+    address alone.
     """
     routes = log_routes(admission=admission, log=log, index=index, tile=tile, trust_file=trust_file, appended=appended)
 
@@ -57,10 +66,10 @@ def create_app(
         """Where the lab's builder and gates are: base URLs by name. A convenience, and never evidence."""
         return Response(dict(processes()), headers={"Cache-Control": "no-store"})
 
-    return shell.build([*routes, addresses], title="The lab's service", metrics=metrics)
+    return shell.build([*routes, addresses, *access], title="The lab's service", metrics=metrics, rates=rates)
 
 
-def serve_lab(directory: Path, *, port: int, quotas: Quotas) -> None:
+def serve_lab(directory: Path, *, port: int, quotas: Quotas, rates: Rates, behind_proxy: bool) -> None:
     """Serve the lab in `directory` until told to stop, and publish its log."""
     clock = SystemClock()
     with wiring.lab_log(directory, quotas=quotas) as lab:
@@ -76,18 +85,40 @@ def serve_lab(directory: Path, *, port: int, quotas: Quotas) -> None:
         metrics = Metrics()
         metrics.gauge("keyturn_log_entries", "Entries under the published checkpoint.", lambda: publisher.published[0])
         metrics.gauge("keyturn_log_published_seconds", "When it was published (POSIX).", lambda: publisher.published[1])
+        appended = publisher.wake
         app = create_app(
+            access=authzen_routes(
+                view=_access_view(directory, lab.log, clock),
+                admission=lab.admission,
+                index=lab.index,
+                clock=clock,
+                appended=appended,
+                address=lambda: find_lab(str(directory)).configured_url,
+            ),
             metrics=metrics,
+            rates=rates,
             admission=lab.admission,
             log=lab.log,
             index=lab.index,
             tile=lab.log.tile,
             trust_file=trust_store(directory).read_file,
-            appended=publisher.wake,
+            appended=appended,
             processes=lambda: find_lab(str(directory)).processes(),
         )
         publisher.start()
         try:
-            shell.serve(app, name="service", run_dir=directory / "run", port=port)
+            shell.serve(app, name="service", run_dir=directory / "run", port=port, behind_proxy=behind_proxy)
         finally:
             publisher.stop()
+
+
+def _access_view(directory: Path, log: LogReader, clock: Clock) -> AccessView:
+    """A view from the root that lies in the lab's directory: the service's own, whose answers nobody believes."""
+    root = trust_store(directory).read_file("root.json")
+    if root is None:
+        raise Refused(
+            "trust-founding",
+            "the lab is founding: nothing is published yet, so there is nothing to serve",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
+        )
+    return AccessView(root, pinned_sha256=sha256(root), log=log, clock=clock)

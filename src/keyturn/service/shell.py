@@ -3,7 +3,7 @@
 A server binds a free port of 127.0.0.1 (or the one it is told) and says where in `run/<name>.json`. Nothing rests on that
 file: whatever a server answers is verified by who asked. Bodies are bounded and must arrive within `BODY_TIMEOUT_S`, the head
 of a request within `HEAD_TIMEOUT_S` of the connection or of its own first byte, so a slow client, or one that says nothing,
-holds nothing for long.
+holds nothing for long. One address makes so many requests (`rates`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from keyturn.adapters.errors_over_http import Problem
 from keyturn.errors import KeyturnError, Malformed, Unavailable
 from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import describe
+from keyturn.service.rates import RateLimit, Rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,6 +59,7 @@ def build(
     title: str,
     metrics: Metrics | None = None,
     body_timeout_s: float = BODY_TIMEOUT_S,
+    rates: Rates | None = None,
     **more: Any,
 ) -> Litestar:
     """Make a Litestar application of `handlers` with Keyturn's limits and error answers.
@@ -88,7 +90,7 @@ def build(
     return Litestar(
         route_handlers=every,
         exception_handlers={KeyturnError: error, HTTPException: _http_error, Exception: defect},
-        middleware=[counting.around, _timed_body(body_timeout_s)],
+        middleware=[counting.around, RateLimit(rates or Rates()).around, _timed_body(body_timeout_s)],
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,
@@ -110,8 +112,11 @@ async def health() -> Response[dict[str, str]]:
     return Response({"status": "pass"}, headers={"Cache-Control": "no-store"})
 
 
-def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
-    """Serve `app` on 127.0.0.1 until it is told to stop; its address is in `run_dir/<name>.json` while it does."""
+def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0, behind_proxy: bool = False) -> None:
+    """Serve `app` on 127.0.0.1 until it is told to stop; its address is in `run_dir/<name>.json` while it does.
+
+    `behind_proxy`: a proxy on this machine says in X-Forwarded-For who asks. Without it that header is whatever anybody writes.
+    """
     # Said to be TCP, asyncio sets TCP_NODELAY; otherwise each answer waits 40 ms for the client's delayed acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -126,6 +131,8 @@ def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0) -> None:
             limit_concurrency=256,
             timeout_keep_alive=15,
             lifespan="on",
+            proxy_headers=behind_proxy,
+            forwarded_allow_ips="127.0.0.1",
         )
         # uvicorn gives SIGTERM back to us once it has stopped: ending as any program does takes the address back.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -44,6 +44,11 @@ class LabPlace:
         running = run_files.find(self.directory / "run", "service")
         return running or (self.config.service if self.config else None)
 
+    @property
+    def configured_url(self) -> str | None:
+        """The service's own address as keyturn.toml has it, which is how people elsewhere reach it."""
+        return self.config.service if self.config else None
+
     def process_url(self, name: str) -> str:
         """The URL of the lab's process `name`: that of one that runs here, or what keyturn.toml or the service says."""
         url = self.processes().get(name)
