@@ -83,7 +83,7 @@ def test_criteria_a_step_and_a_release_are_signed_with_a_passkey(person: Any, or
 
         (held,) = [one for one in lab.trust.roster.members["ada"].keys if one.kind == "webauthn"]
         for digest in (criteria["digest"], asked["digest"]):
-            (entry,) = IndexOverHttp(lab.url("log")).by_record(digest)
+            (entry,) = IndexOverHttp(lab.url("service")).by_record(digest)
             signed = dsse.parse_own(lab.log.envelope(entry.envelope))
             assert [one.keyid for one in signed.signatures] == [held.key.keyid]
             assert records.parse(dsse.render(signed)).digest == digest

@@ -51,7 +51,7 @@ confined keyturn-witness@.service witness serve north
 confined keyturn-service.service serve
 confined keyturn-builder.service builder serve
 confined keyturn-gate@.service gate serve release
-for name in witness-north log builder gate-release; do
+for name in witness-north service builder gate-release; do
   until test -e lab/run/$name.json; do sleep 0.1; for one in $RUNNING; do kill -0 "$one"; done; done
 done
 echo weights > work/import/found/model.bin

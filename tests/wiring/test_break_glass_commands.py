@@ -89,7 +89,7 @@ def door_of(people: People) -> BreakGlassDoor:
     """Break-glass at the lab's gate, against the log service that runs."""
     root = (people.lab / "trust" / "root.json").read_bytes()
     key = read_key(people.lab / "gates" / "release" / "key", passphrase=None)
-    log = FoundLog(lambda: find_lab(str(people.lab)).log_url)
+    log = FoundLog(lambda: find_lab(str(people.lab)).service_url)
     clock, entropy, gate = SystemClock(), SystemEntropy(), Uri("acme.example", "gate", "release")
     followed = FollowedLog(
         TrustHistory.start(root, pinned_sha256=sha256(root)),

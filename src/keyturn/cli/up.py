@@ -18,7 +18,7 @@ __all__ = ["up"]
 
 
 def up(lab: Lab = None, json: Json = False) -> None:
-    """Run the lab's witnesses, log service, builder, gates and notifier here; Ctrl-C stops them.
+    """Run the lab's witnesses, service, builder, gates and notifier here; Ctrl-C stops them.
 
     One machine is form, not separation: in production each of these runs under its own operator.
     """
