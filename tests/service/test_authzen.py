@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 
+from keyturn.adapters.builder_over_http import Order, decode
 from keyturn.app.evaluate_access import AccessView
 from keyturn.app.submit import Admission, Quotas
+from keyturn.errors import Malformed
 from keyturn.formats import dsse
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.posix_time import rfc3339
@@ -245,6 +247,12 @@ def test_what_is_no_evaluation_is_a_problem_and_no_decision(asking: Asking, body
         assert answer.status_code == 400
         assert answer.json()["code"] == "message-invalid"
         assert "decision" not in answer.json()
+
+
+def test_a_refusal_quotes_a_bounded_part_of_what_it_refuses() -> None:
+    with pytest.raises(Malformed) as refused:
+        decode(b'{"%s":1}' % (b"x" * 100_000), Order, what="order")
+    assert len(str(refused.value)) < 1000
 
 
 def test_members_that_nobody_knows_are_ignored_and_a_request_id_comes_back(asking: Asking) -> None:

@@ -99,4 +99,4 @@ def decode(raw: bytes, kind: type[T], *, what: str) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
-        raise Malformed("message-invalid", f"{what}: {err}") from err
+        raise Malformed("message-invalid", f"{what}: {str(err)[:500]}") from err
