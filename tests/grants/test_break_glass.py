@@ -216,6 +216,9 @@ def test_a_request_that_dates_its_signature_ahead_to_live_longer_is_refused() ->
     # and when its time has come, the approval of before shows that it was signed before
     with pytest.raises(Refused, match="break-glass-time"):
         verify(world, bundle, now=NOW + 2950)
+    asked = world.ask(world.emergency(**{**ahead, "break_glass_at": NOW + 100, "not_after": NOW + 3700}), submit=False)
+    with pytest.raises(Refused, match="signed at"):  # although the approver's clock is as far ahead as it may be
+        verify(world, world.bundle(asked, world.authorization(asked, "bob", signed_at=NOW + 50)))
     near = {**ahead, "break_glass_at": NOW + 60, "not_after": NOW + 3600}
     assert verify(world, agreed(world, logged=False, **near)[1]), "clocks differ by a minute"
 
@@ -227,6 +230,7 @@ def test_no_denial_ends_break_glass_and_a_revocation_by_anybody_does_not_either(
     world = the_world()
     asked, bundle = agreed(world)
     denial = world.deny(asked, "dan")
+    world.deny(asked, "cat")  # also not by one of security, who could suspend or revoke
     world.revoke(asked, "eve")
     assert verify(world, bundle)
     assert verify(world, world.bundle(asked, *bundle.authorizations, denial))
