@@ -54,7 +54,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("trust sign", "key"): (("trust", "sign", "--yes", "--key", AT), 1),
     ("recovery new", "key"): ((*RECOVER, "--key", AT), 1),
     ("recovery sign", "grant"): (("recovery", "sign", AT, "--yes"), 1),
-    ("recovery sign", "key"): (("recovery", "sign", "garbage", "--key", AT, "--yes"), None),
+    ("recovery sign", "key"): (("recovery", "sign", "garbage", "--key", AT, "--yes"), 1),
     ("recovery show", "grant"): (("recovery", "show", AT), 1),
     ("recovery log", "grant"): (("recovery", "log", AT), 1),
     ("grant sign-bundle", "bundle"): (("grant", "sign-bundle", AT, *SIGNS), 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -86,6 +87,10 @@ def test_no_other_key_counts(lab: Lab) -> None:
     for other in (lab.member_keys["cat"], make_key("mallory"), lab.online_key):
         with pytest.raises(Refused, match="recovery-signer"):
             verify(lab, signed(lab, lab.trust_keys["bob"], other))
+    root = lab.history.root
+    holders = tuple(replace(holder, root=holder.human != "cat") for holder in root.holders)
+    with pytest.raises(Refused, match="recovery-signer"):  # cat's key signs targets alone
+        verify(lab, signed(lab, *trust_keys(lab, "bob", "cat")), root=replace(root, holders=holders))
     good = signed(lab, *trust_keys(lab, "bob", "cat"))
     first, second = good.signatures
     forged = dsse.Signature(keyid=second.keyid, sig=first.sig)

@@ -106,9 +106,9 @@ def sign(grant: Grant, key: TrustKey = None, lab: Lab = None, yes: Yes = False, 
     from keyturn.wiring.recovery import root_in_force, trust_key
 
     place = find_lab(lab)
+    own = trust_key(key)
     envelope, made = recovery_in(read_small(grant))
     root = root_in_force(place)
-    own = trust_key(key)
     output.warn(asked.table((*shown(made), ("signed by", ", ".join(signers_of(envelope, root))))), json=json)
     output.confirm("Sign this recovery grant?", yes=yes)
     signed = add_signature(envelope.payload, envelope, own, root=root)
