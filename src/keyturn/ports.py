@@ -133,6 +133,9 @@ class RecordOutbox(Protocol):
         are left follow when the outbox is opened again; `Unavailable` says so.
         """
 
+    def waits(self) -> bool:
+        """Whether records of an earlier `send` are not in the log yet."""
+
 
 class LogKeeper(LogReader, LogAppender, Protocol):
     """Keep the log of this lab: for whoever publishes its checkpoints."""

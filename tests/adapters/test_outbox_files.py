@@ -56,6 +56,17 @@ def test_nothing_is_logged_before_all_of_it_is_durable(tmp_path: Path, monkeypat
     assert log.taken == GROUP
 
 
+def test_an_outbox_says_whether_anything_waits(tmp_path: Path) -> None:
+    outbox = OutboxFiles(tmp_path / "outbox", Log())
+    assert not outbox.waits()
+    outbox.send(GROUP)
+    (tmp_path / "outbox" / ("0" * 64)).mkdir()
+    (tmp_path / "outbox" / "notes").write_bytes(b"somebody's")
+    assert not outbox.waits()
+    (tmp_path / "outbox" / ("1" * 64 + ".refused")).write_bytes(b"a")
+    assert outbox.waits()
+
+
 def test_what_was_logged_whole_is_not_kept(tmp_path: Path) -> None:
     log = Log()
     OutboxFiles(tmp_path / "outbox", log).send(GROUP)

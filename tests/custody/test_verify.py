@@ -443,7 +443,7 @@ def test_a_suspended_signer_of_a_test_result_is_not_relied_on(chain: MadeChain) 
         alter=lambda r: replace(r, builder=BuilderId("acme.example", "builder", "other")),
     )
     found = judge(chain, WEIGHTS, suspended=Suspended(frozenset(), frozenset({other.public.keyid})))
-    assert codes(found) == ["chain-signer-suspended", "evaluation-builder"]
+    assert codes(found) == ["chain-signer-suspended", "evaluation-builder", "evaluation-unfinished"]
 
 
 # --- evaluations ------------------------------------------------------------------------------------------------------
@@ -590,7 +590,7 @@ def test_a_result_signed_by_another_builder_than_was_asked_is_refused(chain: Mad
         key=chain.lab.builder_keys["other"],
         alter=lambda r: replace(r, builder=BuilderId("acme.example", "builder", "other")),
     )
-    assert codes(judge(chain, WEIGHTS)) == ["evaluation-builder"]
+    assert codes(judge(chain, WEIGHTS)) == ["evaluation-builder", "evaluation-unfinished"]
 
 
 def test_an_evaluation_that_a_member_ran_himself_counts_as_his_word(chain: MadeChain) -> None:
@@ -606,6 +606,19 @@ def test_an_evaluation_that_was_requested_and_has_no_result_is_named(chain: Made
     assert codes(judge(chain)) == ["evaluation-unfinished"]
     chain.evaluate(WEIGHTS, criteria, name="again")
     assert codes(judge(chain)) == []
+
+
+def test_another_builders_result_does_not_stand_for_one_that_was_kept_back(chain: MadeChain) -> None:
+    """A log that was taken over drops the result that says FAILED, and whoever asked tries another builder."""
+    chain.build()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    inputs = {"model": WEIGHTS, "held-out": artifact("held-out")}
+    chain.request("evaluate", inputs, criteria=criteria)
+    chain.evaluate(WEIGHTS, criteria, name="again", builder="other")
+    assert codes(judge(chain)) == ["evaluation-unfinished"]
+    left = {name: one for name, one in chain.lab.contents.builders.items() if name != "builder"}
+    chain.publish(chain.lab.with_contents(dataclasses.replace(chain.lab.contents, builders=left)))
+    assert codes(judge(chain)) == [], "a builder that is no more gives no result"
 
 
 def test_a_request_by_criteria_that_nobody_logged_bars_no_release(chain: MadeChain) -> None:

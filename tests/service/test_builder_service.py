@@ -465,6 +465,17 @@ def test_a_builder_that_dies_between_provenance_and_test_result_logs_the_rest_wh
     assert [leaf.kind for leaf, _ in place.log._leaves] == ["crt", "stp", "prv", "tst"]
 
 
+def test_nothing_is_measured_again_while_an_earlier_result_is_not_in_the_log(place: Any, run: Run) -> None:
+    raw_criteria, digest = criteria(place)
+    script = 'echo \'{\\"bits-per-byte\\": \\"3.25\\"}\' > /out/measurement'
+    raw = place.step_file(script, build="evaluate", outputs=("measurement",), name="model")
+    place.outbox.mkdir(parents=True)
+    (place.outbox / ("0" * 64 + ".refused")).write_bytes(b"the one that says FAILED")
+    failed(run(place.order(raw, criteria=raw_criteria, criteria_digest=digest)), "results-wait")
+    assert place.log._leaves == []
+    assert run(place.order(place.step_file())).state == "done", "other steps go on"
+
+
 class Dying:
     """A way to the log that breaks off after so many records."""
 

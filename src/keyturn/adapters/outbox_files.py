@@ -10,7 +10,7 @@ This is NOT a queue for what may wait: `send` returns when all is logged, or rai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from keyturn.adapters import durable_files, process_log
@@ -44,14 +44,18 @@ class OutboxFiles:
         self._append(records)
         path.unlink()
 
+    def waits(self) -> bool:
+        return any(self._left())
+
     def resume(self) -> int:
         """Append what an earlier process left, and what was refused before; `Unavailable` while there is no log.
 
         Returns how many groups are logged or set aside now, and were not before.
         """
         changed = 0
-        left = [p for p in self._directory.glob("*") if len(p.stem) == 64 and p.suffix in ("", _REFUSED)]
-        for path in sorted(left, key=lambda path: (path.suffix, path.stem)):  # what was refused before comes last
+        for path in sorted(
+            self._left(), key=lambda path: (path.suffix, path.stem)
+        ):  # what was refused before comes last
             try:
                 self._append(path.read_bytes().split(b"\n"))
             except (Malformed, Refused) as err:
@@ -63,6 +67,11 @@ class OutboxFiles:
             path.unlink()
             changed += 1
         return changed
+
+    def _left(self) -> Iterator[Path]:
+        for path in self._directory.glob("*"):
+            if len(path.stem) == 64 and path.suffix in ("", _REFUSED) and path.is_file():
+                yield path
 
     def _append(self, records: Sequence[bytes]) -> None:
         for record in records:
@@ -78,3 +87,6 @@ class StraightToLog:
     def send(self, records: Sequence[bytes]) -> None:
         for record in records:
             self._log.append(record)
+
+    def waits(self) -> bool:
+        return False

@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 
 from keyturn.app.admit_step import AdmittedStep
-from keyturn.errors import Malformed, Refused
+from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import dsse, provenance, records, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
@@ -92,6 +92,13 @@ def run_step(
     request = admitted.request
     _check_names(request, layout)
     judge = _criteria(request, criteria)
+    if judge is not None and outbox.waits():
+        # INVARIANT: a builder measures again only once everybody can see what it measured before.
+        raise Unavailable(
+            "results-wait",
+            "what this builder measured before is not in the log yet, and nothing is measured again until it is",
+            hint="its operator finds out why: the builder says `outbox-waits` or `outbox-refused`",
+        )
     on_stage("checking inputs")
     mounts = _hold_inputs(request, layout, files)  # (1)
     if criteria is not None:  # (2)

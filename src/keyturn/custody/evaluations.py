@@ -10,7 +10,7 @@ This is NOT a choice of criteria: people log those, and policy can ask how many 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from keyturn.custody.evidence import Evidence, Failure, Logged
@@ -104,8 +104,11 @@ def judge(model: ArtifactDigest, lineage: Lineage, evidence: Evidence) -> tuple[
     return tuple(found)
 
 
-def unfinished(evidence: Evidence) -> Iterator[Failure]:
-    """Name every requested evaluation that gave no result, unless its criteria gave one later.
+def unfinished(evidence: Evidence, builders: Collection[str]) -> Iterator[Failure]:
+    """Name every requested evaluation that gave no result, unless its criteria gave one later, by the same builder.
+
+    A builder measures again only once its earlier results are in the log, so its next one says that nothing was kept back. Of a
+    builder that is none of `builders`, the newest ones, anybody's next result will do: it will never give one.
 
     A request by criteria that no human logged asks for nothing: no result could ever end it, and so anybody who may ask, an AI
     agent too, could bar a release for good (docs/decisions/0041).
@@ -114,12 +117,19 @@ def unfinished(evidence: Evidence) -> Iterator[Failure]:
     for request in evidence.requests:
         if request.value.build != "evaluate" or request.value.criteria not in logged:
             continue
-        results = (r for r in evidence.results if r.value.criteria == request.value.criteria)
+        by = request.value.builder
+        results = [
+            r
+            for r in evidence.results
+            if r.value.criteria == request.value.criteria
+            and (by is None or by not in builders or (r.value.builder.kind, r.value.builder.name) == ("builder", by))
+        ]
         if not any(r.value.request == request.digest or r.index > request.index for r in results):
             yield Failure(
                 request.index,
                 "evaluation-unfinished",
-                f"evaluation `{request.value.step}` was requested and has no result: run it again by the same criteria",
+                f"evaluation `{request.value.step}` was requested and has no result: run it again by the same criteria"
+                + ("" if by is None or by not in builders else f", on builder `{by}`"),
             )
 
 

@@ -140,7 +140,7 @@ def examine(
     failures += _links(model, lineage, ran)  # (4)
     found = evaluations.judge(model, lineage, evidence)  # (5)
     failures += (failure for one in found for failure in one.failures)
-    failures += evaluations.unfinished(evidence)
+    failures += evaluations.unfinished(evidence, timeline.states[-1].builders if timeline.states else ())
     if failures:
         failures += evidence.unsigned
     return Chain(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.builder_over_http import About
-from keyturn.adapters.clock import SystemClock
+from keyturn.adapters.clock import SystemClock, pause
 from keyturn.adapters.config_files import read_small
 from keyturn.adapters.key_files import read_key
 from keyturn.adapters.outbox_files import OutboxFiles
@@ -23,6 +23,7 @@ from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.adapters.step_files import Allowed, RuntimeMemory
 from keyturn.app.follow_as_builder import BuilderView, Standing
 from keyturn.app.run_step import Signer
+from keyturn.app.witnessed_writer import WitnessedWriter
 from keyturn.config import builder as builder_config
 from keyturn.config.builder import BuilderConfig
 from keyturn.crypto import dsse_signing
@@ -35,6 +36,9 @@ from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
 
 __all__ = ["BuilderParts", "builder_parts", "default_runtimes", "make_builder", "read_config"]
+
+_IN_FORCE_WITHIN_S = 60.0
+"""How long a builder waits for the witnesses: people wait for its step anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +96,12 @@ def builder_parts(place: LabPlace) -> BuilderParts:
     config = read_config(place)
     directory = place.directory / "builder"
     key = read_key(directory / "key", passphrase=None)
-    clock, log, sandbox = SystemClock(), FoundLog(lambda: place.service_url), BubblewrapSandbox()
+    clock, found_log, sandbox = SystemClock(), FoundLog(lambda: place.service_url), BubblewrapSandbox()
     root = read_small(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
-    view = BuilderView(root, pinned_sha256=config.root_sha256, log=log, clock=clock)
+    view = BuilderView(root, pinned_sha256=config.root_sha256, log=found_log, clock=clock)
+    log = WitnessedWriter(
+        found_log, trust=lambda: view.standing().trust, clock=clock, pause=pause, deadline_s=_IN_FORCE_WITHIN_S
+    )
 
     def standing() -> Standing:
         found = view.standing()
