@@ -56,11 +56,11 @@ def served(founded: Path, tmp_path: Path) -> Iterator[Served]:
         processes = {}
         for name, words in (
             ("witness-north", ("witness", "serve", "north")),
-            ("log", ("log", "serve")),
+            ("service", ("serve",)),
             ("gate-release", ("gate", "serve")),
         ):
             processes[name] = stack.enter_context(serving(people, name, *words))
-            if name == "log":
+            if name == "service":
                 wait_for_file(people.lab / "log" / "checkpoint", processes[name])
         yield Served(people, processes)
 
@@ -122,7 +122,7 @@ def test_whoever_answers_in_a_gates_place_is_not_believed(served: Served, answer
     assert (status, code, said["gates"][0]["in_force"]) == (3, "gate-not-in-force", False)
 
 
-def test_a_gate_obeys_while_no_witness_cosigns_and_after_it_started_again(served: Served) -> None:
+def test_a_gate_obeys_while_no_witness_cosigns_and_keeps_it_for_when_it_starts_again(served: Served) -> None:
     asked = served.people.ask()
     served.people.by("bob", "approve", asked, "--yes")
     served.processes["witness-north"].kill()
