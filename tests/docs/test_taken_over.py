@@ -36,7 +36,7 @@ def test_a_log_is_taken_back_as_it_is_written(tmp_path: Path) -> None:
     attacker.chmod(0o755)
     said = run_page("guide/taken-over.md", tmp_path, programs=programs)
     for words in (
-        "exit status 3: as it should be",
+        ": as it should be",  # 3, or 1 while the witnesses have not cosigned them yet
         "version:2",
         "member:ada",
         "what was there yesterday is there",

@@ -119,7 +119,7 @@ def test_a_unit_runs_a_command_of_ours_as_a_user_of_its_own(unit: Path) -> None:
     text = unit.read_text(encoding="ascii")
     (user,) = re.findall(r"^User=(.+)$", text, re.MULTILINE)
     assert f"u {user} " in unit.with_name("keyturn.sysusers").read_text(encoding="ascii")
-    (command,) = re.findall(r"^ExecStart=/opt/keyturn/bin/keyturn (\w+ serve)", text, re.MULTILINE)
+    (command,) = re.findall(r"^ExecStart=/opt/keyturn/bin/keyturn ((?:\w+ )?serve)", text, re.MULTILINE)
     assert f"## keyturn {command}" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     for line in ("NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "UMask=0077"):
         assert f"\n{line}\n" in text

@@ -203,7 +203,7 @@ def test_a_lab_is_founded_on_a_database_of_its_own(cluster: Cluster, tmp_path: P
     typed = keyturn(tmp_path, *migrate, store.url("owner:secret"))
     assert (typed.returncode, "store-password-typed" in typed.stderr, "secret" in typed.stderr) == (2, True, False)
     made = keyturn(tmp_path, *migrate, store.url("owner"), "--json")
-    assert json.loads(made.stdout)["steps"] == 1, made.stderr
+    assert json.loads(made.stdout)["steps"] == 2, made.stderr
     typed = init("b", store.url("service:secret"))
     assert (typed.returncode, "store-password-typed" in typed.stderr) == (2, True)
     strong = init("c", store.url("owner"))

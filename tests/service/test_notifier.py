@@ -182,7 +182,7 @@ def test_a_notifier_believes_the_root_that_it_pins_alone(people: Told, box: Inbo
     text = path.read_text()
     path.write_text(text.replace(text.split('root = "')[1][:8], "0" * 8))
     with people.served(), people.notifier() as process:
-        process.wait_for_line("[trust-root-not-pinned]")
+        process.wait_for_line("trust-root-not-pinned")
         people.ask()
         assert people.metric("keyturn_notify_looked_seconds") == 0
         assert box.titles("bob") == []

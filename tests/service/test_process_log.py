@@ -152,8 +152,8 @@ def test_control_characters_are_plain_long_texts_are_cut_and_libraries_speak_ali
     as_json, said = lines
     assert is_printable("".join(said))
     if not as_json:
-        assert said[0] == r"log: a\x1b[2Jb\u202e\u2028"
-        assert any(line == r"log: Invalid HTTP request received.\x07" for line in said)
+        assert said[0] == r"service: a\x1b[2Jb\u202e\u2028"
+        assert any(line == r"service: Invalid HTTP request received.\x07" for line in said)
         return
     first, second, third = map(json.loads, said)
     assert first["message"] == "a\\x1b[2Jb\\u202e\\u2028\nc"

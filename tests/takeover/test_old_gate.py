@@ -62,7 +62,7 @@ def test_gate_toml_loosens_nothing_and_another_root_is_not_its_own(lab: TakenLab
     words = ["gate", "serve", "release", "--lab", str(old)]
     done = lab.run("nobody", *words)
     assert done.returncode == 1
-    assert "[trust-root-not-pinned]" in done.stderr
+    assert "trust-root-not-pinned" in done.stderr
     config = old / "gates" / "release" / "gate.toml"
     config.write_text(config.read_text().replace('"enforce"', '"observe"'))
     assert lab.run("nobody", *words).returncode == 2
