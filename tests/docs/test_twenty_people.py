@@ -17,6 +17,7 @@ def test_twenty_people_get_from_nothing_to_a_two_person_grant_in_ten_minutes(tmp
         "invitations/grace+coder.invitation.json: give it to grace+coder",
         "signed as bob: root version 1, targets version 1",
         "permit `release` needs 1 weights-owners + 1 security: 3 people are enough",
+        "everybody's KEYTURN_LAB: http://127.0.0.1:",
         "ok       you           heidi, with 1 listed key",
         "got 0 of 2 approvals",
         "exit status 1: nobody approved",
