@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from keyturn.app.check_up import Finding, check_up, in_order
 from keyturn.app.follow_log import follow_log
-from keyturn.app.show_stats import read_whole, show_stats
+from keyturn.app.show_stats import Stats, read_whole, show_stats
 from keyturn.errors import Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256
@@ -29,7 +29,10 @@ def examined(
     """The worst finding of each check."""
     reader = Witnessed(world, lost=lost)
     view = follow_log(world.start(None), reader, now=NOW)
-    stats = show_stats(view, read_whole(view, reader), world.lab.state, since=now - 90 * DAY_S, now=now)
+
+    def stats() -> Stats:
+        return show_stats(view, read_whole(view, reader), world.lab.state, since=now - 90 * DAY_S, now=now)
+
     own = world.key(member).public.keyid if key is None else key
     found = in_order(
         check_up(view, world.lab.state, stats, member=member, own_keys=(own,), processes=processes or {}, now=now)
@@ -80,6 +83,18 @@ def test_who_is_suspended_is_told_so_and_everybody_sees_it() -> None:
     found = examined(world)
     assert (found["you"].level, found["you"].found) == ("error", "`ada` is suspended")
     assert "suspended until" in found["suspensions"].found
+
+
+def test_a_lab_without_a_policy_is_examined_and_told_so() -> None:
+    world = make_world(policy={})
+    world.suspend("bob", target_member="eve")
+    found = examined(world)
+    assert (found["policy"].level, found["policy"].found) == (
+        "error",
+        "expected at least one policy, got none: nothing is allowed",
+    )
+    assert "keyturn trust propose" in found["policy"].hint
+    assert {found[check].level for check in ("trust", "log", "you")} == {"ok"}, "the rest is examined all the same"
 
 
 def test_a_record_that_could_not_be_read_is_an_error() -> None:

@@ -37,15 +37,16 @@ class Finding:
 def check_up(
     view: GateView,
     trust: TrustState,
-    stats: Stats,
+    stats: Callable[[], Stats],
     *,
     member: str,
     own_keys: Iterable[str],
     processes: Mapping[str, Callable[[], str]],
     now: int,
 ) -> Iterator[Finding]:
-    """Examine the lab as `view` and `stats` have it at `now`.
+    """Examine the lab as `view` has it at `now`.
 
+    `stats` counts its requests, and is asked only when there is a policy that can be read.
     `own_keys` are the key ids that `member` can sign with here; each of `processes` says what is wrong with it, or an empty text.
     """
     if trust.profile == "demo":
@@ -141,17 +142,20 @@ def _access_review(view: GateView, now: int) -> Iterator[Finding]:
         yield Finding("warning", "access", what, "keyturn policy review, then --attest")
 
 
-def _policy(view: GateView, trust: TrustState, stats: Stats) -> Iterator[Finding]:
+def _policy(view: GateView, trust: TrustState, stats: Callable[[], Stats]) -> Iterator[Finding]:
     try:
         findings = lint(view.shelf.policy(trust))
     except KeyturnError as err:
-        yield Finding("error", "policy", err.message, err.hint)
+        yield Finding(
+            "error", "policy", err.message, err.hint or "mend the lab's trust/draft/policy, then keyturn trust propose"
+        )
         return
     for finding in findings:
         yield Finding(finding.level, "policy", finding.text, "keyturn policy check")
-    for permit in stats.permits:
+    permits = stats().permits
+    for permit in permits:
         if permit.unused:
             what = f"permit `{permit.permit}` was not asked for in 90 days"
             yield Finding("warning", "permits", what, "take it out of the policy, if nobody needs it")
     if not findings:
-        yield Finding("ok", "policy", f"{len(stats.permits)} permits, each can be met")
+        yield Finding("ok", "policy", f"{len(permits)} permits, each can be met")

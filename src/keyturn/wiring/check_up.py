@@ -10,7 +10,7 @@ import msgspec
 from keyturn.adapters.builder_over_http import BuilderOverHttp
 from keyturn.adapters.http_client import HttpClient
 from keyturn.app.check_up import Finding, check_up, in_order
-from keyturn.app.show_stats import UNUSED_AFTER_S, read_whole, show_stats
+from keyturn.app.show_stats import UNUSED_AFTER_S, Stats, read_whole, show_stats
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed
 from keyturn.trust.roster import TrustState
@@ -28,19 +28,22 @@ def examine(lab: str | None) -> tuple[Finding, ...]:
     """Examine `lab` as whoever runs the command; raises when its log cannot be had or is not believed."""
     person = find_person()
     with viewed(lab) as seen:
-        known = read_whole(seen.view, seen.reader)
-        stats = show_stats(seen.view, known, seen.trust, since=seen.now - UNUSED_AFTER_S, now=seen.now)
         return in_order(
             check_up(
                 seen.view,
                 seen.trust,
-                stats,
+                partial(_stats, seen),
                 member=person.config.member,
                 own_keys=_own_keys(person),
                 processes=_processes(seen),
                 now=seen.now,
             )
         )
+
+
+def _stats(seen: Viewed) -> Stats:
+    known = read_whole(seen.view, seen.reader)
+    return show_stats(seen.view, known, seen.trust, since=seen.now - UNUSED_AFTER_S, now=seen.now)
 
 
 def _own_keys(person: Person) -> Iterator[str]:
