@@ -111,6 +111,31 @@ def test_a_release_is_asked_for_approved_and_made_from_afar(lab: TakenLab, far: 
     assert lab.judged((ada.place / "far.pack").read_bytes()) == set()
 
 
+def test_a_release_that_no_gate_could_make_is_not_asked_for(lab: TakenLab, far: Callable[..., Far]) -> None:
+    ada = far("ada")
+    words = ("release", str(lab.model), "--reason", "good", "--yes")
+    before = ada.says("grant", "list")
+    assert ada.refused(*words, "--as", "model/misspelt") == "request-hopeless"
+    assert far("dan").refused(*words, "--as", str(MODEL)) == "request-hopeless", "his group may not ask"
+    assert [one["id"] for one in ada.says("grant", "list")] == [one["id"] for one in before], "nothing was logged"
+
+
+def test_a_release_that_was_taken_back_is_not_called_one_when_the_gate_gives_its_pack_again(
+    lab: TakenLab, far: Callable[..., Far]
+) -> None:
+    ada, bob = far("ada"), far("bob")
+    request = ada.asks(str(lab.model))
+    for coworker in (bob, far("carol")):
+        coworker.says("approve", request, "--reason", "agreed", "--yes")
+    release = ("release", str(lab.model), "--request", request, "--out")
+    ada.says(*release, "before.pack")
+    bob.says("grant", "revoke", request, "--reason", "the wrong model", "--yes")
+    assert ada.refused(*release, "after.pack") == "request-ended"
+    assert not (ada.place / "after.pack").exists()
+    ada.says("pack", "make", request, "--out", "again.pack")
+    assert (ada.place / "again.pack").read_bytes() == (ada.place / "before.pack").read_bytes()
+
+
 def test_everything_that_takes_away_works_from_afar(lab: TakenLab, far: Callable[..., Far]) -> None:
     ada, bob, carol, dan = map(far, ("ada", "bob", "carol", "dan"))
     for who, words, state in (

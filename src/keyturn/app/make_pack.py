@@ -4,12 +4,16 @@
 2. The gate gets the grant's bundle, and gives the pack; the same order again gives the same pack.
 3. The pack is verified here, as any outsider would, and is of that very request, before anybody gets it: a release of before is
    real as well, and whoever answers in the gate's place has those of everybody.
+
+A gate that released before people took it back still gives that pack: copies of it are out. `require_standing` is for whoever
+releases now, and is told that nothing was let out.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from keyturn.app.authorize import Pending
 from keyturn.app.open_release import read_label
 from keyturn.app.verify_pack import VerifiedPack, verify_pack
 from keyturn.errors import Refused
@@ -17,10 +21,12 @@ from keyturn.formats import access, release_order, statement
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.release_order import ReleaseOrder
 from keyturn.grants import bundle as bundles
+from keyturn.grants import withdrawing
 from keyturn.grants.bundle import Bundle
+from keyturn.grants.view import GateView
 from keyturn.ports import ReleaseOrders
 
-__all__ = ["make_pack", "order_of"]
+__all__ = ["make_pack", "order_of", "require_standing"]
 
 
 def order_of(bundle: Bundle, *, path: str | None) -> bytes:
@@ -55,3 +61,15 @@ def make_pack(
             hint="do not use it: whoever answered is not the gate, or its journal is somebody else's; keyturn doctor",
         )
     return raw, verified
+
+
+def require_standing(pending: Pending, view: GateView, *, now: int) -> None:
+    """Refuse to call the pack that the gate gave a release, when people have denied or revoked its request since."""
+    ended = next(withdrawing.ending(view.known, pending.digest, pending.made, now=now), None)
+    if ended is not None:
+        raise Refused(
+            "request-ended",
+            f"the gate had released it before `{ended.by}` {'denied' if ended.kind == 'den' else 'revoked'} {pending.id}: "
+            f"{ended.reason}; nothing was released now",
+            hint=f"whoever needs it asks again; `keyturn pack make {pending.id}` gives the pack of before",
+        )

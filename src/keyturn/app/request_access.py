@@ -17,7 +17,7 @@ from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.statement import Subject
 from keyturn.formats.uri import Uri
 from keyturn.policy.decide import Deny, decide
-from keyturn.policy.facts import NO_FACTS
+from keyturn.policy.facts import NO_FACTS, Facts
 from keyturn.policy.load import Permit, Policy
 from keyturn.policy.schema import ACTIONS
 from keyturn.ports import Clock, Entropy, LogWriter
@@ -86,16 +86,16 @@ def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entro
     )
 
 
-def require_hope(made: AccessRequest, policy: Policy, *, now: int) -> None:
-    """Refuse a request that every human of the lab together could not get granted. Facts are taken as yet unknown."""
-    decided = decide(policy, made, policy.roster.members, NO_FACTS, now=now)
+def require_hope(made: AccessRequest, policy: Policy, *, now: int, facts: Facts = NO_FACTS) -> None:
+    """Refuse a request that every human of the lab together could not get granted. What `facts` lacks is not known yet."""
+    decided = decide(policy, made, policy.roster.members, facts, now=now)
     hopeless = () if not isinstance(decided, Deny) else tuple(r for r in decided.reasons if r.code != "policy-error")
     if hopeless:
         raise Refused(
             "request-hopeless",
             f"nobody could ever approve this: {hopeless[0].text}",
             reasons=tuple((reason.code, reason.text) for reason in hopeless),
-            hint="keyturn policy check",
+            hint="`keyturn policy check` says who may ask for what; look for a misspelt name first",
         )
     if made.session_key is None and not ACTIONS[made.action].one_shot:
         raise Usage("session-key-missing", f"`{made.action}` opens a session: name its key", hint="--session-key")

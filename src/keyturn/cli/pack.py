@@ -36,7 +36,7 @@ def make(
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.release import release_by_gate
 
-    verified, written = release_by_gate(find_lab(lab), request=request, gate=gate, path=None, out=out)
+    verified, written = release_by_gate(find_lab(lab), request=request, gate=gate, path=None, out=out, again=True)
     output.emit(
         {"pack": str(written), "model": str(verified.model)},
         json=json,

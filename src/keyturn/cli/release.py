@@ -75,7 +75,7 @@ def release(
     digest, path = wiring.artifact_digest(model)
     if request is not None:
         verified, written = wiring.release_by_gate(
-            place, request=request, gate=gate, path=path if send_path else None, out=out
+            place, request=request, gate=gate, path=path if send_path else None, out=out, again=False
         )
         if verified.model != digest:
             raise Usage("request-other-model", f"`{request}` releases `{verified.model}`, and MODEL is `{digest}`")
@@ -109,6 +109,7 @@ def release(
     )
     _show_request(opened, json=json)
     _require_chain(opened)
+    wiring.require_grantable(opened)
     output.confirm("Sign and submit this request?", yes=yes)
     index, found = wiring.submit_request(place, opened)
     name = f"req-{found[:32]}"

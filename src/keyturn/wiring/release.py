@@ -11,8 +11,9 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.config_files import read_small, replace_file
 from keyturn.adapters.release_over_http import ReleaseOverHttp
 from keyturn.app.authorize import find_pending
-from keyturn.app.make_pack import make_pack
+from keyturn.app.make_pack import make_pack, require_standing
 from keyturn.app.open_release import ReleaseDraft, make_release_request, open_release, sign_release_request
+from keyturn.app.request_access import require_hope
 from keyturn.app.show_lineage import ShownLineage, show_lineage
 from keyturn.app.verify_model import verify_model
 from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
@@ -39,6 +40,7 @@ __all__ = [
     "lineage_of",
     "open_request",
     "release_by_gate",
+    "require_grantable",
     "submit_request",
     "verify_files",
     "verify_pack_file",
@@ -106,6 +108,12 @@ def open_request(
     return OpenedRelease(draft, made, signer)
 
 
+def require_grantable(opened: OpenedRelease) -> None:
+    """Refuse to ask for what no approvals could get granted: a resource that the lab lacks, a chain that the policy refuses."""
+    policy = load(opened.draft.history.newest)
+    require_hope(opened.request, policy, facts=opened.draft.facts, now=SystemClock().now())
+
+
 def submit_request(place: LabPlace, opened: OpenedRelease) -> tuple[int, Sha256]:
     """Sign the request and log it; gives its index and digest."""
     envelope = sign_release_request(opened.draft, opened.request, opened.key)
@@ -114,13 +122,18 @@ def submit_request(place: LabPlace, opened: OpenedRelease) -> tuple[int, Sha256]
 
 
 def release_by_gate(
-    place: LabPlace, *, request: str, gate: str, path: Path | None, out: Path
+    place: LabPlace, *, request: str, gate: str, path: Path | None, out: Path, again: bool
 ) -> tuple[VerifiedPack, Path]:
-    """Have the gate release the approved request whose id begins with `request`, verify its pack, and write it to `out`."""
+    """Have the gate release the approved request whose id begins with `request`, verify its pack, and write it to `out`.
+
+    `again`: the pack of a release is welcome, though people have taken its request back since.
+    """
+    now = SystemClock().now()
     with log_reader(place) as log:
         root, pin = root_of(place, log)
-        view = followed(log, now=SystemClock().now())
-    bundle = view.bundle_of(find_pending(view, request).digest)
+        view = followed(log, now=now)
+    pending = find_pending(view, request)
+    bundle = view.bundle_of(pending.digest)
     if bundle is None:
         raise Unavailable("bundle-unread", f"an approval of `{request}` is in the log, and its text could not be had")
     raw, verified = make_pack(
@@ -130,6 +143,8 @@ def release_by_gate(
         root_json=root,
         pinned_sha256=pin,
     )
+    if not again:
+        require_standing(pending, view, now=now)
     replace_file(out, raw)
     return verified, out
 
