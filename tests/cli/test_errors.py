@@ -99,6 +99,23 @@ def test_a_file_that_is_there_is_never_overwritten_and_that_is_usage(founding: P
         pytest.param(
             ("trust", "accept", "lab/keyturn.toml"), 1, "json-invalid", "JSON is malformed", id="no invitation"
         ),
+        pytest.param(
+            ("trust", "propose", "--lab", "lab", "--acceptance", "lab/keyturn.toml"),
+            1,
+            "acceptance-none",
+            "MEMBER.acceptance.json",
+            id="another file than an acceptance",
+        ),
+        pytest.param(
+            ("trust", "pin", "abc", "--lab", "lab"), 2, "digest-invalid", "as the message says", id="no digest"
+        ),
+        pytest.param(
+            ("sign-page", "check", "http://127.0.0.1:1"),
+            3,
+            "no-answer",
+            "ask whoever serves the page",
+            id="a page away",
+        ),
         pytest.param(("grant", "list", "--lab", "/nonexistent"), 2, "lab-unknown", "--lab PATH", id="no lab there"),
         pytest.param(("grant", "list", "--lab", "http://127.0.0.1:1"), 3, "no-answer", "keyturn up", id="service down"),
     ],

@@ -31,7 +31,11 @@ def require_less(made: AccessRequest, *, duration_s: int | None, bytes_max: int 
         raise Usage("offer-empty", "expected an offer, got none", hint="--duration 30m, or --bytes-max N")
     act = ACTIONS.get(made.action)
     if act is not None and act.one_shot:
-        raise Refused("offer-one-shot", f"`{made.action}` is done or not, and not for less", hint="keyturn deny")
+        raise Refused(
+            "offer-one-shot",
+            f"`{made.action}` is done or not, and not for less",
+            hint="keyturn deny REQUEST",
+        )
     more = duration_s is not None and duration_s >= made.duration_s
     if more or (bytes_max is not None and made.bytes_max is not None and bytes_max >= made.bytes_max):
         raise Refused(

@@ -45,6 +45,8 @@ def propose(
     place = find_lab(lab)
     store = trust_store(place.directory)
     accepted = [read_small(path) for path in acceptance or ()]
+    for path, raw in zip(acceptance or (), accepted, strict=True):
+        _require_acceptance(path, raw)
     enrol_members(accepted, store=store, clock=SystemClock(), registrations=WebauthnEnrolment())
     propose_trust(renew=renew, replace=replace, store=store, clock=SystemClock())
     shown = show_trust(pinned_sha256=own_pin(place), store=store)
@@ -54,6 +56,22 @@ def propose(
             "next: each reads it (keyturn trust show) and signs it (keyturn trust sign); then keyturn trust publish",
             json=json,
         )
+
+
+def _require_acceptance(path: Path, raw: bytes) -> None:
+    """Refuse a file that was named by mistake, as the invitation in place of its answer."""
+    from keyturn.errors import Malformed
+    from keyturn.formats import dsse
+    from keyturn.formats.enrolment import parse_acceptance
+
+    try:
+        parse_acceptance(dsse.parse_own(raw).payload)
+    except Malformed as err:
+        raise Malformed(
+            "acceptance-none",
+            f"`{path}` is no acceptance: {err.message}",
+            hint="name the file that `keyturn trust accept` wrote: MEMBER.acceptance.json",
+        ) from err
 
 
 def show(lab: Lab = None, json: Json = False) -> None:

@@ -213,7 +213,11 @@ def accept(
     home = person_config.home_of(os.environ)
     before = person_config.parse(read_small(home.config)) if home.config.exists() else None
     if before is not None and (offered.new_keys is None or before.member != offered.member):
-        raise Usage("file-exists", f"`{home.config}` is there already: one home is one member", hint="KEYTURN_HOME=DIR")
+        raise Usage(
+            "file-exists",
+            f"`{home.config}` is there already: one home is one member",
+            hint="KEYTURN_HOME=NEW_DIR keyturn trust accept FILE",
+        )
     path = out or Path(f"{offered.member}.acceptance.json")
     if path.exists():
         raise Usage("file-exists", f"`{path}` is there already", hint="--out FILE")

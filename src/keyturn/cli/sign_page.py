@@ -47,10 +47,15 @@ def check(
     from keyturn.adapters.http_client import HttpClient
     from keyturn.adapters.sign_page.files import pages_elsewhere
     from keyturn.app.check_page import check_page
+    from keyturn.errors import Unavailable
     from keyturn.wiring.typed import page_origin
 
     origin = page_origin("ORIGIN", origin)
-    found = check_page(origin, pages_elsewhere(), HttpClient(origin).get)
+    try:
+        found = check_page(origin, pages_elsewhere(), HttpClient(origin).get)
+    except Unavailable as err:
+        hint = "ask whoever serves the page, and sign nothing there meanwhile"
+        raise Unavailable(err.code, err.message, hint=hint, detail=err.detail) from err
     output.emit(found, json=json, human=lambda screen: _listed(screen, found.files))
 
 

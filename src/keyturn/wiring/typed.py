@@ -17,6 +17,7 @@ from keyturn.formats.uri import Uri
 __all__ = ["artifact", "free_text", "log_entries", "page_origin", "root_digest", "typed", "uri"]
 
 T = TypeVar("T")
+_AS_IT_SAYS = "type it as the message says; `--help` behind the command says what it takes"
 
 
 def typed(option: str, parse: Callable[[str], T], text: str) -> T:
@@ -24,7 +25,11 @@ def typed(option: str, parse: Callable[[str], T], text: str) -> T:
     try:
         return parse(text)
     except Malformed as err:
-        raise Usage(err.code, f"{option}: {err.message}", hint=err.hint) from err
+        raise Usage(
+            err.code,
+            f"{option}: {err.message}",
+            hint=err.hint or _AS_IT_SAYS,
+        ) from err
 
 
 def uri(option: str, text: str, *, lab: str) -> Uri:
