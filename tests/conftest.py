@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.openid import OpenIdProvider, running_provider
 from support.postgresql import Cluster, Store, running_cluster
 
 settings.register_profile(
@@ -23,6 +24,13 @@ def cluster() -> Iterator[Cluster]:
     """A PostgreSQL server for the session; started when the first test asks for it."""
     with running_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[OpenIdProvider]:
+    """An OpenID provider for the session; started when the first test asks for it."""
+    with running_provider() as provider:
+        yield provider
 
 
 @pytest.fixture

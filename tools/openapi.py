@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from keyturn.service import authzen_routes, builder_service, lab_service, notifier, release_gate, witness_service
+from keyturn.service.login import Login
 from keyturn.service.shell import document_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def _lab() -> Litestar:
         trust_file=_NOBODY,
         appended=_NOBODY,
         processes=_NOBODY,
+        login=Login(verify=lambda token: None, certificates={"": "nobody"}, behind_proxy=True),
         access=authzen_routes.authzen_routes(
             view=_NOBODY, admission=_NOBODY, index=_NOBODY, clock=_NOBODY, appended=_NOBODY, address=_NOBODY
         ),

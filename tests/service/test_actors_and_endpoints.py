@@ -32,6 +32,7 @@ from keyturn.formats.records import PROVENANCE
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from keyturn.service import builder_service, lab_service, witness_service
 from keyturn.service.authzen_routes import authzen_routes
+from keyturn.service.login import Login
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.signing import sign_checkpoint
 from support.builders import Place
@@ -105,6 +106,12 @@ MATRIX: Mapping[tuple[str, str, str, str], Row] = {
     },
 }
 
+# Where the operator asks for a login, this is open all the same: it names nobody. The rest answers 401 to whoever is not logged in,
+# and to whoever is, what it answers above: a login stands for no key.
+OPEN = {"/health", "/metrics", "/openapi.json", "/checkpoint", "/.well-known/authzen-configuration"}
+CERTIFICATE = b"the DER of a certificate"
+LOGGED_IN = {"Client-Cert": f":{base64.b64encode(CERTIFICATE).decode()}:"}
+
 # The release gate opens by a whole chain and two people's grant: every actor there stands against running processes.
 ELSEWHERE: Mapping[tuple[str, str, str], str] = {
     ("release-gate", "post", "/release"): "takeover/test_service.py",
@@ -134,34 +141,44 @@ def clients(tmp_path: Path) -> Iterator[Mapping[str, TestClient[Any]]]:
         admission.submit(container)
     frontier = log.settle()
     note = witnessed_note(LAB, frontier.size, frontier.root)
-    service = lab_service.create_app(
-        admission=admission,
-        log=_Published(log, note),
-        index=log,
-        tile=lambda path: b"tile" if str(path) == "tile/0/000.p/2" else _never(),
-        trust_file=lambda path: LAB.root_json if path == "root.json" else None,
-        appended=lambda: None,
-        processes=dict,
-        access=authzen_routes(
-            view=AccessView(LAB.root_json, pinned_sha256=LAB.root_sha256, log=_Published(log, note), clock=Fixed()),
-            admission=admission,
-            index=log,
-            clock=Fixed(),
-            appended=lambda: None,
-            address=lambda: None,
-        ),
-    )
+
+    def service(login: Login | None) -> TestClient[Any]:
+        return TestClient(
+            lab_service.create_app(
+                admission=admission,
+                log=_Published(log, note),
+                index=log,
+                tile=lambda path: b"tile" if str(path) == "tile/0/000.p/2" else _never(),
+                trust_file=lambda path: LAB.root_json if path == "root.json" else None,
+                appended=lambda: None,
+                processes=dict,
+                login=login,
+                access=authzen_routes(
+                    view=AccessView(
+                        LAB.root_json, pinned_sha256=LAB.root_sha256, log=_Published(log, note), clock=Fixed()
+                    ),
+                    admission=admission,
+                    index=log,
+                    clock=Fixed(),
+                    appended=lambda: None,
+                    address=lambda: None,
+                ),
+            )
+        )
+
+    login = Login(verify=None, certificates={sha256(CERTIFICATE): "somebody"}, behind_proxy=True)
     store = WitnessFiles(tmp_path / "witness")
     witnessing = Witnessing("north", LAB.witness_keys["north"], {LAB.state.log.origin: LAB.log_key.public})
     place = Place(tmp_path / "builder", LAB)
     with (
-        TestClient(service) as lab,
+        service(None) as lab,
+        service(login) as closed,
         TestClient(witness_service.create_app(witnessing, store=store, clock=Fixed())) as witness,
         TestClient(builder_service.create_app(place.parts())) as builder,
     ):
         SENT["a step"] = lambda key: _order(place, key)
         SENT["a denied request"] = lambda key: _denied_request(lab, key)
-        yield {"service": lab, "witness": witness, "builder": builder}
+        yield {"service": lab, "closed": closed, "witness": witness, "builder": builder}
     store.close()
 
 
@@ -227,10 +244,10 @@ def _question(member: str) -> dict[str, Any]:
     }
 
 
-def _denied_request(service: TestClient[Any], key: SoftwareKey) -> bytes:
+def _denied_request(service: TestClient[Any], key: SoftwareKey, headers: Mapping[str, str] | None = None) -> bytes:
     """What somebody with `key` sends once the evaluation of its owner was denied: a request in that name, signed by it."""
     asked = _question(_member_of(key))
-    context = service.post("/access/v1/evaluation", json=asked).json()["context"]
+    context = service.post("/access/v1/evaluation", json=asked, headers=headers).json()["context"]
     denial = {"evaluation_id": context["evaluation_id"], "expires_at": context["access_request"]["expires_at"]}
     signed = base64.b64encode(SENT["a request"](key)).decode()
     return msgspec.json.encode(asked | {"denial": denial, "context": {"signed_request": signed}})
@@ -269,6 +286,31 @@ def test_everybody_gets_what_the_matrix_says(
         assert answer.headers["Content-Type"] == "application/problem+json"
         said = json.loads(answer.content)
         assert (said["status"], bool(said["code"])) == (answer.status_code, True)
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("cell", [cell for cell in MATRIX if cell[0] == "service"], ids=" ".join)
+def test_where_a_login_is_asked_for_it_is_needed_and_replaces_no_key(
+    clients: Mapping[str, TestClient[Any]], cell: tuple[str, str, str, str], actor: str
+) -> None:
+    _, method, path, what = cell
+    key = KEYS[actor]
+    content = None if method == "get" else b"{}" if key is None else SENT[what](key)
+    if what == "a denied request" and key is not None:  # the denial is this very service's
+        content = _denied_request(clients["closed"], key, headers=LOGGED_IN)
+    where = path if method == "post" else what or path
+    without = clients["closed"].request(method, where, content=content)
+    assert without.status_code == (MATRIX[cell][actor] if path in OPEN else 401), without.text
+    if path not in OPEN:
+        assert without.headers["WWW-Authenticate"] == "Bearer"
+        assert (without.json()["code"], without.json()["hint"]) == ("login-needed", "keyturn login")
+    within = clients["closed"].request(method, where, content=content, headers=LOGGED_IN)
+    assert within.status_code == MATRIX[cell][actor], within.text
+
+
+def test_the_documents_say_what_is_open() -> None:
+    paths = json.loads(openapi.render(openapi.APPS["service"]()))["paths"]
+    assert {path for path, of in paths.items() for said in of.values() if said["security"] == []} == OPEN
 
 
 def test_every_endpoint_is_in_the_matrix() -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import urllib3
@@ -97,14 +99,22 @@ class BoundedHttp:
         )
         self._pools.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
-    def exchange(self, method: str, path: str, body: bytes | None, *, size_bytes_max: int) -> tuple[int, bytes]:
-        """Give the status and the whole answer; `TooLong` or `TooLate` otherwise."""
-        headers = {"Content-Type": "application/octet-stream"} if body is not None else {}
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        size_bytes_max: int,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[int, bytes]:
+        """Give the status and the whole answer; `TooLong` or `TooLate` otherwise. A body is bytes unless `headers` say what."""
+        sent = ({"Content-Type": "application/octet-stream"} if body is not None else {}) | dict(headers)
         watch = _Watch(self._within_s)
         token = _WATCH.set(watch)
         try:
             answer = self._pools.request(
-                method, self.url + path, body=body, headers=headers, redirect=False, preload_content=False
+                method, self.url + path, body=body, headers=sent, redirect=False, preload_content=False
             )
             content: bytes = answer.read(size_bytes_max + 1)
             answer.release_conn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,8 +23,15 @@ def serve(
         ),
     ] = 200,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A proxy on this machine says in X-Forwarded-For which address asks.")
+        bool,
+        typer.Option(
+            "--behind-proxy",
+            help="A proxy on this machine says in X-Forwarded-For which address asks, and in Client-Cert with which certificate.",
+        ),
     ] = False,
+    login: Annotated[
+        Path | None, typer.Option(help="login.toml: who may read and write at all. Without it, everybody.")
+    ] = None,
     lab: Lab = None,
 ) -> None:
     """Serve the lab: take records in, have them witnessed, and give them to people, gates and builders.
@@ -33,9 +41,17 @@ def serve(
     from keyturn.adapters import process_log
     from keyturn.app.submit import Quotas
     from keyturn.service.lab_service import serve_lab
+    from keyturn.service.login import read_login
     from keyturn.service.rates import Rates
     from keyturn.wiring.places import find_lab
 
     process_log.begin("service", log_json=log_json)
     rates = Rates(writes=rate, reads=10 * rate)
-    serve_lab(find_lab(lab).directory, port=port, quotas=Quotas(records=quota), rates=rates, behind_proxy=behind_proxy)
+    serve_lab(
+        find_lab(lab).directory,
+        port=port,
+        quotas=Quotas(records=quota),
+        rates=rates,
+        behind_proxy=behind_proxy,
+        login=read_login(login, behind_proxy=behind_proxy) if login is not None else None,
+    )

@@ -48,6 +48,7 @@ from keyturn.service.authzen_wire import (
     Task,
     TaskAnswer,
 )
+from keyturn.service.login import OPEN
 from keyturn.service.openapi import takes
 
 __all__ = ["DENIAL_LIFETIME_S", "STATUS_OF", "authzen_routes"]
@@ -86,7 +87,7 @@ def authzen_routes(
     """Make the handlers. `address` is the service's own base URL where it is configured; else that of the socket is said."""
     binding = _Binding(secrets.token_bytes(32))
 
-    @get("/.well-known/authzen-configuration", sync_to_thread=True)
+    @get("/.well-known/authzen-configuration", sync_to_thread=True, opt=OPEN)
     def authzen_configuration(request: Request[Any, Any, Any]) -> Response[Metadata]:
         """What this policy decision point offers, and where."""
         base = address() or _socket_of(request)

@@ -25,6 +25,7 @@ from keyturn.service import shell
 from keyturn.service.authzen_routes import authzen_routes
 from keyturn.service.log_publisher import Publisher
 from keyturn.service.log_routes import log_routes
+from keyturn.service.login import Login
 from keyturn.service.metrics import Metrics
 from keyturn.service.rates import Rates
 from keyturn.wiring import log as wiring
@@ -52,12 +53,13 @@ def create_app(
     processes: Callable[[], Mapping[str, str]],
     metrics: Metrics | None = None,
     rates: Rates | None = None,
+    login: Login | None = None,
     access: Sequence[HTTPRouteHandler] = (),
 ) -> Litestar:
     """Make the service. `appended` is called after each append, `tile` and `trust_file` read static files.
 
     `access` are AuthZEN's routes. `processes` says where the lab's builder and gates are, for people who have this service's
-    address alone.
+    address alone. `login` says who may read and write at all; without it everybody may.
     """
     routes = log_routes(admission=admission, log=log, index=index, tile=tile, trust_file=trust_file, appended=appended)
 
@@ -66,10 +68,14 @@ def create_app(
         """Where the lab's builder and gates are: base URLs by name. A convenience, and never evidence."""
         return Response(dict(processes()), headers={"Cache-Control": "no-store"})
 
-    return shell.build([*routes, addresses, *access], title="The lab's service", metrics=metrics, rates=rates)
+    return shell.build(
+        [*routes, addresses, *access], title="The lab's service", metrics=metrics, rates=rates, login=login
+    )
 
 
-def serve_lab(directory: Path, *, port: int, quotas: Quotas, rates: Rates, behind_proxy: bool) -> None:
+def serve_lab(
+    directory: Path, *, port: int, quotas: Quotas, rates: Rates, behind_proxy: bool, login: Login | None
+) -> None:
     """Serve the lab in `directory` until told to stop, and publish its log."""
     clock = SystemClock()
     with wiring.lab_log(directory, quotas=quotas) as lab:
@@ -97,6 +103,7 @@ def serve_lab(directory: Path, *, port: int, quotas: Quotas, rates: Rates, behin
             ),
             metrics=metrics,
             rates=rates,
+            login=login,
             admission=lab.admission,
             log=lab.log,
             index=lab.index,

@@ -26,6 +26,7 @@ from keyturn.formats.digest import check_path, parse_sha256
 from keyturn.formats.leaf import KINDS, Kind
 from keyturn.formats.tile import TilePath
 from keyturn.ports import IndexedRecord, LogReader, RecordIndex
+from keyturn.service.login import OPEN
 from keyturn.service.openapi import takes
 
 __all__ = ["RECORD_BYTES_MAX", "log_routes"]
@@ -56,7 +57,7 @@ def log_routes(
         appended()
         return Response(submitted)
 
-    @get("/checkpoint", media_type=_TEXT, sync_to_thread=True)
+    @get("/checkpoint", media_type=_TEXT, sync_to_thread=True, opt=OPEN)
     def checkpoint() -> Response[bytes]:
         """The newest witnessed checkpoint, a signed note."""
         return Response(log.checkpoint(), media_type=_TEXT, headers=_FRESH)

@@ -74,7 +74,7 @@ class Metrics:
     def route(self) -> HTTPRouteHandler:
         """The handler of `GET /metrics`."""
 
-        @get("/metrics", media_type="text/plain", sync_to_thread=True)
+        @get("/metrics", media_type="text/plain", sync_to_thread=True, opt={"open": True})
         def metrics() -> Response[bytes]:
             """What the process counts of itself, for Prometheus; nothing of whom it serves."""
             return Response(self.render(), media_type=CONTENT_TYPE_LATEST)

@@ -2,7 +2,8 @@
 
 Paths and parameters are Litestar's reading of the handlers; bodies are msgspec's schema of the very types that parse them, with
 patterns in ECMA 262's words. Errors are problem details (RFC 9457) on every operation. A handler says in its `opt` what is
-not in its signature: `takes` (a media type, and a type if it is JSON), and `texts` (an error may be plain text).
+not in its signature: `takes` (a media type, and a type if it is JSON), `texts` (an error may be plain text), and `open` (nobody
+has to be logged in).
 
 `GET /openapi.json` answers with it, and docs/openapi/ holds what `python -m tools.openapi` wrote. Nobody verifies anything by it.
 """
@@ -24,6 +25,18 @@ from keyturn.adapters.errors_over_http import Problem
 __all__ = ["describe", "takes"]
 
 _REF = "#/components/schemas/{name}"
+_WAYS = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "An access token of the operator's OpenID provider, where `keyturn serve --login` asks for one",
+    },
+    "certificate": {
+        "type": "mutualTLS",
+        "description": "A client certificate, which the proxy before the service verifies (RFC 9440)",
+    },
+}
 _OCTETS = "application/octet-stream"
 
 
@@ -32,8 +45,8 @@ def takes(media_type: str = _OCTETS, body: Any = None) -> dict[str, Any]:
     return {"takes": (media_type, body)}
 
 
-def describe(handlers: Sequence[HTTPRouteHandler], *, title: str) -> dict[str, Any]:
-    """The OpenAPI document of a service with these `handlers`."""
+def describe(handlers: Sequence[HTTPRouteHandler], *, title: str, ways: Sequence[str] = ()) -> dict[str, Any]:
+    """The OpenAPI document of a service with these `handlers`, to which somebody logs in by one of `ways`, or needs not."""
     config = OpenAPIConfig(
         title=title,
         version=version("keyturn"),
@@ -47,8 +60,12 @@ def describe(handlers: Sequence[HTTPRouteHandler], *, title: str) -> dict[str, A
     schemas, components = msgspec.json.schema_components((*bodies, Problem), ref_template=_REF)
     by_type = dict(zip(bodies, schemas, strict=False))
     described.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    if ways:
+        described["components"]["securitySchemes"] = {way: _WAYS[way] for way in ways}
     for handler, operation in _operations(handlers, described):
         _require_described(operation)
+        if ways:
+            operation["security"] = [] if handler.opt.get("open") is True else [{way: []} for way in ways]
         if "takes" in handler.opt:
             media_type, body = handler.opt["takes"]
             schema = by_type[body] if body is not None else {}

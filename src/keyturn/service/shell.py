@@ -3,7 +3,7 @@
 A server binds a free port of 127.0.0.1 (or the one it is told) and says where in `run/<name>.json`. Nothing rests on that
 file: whatever a server answers is verified by who asked. Bodies are bounded and must arrive within `BODY_TIMEOUT_S`, the head
 of a request within `HEAD_TIMEOUT_S` of the connection or of its own first byte, so a slow client, or one that says nothing,
-holds nothing for long. One address makes so many requests (`rates`).
+holds nothing for long. One address makes so many requests (`rates`). A service may answer to who is logged in alone (`login`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from keyturn.adapters import errors_over_http, process_log, run_files
 from keyturn.adapters.errors_over_http import Problem
 from keyturn.errors import KeyturnError, Malformed, Unavailable
+from keyturn.service.login import OPEN, Login
 from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import describe
 from keyturn.service.rates import RateLimit, Rates
@@ -60,16 +61,18 @@ def build(
     metrics: Metrics | None = None,
     body_timeout_s: float = BODY_TIMEOUT_S,
     rates: Rates | None = None,
+    login: Login | None = None,
     **more: Any,
 ) -> Litestar:
     """Make a Litestar application of `handlers` with Keyturn's limits and error answers.
 
-    Every service also has `GET /health`, `/metrics` and `/openapi.json`.
+    Every service also has `GET /health`, `/metrics` and `/openapi.json`, which are open to everybody. `login` says who is let in
+    to what is not open; without it everybody is.
     """
     counting = metrics or Metrics()
-    document = cache(lambda: describe(every, title=title))
+    document = cache(lambda: describe(every, title=title, ways=login.ways if login is not None else ()))
 
-    @get("/openapi.json")
+    @get("/openapi.json", opt=OPEN)
     async def openapi() -> Response[bytes]:
         """This document."""
         return Response(msgspec.json.encode(document()), media_type="application/json")
@@ -90,7 +93,12 @@ def build(
     return Litestar(
         route_handlers=every,
         exception_handlers={KeyturnError: error, HTTPException: _http_error, Exception: defect},
-        middleware=[counting.around, RateLimit(rates or Rates()).around, _timed_body(body_timeout_s)],
+        middleware=[
+            counting.around,
+            RateLimit(rates or Rates()).around,
+            *(() if login is None else (login.around,)),
+            _timed_body(body_timeout_s),
+        ],
         request_max_body_size=BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,
@@ -106,7 +114,7 @@ def document_of(app: Litestar) -> dict[str, Any]:
     return found
 
 
-@get("/health")
+@get("/health", opt=OPEN)
 async def health() -> Response[dict[str, str]]:
     """Whether the process answers. What it believes and has is in `/metrics`."""
     return Response({"status": "pass"}, headers={"Cache-Control": "no-store"})
@@ -185,6 +193,8 @@ class HeadInTime(H11Protocol):
 
 def _answer(problem: Problem) -> Response[bytes]:
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer" if problem.code == "login-needed" else 'Bearer error="invalid_token"'
     return Response(
         errors_over_http.render(problem),
         status_code=problem.status,
@@ -194,8 +204,13 @@ def _answer(problem: Problem) -> Response[bytes]:
 
 
 def _about(request: Request[Any, Any, Any]) -> dict[str, str | int]:
-    """Method and route of a request: the template, never what stands in it."""
-    return {"method": str(request.method), "route": str(request.scope.get("path_template") or "none")}
+    """Method and route of a request: the template, never what stands in it. And the name of who is logged in, if it has one."""
+    name = request.scope.get("user")
+    return {
+        "method": str(request.method),
+        "route": str(request.scope.get("path_template") or "none"),
+        **({"login": name} if isinstance(name, str) else {}),
+    }
 
 
 def _http_error(request: Request[Any, Any, Any], err: HTTPException) -> Response[bytes]:
