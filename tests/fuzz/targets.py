@@ -288,6 +288,16 @@ NOTIFY = (
     b'[[escalation]]\nafter_s = 60\ngroup = "security"\n'
     b'[[away]]\nmember = "bob"\ndeputy = "eve"\nuntil = 2026-12-31T00:00:00Z\n' % (b"a" * 64)
 )
+LOGIN = (
+    b'version = 1\n[tokens]\nissuer = "https://id.example"\naudience = "k"\nalgorithms = ["ES256"]\nclock_skew_s = 60\n'
+    b'member_claim = "email"\n[tokens.members]\n"ada@example" = "ada"\n[certificates]\ngate = "%s"\n' % (b"a" * 64)
+)
+KEPT_LOGIN = (
+    b'{"version":1,"service":"https://k.example","issuer":"https://id.example","client":"keyturn","audience":"k",'
+    b'"scope":"openid","access_token":"a.b.c","expires_at":1790000000,"refresh_token":"r"}'
+)
+TOKENS = b'{"access_token":"a.b.c","token_type":"Bearer","expires_in":300,"refresh_token":"r"}'
+DEVICE_CODE = b'{"device_code":"d","user_code":"ABCD-EFGH","verification_uri":"https://id.example/device","expires_in":600,"interval":5}'
 TOLD = (
     b'{"requests":{"ab":{"beneficiary":"ada","requester":"ada","seen_at":1,"told":["asked"],"what":"x of y"}},'
     b'"suspensions":{"cd":["bob"]}}'
@@ -467,6 +477,10 @@ def _made() -> Iterator[Target]:
     yield from own("formats.gate_answer.parse", lazy=_answers)
     yield from own("grants.pushed.read_pushed", lazy=_negatives, refusals=(Malformed, Refused))
     yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))
+    yield from own("config.login.parse", LOGIN, refusals=(Usage,))
+    yield from own("adapters.login_files.parse", KEPT_LOGIN)
+    yield from own("adapters.login_files.parse_tokens", TOKENS)
+    yield from own("adapters.device_login.parse_code", DEVICE_CODE)
     yield from own("app.tell_people.parse_told", TOLD, render="app.tell_people.render_told")
     yield from own("grants.bundle.parse", lazy=_bundles, render="grants.bundle.render")
     yield from own("formats.release.read_release", lazy=lambda: (release.make_release(_release()),))

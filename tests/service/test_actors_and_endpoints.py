@@ -106,8 +106,8 @@ MATRIX: Mapping[tuple[str, str, str, str], Row] = {
     },
 }
 
-# Where the operator asks for a login, this is open all the same: it names nobody. The rest answers 401 to whoever is not logged in,
-# and to whoever is, what it answers above: a login stands for no key.
+# Where the operator asks for a login, this is open all the same: it names nobody. The rest answers 401 to whoever is not logged
+# in, and to whoever is, what it answers above: a login stands for no key.
 OPEN = {"/health", "/metrics", "/openapi.json", "/checkpoint", "/.well-known/authzen-configuration"}
 CERTIFICATE = b"the DER of a certificate"
 LOGGED_IN = {"Client-Cert": f":{base64.b64encode(CERTIFICATE).decode()}:"}

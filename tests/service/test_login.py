@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -20,8 +19,9 @@ from keyturn.formats.digest import Sha256
 from keyturn.formats.records import leaf_of
 from keyturn.formats.statement import DigestSet, Subject
 from support.labs import make_key
-from support.openid import AUDIENCE, OpenIdProvider
-from support.processes import Process, wait_for
+from support.logins import serving, tokens
+from support.openid import OpenIdProvider
+from support.processes import wait_for
 from support.signed_records import request, sign
 
 NOW = int(time.time())
@@ -32,29 +32,6 @@ DER = b"what a proxy verified"
 @pytest.fixture
 def lab(make_lab_on_disk: Callable[..., Any]) -> Any:
     return make_lab_on_disk()
-
-
-@contextmanager
-def serving(lab: Any, login: str, *words: str) -> Iterator[tuple[Process, str]]:
-    path = lab.path / "login.toml"
-    path.write_text(login)
-    with lab.witness(), lab.serving("serve", "--login", str(path), *words, name="service") as (process, url):
-        wait_for("a checkpoint", lambda: HTTP.request("GET", f"{url}/checkpoint").status == 200 or None)
-        yield process, url
-
-
-def tokens(provider: OpenIdProvider, *, skew_s: int = 60) -> str:
-    return f"""
-version = 1
-[tokens]
-issuer = "{provider.issuer}"
-audience = "{AUDIENCE}"
-algorithms = ["ES256"]
-clock_skew_s = {skew_s}
-member_claim = "email"
-[tokens.members]
-"ada@acme.example" = "ada"
-"""
 
 
 CERTIFICATES = f"""

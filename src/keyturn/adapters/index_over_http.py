@@ -6,7 +6,7 @@ the index says is proved by whoever acts on it (`app.find_record`), and that not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated
 from urllib.parse import urlencode
@@ -37,10 +37,10 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class IndexOverHttp:
-    """The index of the service at the base URL `url`. Thread-safe."""
+    """The index of the service at the base URL `url`. Thread-safe. `bearer` gives the login to send, if there is one."""
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
-        self._client = HttpClient(url, timeout_s=timeout_s)
+    def __init__(self, url: str, *, timeout_s: float = 30.0, bearer: Callable[[], str | None] | None = None) -> None:
+        self._client = HttpClient(url, timeout_s=timeout_s, bearer=bearer)
 
     def by_record(self, prefix: str, kind: Kind | None = None) -> Sequence[IndexedRecord]:
         found = self._ask("record", [("prefix", prefix), *([("kind", kind)] if kind is not None else [])])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -33,10 +33,10 @@ class _Submitted(msgspec.Struct, frozen=True):
 
 
 class LogOverHttp:
-    """A log at the base URL `url`. Thread-safe."""
+    """A log at the base URL `url`. Thread-safe. `bearer` gives the login to send, if there is one."""
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
-        self._client = HttpClient(url, timeout_s=timeout_s)
+    def __init__(self, url: str, *, timeout_s: float = 30.0, bearer: Callable[[], str | None] | None = None) -> None:
+        self._client = HttpClient(url, timeout_s=timeout_s, bearer=bearer)
         self._size = 0
         """Size of the newest checkpoint seen: says how wide partial tiles are. Not believed for anything else."""
         self._lock = threading.Lock()

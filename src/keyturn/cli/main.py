@@ -41,6 +41,7 @@ COMMANDS: dict[str, str] = {
     "verify": "keyturn.cli.verify:verify",
     "stats": "keyturn.cli.stats:stats",
     "doctor": "keyturn.cli.doctor:doctor",
+    "login": "keyturn.cli.login:login",
     "trust": "keyturn.cli.trust:app",
     "policy": "keyturn.cli.policy:app",
     "grant": "keyturn.cli.grant:app",
