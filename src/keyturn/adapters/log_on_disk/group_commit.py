@@ -16,14 +16,18 @@ __all__ = ["GroupCommit", "Waiting"]
 
 
 class Waiting:
-    """One record on its way: what to append, and afterwards its index or the error. `done` is locked until then."""
+    """One record on its way: what to append, and afterwards its index or the error. `done` is locked until then.
 
-    __slots__ = ("digest", "done", "envelope", "error", "index", "leaf")
+    `rendered` says that `leaf` was rendered here from a leaf that names `digest`.
+    """
 
-    def __init__(self, envelope: bytes, digest: str, leaf: bytes) -> None:
+    __slots__ = ("digest", "done", "envelope", "error", "index", "leaf", "rendered")
+
+    def __init__(self, envelope: bytes, digest: str, leaf: bytes, *, rendered: bool = False) -> None:
         self.envelope = envelope
         self.digest = digest
         self.leaf = leaf
+        self.rendered = rendered
         self.index = -1
         self.error: KeyturnError | None = None
         self.done = threading.Lock()

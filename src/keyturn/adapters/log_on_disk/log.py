@@ -22,7 +22,7 @@ from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
 from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
-from keyturn.adapters.log_on_disk.intact import intact
+from keyturn.adapters.log_on_disk.intact import Written, intact
 from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, pack_path, recover
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_on_disk.tile_files import read_mark
@@ -68,6 +68,8 @@ class LogOnDisk:
         self._tiles = TileWriter(self._disk, directory)
         self._recent: dict[tuple[str, bytes], int] = {}
         """Envelopes that are durable and not yet in the index, each with its leaf, with their log indexes."""
+        self._written: dict[int, Written] = {}
+        """Batches that this process wrote and that are not in the index yet, by their first entry."""
         self._fd = -1
         self._tail = START
         self._unsynced = False
@@ -184,7 +186,7 @@ class LogOnDisk:
             for found, tail in self._batches(min(indexed, tiled, key=lambda place: place.size), until):
                 if found.first >= tiled.size:
                     self._tiles.add(found.leaves, tail)
-                waiting.append((intact(found), tail))
+                waiting.append((intact(found, self._written.pop(found.first, None)), tail))
                 count += len(found.leaves)
                 if count >= _INDEX_COUNT:
                     self._index.add(waiting)
@@ -257,6 +259,7 @@ class LogOnDisk:
         with self._lock:
             indexed = self._index.tail.size
             self._recent = {record: index for record, index in self._recent.items() if index >= indexed}
+            self._written = {first: written for first, written in self._written.items() if first >= indexed}
 
     def _commit(self, group: list[Waiting]) -> None:
         try:
@@ -354,6 +357,8 @@ class LogOnDisk:
         self._tail = Tail(frontier, pack, offset + len(raw))
         for waiting in fresh:
             self._recent[waiting.digest, waiting.leaf] = waiting.index
+        if all(waiting.rendered for waiting in fresh):
+            self._written[tail.size] = Written(tuple(leaves), tuple([waiting.digest for waiting in fresh]))
 
     def _sync(self, offset: int) -> None:
         try:
@@ -381,4 +386,4 @@ def _waiting(envelope: bytes, leaf: Leaf) -> Waiting:
     raw = leaf_format.render(leaf)
     if len(envelope) > ENVELOPE_BYTES_MAX or len(raw) > LEAF_BYTES_MAX:
         raise Malformed("record-too-large", f"expected at most {ENVELOPE_BYTES_MAX} bytes, got {len(envelope)}")
-    return Waiting(envelope, leaf.envelope, raw)
+    return Waiting(envelope, leaf.envelope, raw, rendered=True)
