@@ -51,10 +51,10 @@ lint:
 core:
 	$(if $(covered_tests),$(PYTEST) -n $(WORKERS) $(covered_tests) $(foreach room,$(COVERED),--cov=keyturn.$(room)) --cov-report=term-missing --cov-fail-under=100)
 
-bench: bootstrap
+bench: bootstrap-tests
 	@$(PYTHON) -m bench
 
-bench-long: bootstrap
+bench-long: bootstrap-tests
 	@$(PYTHON) -m bench --long
 
 FUZZ_SECONDS ?= 60

@@ -1,0 +1,73 @@
+"""A published lab on disk whose log and witness run as real processes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from keyturn.adapters import run_files
+from keyturn.adapters.key_files import write_key
+from keyturn.adapters.trust_on_disk import TrustOnDisk
+from keyturn.config import lab as lab_config
+from keyturn.config.lab import LabConfig
+from keyturn.wiring.log import lab_log
+from support.labs import Lab
+from support.processes import Process, running, wait_for
+
+__all__ = ["LabOnDisk", "put_on_disk"]
+
+
+@dataclass
+class LabOnDisk:
+    """A lab's directory, and the keys of everybody in it; `lab` becomes another when people publish."""
+
+    path: Path
+    lab: Lab
+
+    @contextmanager
+    def serving(self, *words: str, name: str) -> Iterator[tuple[Process, str]]:
+        """Run `keyturn *words --lab .` until it serves as `name`; gives the process and its URL."""
+        arguments = [sys.executable, "-m", "keyturn", *words, "--lab", str(self.path)]
+        with running(arguments, environment={"KEYTURN_HOME": str(self.path / "nobody")}) as process:
+            yield process, wait_for(f"`{name}`", lambda: self._address(name, process), process)
+
+    def _address(self, name: str, process: Process) -> str | None:
+        found = run_files.find(self.path / "run", name)
+        started = (self.path / "run" / f"{name}.json").read_text() if found else ""
+        return found if f'"pid": {process.pid}' in started else None
+
+    def witness(self, name: str = "north") -> AbstractContextManager[tuple[Process, str]]:
+        return self.serving("witness", "serve", name, name=f"witness-{name}")
+
+    def copied(self, path: Path, witnesses: Mapping[str, str]) -> LabOnDisk:
+        """The same lab on another machine, whose log service has the same keys and database, and its own of everything else."""
+        shutil.copytree(self.path, path, ignore=shutil.ignore_patterns("run", "witness"))
+        config = lab_config.parse((path / "keyturn.toml").read_bytes())
+        (path / "keyturn.toml").write_bytes(lab_config.render(replace(config, witnesses=witnesses)))
+        return LabOnDisk(path, self.lab)
+
+    def log(self) -> AbstractContextManager[tuple[Process, str]]:
+        return self.serving("serve", "--quota", "100000", "--rate", "100000", name="service")
+
+
+def put_on_disk(lab: Lab, path: Path, *, in_log: bool = True, store: str | None = None) -> LabOnDisk:
+    """Lay `lab` out in `path` as its founders would, with its trust versions in its log."""
+    trust = TrustOnDisk(path / "trust")
+    for number, container in enumerate(lab.containers, 1):
+        trust.add_version(number, container)
+    trust.write_file("root.json", lab.root_json)
+    (path / "keyturn.toml").write_bytes(
+        lab_config.render(LabConfig(lab=lab.name, service=None, witnesses={}, store=store))
+    )
+    write_key(path / "keys" / "log", lab.log_key, passphrase=None)
+    for witness, key in lab.witness_keys.items():
+        write_key(path / "witness" / witness / "key", key, passphrase=None)
+    if in_log:
+        with lab_log(path) as opened:
+            for container in lab.containers:
+                opened.admission.submit(container)
+    return LabOnDisk(path, lab)
