@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import ClassVar
 
 from hypothesis import settings
@@ -35,6 +34,8 @@ from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS
 from support.access_model import (
     AGENTS,
+    FOUNDED,
+    PEOPLE,
     Asked,
     Authorized,
     Event,
@@ -52,25 +53,11 @@ from support.access_model import (
 from support.labs import make_key
 from support.world import BREAK_GLASS, World, make_world
 
-EXAMPLES, STEPS = 64, 9
+EXAMPLES, STEPS = 60, 9
 GATES = ("release", "other")
 RESOURCES = {"model/aurora": (), "gate/all": (), **{f"gate/{gate}": ("gate/all",) for gate in GATES}}
-PEOPLE = ("ada", "bob", "cat", "dan", "eve", "ada+coder", "bob+ops")
 REQUESTS_MAX = 3
 OPENED_MIN = 10
-FOUNDED = Rules(
-    keys=MappingProxyType(dict.fromkeys(PEOPLE, 1)),
-    groups=MappingProxyType(
-        {
-            "research": frozenset({"ada", "dan", "ada+coder", "bob+ops"}),
-            "security": frozenset({"bob", "cat", "bob+ops"}),
-            "weights-owners": frozenset({"cat", "eve"}),
-        }
-    ),
-    seats=MappingProxyType(
-        {"weights-read": ("weights-owners", "security"), "release": ("security", "security"), "repair": ("security",)}
-    ),
-)
 ODD = (
     *[None] * 6,
     "used",
@@ -123,7 +110,7 @@ class Life(RuleBasedStateMachine):
     @initialize(
         permit=st.sampled_from(tuple(AGREEING)),
         gate=st.sampled_from(("release", "all")),
-        odd=st.sampled_from((None, "used", "more agree")),
+        odd=st.sampled_from((None, "used", "more agree", "under other rules")),
         lifetime=st.sampled_from((40_000, 900)),
     )
     def somebody_asks(self, permit: str, gate: str, odd: str | None, lifetime: int) -> None:
@@ -152,7 +139,10 @@ class Life(RuleBasedStateMachine):
         self.ask(by, permit, gate, odd, lifetime)
 
     def ask(self, by: str, permit: str, gate: str, odd: str | None, lifetime: int) -> None:
-        """Ask, mostly as the policy allows it, and mostly have those agree who can; the gates hear of it."""
+        """Ask, mostly as the policy allows it, and mostly have those agree who can."""
+        rules = self.rules
+        if odd == "under other rules":
+            self.in_force(replace(rules, seats={**rules.seats, "weights-read": ("security", "security")}))
         made = self.make_request(
             "bob" if odd == "bob" else by,
             permit,
@@ -168,6 +158,8 @@ class Life(RuleBasedStateMachine):
             more = ("dan", "eve", "cat") if odd == "more agree" else ()
             for approver in dict.fromkeys((*AGREEING[permit], *more)):
                 self.authorize(made, approver, denies=False, lifetime=lifetime, back=0)
+        if odd == "under other rules":
+            self.in_force(rules)
         if odd == "used" and permit == "release":
             self.make_use(made, gate if gate in GATES else "release", every=True)
 
@@ -242,16 +234,32 @@ class Life(RuleBasedStateMachine):
     def revoke_or_withdraw(self, data: st.DataObject, by: str, lifetime: int, back: int) -> None:
         made = self.some(data)
         at, until = self.world.now - back, self.world.now + lifetime
+        self.take_away(made, by, at=at, until=until)
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data(), by=st.sampled_from(("cat", "bob")), denies=st.booleans())
+    def whoever_was_suspended_takes_away(self, data: st.DataObject, by: str, denies: bool) -> None:
+        self.make_suspension(by, "dan", "member", 3600)
+        made, until = self.some(data), 40_000
+        if denies:
+            self.authorize(made, "dan", denies=True, lifetime=until, back=0)
+        else:
+            self.take_away(made, "dan", at=self.world.now, until=self.world.now + until)
+
+    def take_away(self, made: Brought, by: str, *, at: int, until: int) -> None:
         self.world.revoke(made.envelope, by, signed_at=at, until=until)
         self.events.append(Revoked(by=by, key=self.rules.keys.get(by, 0), at=at, request=made.event.name, until=until))
 
     @rule(
         by=st.sampled_from(("bob", "cat", "eve", "ada", "bob+ops")),
-        whom=st.sampled_from(("ada", "bob", "eve", "ada+coder")),
+        whom=st.sampled_from(("ada", "bob", "dan", "eve", "ada+coder")),
         what=st.sampled_from(("member", "key", "gate")),
         lifetime=st.sampled_from((600, 3600, 86400, 86401)),
     )
     def suspend(self, by: str, whom: str, what: str, lifetime: int) -> None:
+        self.make_suspension(by, whom, what, lifetime)
+
+    def make_suspension(self, by: str, whom: str, what: str, lifetime: int) -> None:
         now, key = self.world.now, self.rules.keys.get(whom, 0)
         named = {
             "member": ({"target_member": whom}, f"member:{whom}"),

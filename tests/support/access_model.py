@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
+from types import MappingProxyType
 
 __all__ = [
     "AGENTS",
+    "FOUNDED",
+    "PEOPLE",
     "Asked",
     "Authorized",
     "Event",
@@ -30,6 +33,7 @@ __all__ = [
 AGENTS: Mapping[str, frozenset[str]] = {"ada+coder": frozenset({"ada"}), "bob+ops": frozenset({"bob"})}
 """Who answers for each agent; everybody else is human."""
 
+PEOPLE = ("ada", "bob", "cat", "dan", "eve", "ada+coder", "bob+ops")
 SKEW_S, VIEW_AGE_S, GLASS_VIEW_AGE_S, SUSPENSION_MAX_S = 60, 3600, 4 * 3600, 86400
 LIMITS = {"weights-read": (2 * 3600, 8 * 3600), "release": (None, 86400), "repair": (1800, 1800)}
 """Of each permit: how long a session lasts at most, and how long a request may wait."""
@@ -42,6 +46,22 @@ class Rules:
     keys: Mapping[str, int]
     groups: Mapping[str, frozenset[str]]
     seats: Mapping[str, tuple[str, ...]]
+
+
+FOUNDED = Rules(
+    keys=MappingProxyType(dict.fromkeys(PEOPLE, 1)),
+    groups=MappingProxyType(
+        {
+            "research": frozenset({"ada", "dan", "ada+coder", "bob+ops"}),
+            "security": frozenset({"bob", "cat", "bob+ops"}),
+            "weights-owners": frozenset({"cat", "eve"}),
+        }
+    ),
+    seats=MappingProxyType(
+        {"weights-read": ("weights-owners", "security"), "release": ("security", "security"), "repair": ("security",)}
+    ),
+)
+"""The lab of `support.world`, in which an agent of bob's may ask as well."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def serving(log: LogOnDisk | LogInPostgres, index: RecordIndex) -> Iterator[str]
         appended=lambda: None,
         processes=dict,
     )
-    with socket.socket() as bound:
+    # As `service.shell` does: said to be TCP, or each answer waits 40 ms for a delayed acknowledgement.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
         bound.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
