@@ -1,8 +1,8 @@
 """Keyturn: two-party control and chain of custody for model development.
 
 The rooms, from the outside in: `cli`, `service` and `sdk` are shells; `wiring` joins them to `adapters`
-(effects) and `app` (use cases, one file each); below `ports` lies the core, which touches no clock, file,
-socket or randomness: `custody`, `grants`, `policy`, `tlog`, `trust`, `crypto`, `formats`, `errors`.
+(effects), `gates`, `config` and `app` (use cases, one file each); below `bulk` and `ports` lies the core,
+which touches no clock, file, socket or randomness: `custody`, `grants`, `policy`, `tlog`, `trust`, `crypto`, `formats`, `errors`.
 Access is decided in `grants/verify_grant.py`, by `policy/decide.py`.
 
 Programs use `keyturn.verify_model` and its companions (`keyturn.sdk`), which are imported when they are first named.

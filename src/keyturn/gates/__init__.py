@@ -1,1 +1,4 @@
-"""Enforcement points, one folder for each: whatever lets someone in, and verifies the grant itself before it does."""
+"""Enforcement points, one folder for each: whatever lets someone in, and verifies the grant itself before it does.
+
+`release` is the one that ships; `break_glass` is what every gate for sessions shares: how it opens when the log is not there.
+"""
