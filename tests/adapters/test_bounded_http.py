@@ -102,3 +102,12 @@ def test_who_asks_hears_what_is_wrong_by_name() -> None:
     with answering(lambda connection, _: connection.sendall(many)) as url, pytest.raises(Unavailable) as more:
         WitnessOverHttp(url, timeout_s=5).newest("acme.example/log")
     assert more.value.code == "witness-answer"
+
+
+def test_what_went_wrong_names_the_address_and_nothing_of_this_program() -> None:
+    with pytest.raises(TooLate, match=r"^127\.0\.0\.1:1: Failed to establish"):
+        BoundedHttp("http://127.0.0.1:1", within_s=5, connections=1).exchange("GET", "/x", None, size_bytes_max=10)
+    gone = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    with answering(lambda connection, _: connection.sendall(gone)) as url, pytest.raises(Unavailable) as other:
+        HttpClient(url, timeout_s=5).get("/checkpoint")
+    assert other.value.message == f"`{url}/checkpoint` is not there"

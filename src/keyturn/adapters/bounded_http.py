@@ -72,6 +72,9 @@ class _Watched(HTTPConnection):
             watch.take(self)
         super().request(*args, **more)
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"  # as urllib3 puts it before what went wrong, which people read
+
 
 class _WatchedTls(_Watched, HTTPSConnection):
     pass

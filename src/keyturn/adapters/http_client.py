@@ -47,14 +47,14 @@ class HttpClient:
             ) from err
         if 200 <= status < 300:
             return content
-        raise _error(status, path, content)
+        raise _error(status, f"{self.url}{path}", content)
 
 
-def _error(status: int, path: str, content: bytes) -> KeyturnError:
+def _error(status: int, url: str, content: bytes) -> KeyturnError:
     said = errors_over_http.parse(content)
     if said is not None:
         return errors_over_http.as_raised(said)
-    message = f"`{path}` answered HTTP {status}"
+    message = f"`{url}` answered HTTP {status}"
     match status:
         case 401:
             return Unavailable("login-needed", f"`{path}` is for who is logged in: HTTP 401", hint="keyturn login")
@@ -65,6 +65,6 @@ def _error(status: int, path: str, content: bytes) -> KeyturnError:
         case 400 | 413:
             return Malformed("http-error", message)
         case 404:
-            return Unavailable("not-found", f"`{path}` is not there")
+            return Unavailable("not-found", f"`{url}` is not there")
         case _:
             return Unavailable("http-error", message)
