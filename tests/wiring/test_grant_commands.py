@@ -105,6 +105,20 @@ def test_a_request_is_approved_by_a_coworker_and_bundled_for_a_gate(people: Peop
     assert "approved by" in people.run("cat", "grant", "show", request).stdout
 
 
+def test_who_is_in_the_lab_is_listed_with_groups_and_keys_at_its_directory_and_from_afar(people: People) -> None:
+    url = json.loads((people.lab / "run" / "service.json").read_text())["url"]
+    here, afar = people.by("cat", "trust", "members"), people.by("cat", "trust", "members", "--lab", url)
+    assert here == afar
+    assert [one["id"] for one in here["members"]] == ["ada", "ada+coder", "bob", "cat"]
+    coder = here["members"][1]
+    assert (coder["kind"], coder["groups"], coder["responsible"]) == ("agent", ["research"], ["ada"])
+    assert [key["kind"] for key in coder["keys"]] == ["software"]
+    assert here["publishers"] == ["ada", "bob", "cat"]
+    assert re.search(
+        r"^cat +human +security +- +software [0-9a-f]{16}$", people.run("bob", "trust", "members").stdout, re.MULTILINE
+    )
+
+
 def test_several_requests_are_approved_each_by_a_signature_of_its_own(people: People) -> None:
     requests = [asked(people) for _ in range(2)]
     assert people.refused("bob", "approve", *requests, requests[0], "--yes", status=2) == "request-twice"
@@ -214,6 +228,9 @@ def test_one_of_security_suspends_and_two_others_lift(people: People) -> None:
         pytest.param(("request", "weights:sell", "model/aurora"), 1, "action-unknown", id="an unknown action"),
         pytest.param(("request", "weights:read", "model/nova"), 1, "request-hopeless", id="an unknown resource"),
         pytest.param(("request", "weights:read", "model/../x"), 2, "uri-name", id="a name that is none"),
+        pytest.param(
+            ("request", "model:release", "model/aurora"), 2, "request-of-release", id="a release without model"
+        ),
         pytest.param(("request", "weights:read", "model/aurora"), 2, "session-key-missing", id="no session key"),
     ],
 )

@@ -116,7 +116,7 @@ def _log(view: GateView, trust: TrustState, now: int) -> Iterator[Finding]:
 
 def _member(view: GateView, trust: TrustState, member: str, own_keys: tuple[str, ...], now: int) -> Iterator[Finding]:
     if member not in trust.roster.members:
-        yield Finding("error", "you", f"`{member}` is not in the roster", "keyturn trust show")
+        yield Finding("error", "you", f"`{member}` is not in the roster", "keyturn trust members")
         return
     unlisted = [keyid for keyid in own_keys if trust.roster.key_of(member, keyid) is None]
     if unlisted:

@@ -63,7 +63,7 @@ def init(
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option(help="Port of 127.0.0.1. Default: a free one, in run/builder.json.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import chains, output
 from keyturn.cli.completion import offer_names, offer_records
-from keyturn.cli.names import a_record, a_resource
+from keyturn.cli.names import a_duration, a_record, a_resource, seconds
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def release(
     send_path: Annotated[
         bool, typer.Option("--gate-hashes/--digest-only", help="Whether the gate hashes the model's files itself.")
     ] = False,
-    open_for: Annotated[int, typer.Option(help="Seconds in which the request can be approved and used.")] = 8 * 3600,
+    open_for: Annotated[
+        str, typer.Option(help="How long the request can be approved and used, as `8h`.", callback=a_duration)
+    ] = "8h",
     key: Key = None,
     yes: Yes = False,
     lab: Lab = None,
@@ -104,7 +106,7 @@ def release(
         gate=gate,
         justification=reason,
         ticket=ticket,
-        open_for_s=open_for,
+        open_for_s=seconds(open_for),
         key=key,
     )
     _show_request(opened, json=json)

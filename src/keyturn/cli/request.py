@@ -84,6 +84,12 @@ def request(
     from keyturn.wiring.grants import Pen, desk, pen, wait_until_in_force
     from keyturn.wiring.typed import typed, uri
 
+    if action == "model:release":
+        raise Usage(
+            "request-of-release",
+            "expected another action: who asks for a release signs the model and its whole chain",
+            hint=f"keyturn release MODEL --as {resource} --reason WHY",
+        )
     if session_key is not None:
         typed("`--session-key`", PublicKey.from_text, session_key)
     if out is not None:
