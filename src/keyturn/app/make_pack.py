@@ -32,8 +32,10 @@ __all__ = ["make_pack", "order_of", "require_standing"]
 def order_of(bundle: Bundle, *, path: str | None) -> bytes:
     """Make the order that the release gate takes for `bundle`; `path` is where it shall hash the model itself."""
     parsed = statement.parse(bundle.request.payload, AccessRequest, access.ACCESS_REQUEST)
-    if len(parsed.subject) != 2 or parsed.predicate.action != "model:release":
+    if parsed.predicate.action != "model:release":
         raise Refused("release-action", f"expected a release request, got `{parsed.predicate.action}`")
+    if len(parsed.subject) != 2:
+        raise Refused("release-subjects", f"expected a model and its pack index as subjects, got {len(parsed.subject)}")
     size, as_of = read_label(parsed.subject[1].name)
     return release_order.render(
         ReleaseOrder(
