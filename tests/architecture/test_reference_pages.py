@@ -62,3 +62,8 @@ def test_every_environment_variable_that_the_program_reads_is_in_docs_cli() -> N
     to_steps = {"KEYTURN_IN", "KEYTURN_OUT", "KEYTURN_STEP"}  # what a step finds: docs/formats/step-toml.md
     read = set(re.findall(r"(?<!_)KEYTURN_[A-Z_]+[A-Z]", source)) - to_steps
     assert {name for name in read if f"| `{name}` |" not in said} == set(), "tools/cli_reference.py lists them"
+
+
+def test_every_argument_is_named_in_capitals_as_the_words_of_the_commands_name_it() -> None:
+    said = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z][^`]* <[^`]*)`", said, re.MULTILINE) == [], 'say metavar="NAME"'

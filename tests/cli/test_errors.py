@@ -44,6 +44,7 @@ def founding(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("deny", "req-00000000"), "missing option `--reason`", "keyturn deny --help", id="an option is missing"
         ),
         pytest.param(("grant", "show"), "missing argument `REQUEST`", "keyturn grant show --help", id="an argument"),
+        pytest.param(("request",), "missing argument `ACTION`", "keyturn request --help", id="the first of two"),
         pytest.param(("init", "--profile", "x"), "`x` is not one of", "keyturn init --help", id="not one of"),
         pytest.param(("log", "show", "--last", "x"), "valid integer", "keyturn log show --help", id="no number"),
         pytest.param(("grant", "list", "--nope"), "no such option", "keyturn grant list --help", id="an option"),

@@ -19,7 +19,10 @@ app = typer.Typer(
 )
 
 Name = Annotated[
-    str, typer.Argument(help="The gate's name, as the lab's targets list it.", autocompletion=offer_names("gates"))
+    str,
+    typer.Argument(
+        metavar="NAME", help="The gate's name, as the lab's targets list it.", autocompletion=offer_names("gates")
+    ),
 ]
 
 

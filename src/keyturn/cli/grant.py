@@ -124,7 +124,9 @@ def bundle(
 
 @app.command()
 def sign_bundle(
-    bundle: Annotated[Path, typer.Argument(help="The file that `keyturn request --break-glass --out` wrote.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="The file that `keyturn request --break-glass --out` wrote.")
+    ],
     reason: Because = "",
     lab: Lab = None,
     key: Key = None,

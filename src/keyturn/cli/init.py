@@ -20,7 +20,7 @@ DEMO_NAME, DEMO_MEMBER = "demo.example", "ada"
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(help="Where the lab will lie.")] = Path("lab"),
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the lab will lie.")] = Path("lab"),
     profile: Annotated[
         Literal["demo", "production"],
         typer.Option(help="`demo`: one machine, software keys may approve. `production`: neither."),

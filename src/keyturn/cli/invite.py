@@ -27,7 +27,9 @@ __all__ = ["accept", "invite", "remove"]
 def invite(
     member: Annotated[
         str | None,
-        typer.Argument(help="The id that is offered, as `bob` or `ada+coder`. Never reused.", show_default=False),
+        typer.Argument(
+            metavar="MEMBER", help="The id that is offered, as `bob` or `ada+coder`. Never reused.", show_default=False
+        ),
     ] = None,
     kind: Annotated[
         Literal["human", "agent", "workload", "custodian"],
@@ -144,7 +146,11 @@ def _offer(
 def remove(
     member: Annotated[
         str,
-        typer.Argument(help="Whose place ends. The id is never anybody else's.", autocompletion=offer_names("members")),
+        typer.Argument(
+            metavar="MEMBER",
+            help="Whose place ends. The id is never anybody else's.",
+            autocompletion=offer_names("members"),
+        ),
     ],
     lab: Lab = None,
     json: Json = False,
@@ -168,7 +174,7 @@ def remove(
 
 
 def accept(
-    invitation: Annotated[Path, typer.Argument(help="The invitation that you were given.")],
+    invitation: Annotated[Path, typer.Argument(metavar="INVITATION", help="The invitation that you were given.")],
     page: Annotated[
         str,
         typer.Option(

@@ -29,7 +29,9 @@ def _noun() -> None:
 
 @app.command()
 def show(
-    artifact: Annotated[str, typer.Argument(help="A path, or dirHash:... or sha256:...", show_default=False)],
+    artifact: Annotated[
+        str, typer.Argument(metavar="ARTIFACT", help="A path, or dirHash:... or sha256:...", show_default=False)
+    ],
     lab: Lab = None,
     json: Json = False,
 ) -> None:

@@ -140,6 +140,7 @@ Requests = Annotated[
 Entry = Annotated[
     str,
     typer.Argument(
+        metavar="ENTRY",
         help="Index of the entry, or a record id as `req-1a2b3c4d` (8 digits or more).",
         callback=an_entry,
         autocompletion=offer_records(),

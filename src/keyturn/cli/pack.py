@@ -46,7 +46,7 @@ def make(
 
 @app.command()
 def show(
-    pack: Annotated[Path, typer.Argument(help="The pack.", show_default=False)],
+    pack: Annotated[Path, typer.Argument(metavar="PACK", help="The pack.", show_default=False)],
     root: Annotated[Path, typer.Option(help="The lab's first root, got by another way.", show_default=False)],
     json: Json = False,
 ) -> None:

@@ -25,7 +25,12 @@ app.command()(review)
 
 Against = Annotated[
     Path | None,
-    typer.Argument(help="A directory of .cedar files. Default: the policy in force.", exists=True, file_okay=False),
+    typer.Argument(
+        metavar="DIRECTORY",
+        help="A directory of .cedar files. Default: the policy in force.",
+        exists=True,
+        file_okay=False,
+    ),
 ]
 
 
@@ -64,7 +69,10 @@ def diff(
     directory: Annotated[
         Path,
         typer.Argument(
-            help="A directory of .cedar files: the new policy, for the members in force.", exists=True, file_okay=False
+            metavar="DIRECTORY",
+            help="A directory of .cedar files: the new policy, for the members in force.",
+            exists=True,
+            file_okay=False,
         ),
     ],
     lab: Lab = None,

@@ -25,11 +25,14 @@ TrustKey = Annotated[Path | None, typer.Option("--key", help="Another trust key 
 
 @app.command()
 def new(
-    action: Annotated[str, typer.Argument(help="As `host:root`.")],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="As `host:root`.")],
     resource: Annotated[
         str,
         typer.Argument(
-            help="As `host/gpu1`, or the whole URI.", callback=a_resource, autocompletion=offer_names("resources")
+            metavar="RESOURCE",
+            help="As `host/gpu1`, or the whole URI.",
+            callback=a_resource,
+            autocompletion=offer_names("resources"),
         ),
     ],
     gate: Annotated[

@@ -19,7 +19,9 @@ __all__ = ["release"]
 
 
 def release(
-    model: Annotated[str, typer.Argument(help="The model's directory, or its dirHash:...", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The model's directory, or its dirHash:...", show_default=False)
+    ],
     resource: Annotated[
         str | None,
         typer.Option(

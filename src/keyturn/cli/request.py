@@ -19,11 +19,14 @@ __all__ = ["request"]
 
 
 def request(
-    action: Annotated[str, typer.Argument(help="As `weights:read`, `host:shell`.")],
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="As `weights:read`, `host:shell`.")],
     resource: Annotated[
         str,
         typer.Argument(
-            help="As `model/aurora`, or the whole URI.", callback=a_resource, autocompletion=offer_names("resources")
+            metavar="RESOURCE",
+            help="As `model/aurora`, or the whole URI.",
+            callback=a_resource,
+            autocompletion=offer_names("resources"),
         ),
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)],

@@ -27,7 +27,7 @@ __all__ = ["run", "wait_and_show"]
 
 
 def run(
-    step: Annotated[Path, typer.Argument(help="The STEP.toml.", show_default=False)],
+    step: Annotated[Path, typer.Argument(metavar="STEP", help="The STEP.toml.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Where the outputs go. Default: out/ beside it.")] = None,
     criteria: Annotated[
         str | None,

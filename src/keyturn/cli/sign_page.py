@@ -25,7 +25,8 @@ app = typer.Typer(help="The page at which passkeys sign, as another operator ser
 
 @app.command()
 def export(
-    directory: Annotated[Path, typer.Argument(help="Where to write the static files.")], json: Json = False
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where to write the static files.")],
+    json: Json = False,
 ) -> None:
     """Write the page as static files, for an HTTPS host of an operator who does not run the log."""
     from keyturn.adapters.config_files import write_new
@@ -41,7 +42,8 @@ def export(
 
 @app.command()
 def check(
-    origin: Annotated[str, typer.Argument(help="The page's origin, as `https://sign.example`.")], json: Json = False
+    origin: Annotated[str, typer.Argument(metavar="ORIGIN", help="The page's origin, as `https://sign.example`.")],
+    json: Json = False,
 ) -> None:
     """Compare a page that somebody serves with this version's, byte for byte."""
     from keyturn.adapters.http_client import HttpClient

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 @app.command()
 def digest(
-    path: Annotated[Path, typer.Argument(help="A directory or file.", show_default=False)],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory or file.", show_default=False)],
     manifest: Annotated[Path | None, typer.Option(help="Write the whole manifest to this new file.")] = None,
     json: Json = False,
 ) -> None:
@@ -50,7 +50,7 @@ def digest(
 
 @app.command()
 def check(
-    step: Annotated[Path, typer.Argument(help="The STEP.toml.", show_default=False)],
+    step: Annotated[Path, typer.Argument(metavar="STEP", help="The STEP.toml.", show_default=False)],
     json: Json = False,
 ) -> None:
     """Check a STEP.toml, and print every input with its digest resolved; runs and signs nothing."""
@@ -88,6 +88,7 @@ def criteria(
     model: Annotated[
         str,
         typer.Argument(
+            metavar="MODEL",
             help="As `model/aurora`, or the whole URI.",
             show_default=False,
             callback=a_resource,

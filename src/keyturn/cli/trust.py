@@ -69,7 +69,9 @@ def log(lab: Lab = None, json: Json = False) -> None:
 
 @app.command()
 def pin(
-    sha256: Annotated[str, typer.Argument(help="The SHA-256 of the lab's first root, as a coworker read it to you.")],
+    sha256: Annotated[
+        str, typer.Argument(metavar="SHA256", help="The SHA-256 of the lab's first root, as a coworker read it to you.")
+    ],
     lab: Lab = None,
     json: Json = False,
 ) -> None:

@@ -19,7 +19,9 @@ __all__ = ["as_json", "show", "verify"]
 
 
 def verify(
-    subject: Annotated[Path, typer.Argument(help="A pack, or with --pack a model.", show_default=False)],
+    subject: Annotated[
+        Path, typer.Argument(metavar="PACK_OR_MODEL", help="A pack, or with --pack a model.", show_default=False)
+    ],
     root: Annotated[
         Path,
         typer.Option(help="The lab's first root, which you got by another way than the pack.", show_default=False),

@@ -24,7 +24,8 @@ __all__ = ["entry_rows", "void"]
 
 def void(
     entries: Annotated[
-        list[str] | None, typer.Argument(help="Log entries, as `17` or `17-40`. Without any they are only listed.")
+        list[str] | None,
+        typer.Argument(metavar="ENTRY...", help="Log entries, as `17` or `17-40`. Without any they are only listed."),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every entry that is listed.")] = False,
     lab: Lab = None,

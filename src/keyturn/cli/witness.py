@@ -29,7 +29,9 @@ def init(
     name: Annotated[
         str,
         typer.Argument(
-            help="The witness's name, as the lab's targets list it.", autocompletion=offer_names("witnesses")
+            metavar="NAME",
+            help="The witness's name, as the lab's targets list it.",
+            autocompletion=offer_names("witnesses"),
         ),
     ],
     origin: Annotated[str | None, typer.Option(help="Origin of the log. Default: that of the lab's targets.")] = None,
@@ -58,7 +60,9 @@ def init(
 
 @app.command("log-key")
 def log_key(
-    name: Annotated[str, typer.Argument(help="The witness's name.", autocompletion=offer_names("witnesses"))],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The witness's name.", autocompletion=offer_names("witnesses"))
+    ],
     origin: Annotated[str | None, typer.Option(help="Origin of the log. Default: that of the lab's targets.")] = None,
     key: Annotated[
         str | None, typer.Option("--log-key", help="Its new public key (base64 SPKI). Default: that of the targets.")
@@ -85,7 +89,9 @@ def log_key(
 
 @app.command()
 def serve(
-    name: Annotated[str, typer.Argument(help="The witness's name.", autocompletion=offer_names("witnesses"))],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The witness's name.", autocompletion=offer_names("witnesses"))
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     directory: Directory = None,
     log_json: LogJson = False,
