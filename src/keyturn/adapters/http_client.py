@@ -57,7 +57,7 @@ def _error(status: int, url: str, content: bytes) -> KeyturnError:
     message = f"`{url}` answered HTTP {status}"
     match status:
         case 401:
-            return Unavailable("login-needed", f"`{path}` is for who is logged in: HTTP 401", hint="keyturn login")
+            return Unavailable("login-needed", f"`{url}` is for who is logged in: HTTP 401", hint="keyturn login")
         case 403:
             return Refused("http-error", message)
         case 409:

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from inspect import getdoc
 from typing import Annotated, NoReturn
 
 import typer
@@ -70,8 +71,11 @@ def _show_version(ctx: typer.Context, value: bool) -> None:
     raise typer.Exit
 
 
-def build(names: Iterable[str]) -> typer.Typer:
-    """Make the command line with the commands `names`, importing their modules alone."""
+def build(names: Iterable[str], *, overview: bool = False) -> typer.Typer:
+    """Make the command line with the commands `names`, importing their modules alone.
+
+    For an `overview` each has its name and what it says of itself, and nothing below it: options take as long as all the rest.
+    """
     app = typer.Typer(
         name="keyturn",
         help="Two-party control and chain of custody for AI labs.",
@@ -83,7 +87,10 @@ def build(names: Iterable[str]) -> typer.Typer:
     for name in names:
         module, _, attribute = COMMANDS[name].partition(":")
         command = getattr(import_module(module), attribute)
-        if isinstance(command, typer.Typer):
+        if overview:
+            said = command.info.help if isinstance(command, typer.Typer) else getdoc(command)
+            app.command(name, help=said)(lambda: None)
+        elif isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
             app.command(name)(command)
@@ -110,8 +117,11 @@ def main() -> NoReturn:
     words = typed_words()[1:] if "_KEYTURN_COMPLETE" in os.environ else sys.argv[1:]
     named = next((word for word in words if not word.startswith("-")), "")
     # One module is imported for one command; help, misspelt names and completing a name need all of them.
-    names = (named,) if named in COMMANDS else tuple(COMMANDS)
-    ending(lambda: build(names)(obj=invocation, prog_name="keyturn", standalone_mode=False), invocation)
+    known = named in COMMANDS
+    names = (named,) if known else tuple(COMMANDS)
+    ending(
+        lambda: build(names, overview=not known)(obj=invocation, prog_name="keyturn", standalone_mode=False), invocation
+    )
 
 
 def ending(command: Callable[[], object], invocation: Invocation) -> NoReturn:
