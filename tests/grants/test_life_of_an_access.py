@@ -282,7 +282,15 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.suspensions)
     @rule(data=st.data(), lifters=st.lists(people, min_size=1, max_size=2))
     def lift(self, data: st.DataObject, lifters: list[str]) -> None:
-        suspended, envelope = data.draw(st.sampled_from(self.suspensions))
+        self.lift_one(data.draw(st.sampled_from(self.suspensions)), lifters)
+
+    @rule(by=st.sampled_from(("bob", "cat")), lifters=st.lists(st.sampled_from(("cat", "dan", "eve")), max_size=2))
+    def whoever_asked_is_suspended_and_lifted(self, by: str, lifters: list[str]) -> None:
+        self.make_suspension(by, "ada", "member", 3600)
+        self.lift_one(self.suspensions[-1], lifters)
+
+    def lift_one(self, one: tuple[Suspended, Envelope], lifters: list[str]) -> None:
+        suspended, envelope = one
         for by in lifters:
             self.world.lift(envelope, by)
             key = self.rules.keys.get(by, 0)

@@ -138,10 +138,6 @@ _STEPS: tuple[tuple[str, str], ...] = (
         _ASK_AGAIN,
         "request-denied one-shot-used window-missed approval-expired trust-version-unknown session-key-missing",
     ),
-    (
-        "say the https address of your OpenID provider, as the lab's operator tells it: `keyturn login --issuer URL`",
-        "login-provider-answer login-provider-insecure",
-    ),
     ("wait until then", "window-not-yet"),
     (
         "have it made anew, for one resource and one session, by holders of keys of the root in force: `keyturn recovery new`",
