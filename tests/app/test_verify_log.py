@@ -26,7 +26,7 @@ class Now:
 
 def verified(world: World) -> VerifiedLog:
     seen: list[int] = []
-    found = read_log(Witnessed(world), trust=world.lab.state, clock=Now(), progress=seen.append)
+    found = read_log(Witnessed(world), history=world.lab.history, clock=Now(), progress=seen.append)
     assert sum(seen) == found.size
     refuse_faults(found)
     return found
@@ -62,6 +62,15 @@ def test_an_envelope_that_somebody_looks_for_is_refused_until_it_is_void(kind: s
     assert [(fault.index, fault.void) for fault in verified(world).faults] == [(at, True)]
 
 
+def test_what_was_named_before_it_was_there_is_void_to_nobody() -> None:
+    world = make_world()
+    size = world.log.settle().size
+    world.publish(void=(range(size, size + 9),))
+    world.hide("sus", "member:ada", until=NOW + 9)
+    with pytest.raises(Unavailable, match="log-envelope-missing"):
+        verified(world)
+
+
 def test_a_leaf_of_no_record_is_refused_until_it_is_void() -> None:
     world = make_world()
     raw = dsse.render(world.suspend("bob", target_member="ada", submit=False))
@@ -78,7 +87,7 @@ def test_other_leaves_than_the_witnesses_cosigned_are_tampering() -> None:
     seen = Witnessed(world)
     seen.leaves = lambda start, end: [raw + b" " for raw in world.log.leaves(start, end)]  # type: ignore[method-assign]
     with pytest.raises(Tampered, match="log-tree"):
-        read_log(seen, trust=world.lab.state, clock=Now(), progress=lambda count: None)
+        read_log(seen, history=world.lab.history, clock=Now(), progress=lambda count: None)
 
 
 def test_entries_are_declared_void_in_the_draft_and_no_others(tmp_path: Path) -> None:

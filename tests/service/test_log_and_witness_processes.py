@@ -69,7 +69,7 @@ def test_a_record_is_submitted_witnessed_proved_and_verified(make_lab_on_disk: C
         from keyturn.formats import leaf as leaf_format
 
         verify_proof(proof, leaf_format.render(leaf_of(raw)), state.log, now=SystemClock().now(), skew_s=60)
-        found = read_log(log, trust=state, clock=SystemClock(), progress=lambda n: None)
+        found = read_log(log, history=lab.lab.history, clock=SystemClock(), progress=lambda n: None)
         assert (found.size, found.faults) == (3, ())
         root = urllib3.request("GET", f"{url}/trust/root.json")
         assert root.data == lab.lab.root_json

@@ -102,8 +102,7 @@ def test_two_services_on_one_database_are_one_log(make_lab_on_disk: Callable, st
             raw = request(lab.lab, 999, at=NOW)
             tree = witnessed(lab, second, LogOverHttp(second).append(raw), raw).checkpoint
             assert tree.size == 165
-            state = lab.lab.state
-            whole = read_log(LogOverHttp(second), trust=state, clock=SystemClock(), progress=lambda n: None)
+            whole = read_log(LogOverHttp(second), history=lab.lab.history, clock=SystemClock(), progress=lambda n: None)
             assert (whole.size, whole.faults) == (165, ())
             assert [line for line in said_by(one) + said_by(two) if "checkpoint-" in line or "log-" in line] == []
         verified = keyturn(other.path, "log", "verify", "--json")

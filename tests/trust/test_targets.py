@@ -268,8 +268,7 @@ VOID = tuple(range(first, last + 1) for first, last in ((3, 3), (5, 9), (10, 10)
 def test_void_entries_round_trip(lab: Lab) -> None:
     contents = replace(lab.contents, void=VOID)
     assert parse_contents(render_contents(contents), lab=lab.name) == contents
-    state = lab.publish(void=VOID).state
-    assert [index for index in range(12) if state.is_void(index)] == [3, 5, 6, 7, 8, 9, 10]
+    assert lab.publish(void=VOID).state.void == VOID
 
 
 @pytest.mark.parametrize(

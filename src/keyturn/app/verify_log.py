@@ -10,17 +10,19 @@ Trust versions and signatures are `trust.history`'s and each verifier's business
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from keyturn.errors import Malformed, Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import Sha256
+from keyturn.formats.leaf import Leaf
 from keyturn.formats.records import leaf_of, record_id
 from keyturn.ports import Clock, LogReader
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
-from keyturn.trust.roster import TrustState
+from keyturn.trust.history import TrustHistory
+from keyturn.trust.void import NOTHING_VOID
 
 __all__ = ["Fault", "VerifiedLog", "read_log", "refuse_faults"]
 
@@ -42,7 +44,7 @@ class Fault:
     about: tuple[str, ...]
     what: Literal["missing", "lost", "forged", "no leaf"]
     closes: bool
-    void: bool
+    void: bool = False
 
     @property
     def stands(self) -> bool:
@@ -62,16 +64,26 @@ class VerifiedLog:
     faults: tuple[Fault, ...]
 
 
-def read_log(reader: LogReader, *, trust: TrustState, clock: Clock, progress: Callable[[int], None]) -> VerifiedLog:
-    """Read all of it, with whatever is wrong in it; raises `Tampered` when it is not the log that was cosigned."""
+def read_log(reader: LogReader, *, history: TrustHistory, clock: Clock, progress: Callable[[int], None]) -> VerifiedLog:
+    """Read all of it, with whatever is wrong in it; raises `Tampered` when it is not the log that was cosigned.
+
+    What is void is counted as every reader counts it: by the place at which a version of `history` stands in the log.
+    """
+    trust = history.newest
     skew_s = trust.limits.clock_skew_max_s
     witnessed = verify_checkpoint(reader.checkpoint(), trust.log, now=clock.now(), skew_s=skew_s)  # (1)
     body = witnessed.checkpoint
-    frontier, faults = Frontier.empty(), []
+    numbers = {link.digest: link.version for link in history.links if link.role == "targets"}
+    frontier, found, void, newest = Frontier.empty(), list[Fault](), NOTHING_VOID, 0
     for start in range(0, body.size, _LEAVES):
         raws = reader.leaves(start, min(start + _LEAVES, body.size))
         frontier = frontier.extend(raws)
-        faults += [fault for i, raw in enumerate(raws, start) if (fault := _fault(reader, i, raw, trust)) is not None]
+        for index, raw in enumerate(raws, start):
+            read = _read(reader, index, raw)
+            if isinstance(read, Fault):
+                found.append(read)
+            elif read.kind == "tgt" and (number := numbers.get(Sha256(read.record), 0)) > newest:
+                newest, void = number, void.after(history.states[number - 1].void, at=index)
         progress(len(raws))
     if frontier.root != body.root:  # (2)
         raise Tampered("log-tree", f"the {body.size} leaves do not make the tree that the witnesses cosigned")
@@ -81,7 +93,7 @@ def read_log(reader: LogReader, *, trust: TrustState, clock: Clock, progress: Ca
         root=body.root.hex(),
         cosigned_at=witnessed.cosigned_at,
         cosigners=tuple(sorted(witnessed.cosigners)),
-        faults=tuple(faults),
+        faults=tuple(replace(fault, void=fault.index in void) for fault in found),
     )
 
 
@@ -102,19 +114,18 @@ def refuse_faults(found: VerifiedLog) -> None:
             )
 
 
-def _fault(reader: LogReader, index: int, raw: bytes, trust: TrustState) -> Fault | None:  # (3)
+def _read(reader: LogReader, index: int, raw: bytes) -> Leaf | Fault:  # (3)
     try:
         leaf = leaf_format.parse(raw)
     except Malformed:
-        return Fault(index, "no leaf", (), "no leaf", closes=False, void=trust.is_void(index))
+        return Fault(index, "no leaf", (), "no leaf", closes=False)
     what: Literal["missing", "forged"] = "forged"
     try:
         if leaf_of(reader.envelope(Sha256(leaf.envelope))) == leaf:
-            return None
+            return leaf
     except Unavailable:
         what = "missing"
     except Malformed:
         pass  # the envelope is no record
     closes = leaf.kind not in _OF_NO_CONSEQUENCE
-    name = record_id(leaf.kind, leaf.record)
-    return Fault(index, name, leaf.about, what, closes=closes, void=trust.is_void(index))
+    return Fault(index, record_id(leaf.kind, leaf.record), leaf.about, what, closes=closes)

@@ -29,7 +29,7 @@ def closing(
     reader: LogReader, *, history: TrustHistory, clock: Clock, progress: Callable[[int], None]
 ) -> tuple[Fault, ...]:
     """The entries of the witnessed log that cannot be read, close something, and are not void under the newest of `history`."""
-    found = read_log(reader, trust=history.newest, clock=clock, progress=progress)
+    found = read_log(reader, history=history, clock=clock, progress=progress)
     ours = {record_id("rot" if link.role == "root" else "tgt", link.digest) for link in history.links}
     return tuple(replace(fault, what="lost") if fault.id in ours else fault for fault in found.faults if fault.stands)
 

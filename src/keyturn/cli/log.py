@@ -87,8 +87,8 @@ def verify(lab: Lab = None, json: Json = False) -> None:
 
     place = find_lab(lab)
     with log_reader(place) as reader, output.progress("verifying", 0) as progress:
-        trust = trust_behind(place, reader).newest
-        found = read_log(reader, trust=trust, clock=SystemClock(), progress=progress)
+        history = trust_behind(place, reader)
+        found = read_log(reader, history=history, clock=SystemClock(), progress=progress)
     if place.path is not None:
         verify_batches(
             place.path, size_min=found.size, faults=joined(range(f.index, f.index + 1) for f in found.faults)

@@ -264,10 +264,6 @@ class TrustState:
     limits: Limits
     void: tuple[range, ...] = ()
 
-    def is_void(self, index: int) -> bool:
-        """Whether the lab said that log entry `index`, if it cannot be read, says nothing."""
-        return any(index in entries for entries in self.void)
-
     def __post_init__(self) -> None:
         object.__setattr__(self, "gates", MappingProxyType(dict(self.gates)))
         object.__setattr__(self, "builders", MappingProxyType(dict(self.builders)))
