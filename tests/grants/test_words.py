@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyturn.formats import dsse
+from keyturn.formats import dsse, records
 from keyturn.formats.digest import sha256
 from keyturn.formats.review import AccessReport
 from support.labs import NOW
@@ -25,6 +25,14 @@ def test_the_last_offer_of_each_human_is_kept_while_the_request_lives_and_no_mac
     assert (view.known.size, view.known.hidden) == (empty + 2, {})
     world.now += 7200
     assert world.read_on(view, at=world.now).known.offers == {}
+
+
+def test_an_offer_for_a_request_that_was_not_read_is_none() -> None:
+    world = make_world()
+    raw = dsse.render(world.offer(world.ask(submit=False), "eve"))
+    read = world.view().following(now=world.now)
+    read.take_if_watched(read.frontier.size, records.leaf_of(raw), raw)
+    assert read.known().offers == {}
 
 
 def test_an_offer_of_somebody_suspended_is_none() -> None:
