@@ -137,6 +137,17 @@ class RecordOutbox(Protocol):
         """Whether records of an earlier `send` are not in the log yet."""
 
 
+class LogEraser(Protocol):
+    """Erase text from the log at hand, by whoever keeps it."""
+
+    def erase(self, envelopes: Collection[Sha256]) -> int:
+        """Put nothing in the place of each of these envelopes, durably, and give how many there were.
+
+        Leaves, tree and indexes stay as they are. After a crash in the middle some are erased and the log is whole; the same
+        again does the rest.
+        """
+
+
 class LogKeeper(LogReader, LogAppender, Protocol):
     """Keep the log of this lab: for whoever publishes its checkpoints."""
 

@@ -6,7 +6,7 @@ It keeps every rule that the log on disk keeps, but durability: "durable" means 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 from keyturn.adapters.log_on_disk.checkpoint_files import check_follows
@@ -88,6 +88,14 @@ class LogInMemory:
         if sha256(found) != digest:
             raise Unavailable("envelope-damaged", f"the envelope `{digest[:16]}` is damaged")
         return found
+
+    def erase(self, envelopes: Collection[Sha256]) -> int:
+        """`LogEraser.erase`."""
+        with self._lock:
+            gone = [digest for digest in envelopes if digest in self._envelopes]
+            for digest in gone:
+                del self._envelopes[digest]
+            return len(gone)
 
     def settle(self) -> Frontier:
         return self._frontier

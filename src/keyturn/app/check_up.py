@@ -109,8 +109,13 @@ def _log(view: GateView, trust: TrustState, now: int) -> Iterator[Finding]:
         yield Finding("warning", "witnesses", what, "ask who operates it")
     else:
         yield Finding("ok", "witnesses", ", ".join(sorted(seen.cosigners)))
-    if view.known.hidden:
-        what = f"{len(view.known.hidden)} records that matter are in the log and could not be read"
+    hidden = tuple(view.known.hidden.values())
+    erased = sum(one.erased for one in hidden)
+    if erased:
+        what = f"{erased} records were erased, and what they took away stays taken until they are over"
+        yield Finding("ok", "records", what)
+    if erased < len(hidden):
+        what = f"{len(hidden) - erased} records that matter are in the log and could not be read"
         yield Finding("error", "records", what, "keyturn log verify; if nobody has them any more: keyturn trust void")
 
 

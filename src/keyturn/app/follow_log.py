@@ -65,7 +65,7 @@ def _can_be_had_now(view: GateView, reader: LogReader, now: int) -> bool:
     Which others changes with `now`: whoever had the log for a moment can leave any number of leaves in it whose envelopes
     nobody has, and those must not keep what can be had again from being found.
     """
-    missing = [one.envelope for one in view.known.hidden.values() if one.envelope is not None]
+    missing = [one.envelope for one in view.known.hidden.values() if one.envelope is not None and not one.erased]
     older, asked = missing[:-_NEWEST], missing[-_NEWEST:]
     if older:
         runs = -(-len(older) // _OLDER)

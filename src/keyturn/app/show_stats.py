@@ -2,7 +2,8 @@
 
 Everything is computed from the log itself: requests, approvals and whatever ended them, each verified under the trust of its
 place, up to a checkpoint that the witnesses cosigned. A request is counted from its `not_before`, and its wait ends when the
-quorum of its permit was met. Records that could not be read are not counted, and said so.
+quorum of its permit was met. A request of which a record could not be read, or was erased, is not measured, and how many there are
+is said.
 
 This is NOT evidence of anything but waiting: whether a grant was right is for `grants.verify_past`.
 """
@@ -19,7 +20,7 @@ from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import Sha256
 from keyturn.grants import withdrawing
 from keyturn.grants.following import Following
-from keyturn.grants.known import Known
+from keyturn.grants.known import Known, Request
 from keyturn.grants.view import GateView
 from keyturn.grants.window import window_of
 from keyturn.policy.decide import Deny, decide
@@ -72,7 +73,10 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the log says of requests from `since` (POSIX seconds) on. `waits_s` are the waits of those that were granted."""
+    """What the log says of requests from `since` (POSIX seconds) on. `waits_s` are the waits of those that were granted.
+
+    `unread` records could not be read; `erased` ones have a tombstone. Both are of all times: when it was is in what cannot be read.
+    """
 
     since: int
     log_size: int
@@ -83,6 +87,7 @@ class Stats:
     lapsed: int
     waiting: int
     unread: int
+    erased: int
     wait_median_s: int | None
     waits_s: tuple[int, ...]
     permits: tuple[Permit, ...]
@@ -114,7 +119,7 @@ def read_whole(view: GateView, reader: LogReader) -> Known:
 
 def show_stats(view: GateView, known: Known, trust: TrustState, *, since: int, now: int) -> Stats:
     """Count and measure what `known` (from `read_whole`) has from `since` on, under the policy that each request names."""
-    requests = [request for request in known.requests.values() if request.raw is not None]
+    requests = [request for request in known.requests.values() if _is_whole(known, request)]
     seen = [
         found for request in requests if (found := _look(view, known, request.digest, request.raw or b"", since, now))
     ]
@@ -129,13 +134,20 @@ def show_stats(view: GateView, known: Known, trust: TrustState, *, since: int, n
         revoked=sum(one.ended == "rev" for one in seen),
         lapsed=sum(one.ended == "lapsed" for one in seen),
         waiting=len(waiting),
-        unread=len(known.hidden),
+        unread=sum(not one.erased for one in known.hidden.values()),
+        erased=sum(one.erased for one in known.hidden.values()),
         wait_median_s=_median(waits),
         waits_s=tuple(waits),
         permits=tuple(_permits(view, trust, seen, now)),
         waited=tuple(_waited(seen)),
         stuck=tuple(_stuck(view, known, trust, waiting, now)),
     )
+
+
+def _is_whole(known: Known, request: Request) -> bool:
+    # An approval or denial that was erased would make a request look lapsed that was granted or denied.
+    raws = (request.raw, *(approval.raw for approval in known.approvals.get(request.digest, ())))
+    return None not in raws and f"request:{request.digest}" not in known.unread
 
 
 def _envelopes(digests: Iterable[Sha256], reader: LogReader) -> dict[Sha256, bytes]:

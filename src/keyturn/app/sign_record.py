@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
-from keyturn.formats import access, counter_offer, dsse, negatives, records, review, statement, steps
+from keyturn.formats import access, counter_offer, dsse, negatives, records, review, statement, steps, tombstone
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import Sha256
@@ -21,6 +21,7 @@ from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.review import Review
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import EvaluationCriteria
+from keyturn.formats.tombstone import Tombstone
 from keyturn.ports import LogWriter
 
 __all__ = ["Logged", "about", "sign_and_log", "signed"]
@@ -36,6 +37,7 @@ Predicate = (
     | Review
     | Revocation
     | Suspension
+    | Tombstone
 )
 
 _TYPES: Mapping[type, str] = MappingProxyType(
@@ -50,6 +52,7 @@ _TYPES: Mapping[type, str] = MappingProxyType(
         Review: review.REVIEW,
         Revocation: negatives.REVOCATION,
         Suspension: negatives.SUSPENSION,
+        Tombstone: tombstone.TOMBSTONE,
     }
 )
 

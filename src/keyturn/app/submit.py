@@ -7,7 +7,8 @@
    newest trust in the log; provenance and test results by whom they name themselves.
 4. It is not of the future, and matters to nobody for longer than `lifetime_max_s`: gates hold in memory what is live.
 5. Its signer has quota left; what takes access away has a quota of its own, which asking for access cannot use up.
-6. Append: durable when this returns. In force is another thing: see `await_witnessed`.
+6. A tombstone is of a record that the log has and that may be erased. What people asked to erase is not written again.
+7. Append: durable when this returns. In force is another thing: see `await_witnessed`.
 
 Admission keeps rubbish out of the log and grants nothing: every gate verifies again, all of it.
 """
@@ -23,8 +24,9 @@ from typing import Final
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
-from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import dsse, provenance, records, statement, test_result, trust_version
+from keyturn.formats import leaf as leaf_format
 from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.leaf import NEGATIVES, Leaf
@@ -36,9 +38,12 @@ from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.review import Review
 from keyturn.formats.steps import EvaluationCriteria
 from keyturn.formats.test_result import TestResult
+from keyturn.formats.tombstone import Tombstone
 from keyturn.formats.trust_version import TrustVersion
+from keyturn.grants.known import Erasure
 from keyturn.grants.negatives import lifetime_max_s
 from keyturn.grants.recovery import require_root_threshold
+from keyturn.grants.tombstones import ERASABLE, require_counts, require_erasable
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
@@ -178,15 +183,42 @@ class Admission:
             trust, now = self.trust, self._clock.now()
             signer = self._recovery_signer(record) or _verified_signer(raw, record, trust)  # (3)
             _require_of_its_time(record, leaf, trust, now=now)  # (4)
+            if record is not None and isinstance(record.statement.predicate, Tombstone):  # (6)
+                self._require_erasable(record.statement.predicate, leaf, raw, trust)
             self._quota.charge(signer, leaf, size_bytes=len(raw), now=now)  # (5)
         except Refused:
-            known = [
-                found for found in self._index.by_record(leaf.record, leaf.kind) if found.envelope == leaf.envelope
-            ]
-            if not known:
+            if (known := self._known(leaf)) is None:
                 raise
-            return Submitted(known[0].index, leaf)  # it was admitted when it came first
+            return Submitted(known, leaf)  # it was admitted when it came first
+        if leaf.kind in ERASABLE and self._is_to_be_erased(leaf.record) and (known := self._known(leaf)) is not None:
+            return Submitted(known, leaf)  # (6)
         return Submitted(self._append(raw, leaf), leaf)
+
+    def _known(self, leaf: Leaf) -> int | None:
+        found = (one for one in self._index.by_record(leaf.record, leaf.kind) if one.envelope == leaf.envelope)
+        return next((one.index for one in found), None)
+
+    def _require_erasable(self, made: Tombstone, leaf: Leaf, raw: bytes, trust: TrustState) -> None:
+        found = self._index.by_record(made.record)
+        if not found:
+            raise Refused("record-not-found", f"the log has no record `{made.record}`", hint="keyturn log show")
+        for one in found:
+            require_erasable(one.kind)
+        require_counts(leaf, raw, trust)
+
+    def _is_to_be_erased(self, record: str) -> bool:
+        """Whether as many people as it takes signed that its text shall go, under any trust that the lab ever had."""
+        erasure = Erasure()
+        for found in self._index.about(f"erases:{record}"):
+            for trust in reversed(self._history.states if self._history is not None else ()):
+                try:
+                    (leaf,) = map(leaf_format.parse, self._reader.leaves(found.index, found.index + 1))
+                    made = require_counts(leaf, self._reader.envelope(found.envelope), trust)
+                except (Malformed, Refused, Tampered, Unavailable):
+                    continue
+                erasure = erasure.signed(made.member, at=found.index, trust=trust)
+                break
+        return erasure.index is not None
 
     def _recovery_signer(self, record: Record | None) -> str:
         """Who signed a recovery grant, as one signer; empty when `record` is none. It is logged after it was used."""
@@ -212,7 +244,7 @@ class Admission:
             self._follow(history, index)
         return Submitted(index, leaf)
 
-    def _append(self, raw: bytes, leaf: Leaf) -> int:  # (6)
+    def _append(self, raw: bytes, leaf: Leaf) -> int:  # (7)
         return self._log.append_leaf(raw, leaf)
 
     def _read_trust(self) -> None:
@@ -264,7 +296,7 @@ def _verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> st
     return signer.who
 
 
-_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Review, CounterOffer)
+_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Review, CounterOffer, Tombstone)
 
 
 def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *, now: int) -> None:

@@ -20,6 +20,7 @@ from keyturn.formats.digest import sha256
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.review import Review
 from keyturn.formats.statement import Subject
+from keyturn.formats.tombstone import Tombstone
 from keyturn.grants import negatives, withdrawing
 from keyturn.grants.known import SECURITY, Standing
 from keyturn.grants.view import GateView
@@ -55,7 +56,7 @@ class Hand:
         }
 
     def logs(
-        self, made: CounterOffer | Revocation | Suspension | Lift | Review, subjects: tuple[Subject, ...]
+        self, made: CounterOffer | Lift | Review | Revocation | Suspension | Tombstone, subjects: tuple[Subject, ...]
     ) -> Logged:
         """Sign `made` and hand it to the log."""
         return sign_and_log(made, subjects, key=self.key, log=self.log)

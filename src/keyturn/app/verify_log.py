@@ -9,20 +9,23 @@ Trust versions and signatures are `trust.history`'s and each verifier's business
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from keyturn.errors import Malformed, Tampered, Unavailable
+from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.records import leaf_of, record_id
+from keyturn.grants.known import Erasure
+from keyturn.grants.tombstones import ERASABLE, require_counts
 from keyturn.ports import Clock, LogReader
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
 from keyturn.trust.history import TrustHistory
-from keyturn.trust.void import NOTHING_VOID
+from keyturn.trust.roster import TrustState
+from keyturn.trust.void import NOTHING_VOID, VoidEntries
 
 __all__ = ["Fault", "VerifiedLog", "read_log", "refuse_faults"]
 
@@ -36,25 +39,30 @@ class Fault:
     """An entry that nobody can read: its envelope is missing, its leaf is not that of its envelope (`forged`), or it is no leaf.
 
     `closes`: some reader of the log stays closed for it, for whatever it is `about`. `lost`: a trust version that is missing, and
-    that whoever looks has himself (`app.void_hidden`).
+    that whoever looks has himself (`app.void_hidden`). `erased`: people said that its text shall go (`grants.tombstones`), the
+    last of them at entry `tombstone`; what it took away stays taken.
     """
 
     index: int
     id: str
     about: tuple[str, ...]
-    what: Literal["missing", "lost", "forged", "no leaf"]
+    what: Literal["missing", "lost", "forged", "no leaf", "erased"]
     closes: bool
     void: bool = False
+    tombstone: int | None = None
 
     @property
     def stands(self) -> bool:
-        """Whether it is more than an envelope that nobody looks for, and not void."""
-        return not self.void and (self.closes or self.what != "missing")
+        """Whether it is more than an envelope that nobody looks for, not void, and not erased by people."""
+        return not self.void and self.what != "erased" and (self.closes or self.what != "missing")
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLog:
-    """A log whose leaves make the tree that its witnesses cosigned. `faults` stand in it all the same, in order."""
+    """A log whose leaves make the tree that its witnesses cosigned. `faults` stand in it all the same, in order.
+
+    `erasures` are what its tombstones say, by the digest of the record that each is of.
+    """
 
     origin: str
     size: int
@@ -62,6 +70,7 @@ class VerifiedLog:
     cosigned_at: int
     cosigners: tuple[str, ...]
     faults: tuple[Fault, ...]
+    erasures: Mapping[str, Erasure]
 
 
 def read_log(reader: LogReader, *, history: TrustHistory, clock: Clock, progress: Callable[[int], None]) -> VerifiedLog:
@@ -74,16 +83,19 @@ def read_log(reader: LogReader, *, history: TrustHistory, clock: Clock, progress
     witnessed = verify_checkpoint(reader.checkpoint(), trust.log, now=clock.now(), skew_s=skew_s)  # (1)
     body = witnessed.checkpoint
     numbers = {link.digest: link.version for link in history.links if link.role == "targets"}
-    frontier, found, void, newest = Frontier.empty(), list[Fault](), NOTHING_VOID, 0
+    frontier, found, void, newest = Frontier.empty(), list[tuple[Fault, str]](), NOTHING_VOID, 0
+    erasures: dict[str, Erasure] = {}
     for start in range(0, body.size, _LEAVES):
         raws = reader.leaves(start, min(start + _LEAVES, body.size))
         frontier = frontier.extend(raws)
         for index, raw in enumerate(raws, start):
-            read = _read(reader, index, raw)
-            if isinstance(read, Fault):
-                found.append(read)
-            elif read.kind == "tgt" and (number := numbers.get(Sha256(read.record), 0)) > newest:
+            leaf, fault = _read(reader, index, raw)
+            if fault is not None:
+                found.append((fault, leaf.record if leaf else ""))
+            elif leaf is not None and leaf.kind == "tgt" and (number := numbers.get(Sha256(leaf.record), 0)) > newest:
                 newest, void = number, void.after(history.states[number - 1].void, at=index)
+            elif leaf is not None and leaf.kind == "tmb" and newest:
+                _count(erasures, reader, index, leaf, history.states[newest - 1])
         progress(len(raws))
     if frontier.root != body.root:  # (2)
         raise Tampered("log-tree", f"the {body.size} leaves do not make the tree that the witnesses cosigned")
@@ -93,7 +105,8 @@ def read_log(reader: LogReader, *, history: TrustHistory, clock: Clock, progress
         root=body.root.hex(),
         cosigned_at=witnessed.cosigned_at,
         cosigners=tuple(sorted(witnessed.cosigners)),
-        faults=tuple(replace(fault, void=fault.index in void) for fault in found),
+        faults=tuple(_judged(fault, erasures.get(record), void) for fault, record in found),
+        erasures=erasures,
     )
 
 
@@ -114,18 +127,33 @@ def refuse_faults(found: VerifiedLog) -> None:
             )
 
 
-def _read(reader: LogReader, index: int, raw: bytes) -> Leaf | Fault:  # (3)
+def _count(erasures: dict[str, Erasure], reader: LogReader, index: int, leaf: Leaf, trust: TrustState) -> None:
+    try:
+        made = require_counts(leaf, reader.envelope(Sha256(leaf.envelope)), trust)
+    except (Refused, Tampered):
+        return  # it is in the log, and says nothing
+    erasures[made.record] = erasures.get(made.record, Erasure()).signed(made.member, at=index, trust=trust)
+
+
+def _judged(fault: Fault, erasure: Erasure | None, void: VoidEntries) -> Fault:
+    fault = replace(fault, void=fault.index in void)
+    if fault.what != "missing" or erasure is None or erasure.index is None or fault.id[:3] not in ERASABLE:
+        return fault
+    return replace(fault, what="erased", tombstone=erasure.index)
+
+
+def _read(reader: LogReader, index: int, raw: bytes) -> tuple[Leaf | None, Fault | None]:  # (3)
     try:
         leaf = leaf_format.parse(raw)
     except Malformed:
-        return Fault(index, "no leaf", (), "no leaf", closes=False)
+        return None, Fault(index, "no leaf", (), "no leaf", closes=False)
     what: Literal["missing", "forged"] = "forged"
     try:
         if leaf_of(reader.envelope(Sha256(leaf.envelope))) == leaf:
-            return leaf
+            return leaf, None
     except Unavailable:
         what = "missing"
     except Malformed:
         pass  # the envelope is no record
     closes = leaf.kind not in _OF_NO_CONSEQUENCE
-    return Fault(index, record_id(leaf.kind, leaf.record), leaf.about, what, closes=closes)
+    return leaf, Fault(index, record_id(leaf.kind, leaf.record), leaf.about, what, closes=closes)

@@ -108,6 +108,35 @@ def reindex(lab: Lab = None, json: Json = False) -> None:
 
 
 @app.command()
+def erase(
+    owner: Annotated[
+        str | None, typer.Option(help="For a log in PostgreSQL, its owner: postgresql://owner@host/database")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Erase the text of records whose tombstones are in force, where the log lies. The leaf stays, and with it every proof.
+
+    Other copies stay until you see to them: docs/guide/personal-data.md names them.
+    """
+    from keyturn.cli.tombstone import asked_rows
+    from keyturn.wiring.grants import viewed
+    from keyturn.wiring.tombstones import all_asked, erase_all
+
+    with viewed(lab) as seen:
+        with output.progress("reading the log", 0) as progress:
+            found = all_asked(seen, progress=progress)
+        due = [one for one in found if one.state == "due"]
+        if due:
+            output.warn("\n".join(f"  erase {one.id}, entry {one.index}" for one in due), json=json)
+            output.confirm("Erase what these records say, for good?", yes=yes)
+        count = erase_all(seen, due, owner=owner)
+        after = all_asked(seen, progress=lambda count: None) if due else found
+    output.emit({"erased": count, "tombstones": after}, json=json, human=lambda screen: asked_rows(screen, after))
+
+
+@app.command()
 def migrate(
     owner: Annotated[str, typer.Option(help="The database, as its owner: postgresql://owner@host/database")],
     service: Annotated[str, typer.Option(help="The role that the service runs as; it may append, and alter nothing.")],
@@ -173,4 +202,6 @@ def _verified(screen: Console, found: VerifiedLog) -> None:
     screen.print(f"root       {found.root}")
     screen.print(f"witnessed  by {', '.join(found.cosigners)}")
     for fault in found.faults:
-        screen.print(f"{fault.what:<10} entry {fault.index}: {fault.id}{', which the lab declared void' * fault.void}")
+        why = ", which the lab declared void" if fault.void else ""
+        why = why if fault.tombstone is None else f", by tombstone {fault.tombstone}"
+        screen.print(f"{fault.what:<10} entry {fault.index}: {fault.id}{why}")

@@ -49,6 +49,7 @@ COMMANDS: dict[str, str] = {
     "recovery": "keyturn.cli.recovery:app",
     "gate": "keyturn.cli.gate:app",
     "log": "keyturn.cli.log:app",
+    "tombstone": "keyturn.cli.tombstone:app",
     "notify": "keyturn.cli.notify:app",
     "witness": "keyturn.cli.witness:app",
     "builder": "keyturn.cli.builder:app",

@@ -19,11 +19,13 @@ from keyturn.cli.completion import offer_records
 __all__ = [
     "BreakGlassUse",
     "Entry",
+    "Erasable",
     "Offered",
     "Request",
     "Requests",
     "StepOrder",
     "Suspension",
+    "a_case",
     "a_duration",
     "a_record",
     "a_resource",
@@ -67,6 +69,19 @@ def a_resource(param: typer.CallbackParam, value: str | None) -> str | None:
 def a_gate(param: typer.CallbackParam, value: str | None) -> str | None:
     """Accept a gate's name, or its whole URI."""
     a_resource(param, value if value is None or "/" in value else f"gate/{value}")
+    return value
+
+
+def a_case(value: str | None) -> str | None:
+    """Accept the number of a case file: letters, digits and `._-`, so that no name or sentence gets there by mistake."""
+    from keyturn.errors import Usage
+
+    if value is not None and re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", value, re.ASCII) is None:
+        raise Usage(
+            "case-invalid",
+            f"expected the number of a case file as `2026-017`, got `{value[:40]}`",
+            hint="up to 64 letters, digits, `.`, `_` and `-`; what it is about stays in the case file",
+        )
     return value
 
 
@@ -176,6 +191,17 @@ Offered = Annotated[
         help="The offer's id, as `ofr-1a2b3c4d` (8 digits or more).",
         callback=a_record("ofr"),
         autocompletion=offer_records("ofr"),
+        show_default=False,
+    ),
+]
+
+Erasable = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECORD",
+        help="The record's id, as `req-1a2b3c4d` (8 digits or more).",
+        callback=a_record(),
+        autocompletion=offer_records(),
         show_default=False,
     ),
 ]

@@ -55,6 +55,8 @@ def _show(screen: Console, found: Stats, days: int) -> None:
     )
     if found.unread:
         screen.print(f"{found.unread} records could not be read, and are not counted")
+    if found.erased:
+        screen.print(f"{found.erased} records were erased, and their requests are not counted: keyturn tombstone list")
     if found.waits_s:
         most = max(count for _, count in _bars(found.waits_s))
         for label, count in _bars(found.waits_s):

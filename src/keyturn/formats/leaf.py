@@ -38,6 +38,7 @@ Kind = Literal[
     "stp",
     "sus",
     "tgt",
+    "tmb",
     "tst",
     "use",
     "vsa",

@@ -27,6 +27,7 @@ from keyturn.formats import (
     review,
     statement,
     steps,
+    tombstone,
     trust_version,
 )
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
@@ -39,6 +40,7 @@ from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.review import Review
 from keyturn.formats.statement import Statement
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
+from keyturn.formats.tombstone import Tombstone
 
 __all__ = [
     "PROVENANCE",
@@ -202,5 +204,6 @@ _OWN: dict[str, _Rule] = {
         lambda p: None,
     ),
     review.REVIEW: _Rule(Review, lambda p: "rvw", _review_about, lambda p: None),
+    tombstone.TOMBSTONE: _Rule(Tombstone, lambda p: "tmb", lambda p: (f"erases:{p.record}",), lambda p: None),
     negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),
 }

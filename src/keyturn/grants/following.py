@@ -30,7 +30,7 @@ from keyturn.formats.leaf import NEGATIVES, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.review import Review
-from keyturn.grants import checks, negatives, reviews
+from keyturn.grants import checks, negatives, reviews, tombstones
 from keyturn.grants.approvers import require_countable_key, verify_approval
 from keyturn.grants.known import (
     AccessReviewed,
@@ -56,7 +56,7 @@ R = TypeVar("R", Request, Approval)
 _KIND = b'"kind":"'
 _WATCHED = frozenset(
     kind.encode()
-    for kind in ("apr", "brk", "chk", "den", "lft", "ofr", "req", "rev", "rot", "rvw", "sus", "tgt", "use")
+    for kind in ("apr", "brk", "chk", "den", "lft", "ofr", "req", "rev", "rot", "rvw", "sus", "tgt", "tmb", "use")
 )
 _THAT_END = NEGATIVES | {"req", "apr", "ofr"}
 """Of those, the kinds whose leaves say until when."""
@@ -111,6 +111,7 @@ class Following:
             "ofr": self._take_offer,
             "brk": self._take_break_glass,
             "rvw": self._take_review,
+            "tmb": self._take_tombstone,
         }
 
     def needed(self, leaves: Sequence[bytes]) -> tuple[Sha256, ...]:
@@ -160,7 +161,7 @@ class Following:
                 tags = tuple(f"break-glass:{tag}" for tag in leaf.about if tag.startswith(("member:", "resource:")))
             case "use" if request not in self._uses:
                 tags = (f"use:{request}",)
-        self._hidden[index] = Hidden(leaf.kind, Sha256(leaf.envelope), leaf.until, tags)
+        self._hidden[index] = Hidden(leaf.kind, Sha256(leaf.envelope), leaf.until, tags, Sha256(leaf.record))
 
     def is_used(self, request: str) -> bool:
         """Whether a use of `request` was read."""
@@ -187,7 +188,11 @@ class Following:
         for digest, standing in list(self._standing.items()):
             if max(standing.until, standing.signed_at + negatives.PAIR_REST_S) <= self._now:
                 del self._standing[digest]
-        hidden = {index: one for index, one in self._hidden.items() if one.until is None or one.until > self._now}
+        hidden = {
+            index: one
+            for index, one in self._hidden.items()
+            if (one.until is None or one.until > self._now) and not (one.erased and one.kind == "lft")
+        }
         try:
             newest: TrustState | None = self._history.newest
         except Refused:
@@ -279,7 +284,7 @@ class Following:
         trust = self._require_trust()
         if asked is not None and asked.raw is None and trust.roster.members[made.member].kind != "human":
             # Whether it is a party stands in the request, and that could not be had.
-            self._hidden[index] = Hidden(leaf.kind, None, leaf.until, (f"request:{asked.digest}",))
+            self._hidden[index] = Hidden(leaf.kind, None, leaf.until, (f"request:{asked.digest}",), Sha256(leaf.record))
             return
         negatives.require_may_revoke(made, trust, asked.parties if asked else frozenset())
         self._withdraw(leaf, made.member, made.reason)
@@ -356,6 +361,19 @@ class Following:
         elif (use := self._unreviewed.get(made.use or "")) is not None:
             reviews.require_may_review(made.member, self._require_trust(), use)
             del self._unreviewed[use.digest]
+
+    def _take_tombstone(self, index: int, leaf: Leaf, raw: bytes) -> None:
+        # It is of use only for what cannot be read: to say that nobody need look for it. What it took away stays taken.
+        erased = _about(leaf, "erases")
+        found = [at for at, one in self._hidden.items() if one.record == erased and one.kind in tombstones.ERASABLE]
+        if not found:
+            return
+        trust = self._require_trust()
+        made = tombstones.require_counts(leaf, raw, trust)
+        self._require_unsuspended(made.member, made.key, made.signed_at)
+        for at in found:
+            one = self._hidden[at]
+            self._hidden[at] = replace(one, erasure=one.erasure.signed(made.member, at=index, trust=trust))
 
     def _read(self, leaf: Leaf, raw: bytes, kind: type[P]) -> P:
         """The record behind `leaf`, verified; raises when it is not what it must be."""

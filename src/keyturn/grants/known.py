@@ -33,6 +33,7 @@ __all__ = [
     "AccessReviewed",
     "Approval",
     "BreakGlassUse",
+    "Erasure",
     "Hidden",
     "Known",
     "Offer",
@@ -180,16 +181,39 @@ class AccessReviewed:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """Whose tombstones of one record count so far, in order of name, and the log entry of the one that completed them."""
+
+    signers: tuple[str, ...] = ()
+    index: int | None = None
+
+    def signed(self, by: str, *, at: int, trust: TrustState) -> Self:
+        """With the tombstone by `by`, at log entry `at`; one person counts once."""
+        if self.index is not None or by in self.signers:
+            return self
+        signers = tuple(sorted((*self.signers, by)))
+        return type(self)(signers, at if len(signers) >= trust.limits.tombstone_signers else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Hidden:
     """What a leaf says of a record that matters and could not be read, until when it does, and what cannot be said meanwhile.
 
-    `envelope` is what to ask for again; None when it is not the record's own envelope that was missing.
+    `envelope` is what to ask for again; None when it is not the record's own envelope that was missing. `erasure` is what
+    tombstones say of it, which changes nothing of what cannot be said.
     """
 
     kind: Kind
     envelope: Sha256 | None
     until: int | None
     tags: tuple[str, ...]
+    record: Sha256
+    erasure: Erasure = Erasure()
+
+    @property
+    def erased(self) -> bool:
+        """Whether people said that its text shall go: nobody will read it, and nobody need look for it."""
+        return self.erasure.index is not None
 
 
 SECURITY = "security"

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from keyturn.trust.roster import Builder, Gate, Limits, Log, Resources, Roster
+from keyturn.trust.roster import TOMBSTONE_SIGNERS_MIN, Builder, Gate, Limits, Log, Resources, Roster
 from keyturn.trust.targets import Contents
 
 __all__ = ["render_contents"]
@@ -87,4 +87,4 @@ def _limits(limits: Limits) -> dict[str, Any]:
         "negative_lifetime_max_s": limits.negative_lifetime_max_s,
         "suspension_max_s": limits.suspension_max_s,
         "breakglass_view_age_max_s": limits.breakglass_view_age_max_s,
-    }
+    } | ({} if limits.tombstone_signers == TOMBSTONE_SIGNERS_MIN else {"tombstone_signers": limits.tombstone_signers})

@@ -19,6 +19,7 @@ from keyturn.formats.enrolled_key import EnrolledKey
 from keyturn.formats.uri import Uri
 
 __all__ = [
+    "TOMBSTONE_SIGNERS_MIN",
     "Builder",
     "Gate",
     "Group",
@@ -229,15 +230,23 @@ class Log:
         return (len(self.witnesses) + self.lying_max) // 2 + 1
 
 
+TOMBSTONE_SIGNERS_MIN = 2
+"""Humans that it takes at least to erase a record's text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How old and how long things may be, in seconds. `breakglass_view_age_max_s`: the view that break-glass opens by."""
+    """How old and how long things may be, in seconds. `breakglass_view_age_max_s`: the view that break-glass opens by.
+
+    `tombstone_signers`: the humans that it takes to erase a record's text.
+    """
 
     log_age_max_s: int = 3600
     clock_skew_max_s: int = 60
     negative_lifetime_max_s: int = 90 * 86400
     suspension_max_s: int = 86400
     breakglass_view_age_max_s: int = 4 * 3600
+    tombstone_signers: int = TOMBSTONE_SIGNERS_MIN
 
 
 @dataclass(frozen=True, slots=True)

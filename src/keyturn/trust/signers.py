@@ -16,6 +16,7 @@ from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.review import Review
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
+from keyturn.formats.tombstone import Tombstone
 from keyturn.trust.roster import TrustState
 
 __all__ = ["NamesItsSigner", "SignedBy", "signed_by"]
@@ -32,6 +33,7 @@ NamesItsSigner = (
     | Revocation
     | StepRequest
     | Suspension
+    | Tombstone
 )
 
 

@@ -26,6 +26,7 @@ from keyturn.formats.text import MemberId, Name, check_free_text
 from keyturn.formats.uri import Uri
 from keyturn.trust.metadata import RootMetadata
 from keyturn.trust.roster import (
+    TOMBSTONE_SIGNERS_MIN,
     Builder,
     Gate,
     Group,
@@ -148,6 +149,7 @@ class _Limits(_Struct, frozen=True):
     negative_lifetime_max_s: Seconds
     suspension_max_s: Seconds
     breakglass_view_age_max_s: Annotated[int, Meta(ge=1, le=7 * 86400)] | None = None
+    tombstone_signers: Annotated[int, Meta(ge=TOMBSTONE_SIGNERS_MIN, le=16)] = TOMBSTONE_SIGNERS_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +389,7 @@ def _limits(file: _Limits) -> Limits:
         suspension_max_s=file.suspension_max_s,
         # Whoever wrote none, perhaps before there was one, gets what everything else gets: nothing is loosened unsaid.
         breakglass_view_age_max_s=file.breakglass_view_age_max_s or file.log_age_max_s,
+        tombstone_signers=file.tombstone_signers,
     )
 
 

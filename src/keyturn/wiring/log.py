@@ -14,6 +14,7 @@ from keyturn.adapters.index_over_http import IndexOverHttp
 from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import PosixDisk
+from keyturn.adapters.log_on_disk.erasing import finish as finish_erasing
 from keyturn.adapters.log_on_disk.intact import intact
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import START, batches_from, recover, verify_packs
@@ -161,6 +162,7 @@ def reindex(directory: Path) -> int:
         return reindex_store(store)
     log = directory / "log"
     with WriterLock(log / "lock"), WriterLock(log / "settle.lock"):
+        finish_erasing(PosixDisk(), log)
         signed = CheckpointFiles(PosixDisk(), log).read_body("signed")
         tail = recover(
             PosixDisk(),

@@ -16,11 +16,13 @@ from keyturn.errors import Refused, Usage
 
 if TYPE_CHECKING:
     from keyturn.adapters.postgres.connections import Connections
+    from keyturn.adapters.postgres.erasing import EraserInPostgres
     from keyturn.adapters.postgres.index import IndexInPostgres
     from keyturn.adapters.postgres.log import LogInPostgres
     from keyturn.adapters.postgres.reader import LogInPostgresReader
 
 __all__ = [
+    "eraser_in",
     "index_in",
     "log_in",
     "migrate_store",
@@ -87,6 +89,15 @@ def index_in(store: StorePlace) -> Iterator[IndexInPostgres]:
 
     with _connected(store) as connections:
         yield IndexInPostgres(connections)
+
+
+@contextmanager
+def eraser_in(owner: StorePlace) -> Iterator[EraserInPostgres]:
+    """Erase from the log in a database, as its owner."""
+    from keyturn.adapters.postgres.erasing import EraserInPostgres
+
+    with _connected(owner) as connections:
+        yield EraserInPostgres(connections)
 
 
 def reindex_store(store: StorePlace) -> int:

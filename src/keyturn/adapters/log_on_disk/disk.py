@@ -30,6 +30,12 @@ class Disk(Protocol):
     def cut(self, fd: int, *, at: int) -> None:
         """Make the file end at `at`, durably."""
 
+    def overwrite(self, fd: int, raw: bytes, *, at: int) -> None:
+        """Put `raw` in the place of as many bytes at `at`, durably. Not atomic: after a crash any part may be there."""
+
+    def remove(self, path: Path) -> None:
+        """Make an end of the file, durably."""
+
     def replace(self, path: Path, raw: bytes, *, durable: bool) -> None:
         """Put `raw` at `path` atomically; `durable` when it must survive a loss of power."""
 
@@ -53,6 +59,14 @@ class PosixDisk:
     def cut(self, fd: int, *, at: int) -> None:
         os.ftruncate(fd, at)
         os.fsync(fd)
+
+    def overwrite(self, fd: int, raw: bytes, *, at: int) -> None:
+        self.append(fd, raw, at=at)
+        os.fdatasync(fd)
+
+    def remove(self, path: Path) -> None:
+        path.unlink()
+        sync_directory(path.parent)
 
     def replace(self, path: Path, raw: bytes, *, durable: bool) -> None:
         if (

@@ -18,6 +18,7 @@ from typing import Literal, Self
 
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk import batch as batch_format
+from keyturn.adapters.log_on_disk import erasing
 from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
@@ -213,6 +214,7 @@ class LogOnDisk:
         tail, indexed = self._tiles.tail, self._index.tail
         start = min(tail, indexed, key=lambda place: place.size)
         with self._lock:
+            erasing.finish(self._disk, self._directory)
             self._tail = recover(
                 self._disk,
                 self._directory,
@@ -288,6 +290,7 @@ class LogOnDisk:
         moved = os.fstat(self._fd).st_size != tail.offset
         if not moved and (tail.size == tail.pack or not pack_path(self._directory, tail.size).exists()):
             return
+        erasing.finish(self._disk, self._directory)
         signed = self._notes.read_body("signed")
         found = recover(
             self._disk,

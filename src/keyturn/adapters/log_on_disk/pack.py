@@ -87,7 +87,7 @@ def batches_from(directory: Path, tail: Tail) -> Iterator[tuple[Batch, Tail]]:
                     f"pack `{pack_path(directory, tail.pack).name}`: expected {tail.offset} bytes or more, got {length}",
                 )
             while True:
-                found = _read_batch(fd, tail.offset)
+                found = _read_batch(fd, tail.offset) or _read_batch(fd, tail.offset)  # it may just have been erased
                 if found is None:
                     break
                 if found.first != tail.size:
@@ -172,7 +172,7 @@ def recover(
 def verify_packs(directory: Path, *, size_min: int, faults: Sequence[range] = ()) -> int:
     """Check every batch of the log, reading only; `Tampered` at the first that is not right. Returns the size.
 
-    Entries that are among the `faults`, which somebody named already, may have any envelope.
+    Entries that are among the `faults`, which somebody named already, may have any envelope. `Unavailable` during an erasing.
 
     A log of fewer than `size_min` entries (what a checkpoint promises) is `Tampered` as well.
 
@@ -189,6 +189,12 @@ def verify_packs(directory: Path, *, size_min: int, faults: Sequence[range] = ()
                     raise Tampered("log-leaf", f"entry {index}: its leaf is not that of its envelope")
             tail = after
     except Torn as torn:
+        if (directory / "erasing").exists():
+            raise Unavailable(
+                "log-erasing",
+                f"the batch at entry {torn.tail.size} is being erased, or a crash ended that in the middle",
+                hint="try again; after a crash: keyturn log erase",
+            ) from torn
         later = [path for path in (directory / "envelopes").glob("*.pack") if int(path.stem) > torn.tail.pack]
         if later:
             raise Tampered(

@@ -47,6 +47,10 @@ class LogOnDiskReader:
             raise Unavailable("envelope-unknown", f"the log has no envelope `{digest[:16]}`")
         raw = envelope_at(self._directory, *place)
         if sha256(raw) != digest:
+            if not any(raw):
+                raise Unavailable(
+                    "envelope-erased", f"the envelope `{digest[:16]}` was erased", hint="keyturn tombstone list"
+                )
             raise Unavailable("envelope-damaged", f"the envelope `{digest[:16]}` is damaged", hint="keyturn log verify")
         return raw
 
