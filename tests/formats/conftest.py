@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from keyturn.formats import access, counter_offer, dsse, negatives, recovery, review, statement
+from keyturn.formats import access, counter_offer, dsse, negatives, recovery, review, statement, tombstone
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 from keyturn.formats.statement import DigestSet, Subject
 
@@ -111,6 +111,12 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
     "rvw": (
         review.REVIEW,
         review.Review(**COMMON, member="eve", use="ab" * 32, finding="as it should be", signed_at=100),
+    ),
+    "tmb": (
+        tombstone.TOMBSTONE,
+        tombstone.Tombstone(
+            **COMMON, member="bob", record="ab" * 32, ground="consent-withdrawn", case="2026-017", signed_at=100
+        ),
     ),
     "chk": (access.GATE_CHECKIN, access.GateCheckin(**COMMON, gate=GATE, signed_at=150)),
     "rev": (

@@ -172,6 +172,9 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
         pytest.param("rcv", {"justification": " "}, "json-invalid", id="a recovery for no reason"),
         pytest.param("rcv", {"session_key": ...}, "json-invalid", id="a recovery for any session"),
         pytest.param("rcv", {"session_key": ""}, "json-invalid", id="a recovery for a session without a key"),
+        pytest.param("tmb", {"ground": "she asked for it"}, "json-invalid", id="a tombstone on a ground of its own"),
+        pytest.param("tmb", {"case": "Ada Lovelace"}, "json-invalid", id="a tombstone with a name in the case's place"),
+        pytest.param("tmb", {"case": "17\n"}, "json-invalid", id="a tombstone whose case goes on"),
         pytest.param("ofr", {"duration_s": ...}, "json-invalid", id="an offer of nothing"),
         pytest.param("ofr", {"reason": " "}, "json-invalid", id="an offer without a reason"),
         pytest.param("ofr", {"until": 99}, "json-invalid", id="an offer that is over when it is made"),
@@ -286,7 +289,9 @@ def test_a_statement_is_bounded_before_it_is_read():
     assert refused(lambda: statement.subject_digests(raw)) == "json-too-large"
 
 
-@pytest.mark.parametrize("kind", ["apr", "brk", "chk", "den", "lft", "ofr", "rcv", "req", "rev", "rvw", "sus", "use"])
+@pytest.mark.parametrize(
+    "kind", ["apr", "brk", "chk", "den", "lft", "ofr", "rcv", "req", "rev", "rvw", "sus", "tmb", "use"]
+)
 def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
     raw = raw_record(kind)
     digest = records.leaf_of(raw)
@@ -319,6 +324,7 @@ def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
         ("rev", ("request:" + "ab" * 32,), 400),
         ("sus", ("member:bob",), 400),
         ("lft", ("suspension:" + "ab" * 32,), None),
+        ("tmb", ("erases:" + "ab" * 32,), None),
     ],
 )
 def test_a_leaf_says_what_its_record_is_about(raw_record, kind, about, until):

@@ -15,7 +15,7 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Unavailable
-from keyturn.formats import access, counter_offer, dsse, negatives, note, review, statement
+from keyturn.formats import access, counter_offer, dsse, negatives, note, review, statement, tombstone
 from keyturn.formats.access import AccessRequest, AccessUse, BreakGlass, GateCheckin, HumanAuthorization
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.counter_offer import CounterOffer
@@ -26,6 +26,7 @@ from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.note import Note
 from keyturn.formats.review import Review
 from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.tombstone import Tombstone
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.grants.bundle import Bundle
@@ -57,7 +58,17 @@ permit (principal in Group::"research", action == Action::"weights:read", resour
 )
 
 P = TypeVar(
-    "P", AccessRequest, AccessUse, CounterOffer, GateCheckin, HumanAuthorization, Lift, Review, Revocation, Suspension
+    "P",
+    AccessRequest,
+    AccessUse,
+    CounterOffer,
+    GateCheckin,
+    HumanAuthorization,
+    Lift,
+    Review,
+    Revocation,
+    Suspension,
+    Tombstone,
 )
 
 _TYPES: dict[type, str] = {
@@ -70,6 +81,7 @@ _TYPES: dict[type, str] = {
     Review: review.REVIEW,
     Revocation: negatives.REVOCATION,
     Suspension: negatives.SUSPENSION,
+    Tombstone: tombstone.TOMBSTONE,
 }
 
 
@@ -301,6 +313,21 @@ class World:
         }
         made = Review(**values)  # type: ignore[arg-type]  # the table above, field by field
         return self.submit(self.sign(made, f"sha256:{use.record_digest}", self.key(member)))
+
+    def tombstone(self, record: Envelope, member: str, *, submit: bool = True, **changed: object) -> Envelope:
+        values: dict[str, object] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "member": member,
+            "key": self.key(member).public.keyid,
+            "record": record.record_digest,
+            "ground": "consent-withdrawn",
+            "signed_at": self.now,
+            **changed,
+        }
+        made = Tombstone(**values)  # type: ignore[arg-type]  # the table above, field by field
+        envelope = self.sign(made, f"sha256:{made.record}", self.key(member))
+        return self.submit(envelope) if submit else envelope
 
     def check_in(self, gate: str = "release") -> Sha256:
         made = GateCheckin(

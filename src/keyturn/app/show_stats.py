@@ -2,8 +2,8 @@
 
 Everything is computed from the log itself: requests, approvals and whatever ended them, each verified under the trust of its
 place, up to a checkpoint that the witnesses cosigned. A request is counted from its `not_before`, and its wait ends when the
-quorum of its permit was met. A request of which a record could not be read, or was erased, is not measured, and how many there are
-is said.
+quorum of its permit was met. A request of which a record could not be read, or was erased, is not measured, and how
+many such records there are is said.
 
 This is NOT evidence of anything but waiting: whether a grant was right is for `grants.verify_past`.
 """
@@ -75,7 +75,7 @@ class Stuck:
 class Stats:
     """What the log says of requests from `since` (POSIX seconds) on. `waits_s` are the waits of those that were granted.
 
-    `unread` records could not be read; `erased` ones have a tombstone. Both are of all times: when it was is in what cannot be read.
+    `unread` records could not be read; `erased` ones have tombstones. Both are of all times: when it was stood in the record.
     """
 
     since: int
