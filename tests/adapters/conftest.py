@@ -57,6 +57,14 @@ class FailingDisk:
         self._step(None)
         self._disk.cut(fd, at=at)
 
+    def overwrite(self, fd: int, raw: bytes, *, at: int) -> None:
+        self._step(lambda: self._disk.append(fd, raw[: int(len(raw) * self._part)], at=at))
+        self._disk.overwrite(fd, raw, at=at)
+
+    def remove(self, path: Path) -> None:
+        self._step(None)
+        self._disk.remove(path)
+
     def replace(self, path: Path, raw: bytes, *, durable: bool) -> None:
         self._step(None)
         self._disk.replace(path, raw, durable=durable)

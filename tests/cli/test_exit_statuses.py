@@ -98,6 +98,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "step wait": (("step", "wait", AT), "stp"),
     "log prove": (("log", "prove", AT), "req"),
     "trust lift": (("trust", "lift", AT, *SIGNS), "sus"),
+    "tombstone sign": (("tombstone", "sign", AT, "--ground", "unlawful", "--yes"), "req"),
     "run": (("run", "evaluate.toml", "--criteria", AT, "--no-sandbox", "--yes"), "crt"),
 }
 
@@ -131,6 +132,7 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "what is suspended": ("trust", "suspend", *SIGNS),
     "a signing page": ("sign-page", "check", "sign.example"),
     "what is void": ("trust", "void", "9-8"),
+    "the number of a case": ("tombstone", "sign", "req-00000000", "--ground", "unlawful", "--case", "Ada L.", "--yes"),
     "what is released": ("release", "data", "--as", "aurora", *SIGNS),
     "a model": ("step", "criteria", "Model", *CRITERIA[3:], "--on", "data"),
     "a file of a request for the log": (*ASK, "--out", "new.json"),
@@ -169,6 +171,8 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "log verify": ("log", "verify"),
     "log reindex": ("log", "reindex"),
     "log new-key": ("log", "new-key"),
+    "log erase": ("log", "erase"),
+    "tombstone list": ("tombstone", "list"),
     "serve": ("serve",),
     "login": ("login",),
     "witness init": ("witness", "init", "south"),

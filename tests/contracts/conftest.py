@@ -11,9 +11,11 @@ import pytest
 
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.log_on_disk.erasing import LogOnDiskEraser
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.postgres.erasing import EraserInPostgres
 from keyturn.adapters.postgres.index import IndexInPostgres
 from keyturn.adapters.postgres.log import LogInPostgres
 from keyturn.adapters.postgres.reader import LogInPostgresReader
@@ -66,3 +68,22 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Any, A
                 other = IndexSqlite(tmp_path / "index.sqlite")
                 stack.callback(other.close)
                 yield disk, disk, LogOnDiskReader(tmp_path / "log", other)
+
+
+@pytest.fixture(params=["in memory", "on disk", "in PostgreSQL"])
+def eraser(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
+    """(keeper, `LogEraser.erase` of its log)"""
+    if request.param == "in memory":
+        memory = LogInMemory()
+        yield memory, memory.erase
+        return
+    with ExitStack() as stack:
+        if request.param == "in PostgreSQL":
+            store: Store = request.getfixturevalue("store")
+            keeper = stack.enter_context(LogInPostgres(stack.enter_context(closing(store.connections()))))
+            owner = stack.enter_context(closing(store.connections("owner")))
+            yield keeper, EraserInPostgres(owner).erase
+            return
+        index = IndexSqlite(tmp_path / "index.sqlite")
+        stack.callback(index.close)
+        yield stack.enter_context(LogOnDisk(tmp_path / "log", index)), LogOnDiskEraser(tmp_path / "log").erase

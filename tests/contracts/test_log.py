@@ -277,3 +277,20 @@ def test_an_envelope_that_is_not_its_leafs_does_not_hide_the_one_that_is(log: Lo
     assert [writer.append(record), writer.append(record)] == [1, 1]
     publish(keeper)
     assert reader.envelope(sha256(record)) == record
+
+
+def test_an_erased_envelope_is_gone_and_tree_leaves_and_all_else_stay(eraser: tuple[Any, Any]) -> None:
+    keeper, erase = eraser
+    records = make_records(5)
+    append_all(keeper, records)
+    before, leaves = keeper.settle(), list(keeper.leaves(0, 5))
+    gone = [sha256(records[1]), sha256(records[3]), sha256(b"never there")]
+    assert (erase(gone), erase(gone)) == (2, 0)
+    for n, record in enumerate(records):
+        if n in (1, 3):
+            with pytest.raises(Unavailable):
+                keeper.envelope(sha256(record))
+        else:
+            assert keeper.envelope(sha256(record)) == record
+    assert (keeper.settle(), list(keeper.leaves(0, 5))) == (before, leaves)
+    append_all(keeper, make_records(7)[5:])

@@ -235,6 +235,21 @@ def test_who_says_nothing_of_break_glass_gets_no_older_view_for_it(lab: Lab) -> 
         assert _code(lab, files | {"limits.toml": text.encode()}) == "targets-file-invalid"
 
 
+def test_it_takes_two_humans_to_erase_or_as_many_more_as_targets_say(lab: Lab) -> None:
+    files = render_contents(lab.contents)
+    limits = files["limits.toml"].decode()
+    assert "tombstone_signers" not in limits
+    for said, humans in (("", 2), ("tombstone_signers = 3\n", 3)):
+        parsed = parse_contents(files | {"limits.toml": f"{limits}{said}".encode()}, lab=lab.name)
+        assert parsed.limits.tombstone_signers == humans
+        assert parse_contents(render_contents(parsed), lab=lab.name) == parsed
+    for said in ("1", "0", "17"):
+        assert (
+            _code(lab, files | {"limits.toml": f"{limits}tombstone_signers = {said}\n".encode()})
+            == "targets-file-invalid"
+        )
+
+
 def test_in_production_no_operator_alone_makes_a_quorum_and_the_service_runs_no_witness(production: Lab) -> None:
     log = production.contents.log
 

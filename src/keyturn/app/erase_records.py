@@ -92,7 +92,7 @@ def asked_for(
     reader: LogReader, index: RecordIndex, whole: VerifiedLog, known: Known, trust: TrustState, *, now: int
 ) -> Iterator[Asked]:
     """What the tombstones of `whole` ask for, and what became of it; in the order of digests."""
-    gone = {fault.index for fault in whole.faults}
+    gone = {fault.index for fault in whole.faults if fault.what == "erased"}
     for digest, erasure in sorted(whole.erasures.items()):
         for found in index.by_record(digest):
             if found.index >= whole.size or found.kind not in tombstones.ERASABLE:
