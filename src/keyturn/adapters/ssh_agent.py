@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class SshAgentSigner:
         self.public: PublicKey = credential.key
 
     def sign_record(self, message: bytes) -> bytes:
+        _say_touch(self._key)
         asked = bytes([_SIGN]) + _string(sshsig.render_key(self._key)) + _string(ssh.to_be_signed(message)) + bytes(4)
         answer = _ask(self._path, asked, within_s=_SIGN_WITHIN_S)
         if answer[:1] != bytes([_SIGNED]) or len(answer) < 5:
@@ -59,6 +61,7 @@ class SshKeygenSigner:
         self.public: PublicKey = credential.key
 
     def sign_record(self, message: bytes) -> bytes:
+        _say_touch(self._key)
         with tempfile.TemporaryDirectory(prefix="keyturn-") as name:
             payload = Path(name) / "record"
             payload.write_bytes(message)
@@ -95,6 +98,13 @@ def agent_keys(path: str) -> tuple[SshKey, ...]:
         except Malformed:
             continue
     return tuple(found)
+
+
+def _say_touch(key: SshKey) -> None:
+    """What OpenSSH would say at the terminal, and does not while a program reads what it says."""
+    if key.is_security_key:
+        sys.stderr.write("touch your security key when it blinks\n")
+        sys.stderr.flush()
 
 
 def _ask(path: str, message: bytes, *, within_s: float) -> bytes:
