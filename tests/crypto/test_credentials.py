@@ -22,6 +22,7 @@ from keyturn.formats.sshsig import SshSignature
 from support.authenticators import ORIGIN, PARTY, Passkey, SshHolder
 from support.labs import make_key
 
+TERMINAL = RelyingParty("keyturn:acme.example", frozenset({"keyturn:acme.example"}))
 ED, EC = make_key("a person"), SoftwareKey.generate("ecdsa-sha2-nistp256")
 KEYS = [pytest.param(ED, id="Ed25519"), pytest.param(EC, id="P-256")]
 MESSAGE = b"DSSEv1 28 application/vnd.in-toto+json 2 {}"
@@ -196,6 +197,8 @@ def test_a_signature_of_one_kind_is_none_of_another() -> None:
         pytest.param({"kind": "webauthn"}, "key-passkey", id="a passkey without a site"),
         pytest.param({"kind": "webauthn", "party": PARTY}, "key-passkey", id="a passkey without an id"),
         pytest.param({"kind": "software", "party": PARTY, "id": "x"}, "key-passkey", id="a file with a site"),
+        pytest.param({"kind": "fido2", "party": PARTY, "id": "x"}, "key-passkey", id="a terminal's key with a site"),
+        pytest.param({"kind": "webauthn", "party": TERMINAL, "id": "x"}, "key-passkey", id="a passkey with a terminal"),
         pytest.param({"kind": "pkcs11", "synced": True}, "key-passkey", id="a synced token"),
         pytest.param({"kind": "ssh", "attestation": "packed:" + "0" * 32}, "key-passkey", id="an attested file"),
     ],
@@ -212,10 +215,11 @@ def test_a_key_that_contradicts_itself_is_refused(made: dict[str, object], code:
         Credential(ED.public, "software"),
         Credential(EC.public, "ssh-sk", application="ssh:"),
         Credential(ED.public, "webauthn", id="Y3JlZA==", party=PARTY, synced=True, attestation="packed:" + "0" * 32),
+        Credential(ED.public, "fido2", id="Y3JlZA==", party=TERMINAL),
     ],
 )
 def test_a_key_survives_the_roster(credential: Credential) -> None:
-    origins = frozenset({ORIGIN}) if credential.party else frozenset()
+    origins = credential.party.origins if credential.party else frozenset()
     assert Credential.of(credential.enrolled, origins=origins) == credential
 
 

@@ -35,11 +35,12 @@ class People:
 
     place: Path
     environment: dict[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = KEYTURN
 
     def run(self, member: str, *words: str) -> subprocess.CompletedProcess[str]:
         names = {"KEYTURN_HOME": str(self.place / member), "KEYTURN_LAB": str(self.place / "lab")}
         return subprocess.run(
-            [*KEYTURN, *words],
+            [*self.command, *words],
             cwd=self.place,
             env={**os.environ, **names, **self.environment},
             stdin=subprocess.DEVNULL,

@@ -8,11 +8,13 @@ verify_grant(world.bundle(asked), world.view(), now=world.now, gate=world.gate, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.crypto import dsse_signing
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner
+from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Unavailable
 from keyturn.formats import access, counter_offer, dsse, negatives, note, review, statement, tombstone
@@ -35,7 +37,7 @@ from keyturn.tlog import signing
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import SigningPage
-from support.authenticators import ORIGIN, Passkey, SshHolder
+from support.authenticators import ORIGIN
 from support.hidden import hidden_leaf
 from support.labs import NOW, Lab, make_key, make_lab
 
@@ -385,14 +387,26 @@ class World:
         return self.read_on(self.start(self.check_in(gate), gate=gate), missing=missing)
 
 
-def make_production(*holders: Passkey | SshHolder, **more: object) -> World:
+class Holder(Protocol):
+    """What verifies its user: in memory, or a real device."""
+
+    @property
+    def credential(self) -> Credential: ...
+
+    @property
+    def public(self) -> PublicKey: ...
+
+    def sign_record(self, message: bytes) -> bytes: ...
+
+
+def make_production(*holders: Holder, more_pages: tuple[SigningPage, ...] = (), **more: object) -> World:
     """A world in production, in which bob, cat and eve hold `holders` in this order, and the rest software keys."""
     held = dict(zip(("bob", "cat", "eve"), holders, strict=False))
     world = make_world(
         profile="production",
         witnesses=("north", "south", "west"),
         credentials={member: holder.credential for member, holder in held.items()},
-        pages=(SigningPage(ORIGIN, "localhost", None),),
+        pages=(SigningPage(ORIGIN, "localhost", None), *more_pages),
         **more,
     )
     world.held.update(held)

@@ -71,12 +71,26 @@ def test_one_key_twice_for_one_member_is_refused() -> None:
         pytest.param(("http://localhost:8722\n", "localhost", None), "signing-page-origin", id="a line end"),
         pytest.param(("https://sign.acme.example", "acme.example", None), "signing-page-operator", id="by nobody"),
         pytest.param(("http://localhost:8722", "localhost", "it"), "signing-page-operator", id="localhost by somebody"),
+        pytest.param(
+            ("keyturn:acme.example", "acme.example", None), "signing-page-terminal", id="a terminal as a site"
+        ),
+        pytest.param(("https://acme.example", "keyturn:acme.example", "it"), "signing-page-terminal", id="a site's"),
+        pytest.param(("keyturn:a.example", "keyturn:b.example", None), "signing-page-terminal", id="of two labs"),
+        pytest.param(("keyturn:a.example", "keyturn:a.example", "it"), "signing-page-terminal", id="which IT serves"),
+        pytest.param(("keyturn:a.example/", "keyturn:a.example/", None), "signing-page-terminal", id="no lab's name"),
     ],
 )
 def test_a_signing_page_that_could_mislead_is_refused(page: tuple[str, str, str | None], code: str) -> None:
     with pytest.raises(Malformed) as caught:
         SigningPage(*page)
     assert caught.value.code == code
+
+
+def test_a_terminal_is_the_labs_own() -> None:
+    page = SigningPage("keyturn:acme.example", "keyturn:acme.example", None)
+    assert Roster(lab="acme.example", members={}, groups={}, signing=(page,)).signing == (page,)
+    with pytest.raises(Malformed, match="signing-page-terminal"):
+        Roster(lab="b.example", members={}, groups={}, signing=(page,))
 
 
 def test_a_signing_page_may_be_below_its_relying_party() -> None:

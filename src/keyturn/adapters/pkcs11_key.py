@@ -16,20 +16,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pkcs11
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, TokenFlag
 
+from keyturn.adapters.pin import Pin
 from keyturn.crypto.keys import PublicKey, canonical_signature
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 
 if TYPE_CHECKING:
     from pkcs11._pkcs11 import lib
 
-__all__ = ["AskPin", "Pin", "Pkcs11Signer", "TokenPlace", "enrollable_key"]
+__all__ = ["AskPin", "Pkcs11Signer", "TokenPlace", "enrollable_key"]
 
 _P256 = bytes.fromhex("06082a8648ce3d030107")
 _ED25519 = (bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519")
@@ -48,21 +49,6 @@ _ONE_AT_A_TIME = threading.Lock()
 
 _TURN_WITHIN_S = 10.0
 """How long to wait for another process's signature. Anybody may hold the lock, so afterwards we go on without it."""
-
-
-class Pin:
-    """A PIN in memory, which shows itself nowhere."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: str) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "Pin()"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a PIN is not pickled")
 
 
 AskPin = Callable[[str], Pin]

@@ -74,7 +74,7 @@ class WebauthnEnrolment:
                 "registration-invalid", f"the passkey's registration proves nothing: {str(err)[:200]}", detail=repr(err)
             ) from err
         return EnrolledKey(  # (3)
-            kind="webauthn",
+            kind="fido2" if rp_id.startswith("keyturn:") else "webauthn",
             public=PublicKey.from_spki(spki).text,
             credential=base64_text.encode(proven.credential_id),
             rp_id=rp_id,

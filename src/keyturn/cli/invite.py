@@ -49,7 +49,7 @@ def invite(
             help="Whether a human gets a trust key as well. Default: yes; for new keys, when he has one that is replaced.",
         ),
     ] = None,
-    attested: Annotated[bool, typer.Option("--attested", help="Take only passkeys that their maker attests.")] = False,
+    attested: Annotated[bool, typer.Option("--attested", help="Take only keys that their maker attests.")] = False,
     new_keys: Annotated[
         Literal["beside", "instead"] | None,
         typer.Option(
@@ -185,7 +185,8 @@ def accept(
     key: Annotated[
         list[str] | None,
         typer.Option(
-            help="A key to enrol: `software` (the default), `passkey`, made in your browser; `ssh:FILE.pub`; or one on a token, "
+            help="A key to enrol: `software` (the default), `passkey`, made in your browser; `fido2`, made in a security key "
+            "without one; `ssh:FILE.pub`; or one on a token, "
             "as `pkcs11:token=T;object=L?module-path=/path.so`. Repeat for more; you ask with the first."
         ),
     ] = None,

@@ -63,7 +63,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
         "KEYTURN_PASSPHRASE_FILE names the file with the passphrase of an encrypted key",
         "key-passphrase passphrase-empty",
     ),
-    ("software, passkey, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path.so", "key-spec"),
+    ("software, passkey, fido2, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path.so", "key-spec"),
     ("`ssh-add -l` lists what the agent has; what ssh-keygen says is in the message", "ssh-keygen-refused"),
     (_PKCS11, "pkcs11-token-twice pkcs11-key-purpose pkcs11-failed"),
     ("run it at a terminal, and type the PIN", "pin-empty"),

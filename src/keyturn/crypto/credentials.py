@@ -6,7 +6,8 @@
 | `pkcs11` | a token, which takes a PIN for each signature | the same | always, as the people who enrolled it say |
 | `ssh` | a file or an agent | SSHSIG in namespace `keyturn-dsse` | never |
 | `ssh-sk` | a security key, through OpenSSH | the same | as each signature's flags say |
-| `webauthn` | a passkey or security key | an assertion, as canonical JSON (formats.webauthn) | as each assertion's flags say |
+| `webauthn` | a passkey, through a browser | an assertion, as canonical JSON (formats.webauthn) | as its flags say |
+| `fido2` | a security key, through a terminal | the same, for a relying party that is no domain | the same |
 
 Keys that do not verify their user ask, and take away; in production they never approve (`grants.approvers`).
 """
@@ -28,7 +29,8 @@ __all__ = ["Credential"]
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A public key and how it signs. `id`, `party` and `synced` are a passkey's, `application` is an SSH security key's.
+    """A public key and how it signs. `id`, `party` and `synced` are those of a passkey or of a terminal's security key,
+    `application` is an SSH security key's.
 
     `attestation` says what was recorded when it was enrolled: the format and model (AAGUID), or nothing.
     """
@@ -44,25 +46,32 @@ class Credential:
     def __post_init__(self) -> None:
         if (self.application is not None) != (self.kind == "ssh-sk"):
             raise Malformed("key-application", f"key `{self.keyid[:16]}`: expected `application` for `ssh-sk` alone")
-        if (self.kind == "webauthn") != (self.party is not None and bool(self.id)):
+        asserts = self.kind in ("webauthn", "fido2")
+        if asserts != (self.party is not None and bool(self.id)):
             raise Malformed(
-                "key-passkey", f"key `{self.keyid[:16]}`: expected `credential` and `rp_id` for `webauthn` alone"
+                "key-passkey",
+                f"key `{self.keyid[:16]}`: expected `credential` and `rp_id` for `webauthn` and `fido2` alone",
             )
-        if self.kind != "webauthn" and (self.synced or self.attestation):
+        if not asserts and (self.synced or self.attestation):
             raise Malformed(
-                "key-passkey", f"key `{self.keyid[:16]}`: expected `synced` and `attestation` for `webauthn` alone"
+                "key-passkey",
+                f"key `{self.keyid[:16]}`: expected `synced` and `attestation` for `webauthn` and `fido2` alone",
+            )
+        if self.party is not None and self.party.id.startswith("keyturn:") != (self.kind == "fido2"):
+            raise Malformed(
+                "key-passkey", f"key `{self.keyid[:16]}`: expected `rp_id` to be a lab's terminal for `fido2` alone"
             )
 
     @classmethod
     def of(cls, enrolled: EnrolledKey, *, origins: frozenset[str]) -> Self:
-        """Make the key that `enrolled` lists; a passkey signs at `origins` alone, which must not be empty."""
+        """Make the key that `enrolled` lists; a passkey or terminal's key signs at `origins` alone, which must not be empty."""
         party = None
         if enrolled.rp_id is not None:
             party = RelyingParty(enrolled.rp_id, origins)
             if not origins:
                 raise Malformed(
                     "signing-page-missing",
-                    f"expected a signing page for the passkeys of `{enrolled.rp_id}`",
+                    f"expected a signing page for the keys of `{enrolled.rp_id}`",
                     hint="a [[signing]] table in trust/draft/roster.toml: docs/formats/key-signatures.md",
                 )
         return cls(
@@ -95,7 +104,7 @@ class Credential:
     @property
     def can_verify_user(self) -> bool:
         """Whether a signature by it can count as an approval in production."""
-        return self.kind in ("pkcs11", "ssh-sk", "webauthn")
+        return self.kind in ("pkcs11", "ssh-sk", "webauthn", "fido2")
 
     @property
     def device_bound(self) -> bool:

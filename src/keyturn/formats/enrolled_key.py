@@ -3,6 +3,7 @@
     { kind = "software", public = "<base64 of SubjectPublicKeyInfo DER>" }              also `pkcs11` and `ssh`
     { kind = "ssh-sk", public = "...", application = "ssh:" }
     { kind = "webauthn", public = "...", credential = "<base64>", rp_id = "localhost", attestation = "packed:<aaguid>" }
+    { kind = "fido2", public = "...", credential = "<base64>", rp_id = "keyturn:acme.example" }
 
 This is NOT a key that verifies: `crypto.credentials` makes one of it, and refuses combinations that make no sense.
 """
@@ -16,13 +17,13 @@ from msgspec import Meta
 
 from keyturn.formats import base64_text
 
-__all__ = ["EnrolledKey", "KeyKind", "PublicKeyText", "RelyingPartyId"]
+__all__ = ["EnrolledKey", "KeyKind", "PublicKeyText", "RelyingPartyId", "terminal_of"]
 
-KeyKind = Literal["software", "pkcs11", "ssh", "ssh-sk", "webauthn"]
+KeyKind = Literal["software", "pkcs11", "ssh", "ssh-sk", "webauthn", "fido2"]
 PublicKeyText = Annotated[str, Meta(max_length=400)]
 Application = Annotated[str, Meta(pattern=r"\Assh:[!-~]{0,100}\Z")]
 CredentialId = Annotated[str, Meta(min_length=4, max_length=1400)]
-RelyingPartyId = Annotated[str, Meta(pattern=r"\A[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z")]
+RelyingPartyId = Annotated[str, Meta(pattern=r"\A(?:keyturn:)?[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?\Z")]
 Attestation = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}:[0-9a-f]{32}\Z")]
 
 
@@ -40,3 +41,14 @@ class EnrolledKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.credential is not None:
             base64_text.decode(self.credential, what="credential")
+
+
+def terminal_of(lab: str) -> str:
+    """What security keys that sign in a terminal of `lab` are made for, as relying party and as origin.
+
+    It is no domain: browsers make no assertion for it, whatever page asks.
+
+    >>> terminal_of("acme.example")
+    'keyturn:acme.example'
+    """
+    return f"keyturn:{lab}"

@@ -79,7 +79,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an authenticator gave when it made a passkey (WebAuthn Level 3, section 6.5), in base64."""
+    """What an authenticator gave when it made a passkey or a terminal's key (WebAuthn Level 3, section 6.5), in base64."""
 
     attestation_object: Annotated[str, Meta(max_length=24 * 1024)]
     client_data: Annotated[str, Meta(max_length=3072)]
@@ -92,8 +92,8 @@ class AcceptedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     registration: Registration | None = None
 
     def __post_init__(self) -> None:
-        if (self.registration is not None) != (self.key.kind == "webauthn"):
-            raise ValueError("expected a registration with a passkey, and with no other key")
+        if (self.registration is not None) != (self.key.kind in ("webauthn", "fido2")):
+            raise ValueError("expected a registration with a passkey or security key, and with no other key")
 
 
 class Acceptance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -15,7 +15,7 @@ from typing import Literal
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed
-from keyturn.formats.enrolled_key import EnrolledKey
+from keyturn.formats.enrolled_key import EnrolledKey, terminal_of
 from keyturn.formats.uri import Uri
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
 MemberKind = Literal["human", "agent", "workload"]
 Profile = Literal["demo", "production"]
 
+_TERMINAL = re.compile(r"keyturn:[a-z0-9][a-z0-9.-]{0,252}\Z", re.ASCII)
 _ORIGIN = re.compile(r"(?:https://([a-z0-9][a-z0-9.-]{0,252})|http://localhost)(?::[1-9][0-9]{0,4})?\Z", re.ASCII)
 
 
@@ -71,24 +72,39 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class SigningPage:
-    """A page at which passkeys sign. `operator` serves it; on `localhost`, which is each person's own machine, nobody does."""
+    """Where passkeys and security keys sign: a page, or every member's terminal (`keyturn:<lab>`, as origin and relying party).
+
+    `operator` serves it; on `localhost`, which is each person's own machine, and in a terminal, nobody does.
+    """
 
     origin: str
     rp_id: str
     operator: str | None
 
     def __post_init__(self) -> None:
+        if self.is_terminal or self.rp_id.startswith("keyturn:"):
+            if not self.is_terminal or self.origin != self.rp_id or self.operator is not None:
+                raise Malformed(
+                    "signing-page-terminal",
+                    f"`{self.origin[:80]}`: expected `keyturn:<lab>` as `origin` and as `rp_id`, and no operator",
+                )
+            return
         found = _ORIGIN.match(self.origin)
         if found is None:
             raise Malformed(
                 "signing-page-origin",
-                f"expected `https://<host>[:<port>]` or `http://localhost[:<port>]`, got `{self.origin[:80]}`",
+                f"expected `https://<host>[:<port>]`, `http://localhost[:<port>]` or `keyturn:<lab>`, got `{self.origin[:80]}`",
             )
         host = found[1] or "localhost"
         if host != self.rp_id and not host.endswith(f".{self.rp_id}"):
             raise Malformed("signing-page-origin", f"`{self.origin}` is no page of `{self.rp_id}`")
         if (host == "localhost") != (self.operator is None):
             raise Malformed("signing-page-operator", f"`{self.origin}`: expected an operator, and none for localhost")
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether security keys sign there without a browser."""
+        return _TERMINAL.match(self.origin) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +119,12 @@ class Roster:
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
         object.__setattr__(self, "groups", MappingProxyType(dict(self.groups)))
+        for page in self.signing:
+            if page.is_terminal and page.origin != terminal_of(self.lab):
+                raise Malformed(
+                    "signing-page-terminal",
+                    f"expected the terminal `{terminal_of(self.lab)}`, got `{page.origin[:80]}`",
+                )
         owner: dict[bytes, str] = {}
         for member in self.members.values():
             for held in member.keys:

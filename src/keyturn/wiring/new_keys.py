@@ -4,6 +4,7 @@
 |---|---|
 | `software` | a new key in a file of the home; in production it asks, and never approves |
 | `passkey` | a new passkey or security key, made in the browser on the signing page |
+| `fido2` | a new key in the security key that is plugged in, made and used without a browser |
 | `ssh:~/.ssh/id_sk.pub` | an SSH key by its public file: `ssh-keygen` signs if the private one is beside it, else the agent |
 | `pkcs11:token=T;object=L?module-path=/path.so` | a key that is on a token already, by its URI (RFC 7512) |
 """
@@ -45,6 +46,8 @@ def new_key(named: str, *, keys: KeyStore, invitation: bytes, page: str) -> Foun
             return FoundKey(made, OwnKey(kind="software", public=made.accepted.key.public))
         case "passkey" if named == "passkey":
             return _passkey(invitation, page)
+        case "fido2" if named == "fido2":
+            return _security_key(invitation)
         case "pkcs11":
             return _token_key(named)
         case "ssh":
@@ -53,7 +56,7 @@ def new_key(named: str, *, keys: KeyStore, invitation: bytes, page: str) -> Foun
             raise Usage(
                 "key-spec",
                 f"expected a key to enrol, got `{named[:80]}`",
-                hint="software, passkey, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
+                hint="software, passkey, fido2, ssh:PUBLIC_KEY_FILE, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
             )
 
 
@@ -73,10 +76,10 @@ def new_trust_key(named: str | None, *, keys: KeyStore) -> tuple[RecordSigner, O
 
 def founder_key(named: str | None, *, keys: KeyStore) -> FoundKey:
     """Make or find the founder's member key, which no invitation asks for."""
-    if named == "passkey":
+    if named in ("passkey", "fido2"):
         raise Usage(
             "key-kind",
-            "a passkey is made for an invitation, and signs on a page that the roster pins: a lab has neither yet",
+            f"a {named} key is made for an invitation, and signs where the roster says: a lab has neither yet",
             hint="found it with another key, then `keyturn trust invite YOU --new-keys beside`",
         )
     return new_key(named or "software", keys=keys, invitation=b"", page="")
@@ -89,6 +92,20 @@ def _passkey(invitation: bytes, page: str) -> FoundKey:
     if offered.kind != "human":
         raise Usage("key-kind", f"expected a human to sign with a passkey, got the {offered.kind} `{offered.member}`")
     made = new_passkey(invitation, origin=page, open_page=open_in_browser)
+    return FoundKey(made, OwnKey.of(made.accepted.key))
+
+
+def _security_key(invitation: bytes) -> FoundKey:
+    from keyturn.adapters.security_key.devices import plugged_in
+    from keyturn.wiring.pins import ask_security_key_pin
+    from keyturn.wiring.trust import new_security_key
+
+    offered = parse_invitation(invitation)
+    if offered.kind != "human":
+        raise Usage(
+            "key-kind", f"expected a human to sign with a security key, got the {offered.kind} `{offered.member}`"
+        )
+    made = new_security_key(invitation, devices=plugged_in, pin=ask_security_key_pin)
     return FoundKey(made, OwnKey.of(made.accepted.key))
 
 

@@ -24,7 +24,7 @@ from keyturn.wiring.trust import passphrase, person_keys
 
 __all__ = ["PageView", "own_signer", "own_software_key", "own_trust_signer", "ssh_signer"]
 
-_VERIFYING = ("webauthn", "ssh-sk", "pkcs11")
+_VERIFYING = ("webauthn", "fido2", "ssh-sk", "pkcs11")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ def _signer_of(own: OwnKey, files: KeyFiles, view: PageView) -> RecordSigner:
             return _token_signer(own)
         case "webauthn":
             return _passkey_signer(own, view)
+        case "fido2":
+            return _security_key_signer(own, view)
 
 
 def own_trust_signer(home: Home, *, named: str | None) -> RecordSigner:
@@ -110,6 +112,14 @@ def _passkey_signer(own: OwnKey, view: PageView) -> RecordSigner:
     from keyturn.adapters.sign_page.passkey import PasskeySigner, open_in_browser
 
     return PasskeySigner(view.roster.credential(own.enrolled), request_of=view.request_of, open_page=open_in_browser)
+
+
+def _security_key_signer(own: OwnKey, view: PageView) -> RecordSigner:
+    from keyturn.adapters.security_key.devices import plugged_in
+    from keyturn.adapters.security_key.signing import SecurityKeySigner
+    from keyturn.wiring.pins import ask_security_key_pin
+
+    return SecurityKeySigner(view.roster.credential(own.enrolled), devices=plugged_in, pin=ask_security_key_pin)
 
 
 def _no_such(named: str | None, keys: tuple[OwnKey, ...]) -> Usage:

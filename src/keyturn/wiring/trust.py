@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from keyturn.adapters.config_files import read_small, replace_file
@@ -17,15 +18,21 @@ from keyturn.config.person import Home
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import Refused, Usage
 from keyturn.formats import base64_text, canonical_json
-from keyturn.formats.enrolment import AcceptedKey, Registration
+from keyturn.formats.enrolled_key import terminal_of
+from keyturn.formats.enrolment import AcceptedKey, Registration, parse_invitation
 from keyturn.ports import KeyStore
 from keyturn.wiring.places import LabPlace, find_person
+
+if TYPE_CHECKING:
+    from keyturn.adapters.security_key.client import AskPin as AskSecurityKeyPin
+    from keyturn.adapters.security_key.devices import Devices
 
 __all__ = [
     "UNLOCK_VARIABLE",
     "keep_pin",
     "lab_keys",
     "new_passkey",
+    "new_security_key",
     "new_software_key",
     "own_pin",
     "passphrase",
@@ -85,6 +92,19 @@ def new_passkey(raw: bytes, *, origin: str, open_page: Callable[[str], None]) ->
     origins = frozenset({origin})
     key = WebauthnEnrolment().prove(registration, invitation=raw, rp_id=rp_id, origins=origins)
     signer = PasskeySigner(Credential.of(key, origins=origins), request_of=lambda _: None, open_page=open_page)
+    return NewKey(AcceptedKey(key=key, registration=registration), signer)
+
+
+def new_security_key(raw: bytes, *, devices: Devices, pin: AskSecurityKeyPin) -> NewKey:
+    """Make a key for the invitation `raw` in a security key, without a browser."""
+    from keyturn.adapters.security_key.signing import SecurityKeySigner, register
+    from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
+
+    registration = register(raw, devices=devices, pin=pin)
+    terminal = terminal_of(parse_invitation(raw).lab)
+    origins = frozenset({terminal})
+    key = WebauthnEnrolment().prove(registration, invitation=raw, rp_id=terminal, origins=origins)
+    signer = SecurityKeySigner(Credential.of(key, origins=origins), devices=devices, pin=pin)
     return NewKey(AcceptedKey(key=key, registration=registration), signer)
 
 
