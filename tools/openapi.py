@@ -37,7 +37,7 @@ def _lab() -> Litestar:
         trust_file=_NOBODY,
         appended=_NOBODY,
         processes=_NOBODY,
-        login=Login(verify=lambda token: None, certificates={"": "nobody"}, behind_proxy=True),
+        login=Login(verify=lambda token: None, certificates={"": "nobody"}, proxy_secret="-"),
         access=authzen_routes.authzen_routes(
             view=_NOBODY, admission=_NOBODY, index=_NOBODY, clock=_NOBODY, appended=_NOBODY, address=_NOBODY
         ),

@@ -290,8 +290,10 @@ NOTIFY = (
 )
 LOGIN = (
     b'version = 1\n[tokens]\nissuer = "https://id.example"\naudience = "k"\nalgorithms = ["ES256"]\nclock_skew_s = 60\n'
-    b'member_claim = "email"\n[tokens.members]\n"ada@example" = "ada"\n[certificates]\ngate = "%s"\n' % (b"a" * 64)
+    b'member_claim = "email"\n[tokens.members]\n"ada@example" = "ada"\n[certificates]\ngate = "%s"\n'
+    b'[proxy]\nsecret_file = "s"\n' % (b"a" * 64)
 )
+KEPT_CERTIFICATE = b'{"version":1,"service":"https://k.example","certificate_file":"/c","key_file":"/k"}'
 KEPT_LOGIN = (
     b'{"version":1,"service":"https://k.example","issuer":"https://id.example","client":"keyturn","audience":"k",'
     b'"scope":"openid","access_token":"a.b.c","expires_at":1790000000,"refresh_token":"r"}'
@@ -479,6 +481,7 @@ def _made() -> Iterator[Target]:
     yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))
     yield from own("config.login.parse", LOGIN, refusals=(Usage,))
     yield from own("adapters.login_files.parse", KEPT_LOGIN)
+    yield from own("adapters.client_certificate.parse", KEPT_CERTIFICATE)
     yield from own("adapters.login_files.parse_tokens", TOKENS)
     yield from own("adapters.device_login.parse_code", DEVICE_CODE)
     yield from own("app.tell_people.parse_told", TOLD, render="app.tell_people.render_told")

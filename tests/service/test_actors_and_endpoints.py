@@ -38,6 +38,7 @@ from keyturn.tlog.signing import sign_checkpoint
 from support.builders import Place
 from support.labs import NOW, Lab, make_key, make_lab
 from support.signed_records import checkin, request, sign
+from support.tls_proxy import PROXY_SECRET
 from support.witnessed import witnessed_note
 from tools import openapi
 
@@ -110,7 +111,8 @@ MATRIX: Mapping[tuple[str, str, str, str], Row] = {
 # in, and to whoever is, what it answers above: a login stands for no key.
 OPEN = {"/health", "/metrics", "/openapi.json", "/checkpoint", "/.well-known/authzen-configuration"}
 CERTIFICATE = b"the DER of a certificate"
-LOGGED_IN = {"Client-Cert": f":{base64.b64encode(CERTIFICATE).decode()}:"}
+BY_CERTIFICATE = "keyturn login --certificate FILE --key FILE"
+LOGGED_IN = {"Client-Cert": f":{base64.b64encode(CERTIFICATE).decode()}:", "Keyturn-Proxy": PROXY_SECRET}
 
 # The release gate opens by a whole chain and two people's grant: every actor there stands against running processes.
 ELSEWHERE: Mapping[tuple[str, str, str], str] = {
@@ -166,7 +168,7 @@ def clients(tmp_path: Path) -> Iterator[Mapping[str, TestClient[Any]]]:
             )
         )
 
-    login = Login(verify=None, certificates={sha256(CERTIFICATE): "somebody"}, behind_proxy=True)
+    login = Login(verify=None, certificates={sha256(CERTIFICATE): "somebody"}, proxy_secret=PROXY_SECRET)
     store = WitnessFiles(tmp_path / "witness")
     witnessing = Witnessing("north", LAB.witness_keys["north"], {LAB.state.log.origin: LAB.log_key.public})
     place = Place(tmp_path / "builder", LAB)
@@ -303,7 +305,7 @@ def test_where_a_login_is_asked_for_it_is_needed_and_replaces_no_key(
     assert without.status_code == (MATRIX[cell][actor] if path in OPEN else 401), without.text
     if path not in OPEN:
         assert without.headers["WWW-Authenticate"] == "Bearer"
-        assert (without.json()["code"], without.json()["hint"]) == ("login-needed", "keyturn login")
+        assert (without.json()["code"], without.json()["hint"]) == ("login-needed", BY_CERTIFICATE)
     within = clients["closed"].request(method, where, content=content, headers=LOGGED_IN)
     assert within.status_code == MATRIX[cell][actor], within.text
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import sys
 import time
@@ -24,14 +23,13 @@ from keyturn.adapters.login_files import LoginFile, parse
 from keyturn.config import person
 from keyturn.config.person import PersonConfig
 from keyturn.errors import Malformed, Refused, Unavailable
-from keyturn.wiring.login import bearer_of
-from support.logins import serving, tokens
+from keyturn.wiring.login import credentials_for
+from support.logins import logs_in, serving, tokens
 from support.openid import AUDIENCE, OpenIdProvider
 from support.processes import Process, running
 from support.signed_records import request
 
 NOW = int(time.time())
-SCOPE = "openid offline_access log"
 
 
 @contextmanager
@@ -39,19 +37,6 @@ def typed(home: Path, *words: str) -> Iterator[Process]:
     """Run `keyturn *words` as whoever has `home`."""
     with running([sys.executable, "-m", "keyturn", *words], environment={"KEYTURN_HOME": str(home)}) as process:
         yield process
-
-
-def logs_in(
-    home: Path, provider: OpenIdProvider, url: str, *more: str, name: str = "ada", audience: str = AUDIENCE
-) -> str:
-    """What `keyturn login` printed, once the person has entered the code."""
-    words = ["login", "--lab", url, "--issuer", provider.issuer, "--audience", audience, "--scope", SCOPE, *more]
-    with typed(home, *words) as process:
-        line = process.wait_for_line(" and enter ")
-        page, code = re.findall(r"open (\S+) and enter ([A-Z-]+)", line)[0]
-        provider.enter_code(page, code, name=name)
-        assert process.wait() == 0, process.describe()
-        return process.output
 
 
 def kept(home: Path) -> Path:
@@ -80,7 +65,7 @@ def test_a_person_logs_in_once_and_every_command_is_answered(lab: Any, provider:
             assert process.wait() == 3
             said = json.loads(process.output[process.output.index("{") :])["error"]
             assert (said["code"], said["hint"]) == ("login-needed", "keyturn login")
-        output = logs_in(home, provider, url)
+        output = logs_in({"KEYTURN_HOME": str(home)}, provider, url, name="ada")
         assert f"logged in at {url}" in output
         path = kept(home)
         assert (stat.S_IMODE(path.stat().st_mode), stat.S_IMODE(path.parent.stat().st_mode)) == (0o600, 0o700)
@@ -88,10 +73,12 @@ def test_a_person_logs_in_once_and_every_command_is_answered(lab: Any, provider:
         assert login.access_token not in output + repr(login)
         with typed(home, "log", "show", "--lab", url, "--json") as process:
             assert process.wait() == 0, process.describe()
-        log = LogOverHttp(url, bearer=bearer_of(url))
+        log = LogOverHttp(url, credentials=credentials_for(url))
         assert log.append(request(lab.lab, 1, at=NOW)) >= 1
         with pytest.raises(Unavailable, match="login-needed"):
-            IndexOverHttp(url, bearer=bearer_of(url + "/elsewhere")).by_record("")  # another address has no login
+            IndexOverHttp(url, credentials=credentials_for(url + "/elsewhere")).by_record(
+                ""
+            )  # another address has no login
         # A stolen login is nobody's key: what Ada did not sign is refused, though it comes with her token.
         with pytest.raises(Refused):
             log.append(request(lab.lab, 2, at=NOW, key=lab.lab.member_keys["bob"]))
@@ -99,17 +86,17 @@ def test_a_person_logs_in_once_and_every_command_is_answered(lab: Any, provider:
 
 def test_a_login_is_renewed_by_one_process_at_a_time(lab: Any, provider: OpenIdProvider, home: Path) -> None:
     with serving(lab, tokens(provider)) as (_, url):
-        logs_in(home, provider, url, audience=f"{AUDIENCE}/brief")  # its tokens are good for one second
+        logs_in({"KEYTURN_HOME": str(home)}, provider, url, name="ada", audience=f"{AUDIENCE}/brief")  # its tokens are good for one second
         first = parse(kept(home).read_bytes()).access_token
         with ThreadPoolExecutor(4) as pool:  # the provider ends a login whose refresh token comes twice
-            found = list(pool.map(lambda _: bearer_of(url)(), range(8)))
+            found = list(pool.map(lambda _: credentials_for(url).token(), range(8)))
         assert None not in found
         assert first not in found
-        assert list(IndexOverHttp(url, bearer=bearer_of(url)).by_record("ff" * 32)) == []
+        assert list(IndexOverHttp(url, credentials=credentials_for(url)).by_record("ff" * 32)) == []
         login = parse(kept(home).read_bytes())
         LoginFile(home, url, clock=SystemClock()).keep(msgspec.structs.replace(login, refresh_token="spent"))
         with pytest.raises(Unavailable, match="login-over"):
-            bearer_of(url)()
+            credentials_for(url).token()
 
 
 def test_a_machine_logs_in_by_its_secret(lab: Any, provider: OpenIdProvider, home: Path) -> None:
@@ -127,10 +114,10 @@ def test_a_machine_logs_in_by_its_secret(lab: Any, provider: OpenIdProvider, hom
             assert process.wait() == 0, process.describe()
             assert json.loads(process.output)["renewed"] is True
         assert b"gate-secret" not in kept(home).read_bytes()
-        assert list(IndexOverHttp(url, bearer=bearer_of(url)).by_record("ff" * 32)) == []
+        assert list(IndexOverHttp(url, credentials=credentials_for(url)).by_record("ff" * 32)) == []
         login = parse(kept(home).read_bytes())
         LoginFile(home, url, clock=SystemClock()).keep(msgspec.structs.replace(login, expires_at=NOW - 1))
-        assert list(IndexOverHttp(url, bearer=bearer_of(url)).by_record("ff" * 32)) == []
+        assert list(IndexOverHttp(url, credentials=credentials_for(url)).by_record("ff" * 32)) == []
         assert (parse(kept(home).read_bytes()).expires_at or 0) > NOW
 
 

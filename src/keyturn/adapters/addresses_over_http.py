@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from keyturn.adapters.http_client import HttpClient
+from keyturn.adapters.http_client import Credentials, HttpClient
 from keyturn.errors import Malformed
 from keyturn.formats.text import Name
 
@@ -19,9 +19,9 @@ _Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
 _Addresses = Annotated[dict[Name, _Url], Meta(max_length=64)]
 
 
-def process_addresses(url: str, *, bearer: Callable[[], str | None] | None = None) -> Mapping[str, str]:
+def process_addresses(url: str, *, credentials: Credentials | None = None) -> Mapping[str, str]:
     """The base URLs that the service at `url` gives for `builder`, `gate-release` and so on."""
-    raw = HttpClient(url, bearer=bearer).get("/processes", size_bytes_max=_ANSWER_BYTES_MAX)
+    raw = HttpClient(url, credentials=credentials).get("/processes", size_bytes_max=_ANSWER_BYTES_MAX)
     try:
         found: dict[str, str] = msgspec.json.decode(raw, type=_Addresses)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:

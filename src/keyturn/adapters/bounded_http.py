@@ -9,6 +9,7 @@ This is NOT where an answer is understood: see `http_client` and `witness_over_h
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -19,7 +20,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-__all__ = ["BoundedHttp", "TooLate", "TooLong"]
+__all__ = ["BoundedHttp", "TlsFailed", "TooLate", "TooLong"]
 
 _CONNECT_WITHIN_S = 5.0
 
@@ -30,6 +31,14 @@ class TooLong(Exception):
 
 class TooLate(Exception):
     """There was no whole answer within the time of an exchange, or none at all."""
+
+
+class TlsFailed(TooLate):
+    """There was no whole answer, since one of the two sides did not accept the other's certificate: `cause` says why."""
+
+    def __init__(self, cause: ssl.SSLError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class _Watch:
@@ -94,13 +103,10 @@ class BoundedHttp:
     def __init__(self, url: str, *, within_s: float, connections: int) -> None:
         self.url = url.rstrip("/")
         self._within_s = within_s
-        self._pools = urllib3.PoolManager(
-            num_pools=2,
-            maxsize=connections,
-            retries=False,
-            timeout=urllib3.Timeout(connect=min(_CONNECT_WITHIN_S, within_s), read=within_s),
-        )
-        self._pools.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._tls: ssl.SSLContext | None = None
+        self._pools = self._pools_with(None)
 
     def exchange(
         self,
@@ -110,22 +116,50 @@ class BoundedHttp:
         *,
         size_bytes_max: int,
         headers: Mapping[str, str] = MappingProxyType({}),
+        tls: ssl.SSLContext | None = None,
     ) -> tuple[int, bytes]:
-        """Give the status and the whole answer; `TooLong` or `TooLate` otherwise. A body is bytes unless `headers` say what."""
+        """Give the status and the whole answer; `TooLong` or `TooLate` otherwise. A body is bytes unless `headers` say what.
+
+        `tls` holds the certificate to show, if there is one; another one than the last time takes connections of its own.
+        """
         sent = ({"Content-Type": "application/octet-stream"} if body is not None else {}) | dict(headers)
         watch = _Watch(self._within_s)
         token = _WATCH.set(watch)
         try:
-            answer = self._pools.request(
+            answer = self._pools_for(tls).request(
                 method, self.url + path, body=body, headers=sent, redirect=False, preload_content=False
             )
             content: bytes = answer.read(size_bytes_max + 1)
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as err:
-            raise TooLate(str(err)) from err
+            cause = _tls_error(err)
+            raise (TooLate(str(err)) if cause is None else TlsFailed(cause)) from err
         finally:
             watch.stop()
             _WATCH.reset(token)
         if len(content) > size_bytes_max:
             raise TooLong(f"more than {size_bytes_max} bytes")
         return answer.status, content
+
+    def _pools_for(self, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
+        with self._lock:
+            if tls is not self._tls:
+                self._tls, self._pools = tls, self._pools_with(tls)
+            return self._pools
+
+    def _pools_with(self, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
+        pools = urllib3.PoolManager(
+            num_pools=2,
+            maxsize=self._connections,
+            retries=False,
+            timeout=urllib3.Timeout(connect=min(_CONNECT_WITHIN_S, self._within_s), read=self._within_s),
+            ssl_context=tls,
+        )
+        pools.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        return pools
+
+
+def _tls_error(err: BaseException) -> ssl.SSLError | None:
+    """What TLS said, where that is why there is no answer; urllib3 wraps it."""
+    inner = err.args[0] if err.args and isinstance(err.args[0], BaseException) else err
+    return next((one for one in (err, inner, err.__cause__) if isinstance(one, ssl.SSLError)), None)

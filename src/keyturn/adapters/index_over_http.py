@@ -6,7 +6,7 @@ the index says is proved by whoever acts on it (`app.find_record`), and that not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated
 from urllib.parse import urlencode
@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Meta
 
-from keyturn.adapters.http_client import HttpClient
+from keyturn.adapters.http_client import Credentials, HttpClient
 from keyturn.errors import Malformed
 from keyturn.formats.checkpoint import SIZE_MAX
 from keyturn.formats.digest import Sha256
@@ -37,10 +37,10 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class IndexOverHttp:
-    """The index of the service at the base URL `url`. Thread-safe. `bearer` gives the login to send, if there is one."""
+    """The index of the service at the base URL `url`. Thread-safe. `credentials` are what it is shown, if there are any."""
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0, bearer: Callable[[], str | None] | None = None) -> None:
-        self._client = HttpClient(url, timeout_s=timeout_s, bearer=bearer)
+    def __init__(self, url: str, *, timeout_s: float = 30.0, credentials: Credentials | None = None) -> None:
+        self._client = HttpClient(url, timeout_s=timeout_s, credentials=credentials)
 
     def by_record(self, prefix: str, kind: Kind | None = None) -> Sequence[IndexedRecord]:
         found = self._ask("record", [("prefix", prefix), *([("kind", kind)] if kind is not None else [])])

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from keyturn.adapters.http_client import HttpClient
+from keyturn.adapters.http_client import Credentials, HttpClient
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
@@ -33,10 +33,10 @@ class _Submitted(msgspec.Struct, frozen=True):
 
 
 class LogOverHttp:
-    """A log at the base URL `url`. Thread-safe. `bearer` gives the login to send, if there is one."""
+    """A log at the base URL `url`. Thread-safe. `credentials` are what it is shown, if there are any."""
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0, bearer: Callable[[], str | None] | None = None) -> None:
-        self._client = HttpClient(url, timeout_s=timeout_s, bearer=bearer)
+    def __init__(self, url: str, *, timeout_s: float = 30.0, credentials: Credentials | None = None) -> None:
+        self._client = HttpClient(url, timeout_s=timeout_s, credentials=credentials)
         self._size = 0
         """Size of the newest checkpoint seen: says how wide partial tiles are. Not believed for anything else."""
         self._lock = threading.Lock()

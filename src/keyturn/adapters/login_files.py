@@ -26,7 +26,7 @@ from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats.digest import sha256
 from keyturn.ports import Clock
 
-__all__ = ["KeptLogin", "LoginFile", "TokenAnswer", "parse", "parse_tokens", "read_secret"]
+__all__ = ["KeptLogin", "LoginFile", "TokenAnswer", "parse", "parse_tokens", "read_private", "read_secret"]
 
 _EARLY_S = 30
 _AGAIN = "keyturn login"
@@ -98,7 +98,7 @@ class LoginFile:
 
     def read(self) -> KeptLogin | None:
         """What is kept, or `None`; `Refused` when others can read it."""
-        raw = _read_private(self.path, needed=False)
+        raw = read_private(self.path, needed=False)
         login = parse(raw) if raw is not None else None
         if login is not None and login.service != self._url:
             raise Malformed("login-file", f"`{self.path}`: expected a login at `{self._url}`", hint=_AGAIN)
@@ -157,7 +157,7 @@ class LoginFile:
 
 def read_secret(path: Path) -> str:
     """A machine's secret at the provider, in a file that only its owner reads."""
-    raw = _read_private(path, needed=True) or b""
+    raw = read_private(path, needed=True) or b""
     secret = raw.strip().decode("latin-1")
     if not secret or len(secret) > 1000:
         raise Refused(
@@ -180,7 +180,8 @@ def _over(login: KeptLogin) -> Unavailable:
     return Unavailable("login-over", f"the login at `{login.service}` is over", hint=_AGAIN)
 
 
-def _read_private(path: Path, *, needed: bool) -> bytes | None:
+def read_private(path: Path, *, needed: bool) -> bytes | None:
+    """The content of a file of the user's own that nobody else can read; `None` when it is neither there nor `needed`."""
     try:
         status = path.stat()
     except OSError as err:

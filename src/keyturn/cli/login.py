@@ -33,15 +33,41 @@ def login(
         Path | None,
         typer.Option(help="For gates and builders: a file of mode 0600 with the client's secret.", show_default=False),
     ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="Instead: a TLS client certificate to show from now on, in PEM.", show_default=False),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="The certificate's key, in a file of mode 0600. Default: in the same file.", show_default=False
+        ),
+    ] = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Log in at the lab's service, where it asks for that: by a code that you type at your provider's page.
+    """Log in at the lab's service, where it asks for that: by a code that you type at your provider's page, or by a certificate.
 
     The login is kept in your home, and sent to that service alone. What you approve is signed by your keys, as ever.
     """
-    from keyturn.wiring.login import log_in
+    from keyturn.errors import Usage
+    from keyturn.wiring.login import log_in, show_certificate
     from keyturn.wiring.places import find_lab
+
+    if certificate is not None or key is not None:
+        if certificate is None or (issuer, client, audience, secret_file) != (None, None, None, None):
+            raise Usage(
+                "login-two-ways",
+                "expected --certificate with --key or alone, and nothing that is a provider's",
+                hint="keyturn login --certificate FILE --key FILE; a second login may come beside it: keyturn login",
+            )
+        service, digest = show_certificate(find_lab(lab), certificate, key)
+        output.emit(
+            {"service": service, "certificate_sha256": digest},
+            json=json,
+            human=lambda screen: screen.print(output.plain(f"{service} is shown the certificate {digest}")),
+        )
+        return
 
     def show(page: str, code: str) -> None:
         output.warn(f"open {page} and enter {code}", json=json)

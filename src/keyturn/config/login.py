@@ -12,6 +12,8 @@
     "ada@acme.example" = "ada"
     [certificates]                                   # of clients, which a proxy on this machine has verified (RFC 9440)
     gate-release = "<sha256 of the certificate's DER>"
+    [proxy]                                          # what that proxy says in Keyturn-Proxy, and nobody else can
+    secret_file = "proxy.secret"                     # beside this file, mode 0600; 32 characters or more
 
 The file belongs to whoever operates the service. Approvals, requests and everything else count by the keys of the signed roster:
 somebody who is logged in as Ada signs nothing for her.
@@ -27,7 +29,7 @@ from msgspec import Meta
 from keyturn.config import toml
 from keyturn.formats.text import HexDigest, MemberId, Name
 
-__all__ = ["LoginConfig", "TokenConfig", "parse"]
+__all__ = ["LoginConfig", "ProxyConfig", "TokenConfig", "parse"]
 
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"
@@ -54,14 +56,23 @@ class TokenConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("expected `member_claim` and `members` together, or neither")
 
 
+class ProxyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the proxy is known: by what stands in `secret_file`."""
+
+    secret_file: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
 class LoginConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is let in: by `tokens`, by `certificates` (name -> SHA-256 of the DER), or by either."""
+    """Who is let in: by `tokens`, by `certificates` (name -> SHA-256 of the DER) that `proxy` verified, or by either."""
 
     version: Literal[1]
     tokens: TokenConfig | None = None
     certificates: Annotated[dict[Name, HexDigest], Meta(max_length=1000)] = {}
+    proxy: ProxyConfig | None = None
 
     def __post_init__(self) -> None:
+        if bool(self.certificates) != (self.proxy is not None):
+            raise ValueError("expected `[certificates]` and `[proxy]` together, or neither")
         if self.tokens is None and not self.certificates:
             raise ValueError("expected `[tokens]`, `[certificates]` or both: otherwise nobody could log in")
 

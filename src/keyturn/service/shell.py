@@ -52,6 +52,8 @@ BODY_BYTES_MAX = 4 << 20
 BODY_TIMEOUT_S = 20.0
 HEAD_TIMEOUT_S = 10.0
 _DOCUMENT = "openapi"
+_OF_TOKENS = frozenset({"login-invalid", "login-expired"})
+"""What RFC 6750 calls an invalid token."""
 
 
 def build(
@@ -194,7 +196,7 @@ class HeadInTime(H11Protocol):
 def _answer(problem: Problem) -> Response[bytes]:
     headers = {} if problem.retry_after_s is None else {"Retry-After": str(problem.retry_after_s)}
     if problem.status == 401:
-        headers["WWW-Authenticate"] = "Bearer" if problem.code == "login-needed" else 'Bearer error="invalid_token"'
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if problem.code in _OF_TOKENS else "Bearer"
     return Response(
         errors_over_http.render(problem),
         status_code=problem.status,

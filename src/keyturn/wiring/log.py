@@ -35,7 +35,7 @@ from keyturn.formats.note import NoteSignature
 from keyturn.ports import LogReader, LogWriter, RecordIndex, Witnesses
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
-from keyturn.wiring.login import bearer_of
+from keyturn.wiring.login import credentials_for
 from keyturn.wiring.pinned_log import history_of
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.store import index_in, log_in, reader_of, reindex_store, store_of, verify_store
@@ -102,7 +102,7 @@ def log_reader(place: LabPlace) -> Iterator[LogReader]:
     """Read the lab's log: over HTTP when only its address is known, else from its database or its files."""
     if place.path is None:
         assert place.url is not None
-        yield LogOverHttp(place.url, bearer=bearer_of(place.url))
+        yield LogOverHttp(place.url, credentials=credentials_for(place.url))
         return
     if (store := store_of(place.path)) is not None:
         with reader_of(store) as reader:
@@ -117,7 +117,7 @@ def lab_index(place: LabPlace) -> Iterator[RecordIndex]:
     """The lab's index: its service's when only its address is known, else the one in its database or on this disk."""
     if place.path is None:
         assert place.url is not None
-        yield IndexOverHttp(place.url, bearer=bearer_of(place.url))
+        yield IndexOverHttp(place.url, credentials=credentials_for(place.url))
         return
     if (store := store_of(place.path)) is not None:
         with index_in(store) as found:
@@ -143,7 +143,7 @@ def log_writer(place: LabPlace) -> Iterator[LogWriter]:
     Here, a log that was published first asks its witnesses whether it is behind; `Unavailable` when they do not answer.
     """
     if place.service_url is not None:
-        yield LogOverHttp(place.service_url, bearer=bearer_of(place.service_url))
+        yield LogOverHttp(place.service_url, credentials=credentials_for(place.service_url))
         return
     with lab_log(place.directory) as opened:
         if opened.log.note("checkpoint") is not None:
@@ -240,7 +240,7 @@ class FoundLog:
             raise Unavailable("process-not-running", "the lab's service does not run here", hint="keyturn up")
         known = self._known
         if known is None or known[0] != url:
-            known = self._known = (url, LogOverHttp(url, bearer=bearer_of(url)))
+            known = self._known = (url, LogOverHttp(url, credentials=credentials_for(url)))
         return known[1]
 
 

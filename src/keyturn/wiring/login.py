@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from keyturn.adapters.client_certificate import CertificateFile, read_certificate
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.device_login import log_in_by_code
 from keyturn.adapters.login_files import KeptLogin, LoginFile, read_secret
@@ -14,14 +16,42 @@ from keyturn.config import person as person_config
 from keyturn.errors import Usage
 from keyturn.wiring.places import LabPlace
 
-__all__ = ["bearer_of", "log_in"]
+__all__ = ["HomeCredentials", "credentials_for", "log_in", "show_certificate"]
 
 _PENDING = "-"
 
 
-def bearer_of(url: str) -> Callable[[], str | None]:
-    """What gives the token for the service at `url`, for each request: of the home of whoever runs this process."""
-    return LoginFile(person_config.home_of(os.environ).path, url, clock=SystemClock()).token
+class HomeCredentials:
+    """`http_client.Credentials`: what the home at `home` keeps for the service at `url`."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self._login = LoginFile(home, url, clock=SystemClock())
+        self._certificate = CertificateFile(home, url, clock=SystemClock())
+
+    def token(self) -> str | None:
+        return self._login.token()
+
+    def certificate(self) -> ssl.SSLContext | None:
+        return self._certificate.context()
+
+
+def credentials_for(url: str) -> HomeCredentials:
+    """What the service at `url` is shown: by the home of whoever runs this process."""
+    return HomeCredentials(person_config.home_of(os.environ).path, url)
+
+
+def show_certificate(place: LabPlace, certificate_file: Path, key_file: Path | None) -> tuple[str, str]:
+    """Keep which certificate the lab's service is shown from now on; give its address, and the SHA-256 that it knows it by."""
+    read_certificate(certificate_file, key_file or certificate_file)
+    url = (place.service_url or "").rstrip("/")
+    if not url.startswith("https://"):
+        raise Usage(
+            "login-address",
+            f"expected the https address of the lab's service, got `{url[:200]}`: a certificate is shown in TLS alone",
+            hint="keyturn login --lab https://... --certificate FILE --key FILE",
+        )
+    file = CertificateFile(person_config.home_of(os.environ).path, url, clock=SystemClock())
+    return url, file.keep(certificate_file, key_file or certificate_file)
 
 
 def log_in(

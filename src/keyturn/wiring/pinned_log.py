@@ -18,7 +18,7 @@ from keyturn.formats.digest import Sha256, sha256
 from keyturn.grants.view import GateView
 from keyturn.ports import LogReader
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.login import bearer_of
+from keyturn.wiring.login import credentials_for
 from keyturn.wiring.places import LabPlace, find_person
 from keyturn.wiring.trust import keep_pin, own_pin, trust_store
 
@@ -101,7 +101,7 @@ def root_of(place: LabPlace, reader: LogReader) -> tuple[bytes, str]:
 def pin_root(place: LabPlace, pinned: str) -> str:
     """Pin the lab's first root in the person's config, if it has that SHA-256; return the lab's name."""
     if place.url is not None:
-        root = first_root(LogOverHttp(place.url, bearer=bearer_of(place.url)))
+        root = first_root(LogOverHttp(place.url, credentials=credentials_for(place.url)))
         history: TrustHistory | None = TrustHistory.start(root, pinned_sha256=pinned)
     else:
         history = read_history(trust_store(place.directory), pinned_sha256=pinned)
@@ -118,6 +118,6 @@ def trust_log_of(place: LabPlace) -> tuple[TrustLog, bool]:
     """Every published version, and whether whoever runs the command has pinned the first root; from afar he must have."""
     clock = SystemClock()
     if place.url is not None:
-        return listed(history_of(LogOverHttp(place.url, bearer=bearer_of(place.url))), now=clock.now()), True
+        return listed(history_of(LogOverHttp(place.url, credentials=credentials_for(place.url))), now=clock.now()), True
     pin = own_pin(place)
     return trust_log(pinned_sha256=pin, store=trust_store(place.directory), clock=clock), pin is not None

@@ -65,9 +65,9 @@ class LabPlace:
         """The URLs of the lab's builder and gates by name. Whoever follows one verifies every answer."""
         if self.url is not None:
             from keyturn.adapters.addresses_over_http import process_addresses
-            from keyturn.wiring.login import bearer_of
+            from keyturn.wiring.login import credentials_for
 
-            return process_addresses(self.url, bearer=bearer_of(self.url))
+            return process_addresses(self.url, credentials=credentials_for(self.url))
         run = self.directory / "run"
         names = [path.stem for pattern in ("builder.json", "gate-*.json") for path in sorted(run.glob(pattern))]
         here = {name: url for name in names if (url := run_files.find(run, name)) is not None}

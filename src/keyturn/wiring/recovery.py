@@ -12,7 +12,7 @@ from keyturn.config.person import home_of
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Usage
 from keyturn.trust.metadata import RootMetadata
-from keyturn.wiring.login import bearer_of
+from keyturn.wiring.login import credentials_for
 from keyturn.wiring.pinned_log import history_of
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.trust import own_pin, passphrase, person_keys, trust_store
@@ -23,7 +23,7 @@ __all__ = ["root_in_force", "trust_key"]
 def root_in_force(place: LabPlace) -> RootMetadata:
     """The newest root of the lab: of its directory, which needs no log, or else of its log; from the root that was pinned."""
     if place.path is None:
-        return history_of(LogOverHttp(place.url or "", bearer=bearer_of(place.url or ""))).root
+        return history_of(LogOverHttp(place.url or "", credentials=credentials_for(place.url or ""))).root
     pin = own_pin(place)
     if pin is None:
         raise Usage(

@@ -30,7 +30,7 @@ server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
         client_id: 'keyturn', application_type: 'native', token_endpoint_auth_method: 'none',
         grant_types: [DEVICE, 'refresh_token'], redirect_uris: [], response_types: [],
       },
-      ...['gate', 'brief', 'shared', 'rsa'].map(machine),
+      ...['gate', 'builder', 'notifier', 'brief', 'shared', 'rsa'].map(machine),
     ],
     jwks: { keys },
     cookies: { keys: ['of the tests'] },

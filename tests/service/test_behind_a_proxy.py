@@ -1,0 +1,225 @@
+"""What a real proxy says of a client's certificate is believed, and nobody else is: HAProxy as the guide configures it."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from keyturn.adapters.http_client import HttpClient
+from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.wiring.login import credentials_for, show_certificate
+from keyturn.wiring.places import find_lab
+from service.conftest import make_lab_on_disk
+from support.logins import serving
+from support.tls_proxy import PROXY_SECRET, Authority, digest_of, guide_configuration, tls_proxy
+
+__all__ = ["make_lab_on_disk"]
+
+CLOSED = "/index/kinds?kinds=req"
+PLAIN = urllib3.PoolManager(retries=False)
+
+
+@dataclass
+class Behind:
+    """A closed service at `service`, and the proxy before it at `url`; `listed` may come in."""
+
+    service: str
+    url: str
+    authority: Authority
+    listed: Path
+
+    def get(
+        self, certificate: Path | None = None, headers: Any = None, *, url: str | None = None, path: str = CLOSED
+    ) -> Any:
+        tls = ssl.create_default_context(cafile=str(self.authority.pem))
+        if certificate is not None:
+            tls.load_cert_chain(certificate)
+        http = urllib3.PoolManager(retries=False, ssl_context=tls)
+        return http.request("GET", (url or self.url) + path, headers=headers)
+
+    def code(self, certificate: Path | None = None, headers: Any = None, *, url: str | None = None) -> str:
+        """The code of the 401 that comes instead of what is asked for; `` when it is given."""
+        answer = self.get(certificate, headers, url=url)
+        assert answer.status in (200, 401), answer.data
+        return str(answer.json()["code"]) if answer.status == 401 else ""
+
+
+@pytest.fixture
+def behind(make_lab_on_disk: Callable[..., Any], tmp_path: Path) -> Iterator[Behind]:
+    lab = make_lab_on_disk()
+    authority = Authority(tmp_path / "ca")
+    listed = authority.issue("gate-release")
+    with (
+        serving(lab, certificates(digest_of(listed)), "--behind-proxy") as (_, service),
+        tls_proxy(service, authority, tmp_path) as url,
+    ):
+        yield Behind(service, url, authority, listed)
+
+
+def certificates(*digests: str) -> str:
+    lines = (f'machine-{number} = "{digest}"' for number, digest in enumerate(digests))
+    return "version = 1\n[certificates]\n" + "\n".join(lines) + '\n[proxy]\nsecret_file = "proxy.secret"\n'
+
+
+def named(pem: Path, **more: str) -> dict[str, str]:
+    """The header by which a proxy names the certificate in `pem`."""
+    der = x509.load_pem_x509_certificate(pem.read_bytes()).public_bytes(Encoding.DER)
+    return {"Client-Cert": f":{base64.b64encode(der).decode()}:", **more}
+
+
+def test_whose_certificate_is_listed_comes_in_and_everybody_else_is_told_why_not(
+    behind: Behind, tmp_path: Path
+) -> None:
+    def stranger(name: str) -> Path:
+        return Authority(tmp_path / name, name=name).issue("gate-release")
+
+    assert behind.code(behind.listed) == ""
+    assert behind.code() == "login-needed"
+    assert behind.get().json()["hint"] == "keyturn login --certificate FILE --key FILE"
+    for pem, code, words in (
+        (behind.authority.issue("unlisted"), "login-certificate-unlisted", "lets nobody in"),
+        (behind.authority.issue("expired", days=-1), "login-certificate-refused", "has expired"),
+        (stranger("another"), "login-certificate-refused", "of a CA that"),
+        (stranger("the lab's CA"), "login-certificate-refused", "by another key"),
+    ):
+        said = behind.get(pem).json()
+        assert (said["code"], words in said["detail"], bool(said["hint"])) == (code, True, True), said
+
+
+def test_a_listed_certificate_that_has_expired_lets_nobody_in(
+    make_lab_on_disk: Callable[..., Any], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    over = authority.issue("gate-release", days=-1)
+    with (
+        serving(make_lab_on_disk(), certificates(digest_of(over)), "--behind-proxy") as (_, service),
+        tls_proxy(service, authority, tmp_path) as url,
+    ):
+        assert Behind(service, url, authority, over).code(over) == "login-certificate-refused"
+
+
+def test_what_a_client_writes_into_the_proxys_headers_does_not_arrive(behind: Behind) -> None:
+    forged = named(behind.listed)
+    for headers in (
+        forged,
+        forged | {"Keyturn-Proxy": PROXY_SECRET},  # and if he had it
+        {name.upper(): text for name, text in forged.items()},
+        {"client_cert": forged["Client-Cert"]},
+        {"Client-Cert-Error": "0"},
+    ):
+        assert behind.code(None, headers) == "login-needed"
+    unlisted = behind.authority.issue("unlisted")
+    assert behind.code(unlisted, forged) == "login-certificate-unlisted"
+    assert behind.code(behind.authority.issue("over", days=-1), forged) == "login-certificate-refused"
+    assert behind.code(behind.listed, named(unlisted) | {"Client-Cert-Error": "10"}) == ""
+    twice = urllib3.HTTPHeaderDict(forged)
+    twice.add("Client-Cert", forged["Client-Cert"])
+    assert behind.code(None, twice) == "login-needed"
+    assert behind.code(unlisted, twice) == "login-certificate-unlisted"
+
+
+def test_who_goes_round_the_proxy_cannot_say_what_it_says(behind: Behind) -> None:
+    at = {"url": behind.service}
+    assert behind.code(None, **at) == "login-needed"  # type: ignore[arg-type]
+    for headers in (
+        named(behind.listed),
+        named(behind.listed, **{"Keyturn-Proxy": ""}),
+        named(behind.listed, **{"Keyturn-Proxy": PROXY_SECRET[:-1]}),
+        named(behind.listed, **{"Keyturn-Proxy": f"{PROXY_SECRET},{PROXY_SECRET}"}),
+        named(behind.listed, **{"X-Forwarded-For": "127.0.0.1"}),
+    ):
+        assert behind.code(None, headers, url=behind.service) == "login-not-the-proxy"
+    secrets = urllib3.HTTPHeaderDict(named(behind.listed))
+    secrets.add("Keyturn-Proxy", "x")
+    secrets.add("Keyturn-Proxy", PROXY_SECRET)
+    assert behind.code(None, secrets, url=behind.service) == "login-not-the-proxy"
+    # Whoever has the secret is the proxy; and of two certificates, none counts.
+    proxy = {"Keyturn-Proxy": PROXY_SECRET}
+    assert behind.code(None, named(behind.listed, **proxy), url=behind.service) == ""
+    two = urllib3.HTTPHeaderDict(named(behind.listed, **proxy))
+    two.add("Client-Cert", named(behind.listed)["Client-Cert"])
+    assert behind.code(None, two, url=behind.service) == "login-certificate-header"
+    for wrong in ("", "::", ":@:", ":QQ:", "QQ==", ":" + "A" * 40_000 + ":"):
+        assert behind.code(None, {"Client-Cert": wrong, **proxy}, url=behind.service) == "login-certificate-header"
+
+
+def test_a_proxy_that_forgets_to_remove_the_header_lets_nobody_in_by_it(
+    make_lab_on_disk: Callable[..., Any], tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "ca")
+    listed = authority.issue("gate-release")
+    forgetful = "".join(line for line in guide_configuration().splitlines(True) if "del-header" not in line)
+    with (
+        serving(make_lab_on_disk(), certificates(digest_of(listed)), "--behind-proxy") as (_, service),
+        tls_proxy(service, authority, tmp_path, configuration=forgetful) as url,
+    ):
+        behind = Behind(service, url, authority, listed)
+        assert behind.code(listed) == ""
+        assert behind.code(None, named(listed)) == "login-not-the-proxy"
+        assert behind.code(authority.issue("unlisted"), named(listed)) == "login-certificate-unlisted"
+        assert behind.code(authority.issue("over", days=-1), named(listed)) == "login-certificate-refused"
+
+
+def test_commands_show_their_certificate_and_say_what_to_type_without_one(
+    behind: Behind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
+    client = HttpClient(behind.url, credentials=credentials_for(behind.url))
+    with pytest.raises(Unavailable, match="server-certificate"):
+        client.get(CLOSED)
+    monkeypatch.setenv("SSL_CERT_FILE", str(behind.authority.pem))
+    client = HttpClient(behind.url, credentials=credentials_for(behind.url))
+    with pytest.raises(Unavailable, match="login-needed"):
+        client.get(CLOSED)
+    place = find_lab(behind.url)
+    exposed = behind.authority.issue("exposed")
+    exposed.chmod(0o644)
+    for pem, code in ((exposed, "login-exposed"), (behind.authority.pem, "login-exposed")):
+        with pytest.raises(Refused, match=code):
+            show_certificate(place, pem, None)
+    other = behind.authority.issue("another's")
+    with pytest.raises(Refused, match=r"login-certificate\b"):
+        show_certificate(place, behind.listed, other)
+    with pytest.raises(Unavailable, match="login-certificate-expired"):
+        show_certificate(place, behind.authority.issue("over", days=-1), None)
+    assert not (tmp_path / "home" / "logins").exists()
+    assert show_certificate(place, other, None) == (behind.url, digest_of(other))
+    with pytest.raises(Unavailable, match="login-certificate-unlisted"):
+        client.get(CLOSED)  # the same client: what it shows is looked up for each exchange
+    other.write_bytes(behind.listed.read_bytes())  # renewed in place
+    assert client.get(CLOSED) == b"[]"
+    (kept,) = (tmp_path / "home" / "logins").iterdir()
+    kept.write_bytes(kept.read_bytes().replace(b"localhost", b"elsewhere"))
+    with pytest.raises(Malformed, match="login-file"):
+        client.get(CLOSED)
+
+
+@pytest.mark.parametrize(
+    ("issued", "code"),
+    [
+        (None, "login-needed"),
+        ("another", "login-certificate-refused"),
+        ("the lab's CA", "login-certificate-refused"),
+    ],
+    ids=["without one", "of another CA", "of another CA of the same name"],
+)
+def test_a_proxy_that_ends_the_handshake_is_understood(
+    behind: Behind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, issued: str | None, code: str
+) -> None:
+    strict = guide_configuration().replace("verify optional crt-ignore-err all ca-ignore-err all", "verify required")
+    monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(behind.authority.pem))
+    with tls_proxy(behind.service, behind.authority, tmp_path, configuration=strict) as url:
+        if issued is not None:
+            show_certificate(find_lab(url), Authority(tmp_path / issued, name=issued).issue("gate-release"), None)
+        with pytest.raises(Unavailable, match=code):
+            HttpClient(url, credentials=credentials_for(url)).get(CLOSED)
