@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from litestar.testing import TestClient
@@ -37,6 +39,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.signing import sign_checkpoint
 from support.builders import Place
 from support.labs import NOW, Lab, make_key, make_lab
+from support.live_gate import LiveGate, live_gate
 from support.signed_records import checkin, request, sign
 from support.tls_proxy import PROXY_SECRET
 from support.witnessed import witnessed_note
@@ -46,13 +49,15 @@ POLICY = """
 @id("release") @quorum("1 research") @pending_max("1d")
 permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora");
 """
-LAB = make_lab(
-    humans=("ada", "bob"),
-    agents={"ada+coder": ("ada",)},
-    groups={"research": ("ada", "bob", "ada+coder")},
-    resources={"model/aurora": (), "gate/release": ()},
-    policy={"main": POLICY},
-)
+LAB_SAYS: Mapping[str, Any] = {
+    "humans": ("ada", "bob"),
+    "agents": {"ada+coder": ("ada",)},
+    "groups": {"research": ("ada", "bob", "ada+coder")},
+    "resources": {"model/aurora": (), "gate/release": ()},
+    "policy": {"main": POLICY},
+}
+LAB = make_lab(**LAB_SAYS)
+KEY_OF_BOB = LAB.member_keys["bob"]
 KEYS: Mapping[str, SoftwareKey | None] = {
     "nobody": None,
     "stranger": make_key("stranger"),
@@ -114,15 +119,22 @@ CERTIFICATE = b"the DER of a certificate"
 BY_CERTIFICATE = "keyturn login --certificate FILE --key FILE"
 LOGGED_IN = {"Client-Cert": f":{base64.b64encode(CERTIFICATE).decode()}:", "Keyturn-Proxy": PROXY_SECRET}
 
-# The release gate opens by a whole chain and two people's grant: every actor there stands against running processes.
-ELSEWHERE: Mapping[tuple[str, str, str], str] = {
-    ("release-gate", "post", "/release"): "takeover/test_service.py",
-    ("release-gate", "post", "/negative"): "takeover/test_pushed_negatives.py",
-    ("release-gate", "get", "/about"): "takeover/test_far_away.py",
-    ("release-gate", "get", "/health"): "service/test_actors_and_endpoints.py",
-    ("release-gate", "get", "/metrics"): "service/test_actors_and_endpoints.py",
-    ("release-gate", "get", "/openapi.json"): "service/test_actors_and_endpoints.py",
-    **{("notifier", "get", path): "service/test_notifier.py" for path in ("/health", "/metrics", "/openapi.json")},
+# The same at running processes: a gate that follows a log with a whole chain in it, and a notifier.
+AT_PROCESSES: Mapping[tuple[str, str, str, str], Row] = {
+    ("release-gate", "post", "/release", "a release that Bob approved"): only(human=200, agent=200),
+    ("release-gate", "post", "/release", "a release that nobody approved"): only(),
+    ("release-gate", "post", "/release", "a release that an agent approved"): only(),
+    ("release-gate", "post", "/release", "Bob's release, approved by whoever brings it"): only(human=200),
+    ("release-gate", "post", "/release", "rubbish"): dict.fromkeys(ACTORS, 400),
+    ("release-gate", "post", "/negative", "a denial of Bob's release"): only(human=200),
+    ("release-gate", "post", "/negative", "an approval of Bob's release"): only(),
+    ("release-gate", "post", "/negative", "rubbish"): dict.fromkeys(ACTORS, 400),
+    ("release-gate", "get", "/about", ""): ALL,
+    **{
+        (service, "get", path, ""): ALL
+        for service in ("release-gate", "notifier")
+        for path in ("/health", "/metrics", "/openapi.json")
+    },
 }
 
 
@@ -290,6 +302,52 @@ def test_everybody_gets_what_the_matrix_says(
         assert (said["status"], bool(said["code"])) == (answer.status_code, True)
 
 
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGate]:
+    with live_gate(make_lab(**LAB_SAYS, now=int(time.time())), tmp_path_factory.mktemp("live")) as running:
+        yield running
+
+
+def _brought(live: LiveGate, what: str, key: SoftwareKey) -> bytes:
+    """What somebody with `key` brings to the gate."""
+    bob, member = KEY_OF_BOB, _member_of(key)
+    match what:
+        case "a release that Bob approved":
+            asked = live.ask(member, key)
+            return live.order(asked, live.submit(live.authorization("bob", bob, asked)))
+        case "a release that nobody approved":
+            return live.order(live.ask(member, key))
+        case "a release that an agent approved":
+            asked = live.ask(member, key)
+            agent = live.lab.member_keys["ada+coder"]
+            return live.order(asked, live.submit(live.authorization("ada+coder", agent, asked)))
+        case "Bob's release, approved by whoever brings it":
+            asked = live.ask("bob", bob)
+            return live.order(asked, live.submit(live.authorization(member, key, asked)))
+        case "a denial of Bob's release":
+            return live.authorization(member, key, live.ask("bob", bob), decision="deny")
+        case "an approval of Bob's release":
+            return live.authorization(member, key, live.ask("bob", bob))
+    assert what == "rubbish"
+    return b"{}"
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("cell", AT_PROCESSES, ids=" ".join)
+def test_everybody_gets_what_the_matrix_says_at_running_processes(
+    live: LiveGate, cell: tuple[str, str, str, str], actor: str
+) -> None:
+    service, method, path, what = cell
+    key = KEYS[actor]
+    url = (live.url if service == "release-gate" else live.notifier) + path
+    content = None if method == "get" else b"{}" if key is None else _brought(live, what, key)
+    answer = httpx.request(method, url, content=content, timeout=60)
+    assert answer.status_code == AT_PROCESSES[cell][actor], answer.text
+    if answer.status_code >= 400:
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+
+
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("cell", [cell for cell in MATRIX if cell[0] == "service"], ids=" ".join)
 def test_where_a_login_is_asked_for_it_is_needed_and_replaces_no_key(
@@ -322,20 +380,9 @@ def test_every_endpoint_is_in_the_matrix() -> None:
         for path, methods in json.loads(openapi.render(make()))["paths"].items()
         for method in methods
     }
-    listed = {(service, method, path) for service, method, path, _ in MATRIX} | set(ELSEWHERE)
+    listed = {(service, method, path) for service, method, path, _ in (*MATRIX, *AT_PROCESSES)}
     assert listed == there
 
 
 def test_every_row_names_every_actor() -> None:
-    assert [cell for cell, row in MATRIX.items() if set(row) != set(ACTORS)] == []
-
-
-def test_what_is_shown_elsewhere_is_there() -> None:
-    tests = Path(__file__).resolve().parents[1]
-    assert [place for place in ELSEWHERE.values() if not (tests / place).is_file()] == []
-
-
-@pytest.mark.parametrize("path", ["/health", "/metrics", "/openapi.json"])
-def test_a_gate_says_to_everybody_how_it_is(path: str) -> None:
-    with TestClient(openapi.APPS["release-gate"]()) as gate:
-        assert gate.get(path).status_code == 200
+    assert [cell for cell, row in ({**MATRIX, **AT_PROCESSES}).items() if set(row) != set(ACTORS)] == []

@@ -86,7 +86,8 @@ def test_a_person_logs_in_once_and_every_command_is_answered(lab: Any, provider:
 
 def test_a_login_is_renewed_by_one_process_at_a_time(lab: Any, provider: OpenIdProvider, home: Path) -> None:
     with serving(lab, tokens(provider)) as (_, url):
-        logs_in({"KEYTURN_HOME": str(home)}, provider, url, name="ada", audience=f"{AUDIENCE}/brief")  # its tokens are good for one second
+        brief = f"{AUDIENCE}/brief"  # its tokens are good for one second
+        logs_in({"KEYTURN_HOME": str(home)}, provider, url, name="ada", audience=brief)
         first = parse(kept(home).read_bytes()).access_token
         with ThreadPoolExecutor(4) as pool:  # the provider ends a login whose refresh token comes twice
             found = list(pool.map(lambda _: credentials_for(url).token(), range(8)))

@@ -56,6 +56,7 @@ class MadeChain:
     lab: Lab
     records: list[bytes] = field(default_factory=list)
     count: int = 0
+    now: int = NOW
 
     def __post_init__(self) -> None:
         for container in self.lab.containers:
@@ -103,7 +104,7 @@ class MadeChain:
                 timeout_s=60,
                 criteria=criteria,
                 trust_version=1,
-                signed_at=NOW,
+                signed_at=self.now,
             )
         )
         payload = statement.make(made, steps.STEP_REQUEST, made.subjects)
@@ -135,8 +136,8 @@ class MadeChain:
                 builder=BuilderId(self.lab.name, by[0], by[1]),  # type: ignore[arg-type]  # one of the two, as above
                 level=1,
                 sandbox="none" if request.builder is None else "bubblewrap",
-                started_at=NOW,
-                finished_at=NOW + 1,
+                started_at=self.now,
+                finished_at=self.now + 1,
             )
         )
         keys = self.lab.member_keys if request.builder is None else self.lab.builder_keys
@@ -167,7 +168,7 @@ class MadeChain:
             threshold=threshold,
             against="baseline",
             trust_version=1,
-            signed_at=NOW,
+            signed_at=self.now,
         )
         payload = statement.make(
             made,

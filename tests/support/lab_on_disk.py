@@ -14,7 +14,11 @@ from keyturn.adapters.key_files import write_key
 from keyturn.adapters.trust_on_disk import TrustOnDisk
 from keyturn.config import lab as lab_config
 from keyturn.config.lab import LabConfig
+from keyturn.wiring.builder import default_runtimes, make_builder
+from keyturn.wiring.gate import init_gate
 from keyturn.wiring.log import lab_log
+from keyturn.wiring.notify import init_notify
+from keyturn.wiring.places import find_lab
 from support.labs import Lab
 from support.processes import Process, running, wait_for
 
@@ -49,6 +53,35 @@ class LabOnDisk:
         config = lab_config.parse((path / "keyturn.toml").read_bytes())
         (path / "keyturn.toml").write_bytes(lab_config.render(replace(config, witnesses=witnesses)))
         return LabOnDisk(path, self.lab)
+
+    @contextmanager
+    def gate(self) -> Iterator[tuple[Process, str]]:
+        """Run the release gate, which pins the lab's root and has the gate's key."""
+        if not (self.path / "gates" / "release" / "gate.toml").exists():
+            write_key(self.path / "gates" / "release" / "key", self.lab.gate_keys["release"], passphrase=None)
+            init_gate(find_lab(str(self.path)), name="release", pin=self.lab.root_sha256)
+        with self.serving("gate", "serve", "release", name="gate-release") as running:
+            yield running
+
+    @contextmanager
+    def builder(self, work: Path) -> Iterator[tuple[Process, str]]:
+        """Run the builder, which reads and writes below `work`."""
+        if not (self.path / "builder" / "builder.toml").exists():
+            write_key(self.path / "builder" / "key", self.lab.builder_keys["builder"], passphrase=None)
+            pin, runtime = self.lab.root_sha256, default_runtimes()
+            make_builder(
+                find_lab(str(self.path)), name="builder", work=(str(work),), runtime=runtime, private=(), pin=pin
+            )
+        with self.serving("builder", "serve", name="builder") as running:
+            yield running
+
+    @contextmanager
+    def notifier(self) -> Iterator[tuple[Process, str]]:
+        """Run a notifier that has nobody to tell."""
+        if not (self.path / "notify" / "notify.toml").exists():
+            init_notify(find_lab(str(self.path)), pin=self.lab.root_sha256)
+        with self.serving("notify", "serve", name="notify") as running:
+            yield running
 
     def log(self) -> AbstractContextManager[tuple[Process, str]]:
         return self.serving("serve", "--quota", "100000", "--rate", "100000", name="service")

@@ -25,6 +25,7 @@ from support.processes import running, wait_for
 
 __all__ = ["PROXY_SECRET", "Authority", "digest_of", "free_port", "guide_configuration", "tls_proxy"]
 
+PROGRAM = Path("/usr/sbin/haproxy")
 PROXY_SECRET = "5b" * 32
 
 
@@ -105,7 +106,7 @@ def tls_proxy(
     service: str, authority: Authority, place: Path, *, configuration: str | None = None, port: int = 0
 ) -> Iterator[str]:
     """Run HAProxy before `service`; gives its https address. Clients' certificates are those of `authority`."""
-    assert shutil.which("haproxy"), "apt-get install haproxy, as ./bootstrap --tests does"
+    assert PROGRAM.is_file(), "apt-get install haproxy, as ./bootstrap --tests does"
     port = port or free_port()
     files = place / f"haproxy-{port}"
     files.mkdir()
@@ -120,7 +121,7 @@ def tls_proxy(
         assert here in text
         text = text.replace(here, there)
     (files / "haproxy.cfg").write_text(text)
-    words: list[str | Path] = ["haproxy", "-db", "-f", files / "haproxy.cfg"]
+    words: list[str | Path] = [PROGRAM, "-db", "-f", files / "haproxy.cfg"]
     with running(words, environment={"KEYTURN_PROXY_SECRET": PROXY_SECRET}) as process:
         wait_for("the proxy", lambda: _listens(port), process)
         yield f"https://localhost:{port}"
