@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from keyturn.formats.statement import DigestSet, Subject
 
 GATE = "keyturn://acme.example/gate/release"
 MODEL = "keyturn://acme.example/model/aurora"
-COMMON = {"lab": "acme.example", "nonce": "0123456789abcdef" * 2, "key": "cd" * 32}
+COMMON: dict[str, Any] = {"lab": "acme.example", "nonce": "0123456789abcdef" * 2, "key": "cd" * 32}
 
 PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
     "req": (
@@ -143,7 +144,7 @@ def envelope_of(payload: bytes) -> bytes:
 
 
 @pytest.fixture(params=sorted(PREDICATES))
-def record(request) -> tuple[str, str, msgspec.Struct]:
+def record(request: pytest.FixtureRequest) -> tuple[str, str, msgspec.Struct]:
     """Kind, predicate type and a valid predicate, of each of our record types in turn."""
     return (request.param, *PREDICATES[request.param])
 

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from formats.conftest import PREDICATES, envelope_of
 from keyturn.adapters import errors_over_http
 from keyturn.adapters.builder_over_http import Order
 from keyturn.adapters.log_on_disk import batch
@@ -41,7 +42,9 @@ from keyturn.formats import (
     pack_members,
     release,
     release_order,
+    review,
     sshsig,
+    statement,
     tile,
     tlog_proof,
     trust_version,
@@ -53,6 +56,7 @@ from keyturn.formats.digest import Sha256
 from keyturn.formats.enrolment import AcceptedKey
 from keyturn.formats.note import Note, NoteSignature
 from keyturn.formats.records import leaf_of
+from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.tlog_proof import TlogProof
 from keyturn.formats.uri import Uri
 from keyturn.service.authzen_wire import Evaluation, Submission
@@ -116,6 +120,21 @@ def _envelopes() -> tuple[bytes, ...]:
 
 def _records() -> tuple[bytes, ...]:
     return tuple(raw for raw in _envelopes() if b'"predicateType":"https://keyturn.dev/' in dsse.parse_own(raw).payload)
+
+
+def _each_kind_of_ours() -> tuple[bytes, ...]:
+    """A record of each kind of ours, and a review of a report: most are in no chain."""
+    subject = (Subject(digest=DigestSet(dirHash="ab" * 32)),)
+    report = review.AccessReport(sha256=Sha256("ab" * 32), log_size=7, trust_version=2, as_of=NOW)
+    of_report = msgspec.structs.replace(PREDICATES["rvw"][1], use=None, report=report)
+    made = (*PREDICATES.values(), (review.REVIEW, of_report))
+    return tuple(envelope_of(statement.make(predicate, kind, subject)) for kind, predicate in made)
+
+
+def _each_kind() -> tuple[bytes, ...]:
+    """The same, and what gates say of a release in formats of others."""
+    of_gates = (release.make_release(_release()), release.make_summary(_summary()))
+    return (*_each_kind_of_ours(), *map(envelope_of, of_gates))
 
 
 def _payloads(predicate: bytes) -> tuple[bytes, ...]:
@@ -380,7 +399,7 @@ def _made() -> Iterator[Target]:
             refusals,
         )
 
-    yield from own("formats.records.parse", lazy=_records)
+    yield from own("formats.records.parse", lazy=lambda: (*_records(), *_each_kind_of_ours()))
     holders = (SshHolder(make_key("ssh"), "ssh:"), SshHolder(make_key("ssh")))
     blobs = [holder.blob(b"message") for holder in holders]
     keys = [sshsig.render_key(sshsig.parse(blob).key) for blob in blobs]
@@ -504,7 +523,7 @@ def _made() -> Iterator[Target]:
     )
     yield from own("formats.decision.parse", lazy=_decisions, render="formats.decision.render")
     yield from own("formats.release_order.parse", lazy=_orders, render="formats.release_order.render")
-    yield from own("formats.records.read", lazy=lambda: tuple(_chain().records))
+    yield from own("formats.records.read", lazy=lambda: (*_chain().records, *_each_kind()))
     yield from own("trust.draft.Draft.parse", lazy=_drafts, call=_draft, refusals=(Malformed, Refused))
     yield from own("crypto.keys.PublicKey.from_spki", make_key("x").public.spki)
     yield from own("adapters.log_on_disk.batch.parse", lazy=lambda: (_batch(),), call=_redigested, refusals=(Tampered,))

@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from fuzz.mutate import every_single_byte, mutations
 from fuzz.targets import NOT_ALONE, TARGETS, Target, resolve
 from keyturn.errors import KeyturnError
+from keyturn.formats import records
+from keyturn.formats.leaf import KINDS
 
 SHORT = 600
 SECONDS_MAX = 5.0
@@ -129,6 +131,11 @@ def _parsers() -> set[str]:
 def test_every_parser_of_the_source_is_in_the_table() -> None:
     missing = _parsers() - {target.name for target in TARGETS} - set(NOT_ALONE)
     assert missing == set(), "add it to tests/fuzz/targets.py"
+
+
+def test_every_kind_of_record_is_among_the_examples_that_mutations_start_from() -> None:
+    (target,) = (one for one in TARGETS if one.name == "formats.records.read")
+    assert {records.read(raw)[0].kind for raw in target.seeds()} == KINDS
 
 
 def test_every_name_in_the_table_is_a_parser_of_the_source() -> None:
