@@ -71,11 +71,13 @@ def _batches(size: int) -> Iterator[tuple[Batch, Tail]]:
         yield (
             Batch(
                 first=first,
-                envelopes=(b"",) * _BATCH,
+                raw=b"",
                 leaves=leaves,
+                hashes=(),
                 frontier=frontier.nodes,
                 places=tuple((number, 1) for number in range(_BATCH)),
                 size_bytes=_BATCH,
+                digest=b"",
             ),
             Tail(frontier, 0, offset),
         )

@@ -27,7 +27,7 @@ ALIKE = tuple(Sha256("0123456789abcdef" + digit * 48) for digit in "0a")
 def index(tmp_path: Path) -> Iterator[IndexSqlite]:
     with closing(IndexSqlite(tmp_path / "index.sqlite")) as index:
         leaves = tuple(leaf.render(Leaf(kind="prv", record=digest, envelope=digest)) for digest in ALIKE)
-        batch = Batch(0, (b"first", b"second"), leaves, (), ((36, 5), (45, 6)), 100)
+        batch = Batch(0, b"", leaves, (), (), ((36, 5), (45, 6)), 100, b"")
         index.add([(batch, Tail(Frontier.empty().extend(leaves), 0, 100))])
         yield index
 
@@ -62,7 +62,7 @@ def batches_of_three(count: int) -> list[tuple[Batch, Tail]]:
             for n in range(first, first + 3)
         )
         frontier, offset = frontier.extend(leaves), offset + 100
-        batch = Batch(first, (b"x",) * 3, leaves, frontier.nodes, ((36, 1), (41, 1), (46, 1)), 100)
+        batch = Batch(first, b"", leaves, (), frontier.nodes, ((36, 1), (41, 1), (46, 1)), 100, b"")
         made.append((batch, Tail(frontier, 0, offset)))
     return made
 

@@ -93,7 +93,7 @@ def parse_tile(raw: bytes, *, width: int) -> tuple[bytes, ...]:
 
 def render_tile(hashes: Sequence[bytes]) -> bytes:
     """Render 1 to 256 hashes as a tile."""
-    if not 1 <= len(hashes) <= TILE_WIDTH or any(len(found) != HASH_BYTES for found in hashes):
+    if not 1 <= len(hashes) <= TILE_WIDTH or {*map(len, hashes)} != {HASH_BYTES}:
         raise Malformed("tile-length", f"tile: expected 1 to {TILE_WIDTH} hashes of {HASH_BYTES} bytes")
     return b"".join(hashes)
 
@@ -115,8 +115,8 @@ def parse_bundle(raw: bytes, *, width: int) -> tuple[bytes, ...]:
 
 def render_bundle(entries: Sequence[bytes]) -> bytes:
     """Render 1 to 256 entries as a bundle."""
-    if not 1 <= len(entries) <= TILE_WIDTH or any(len(entry) > ENTRY_BYTES_MAX for entry in entries):
+    if not 1 <= len(entries) <= TILE_WIDTH or max(map(len, entries)) > ENTRY_BYTES_MAX:
         raise Malformed(
             "bundle-length", f"entry bundle: expected 1 to {TILE_WIDTH} entries of at most {ENTRY_BYTES_MAX} bytes"
         )
-    return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
+    return b"".join([len(entry).to_bytes(2, "big") + entry for entry in entries])

@@ -23,12 +23,12 @@ TileReader = Callable[[int, int, int], bytes]
 
 def subtree_root(hashes: Sequence[bytes]) -> bytes:
     """Hash 1, 2, 4, ... 256 neighbouring hashes into the root of their complete subtree."""
-    if not hashes or len(hashes) & (len(hashes) - 1) or any(len(found) != 32 for found in hashes):
+    if not hashes or len(hashes) & (len(hashes) - 1) or {*map(len, hashes)} != {32}:
         raise Malformed("tile-length", f"tile: expected a power of two of 32-byte hashes, got {len(hashes)}")
-    row = list(hashes)
+    row, sha256 = list(hashes), hashlib.sha256
     while len(row) > 1:
         pairs = iter(row)
-        row = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
     return row[0]
 
 

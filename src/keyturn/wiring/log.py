@@ -175,7 +175,7 @@ def reindex(directory: Path) -> int:
         rebuild(directory / "index.sqlite", ((intact(found), after) for found, after in batches_from(log, START)))
         tiles = TileWriter(PosixDisk(), log)
         for found, after in batches_from(log, START):
-            tiles.add(found.leaves, after)
+            tiles.add(found, after)
         tiles.settle()
     return tail.size
 

@@ -20,10 +20,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from keyturn.errors import Tampered
 from keyturn.formats.tile import ENTRY_BYTES_MAX
+from keyturn.tlog import merkle
 
 __all__ = [
     "COUNT_MAX",
@@ -35,6 +37,7 @@ __all__ = [
     "parse",
     "parse_header",
     "render",
+    "written",
 ]
 
 MAGIC = b"\xffKTBATC1"
@@ -66,14 +69,26 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Consecutive entries as they were made durable together. `places` is (offset in the batch, length) of each envelope."""
+    """Consecutive entries as they were made durable together. `places` is (offset in `raw`, length) of each envelope, `hashes`
+    are those of the leaves in the tree.
+
+    `named` is the digest that each leaf has for its envelope, when whoever made the batch rendered the leaves itself.
+    """
 
     first: int
-    envelopes: tuple[bytes, ...]
+    raw: bytes
     leaves: tuple[bytes, ...]
+    hashes: tuple[bytes, ...]
     frontier: tuple[bytes, ...]
     places: tuple[tuple[int, int], ...]
     size_bytes: int
+    digest: bytes
+    named: tuple[str, ...] | None = None
+
+    @property
+    def envelopes(self) -> list[bytes]:
+        """The envelopes, out of `raw`."""
+        return [self.raw[at : at + size] for at, size in self.places]
 
     @property
     def end(self) -> int:
@@ -85,12 +100,34 @@ def render(first: int, envelopes: Sequence[bytes], leaves: Sequence[bytes], fron
     """Render one batch. `envelopes` and `leaves` are of equal length; `frontier` is that of the tree after them."""
     if not 1 <= len(envelopes) == len(leaves) <= COUNT_MAX:
         raise ValueError(f"expected 1 to {COUNT_MAX} entries, got {len(envelopes)} envelopes and {len(leaves)} leaves")
-    packed_envelopes = b"".join([part for envelope in envelopes for part in (_U32.pack(len(envelope)), envelope)])
-    packed_leaves = b"".join([part for leaf in leaves for part in (_U16.pack(len(leaf)), leaf)])
-    packed_frontier = b"".join(frontier)
-    header = _HEADER.pack(MAGIC, first, len(envelopes), len(packed_envelopes), len(packed_leaves), len(packed_frontier))
-    content = b"".join((header, packed_envelopes, packed_leaves, packed_frontier))
+    count = len(leaves)
+    envelopes_bytes = 4 * count + sum(map(len, envelopes))
+    leaves_bytes = 2 * count + sum(map(len, leaves))
+    parts = [_HEADER.pack(MAGIC, first, count, envelopes_bytes, leaves_bytes, 32 * len(frontier))]
+    for envelope in envelopes:
+        parts += (_U32.pack(len(envelope)), envelope)
+    for leaf in leaves:
+        parts += (_U16.pack(len(leaf)), leaf)
+    content = b"".join([*parts, *frontier])
     return content + hashlib.sha256(content).digest()
+
+
+def written(
+    raw: bytes,
+    first: int,
+    *,
+    envelopes: Sequence[bytes],
+    leaves: Sequence[bytes],
+    hashes: Sequence[bytes],
+    frontier: tuple[bytes, ...],
+    named: tuple[str, ...] | None,
+) -> Batch:
+    """What `parse` would make of `raw`, which was rendered from all these a moment ago; without `raw` itself, for it is large."""
+    sizes = [len(envelope) for envelope in envelopes]
+    starts = accumulate(sizes, lambda at, size: at + size + _U32.size, initial=HEADER_BYTES + _U32.size)
+    places = tuple(zip(starts, sizes, strict=False))  # the last start is where an envelope after them would be
+    digest = raw[-_DIGEST_BYTES:]
+    return Batch(first, b"", tuple(leaves), tuple(hashes), frontier, places, len(raw), digest, named)
 
 
 def parse_header(raw: bytes) -> Header | None:
@@ -109,29 +146,37 @@ def parse_header(raw: bytes) -> Header | None:
     return Header(first, count, envelopes, leaves, frontier) if possible else None
 
 
-def parse(raw: bytes) -> Batch | None:
+def parse(raw: bytes, known: Batch | None = None) -> Batch | None:
     """Read a whole batch; `None` when it is not intact (its digest is not that of its content).
+
+    `known` is what this process wrote there: bytes of the same SHA-256 are the same bytes, and are not taken apart again.
 
     Raises `Tampered` when the digest is right and the content is no batch: no crash can do that.
     """
     header = parse_header(raw)
     if header is None or len(raw) != header.size_bytes:
         return None
-    if hashlib.sha256(memoryview(raw)[:-_DIGEST_BYTES]).digest() != raw[-_DIGEST_BYTES:]:
+    digest = hashlib.sha256(memoryview(raw)[:-_DIGEST_BYTES]).digest()
+    if digest != raw[-_DIGEST_BYTES:]:
         return None
+    if known is not None and known.digest == digest:
+        return replace(known, raw=raw)
     leaves_at = HEADER_BYTES + header.envelopes_bytes
     frontier_at = leaves_at + header.leaves_bytes
     places = _split(raw, HEADER_BYTES, leaves_at, _U32)
     leaf_places = _split(raw, leaves_at, frontier_at, _U16)
     if not len(places) == len(leaf_places) == header.count:
         raise Tampered("log-batch", f"batch at entry {header.first}: its digest is right and its counts are not")
+    leaves = tuple([raw[at : at + size] for at, size in leaf_places])
     return Batch(
         first=header.first,
-        envelopes=tuple([raw[at : at + size] for at, size in places]),
-        leaves=tuple([raw[at : at + size] for at, size in leaf_places]),
+        raw=raw,
+        leaves=leaves,
+        hashes=tuple(merkle.leaf_hashes(leaves)),
         frontier=tuple(raw[at : at + 32] for at in range(frontier_at, len(raw) - _DIGEST_BYTES, 32)),
         places=tuple(places),
         size_bytes=len(raw),
+        digest=digest,
     )
 
 

@@ -3,15 +3,15 @@ are not there. They count in the tree like any other, and are found by nothing t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import replace
 
 import msgspec
 
 from keyturn.adapters.log_on_disk.batch import Batch
-from keyturn.formats.digest import sha256
 from keyturn.formats.leaf import Leaf
 
-__all__ = ["NO_LEAF", "Written", "intact"]
+__all__ = ["NO_LEAF", "intact"]
 
 NO_LEAF = b""
 """In the place of a text that is no leaf."""
@@ -19,25 +19,15 @@ NO_LEAF = b""
 _LEAF = msgspec.json.Decoder(Leaf)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What this process wrote as one batch: texts that it rendered from leaves, and the envelope that each of these names."""
-
-    leaves: tuple[bytes, ...]
-    named: tuple[str, ...]
-
-
-def intact(found: Batch, written: Written | None = None) -> Batch:
+def intact(found: Batch) -> Batch:
     """The batch with `NO_LEAF` for each text that is none, and with length 0 for each envelope that is not its leaf's.
 
-    `written` saves reading the texts once more, when they are still those.
+    Leaves that this process rendered are not read once more; what they say of their envelopes is held against these all the same.
     """
-    named: tuple[str | None, ...]
-    if written is not None and written.leaves == found.leaves:
-        named = written.named
-    else:
-        named = tuple(map(_named, found.leaves))
-    other = [i for i, (name, raw) in enumerate(zip(named, found.envelopes, strict=True)) if name != sha256(raw)]
+    named: tuple[str | None, ...] = tuple(map(_named, found.leaves)) if found.named is None else found.named
+    raw, sha256 = memoryview(found.raw), hashlib.sha256
+    digests = [sha256(raw[at : at + size]).hexdigest() for at, size in found.places]
+    other = [i for i, (name, digest) in enumerate(zip(named, digests, strict=True)) if name != digest]
     if not other:
         return found
     leaves, places = list(found.leaves), list(found.places)

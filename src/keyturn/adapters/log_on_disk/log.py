@@ -23,8 +23,8 @@ from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
 from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
-from keyturn.adapters.log_on_disk.intact import Written, intact
-from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, pack_path, recover
+from keyturn.adapters.log_on_disk.intact import intact
+from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, pack_begins_at, pack_path, recover
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_on_disk.tile_files import read_mark
 from keyturn.adapters.log_on_disk.tile_writer import TileWriter
@@ -59,6 +59,7 @@ class LogOnDisk:
     ) -> None:
         """Recover and check the log in `directory`; `Tampered` when it is not what its own checkpoints say."""
         self._directory = directory
+        self._packs = str(pack_path(directory, 0).parent)
         self._index = index
         self._disk = disk or PosixDisk()
         self._pack_bytes_max = pack_bytes_max
@@ -69,8 +70,8 @@ class LogOnDisk:
         self._tiles = TileWriter(self._disk, directory)
         self._recent: dict[tuple[str, bytes], int] = {}
         """Envelopes that are durable and not yet in the index, each with its leaf, with their log indexes."""
-        self._written: dict[int, Written] = {}
-        """Batches that this process wrote and that are not in the index yet, by their first entry."""
+        self._written: dict[int, Batch] = {}
+        """Batches that this process wrote and that are not in the index yet, by their first entry; without their bytes."""
         self._fd = -1
         self._tail = START
         self._unsynced = False
@@ -186,8 +187,8 @@ class LogOnDisk:
             count = 0
             for found, tail in self._batches(min(indexed, tiled, key=lambda place: place.size), until):
                 if found.first >= tiled.size:
-                    self._tiles.add(found.leaves, tail)
-                waiting.append((intact(found, self._written.pop(found.first, None)), tail))
+                    self._tiles.add(found, tail)
+                waiting.append((intact(found), tail))
                 count += len(found.leaves)
                 if count >= _INDEX_COUNT:
                     self._index.add(waiting)
@@ -202,7 +203,7 @@ class LogOnDisk:
 
     def _batches(self, start: Tail, until: Tail) -> Iterator[tuple[Batch, Tail]]:
         if start.size < until.size:
-            for found, tail in batches_from(self._directory, start):
+            for found, tail in batches_from(self._directory, start, written=self._written):
                 yield found, tail
                 if tail.size >= until.size:
                     return
@@ -288,7 +289,7 @@ class LogOnDisk:
                 return
             self._fd = os.open(pack_path(self._directory, tail.pack), os.O_RDWR | os.O_CLOEXEC)
         moved = os.fstat(self._fd).st_size != tail.offset
-        if not moved and (tail.size == tail.pack or not pack_path(self._directory, tail.size).exists()):
+        if not moved and (tail.size == tail.pack or not pack_begins_at(self._packs, tail.size)):
             return
         erasing.finish(self._disk, self._directory)
         signed = self._notes.read_body("signed")
@@ -313,17 +314,15 @@ class LogOnDisk:
         """Those of `group` that the log does not have; the others get their index."""
         known = self._index.indexes_of([waiting.digest for waiting in group])
         fresh: dict[tuple[str, bytes], Waiting] = {}
-        size = self._tail.size
+        size, recent = self._tail.size, self._recent
         for waiting in group:
             record = waiting.digest, waiting.leaf
-            index = self._recent.get(record)
+            index = recent.get(record)
+            if index is None and (places := known.get(waiting.digest)):
+                index = next((place for place in places[:_TWINS_MAX] if self._is_there(place, waiting.leaf)), None)
             if index is None:
-                places = known.get(waiting.digest, [])[:_TWINS_MAX]
-                index = next((place for place in places if self._is_there(place, waiting.leaf)), None)
-            if index is None:
-                index = size + len(fresh)
                 first = fresh.setdefault(record, waiting)
-                index = first.index = index if first is waiting else first.index
+                index = size + len(fresh) - 1 if first is waiting else first.index
             waiting.index = index
         return list(fresh.values())
 
@@ -340,9 +339,10 @@ class LogOnDisk:
             self._sync(tail.offset)
         if not fresh:
             return
-        leaves = [waiting.leaf for waiting in fresh]
-        frontier = tail.frontier.extend(leaves)
-        raw = batch_format.render(tail.size, [waiting.envelope for waiting in fresh], leaves, frontier.nodes)
+        envelopes, leaves = [waiting.envelope for waiting in fresh], [waiting.leaf for waiting in fresh]
+        hashes = merkle.leaf_hashes(leaves)
+        frontier = tail.frontier.extend_hashes(hashes)
+        raw = batch_format.render(tail.size, envelopes, leaves, frontier.nodes)
         pack, offset = tail.pack, tail.offset
         try:
             if offset >= self._pack_bytes_max or self._fd < 0:
@@ -358,10 +358,17 @@ class LogOnDisk:
             raise _not_appended(err) from err
         self._sync(offset)
         self._tail = Tail(frontier, pack, offset + len(raw))
-        for waiting in fresh:
-            self._recent[waiting.digest, waiting.leaf] = waiting.index
-        if all(waiting.rendered for waiting in fresh):
-            self._written[tail.size] = Written(tuple(leaves), tuple([waiting.digest for waiting in fresh]))
+        named = tuple([waiting.digest for waiting in fresh])
+        self._recent.update(zip(zip(named, leaves, strict=True), range(tail.size, frontier.size), strict=True))
+        self._written[tail.size] = batch_format.written(
+            raw,
+            tail.size,
+            envelopes=envelopes,
+            leaves=leaves,
+            hashes=hashes,
+            frontier=frontier.nodes,
+            named=named if all(waiting.rendered for waiting in fresh) else None,
+        )
 
     def _sync(self, offset: int) -> None:
         try:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
+from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.disk import Disk
 from keyturn.adapters.log_on_disk.pack import START, Tail
 from keyturn.adapters.log_on_disk.tile_files import read_entries, read_mark, read_tile, write_mark
@@ -34,7 +36,8 @@ class TileWriter:
         self._full = [0]
         """Full tiles at each tile level; the partial one comes after them."""
         self._leaves: list[bytes] = []
-        self._unsynced: list[Path] = []
+        self._unsynced: dict[Path, list[Path]] = {}
+        """What is written and not synced, by its folder."""
 
     def load(self) -> None:
         """Continue from the mark; from nothing when the tiles there are damaged or not those of its tree."""
@@ -43,14 +46,18 @@ class TileWriter:
         except (Unavailable, Malformed):
             self._start(START)
 
-    def add(self, leaves: Sequence[bytes], tail: Tail) -> None:
+    def add(self, found: Batch, tail: Tail) -> None:
         """Add the leaves of one batch, which ends at `tail`."""
-        for leaf, hashed in zip(leaves, merkle.leaf_hashes(leaves), strict=True):
-            self._leaves.append(leaf)
+        at = 0
+        while at < len(found.leaves):
+            end = at + TILE_WIDTH - len(self._leaves)
+            self._leaves += found.leaves[at:end]
+            self._rows[0] += found.hashes[at:end]
+            at = end
             if len(self._leaves) == TILE_WIDTH:
                 self._write(TilePath(None, self._full[0], TILE_WIDTH), render_bundle(self._leaves))
                 self._leaves = []
-            self._push(hashed)
+                self._rise()
         self.tail = tail
 
     def settle(self) -> None:
@@ -64,13 +71,13 @@ class TileWriter:
             self._write(TilePath(None, self._full[0], len(self._leaves)), render_bundle(self._leaves))
         if nodes != self.tail.frontier.nodes:
             raise Tampered("log-batch-tree", f"the batches up to entry {self.tail.size} do not make the tree they say")
-        for path in [*self._unsynced, *sorted({path.parent for path in self._unsynced})]:
+        for path in [*chain.from_iterable(self._unsynced.values()), *sorted(self._unsynced)]:
             self._sync(path)
-        self._unsynced = []
+        self._unsynced = {}
         write_mark(self._disk, self._directory, self.tail)
 
     def _start(self, tail: Tail) -> None:
-        self.tail, self._rows, self._full, self._leaves, self._unsynced = tail, [[]], [0], [], []
+        self.tail, self._rows, self._full, self._leaves, self._unsynced = tail, [[]], [0], [], {}
 
     def _load(self, mark: Tail) -> None:
         self._start(mark)
@@ -92,25 +99,26 @@ class TileWriter:
         if nodes != mark.frontier.nodes or merkle.leaf_hashes(self._leaves) != self._rows[0]:
             raise Unavailable("log-tile", "the tiles do not make the tree of the mark", hint="keyturn log reindex")
 
-    def _push(self, hashed: bytes) -> None:
-        for level, row in enumerate(self._rows):
-            row.append(hashed)
-            if len(row) < TILE_WIDTH:
-                return
+    def _rise(self) -> None:
+        """Write the tile of each row that is full, from the leaves up, and put its root into the row above."""
+        level = 0
+        while len(row := self._rows[level]) == TILE_WIDTH:
             self._write(TilePath(level, self._full[level], TILE_WIDTH), render_tile(row))
-            hashed = subtree_root(row)
             self._rows[level] = []
             self._full[level] += 1
-        self._rows.append([hashed])
-        self._full.append(0)
+            level += 1
+            if level == len(self._rows):
+                self._rows.append([])
+                self._full.append(0)
+            self._rows[level].append(subtree_root(row))
 
     def _write(self, path: TilePath, raw: bytes) -> None:
         place = self._directory / str(path)
         self._disk.replace(place, raw, durable=False)
-        self._unsynced.append(place)
+        self._unsynced.setdefault(place.parent, []).append(place)
         if path.width == TILE_WIDTH:  # readers fall back to the full tile
             gone = place.with_name(f"{place.name}.p")
-            self._unsynced = [waiting for waiting in self._unsynced if waiting.parent != gone]
+            self._unsynced.pop(gone, None)
             shutil.rmtree(gone, ignore_errors=True)
 
     def _sync(self, path: Path) -> None:
