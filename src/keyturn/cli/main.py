@@ -56,6 +56,7 @@ COMMANDS: dict[str, str] = {
     "step": "keyturn.cli.step:app",
     "lineage": "keyturn.cli.lineage:app",
     "pack": "keyturn.cli.pack:app",
+    "scan": "keyturn.cli.scan:app",
     "sign-page": "keyturn.cli.sign_page:app",
 }
 """Name -> `module:name` of a function (a bare verb) or of a `typer.Typer` (a noun with verbs)."""

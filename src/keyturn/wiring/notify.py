@@ -32,7 +32,15 @@ from keyturn.wiring.pinned_log import first_root
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import root_to_pin
 
-__all__ = ["CONFIG", "NotifierParts", "init_notify", "notifier_parts", "read_notify_config", "waiting_by_receiver"]
+__all__ = [
+    "CONFIG",
+    "NotifierParts",
+    "init_notify",
+    "notifier_parts",
+    "read_notify_config",
+    "read_secret_url",
+    "waiting_by_receiver",
+]
 
 CONFIG = Path("notify") / "notify.toml"
 """Where the configuration lies in the lab's directory; a lab whose directory has it is told of by `keyturn up`."""
@@ -137,7 +145,11 @@ def _url(receiver: ReceiverConfig, directory: Path) -> str:
                 hint="set it where the notifier is started",
             )
         return url.strip()
-    path = directory / (receiver.url_file or "")
+    return read_secret_url(directory / (receiver.url_file or ""))
+
+
+def read_secret_url(path: Path) -> str:
+    """Read the address of a receiver from a file that nobody else can read."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from keyturn.errors import Malformed, Usage
 from keyturn.formats.digest import ArtifactDigest, Sha256, parse_sha256
+from keyturn.formats.posix_time import posix
 from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 
-__all__ = ["artifact", "free_text", "log_entries", "page_origin", "root_digest", "typed", "uri"]
+__all__ = ["artifact", "free_text", "instant", "log_entries", "page_origin", "root_digest", "typed", "uri"]
 
 T = TypeVar("T")
 _AS_IT_SAYS = "type it as the message says; `--help` behind the command says what it takes"
@@ -61,6 +62,17 @@ def log_entries(option: str, texts: Sequence[str]) -> tuple[range, ...]:
             )
         found.append(entries)
     return tuple(found)
+
+
+def instant(option: str, text: str, *, now: int, ago: bool) -> int:
+    """Read a time as `2026-01-31T12:00:00Z`, a day as `2026-01-31` (its beginning, in UTC), or so many days or hours from now or
+    ago as `30d`, `12h`; POSIX seconds."""
+    if parts := re.fullmatch(r"([1-9][0-9]{0,4})([dh])", text, re.ASCII):
+        span = int(parts[1]) * (86_400 if parts[2] == "d" else 3_600)
+        return now - span if ago else now + span
+    return typed(
+        option, posix, f"{text}T00:00:00Z" if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII) else text
+    )
 
 
 def page_origin(option: str, text: str) -> str:

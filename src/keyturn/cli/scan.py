@@ -1,0 +1,166 @@
+"""`keyturn scan`: every door of a host, database or repository that opens without a grant, with the command that closes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, said_to_people
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keyturn.app.standing_access import Door
+    from keyturn.wiring.scan import Scanned
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Standing access: every door that opens without a grant. Exits with 1 while one does, 3 if something was not looked at.",
+    no_args_is_help=True,
+)
+
+Ledger = Annotated[
+    Path | None,
+    typer.Option(
+        help="The file that remembers findings. Default: standing.json in your KEYTURN_HOME.", show_default=False
+    ),
+]
+Notify = Annotated[
+    Path | None,
+    typer.Option(help="A file of mode 0600 with an apprise URL, where new findings are told.", show_default=False),
+]
+Owner = Annotated[str | None, typer.Option(help="Who is to close what is new. Default: you, if you have a home here.")]
+Finding = Annotated[
+    str, typer.Argument(help="A finding's id, or how it begins: 8 digits are enough.", metavar="FINDING")
+]
+
+
+@app.command()
+def host(
+    root: Annotated[
+        Path, typer.Option(help="The root of the host: an image that is mounted or unpacked, without running it.")
+    ] = Path("/"),
+    name: Annotated[str | None, typer.Option(help="The host's name in the ledger. Default: its own.")] = None,
+    ledger: Ledger = None,
+    owner: Owner = None,
+    notify: Notify = None,
+    json: Json = False,
+) -> None:
+    """Find what lets somebody into a host: keys, passwords, sudo, setuid programs, cron, units, trusted hosts, open shells."""
+    from keyturn.wiring.scan import record_scan, scan_a_host
+
+    place, found = scan_a_host(root, name)
+    _ended(record_scan(place, found, ledger=ledger, owner=owner, notify=notify), json=json)
+
+
+@app.command()
+def show(
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only what was first seen since then: `2026-11-30`, `2026-11-30T12:00:00Z`, or `7d` ago."),
+    ] = None,
+    place: Annotated[str | None, typer.Option(help="Only this place, as `host:gpu1`.")] = None,
+    ledger: Ledger = None,
+    json: Json = False,
+) -> None:
+    """Show what the newest scans found, what of it is accepted and until when. Looks at nothing anew."""
+    from keyturn.adapters.clock import SystemClock
+    from keyturn.app.standing_access import doors
+    from keyturn.wiring.scan import read_ledger
+    from keyturn.wiring.typed import instant
+
+    now = SystemClock().now()
+    begin = 0 if since is None else instant("`--since`", since, now=now, ago=True)
+    places = [one for one in read_ledger(ledger).places if place in (None, one.name)]
+    found = doors(places, now=now, since=begin)
+    output.emit({"doors": found}, json=json, human=lambda screen: _show(screen, found))
+    _exit(found)
+
+
+@app.command()
+def accept(
+    finding: Finding,
+    until: Annotated[
+        str | None, typer.Option(help="When it ends, at most 90 days from now: `2026-12-31`, or `30d` from now.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="Why it stands open. Coworkers and auditors read it.", callback=said_to_people)
+    ] = "",
+    ledger: Ledger = None,
+    json: Json = False,
+) -> None:
+    """Let a finding stand open for a time: two members, each in a home of his own. The second needs neither option."""
+    from keyturn.adapters.clock import SystemClock
+    from keyturn.wiring.scan import accept_finding
+    from keyturn.wiring.typed import instant
+
+    end = None if until is None else instant("`--until`", until, now=SystemClock().now(), ago=False)
+    door = accept_finding(finding, until=end, reason=reason, ledger=ledger)
+    said = f"accepted until {door.accepted_until} by {', '.join(door.accepted_by)}"
+    if door.state == "half-accepted":
+        said = f"OPEN until a second member accepts it: keyturn scan accept {door.id[:12]}"
+    output.emit(door, json=json, human=lambda screen: screen.print(f"{door.id}: {said}"))
+
+
+@app.command()
+def assign(
+    finding: Finding,
+    owner: Annotated[str, typer.Argument(help="Who is to close it.", callback=said_to_people)],
+    ledger: Ledger = None,
+    json: Json = False,
+) -> None:
+    """Say who is to close a finding."""
+    from keyturn.wiring.scan import assign_finding
+
+    door = assign_finding(finding, owner=owner, ledger=ledger)
+    output.emit(
+        door, json=json, human=lambda screen: screen.print(output.plain(f"{door.id}: {door.owner} is to close it"))
+    )
+
+
+def _ended(scanned: Scanned, *, json: bool) -> None:
+    output.emit(scanned, json=json, human=lambda screen: _scanned(screen, scanned))
+    _exit(scanned.doors)
+
+
+def _exit(found: tuple[Door, ...]) -> None:
+    from keyturn.app.standing_access import verdict
+
+    status = {"closed": 0, "open": 1, "unknown": 3}[verdict(found)]
+    if status:
+        raise typer.Exit(status)
+
+
+def _scanned(screen: Console, scanned: Scanned) -> None:
+    _show(screen, scanned.doors, new=frozenset(scanned.new))
+    for door in scanned.closed:
+        screen.print(output.plain(f"closed since the last scan: {door.code} at {door.where}"))
+    left = [one for one in scanned.doors if one.state != "accepted"]
+    screen.print(
+        output.plain(
+            f"{scanned.place}: {len(left)} open, {len(scanned.doors) - len(left)} accepted, {len(scanned.new)} new"
+        )
+    )
+
+
+def _show(screen: Console, found: tuple[Door, ...], *, new: frozenset[str] = frozenset()) -> None:
+    for one in found:
+        screen.print(output.plain(f"{one.severity:7} {one.id[:12]} {one.code}{'  NEW' if one.id in new else ''}"))
+        state = (
+            one.state
+            if one.state == "open"
+            else f"{one.state} by {', '.join(one.accepted_by)} until {one.accepted_until}: {one.reason}"
+        )
+        lines = {
+            "at": f"{one.place} {one.where}",
+            "opens": one.opens,
+            "to": one.to,
+            "since": f"{one.first_seen}, owner {one.owner or 'nobody'}, {state}",
+            "close": one.close or "by hand",
+        }
+        for title, text in lines.items():
+            screen.print(output.plain(f"        {title:6} {text}"))

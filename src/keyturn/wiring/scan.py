@@ -1,0 +1,119 @@
+"""Join scanners to this machine: what is scanned, the ledger that the findings go into, and who is told of new ones."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters.clock import SystemClock
+from keyturn.adapters.ledger_file import LedgerFile
+from keyturn.app.standing_access import Door, doors, news, news_of
+from keyturn.config.person import home_of
+from keyturn.errors import Usage
+from keyturn.standing import ledger as ledgers
+from keyturn.standing.finding import Scan
+from keyturn.standing.ledger import Ledger
+from keyturn.wiring.notify import read_secret_url
+from keyturn.wiring.places import find_person
+
+__all__ = ["Scanned", "accept_finding", "assign_finding", "ledger_file", "read_ledger", "record_scan", "scan_a_host"]
+
+_FILE = "standing.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What a scan found at `place`: every door there, the ids of those that are new, and those closed since the last one."""
+
+    place: str
+    doors: tuple[Door, ...]
+    new: tuple[str, ...]
+    closed: tuple[Door, ...]
+    told: bool
+
+
+def ledger_file(named: Path | None) -> LedgerFile:
+    """The ledger that was named, else the one in the home of whoever runs this."""
+    return LedgerFile(named or home_of(os.environ).path / _FILE)
+
+
+def read_ledger(named: Path | None) -> Ledger:
+    """What the ledger says."""
+    return ledger_file(named).read()
+
+
+def scan_a_host(root: Path, name: str | None) -> tuple[str, Scan]:
+    """Scan the host whose files lie below `root`; gives its place and what was found."""
+    from keyturn.adapters.host_tools import InstalledTools
+    from keyturn.adapters.host_tree import HostFiles
+    from keyturn.standing.host import scan_host
+
+    with closing(HostFiles(root)) as tree, closing(InstalledTools(tree)) as tools:
+        place = name or (socket.gethostname() if tree.live else root.resolve().name)
+        return f"host:{place}", scan_host(tree, tools)
+
+
+def record_scan(place: str, scan: Scan, *, ledger: Path | None, owner: str | None, notify: Path | None) -> Scanned:
+    """Take the scan into the ledger, and tell the receiver in the file `notify` of what is new.
+
+    What it did not take is told with the next scan: it is noted only when it did.
+    """
+    receiver = None
+    if notify is not None:
+        from keyturn.adapters.apprise_receiver import AppriseReceiver
+
+        receiver = AppriseReceiver("scan", read_secret_url(notify))
+    now, file = SystemClock().now(), ledger_file(ledger)
+    with file.alone():
+        after, change = ledgers.record(
+            file.read(), place, scan, owner=owner if owner is not None else _myself(), now=now
+        )
+        file.keep(after)
+        fresh = news_of(after, place, now=now)
+        if receiver is not None and fresh:
+            receiver.give(*news(place, fresh))
+            after = ledgers.told(after, place, now=now)
+            file.keep(after)
+    at = after.place(place)
+    assert at is not None
+    gone = ledgers.Place(name=place, scanned_at=now, standing=change.closed)
+    return Scanned(
+        place=place,
+        doors=doors([at], now=now),
+        new=tuple(one.finding.id(place) for one in change.new),
+        closed=doors([gone], now=now),
+        told=receiver is not None and bool(fresh),
+    )
+
+
+def accept_finding(typed: str, *, until: int | None, reason: str, ledger: Path | None) -> Door:
+    """Accept a finding as whoever runs this: one of the two who are needed."""
+    now, file = SystemClock().now(), ledger_file(ledger)
+    by = find_person().config.member
+    with file.alone():
+        after, id_, _ = ledgers.accept(file.read(), typed, by=by, until=until, reason=reason, now=now)
+        file.keep(after)
+    return _one(after, id_, now)
+
+
+def assign_finding(typed: str, *, owner: str, ledger: Path | None) -> Door:
+    """Have `owner` close a finding."""
+    now, file = SystemClock().now(), ledger_file(ledger)
+    with file.alone():
+        after, id_, _ = ledgers.own(file.read(), typed, owner=owner)
+        file.keep(after)
+    return _one(after, id_, now)
+
+
+def _one(ledger: Ledger, id_: str, now: int) -> Door:
+    return next(door for door in doors(ledger.places, now=now) if door.id == id_)
+
+
+def _myself() -> str:
+    try:
+        return find_person().config.member
+    except Usage:
+        return ""  # a machine's own scan: nobody, until somebody is assigned
