@@ -21,6 +21,7 @@ from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.note import NoteSignature
 from keyturn.formats.steps import Check
 from keyturn.tlog.frontier import Frontier
+from keyturn.trust.attestation import Authenticator
 
 __all__ = [
     "BreakGlassJournal",
@@ -329,6 +330,9 @@ class RegistrationVerifier(Protocol):
         self, registration: Registration, *, invitation: bytes, rp_id: str, origins: frozenset[str]
     ) -> EnrolledKey:
         """The key as `registration` proves it, made for `invitation` at one of `origins`, its user verified; or `Refused`."""
+
+    def judge(self, registration: Registration, authenticators: Mapping[str, Authenticator]) -> str:
+        """The SHA-256 of the root certificate that carries its attestation, listed for its very model; or `Refused` by name."""
 
 
 class TrustStore(Protocol):

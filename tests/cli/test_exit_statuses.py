@@ -51,6 +51,15 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("trust invite", "team"): (("trust", "invite", "--csv", AT), 2),
     ("trust accept", "invitation"): (("trust", "accept", AT), 1),
     ("trust propose", "acceptance"): (("trust", "propose", "--replace", "--acceptance", AT), 1),
+    ("trust authenticator", "root"): (("trust", "authenticator", "01" * 16, "--root", AT), 1),
+    ("trust authenticator", "metadata"): (
+        ("trust", "authenticator", "01" * 16, "--metadata", AT, "--metadata-root", "garbage"),
+        1,
+    ),
+    ("trust authenticator", "metadata_root"): (
+        ("trust", "authenticator", "01" * 16, "--metadata", "garbage", "--metadata-root", AT),
+        1,
+    ),
     ("trust sign", "key"): (("trust", "sign", "--yes", "--key", AT), 1),
     ("recovery new", "key"): ((*RECOVER, "--key", AT), 1),
     ("recovery sign", "grant"): (("recovery", "sign", AT, "--yes"), 1),
@@ -132,6 +141,7 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--lasts", "soon", *SIGNS),
     "a gate to close": ("trust", "suspend", "--gate", "A B", *SIGNS),
     "what is suspended": ("trust", "suspend", *SIGNS),
+    "an authenticator": ("trust", "authenticator", "x", "--root", "garbage"),
     "a signing page": ("sign-page", "check", "sign.example"),
     "what is void": ("trust", "void", "9-8"),
     "the number of a case": ("tombstone", "sign", "req-00000000", "--ground", "unlawful", "--case", "Ada L.", "--yes"),

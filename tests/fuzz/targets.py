@@ -62,6 +62,7 @@ from keyturn.formats.uri import Uri
 from keyturn.service.authzen_wire import Evaluation, Submission
 from keyturn.trust import draft
 from keyturn.trust.render import render_contents
+from support.attesters import FidoMetadata
 from support.authenticators import Passkey, SshHolder
 from support.chains import AURORA, MadeChain, artifact
 from support.labs import NOW, make_key, make_lab
@@ -410,6 +411,7 @@ def _made() -> Iterator[Target]:
     yield from own("formats.sshsig.parse_signature", *inner, render="formats.sshsig.render_signature")
     yield from own("formats.webauthn.parse", passkey.sign_record(b"message"), render="formats.webauthn.render")
     yield from own("formats.webauthn.parse_authenticator_data", passkey.answer(b"message").authenticator_data)
+    yield from own("formats.fido_metadata.parse", lazy=lambda: (FidoMetadata().blob(),))
     yield from own("formats.dsse.parse_own", lazy=_envelopes, render="formats.dsse.render")
     yield from own("formats.dsse.parse_foreign", lazy=_envelopes)
     yield from own("formats.leaf.parse", lazy=lambda: _chain().leaves, render="formats.leaf.render")

@@ -3,11 +3,13 @@
 (1) client data: made on a signing page, for this very invitation, in no other site's frame; (2) the library: relying party, user
 present and verified, the key's algorithm, the attestation's signature; (3) what it proves, as the roster lists keys.
 
-Certificates are NOT held against vendors' roots: `attestation` says what a certificate in the registration says, and an
-attestation by the key itself, which anybody can make, is none.
+`attestation` says what a certificate in the registration says; an attestation by the key itself, which anybody can make, is none.
+Certificates are held against makers' roots where the roster lists any: `adapters.attestation`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -29,12 +31,14 @@ from webauthn.helpers.structs import (
 )
 from webauthn.registration.verify_registration_response import VerifiedRegistration
 
+from keyturn.adapters.attestation import judge
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused
 from keyturn.formats import base64_text, webauthn
 from keyturn.formats.dsse import pae
 from keyturn.formats.enrolled_key import EnrolledKey
 from keyturn.formats.enrolment import INVITATION_TYPE, Registration
+from keyturn.trust.attestation import Authenticator
 
 __all__ = ["WebauthnEnrolment"]
 
@@ -80,6 +84,13 @@ class WebauthnEnrolment:
             rp_id=rp_id,
             synced=proven.credential_device_type == CredentialDeviceType.MULTI_DEVICE,
             attestation=attestation,
+        )
+
+    def judge(self, registration: Registration, authenticators: Mapping[str, Authenticator]) -> str:
+        return judge(
+            base64_text.decode(registration.attestation_object, what="attestation_object"),
+            base64_text.decode(registration.client_data, what="client_data"),
+            authenticators,
         )
 
 

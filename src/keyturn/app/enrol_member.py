@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all
 from keyturn.crypto.keys import PublicKey
@@ -12,6 +14,7 @@ from keyturn.formats import dsse
 from keyturn.formats.digest import parse_sha256
 from keyturn.formats.enrolment import Acceptance, AcceptedKey, Invitation, parse_acceptance, parse_invitation
 from keyturn.ports import Clock, RegistrationVerifier, TrustStore
+from keyturn.trust.attestation import AttestationRules
 from keyturn.trust.draft import ROOT_FILE, Draft, enrol
 
 __all__ = ["enrol_member", "enrol_members"]
@@ -35,7 +38,8 @@ def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock, registrations: 
 
     (1) it is signed by every key that it enrols; (2) it answers an invitation that this lab made, in time; (3) for that
     very member, with exactly the keys that were asked for; (4) each passkey is what its
-    registration, made for this invitation, proves; (5) the draft has nobody else under that id.
+    registration, made for this invitation, proves, and its attestation holds, by the makers that the draft lists; (5) the draft
+    has nobody else under that id.
     """
     envelope = dsse.parse_own(raw)
     acceptance = parse_acceptance(envelope.payload)
@@ -59,10 +63,22 @@ def enrol_member(raw: bytes, *, store: TrustStore, clock: Clock, registrations: 
     for one, credential in zip(acceptance.member_keys, keys, strict=False):  # (4)
         if isinstance(credential, Credential):
             _require_proven(one, credential, invitation, offered, registrations)
+    rules = draft.contents.roster.attestation
+    if rules is not None:
+        judged = tuple(_judged(one, rules, registrations) for one in acceptance.member_keys)
+        acceptance = structs.replace(acceptance, member_keys=judged)
     rendered = enrol(draft, invitation, acceptance).render()  # (5)
     # Only what this changes is written anew: people's comments in the other files stay.
     store.swap_draft(files, {**files, ROOT_FILE: rendered[ROOT_FILE], "roster.toml": rendered["roster.toml"]})
     return acceptance
+
+
+def _judged(accepted: AcceptedKey, rules: AttestationRules, registrations: RegistrationVerifier) -> AcceptedKey:
+    """The key with the root that carries its attestation. Whether it may be without one, the roster says."""
+    if accepted.registration is None or accepted.key.attestation is None:
+        return accepted
+    root = registrations.judge(accepted.registration, rules.authenticators)
+    return structs.replace(accepted, key=structs.replace(accepted.key, attestation_root=root))
 
 
 def _require_proven(

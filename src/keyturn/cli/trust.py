@@ -1,8 +1,8 @@
 """`keyturn trust`: who belongs to a lab, what its policy is, and the signatures that make it so.
 
 This module has what is published: the list of versions, and the root that a person pins. The other verbs are mounted from
-`members` (who is there), `invite` (who joins), `ceremony` (what is signed), `suspend` (who is stopped) and `void` (what nobody
-can read).
+`members` (who is there), `invite` (who joins), `authenticator` (whose attestations are believed), `ceremony` (what is signed),
+`suspend` (who is stopped) and `void` (what nobody can read).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.authenticator import authenticator
 from keyturn.cli.ceremony import propose, publish, show, sign
 from keyturn.cli.invite import accept, invite, remove
 from keyturn.cli.members import members
@@ -30,7 +31,21 @@ app = typer.Typer(
     help="Members, policy and keys: propose a change, see it whole, sign it, publish it.", no_args_is_help=True
 )
 
-for verb in (members, invite, accept, remove, propose, show, sign, publish, suspend, lift, suspended, void):
+for verb in (
+    members,
+    invite,
+    accept,
+    remove,
+    authenticator,
+    propose,
+    show,
+    sign,
+    publish,
+    suspend,
+    lift,
+    suspended,
+    void,
+):
     app.command()(verb)
 
 

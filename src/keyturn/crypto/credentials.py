@@ -32,7 +32,8 @@ class Credential:
     """A public key and how it signs. `id`, `party` and `synced` are those of a passkey or of a terminal's security key,
     `application` is an SSH security key's.
 
-    `attestation` says what was recorded when it was enrolled: the format and model (AAGUID), or nothing.
+    `attestation` says what was recorded when it was enrolled: the format and model (AAGUID), or nothing; `attestation_root` by
+    which root certificate it was judged, if it was.
     """
 
     key: PublicKey
@@ -42,6 +43,7 @@ class Credential:
     party: RelyingParty | None = None
     synced: bool = False
     attestation: str = ""
+    attestation_root: str = ""
 
     def __post_init__(self) -> None:
         if (self.application is not None) != (self.kind == "ssh-sk"):
@@ -57,6 +59,8 @@ class Credential:
                 "key-passkey",
                 f"key `{self.keyid[:16]}`: expected `synced` and `attestation` for `webauthn` and `fido2` alone",
             )
+        if self.attestation_root and not self.attestation:
+            raise Malformed("key-passkey", f"key `{self.keyid[:16]}`: expected `attestation` with `attestation_root`")
         if self.party is not None and self.party.id.startswith("keyturn:") != (self.kind == "fido2"):
             raise Malformed(
                 "key-passkey", f"key `{self.keyid[:16]}`: expected `rp_id` to be a lab's terminal for `fido2` alone"
@@ -82,6 +86,7 @@ class Credential:
             party=party,
             synced=enrolled.synced,
             attestation=enrolled.attestation or "",
+            attestation_root=enrolled.attestation_root or "",
         )
 
     @property
@@ -95,11 +100,17 @@ class Credential:
             rp_id=self.party.id if self.party is not None else None,
             synced=self.synced,
             attestation=self.attestation or None,
+            attestation_root=self.attestation_root or None,
         )
 
     @property
     def keyid(self) -> str:
         return self.key.keyid
+
+    @property
+    def aaguid(self) -> str:
+        """The model of its authenticator, as its attestation says; empty without one."""
+        return self.attestation.partition(":")[2]
 
     @property
     def can_verify_user(self) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.formats import base64_text
+from keyturn.formats.text import HexDigest
 
 __all__ = ["EnrolledKey", "KeyKind", "PublicKeyText", "RelyingPartyId", "terminal_of"]
 
@@ -28,7 +29,10 @@ Attestation = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}:[0-9a-f]{32}\Z")]
 
 
 class EnrolledKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A key by its public half (base64 of its SubjectPublicKeyInfo DER) and how it signs."""
+    """A key by its public half (base64 of its SubjectPublicKeyInfo DER) and how it signs.
+
+    `attestation_root` is the SHA-256 of the root certificate by which the attestation was judged.
+    """
 
     kind: KeyKind
     public: PublicKeyText
@@ -37,6 +41,7 @@ class EnrolledKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rp_id: RelyingPartyId | None = None
     synced: bool = False
     attestation: Attestation | None = None
+    attestation_root: HexDigest | None = None
 
     def __post_init__(self) -> None:
         if self.credential is not None:

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import tomli_w
 
+from keyturn.formats import base64_text
+from keyturn.trust.attestation import AttestationRules
 from keyturn.trust.roster import TOMBSTONE_SIGNERS_MIN, Builder, Gate, Limits, Log, Resources, Roster
 from keyturn.trust.targets import Contents
 
@@ -35,18 +37,31 @@ def _roster(roster: Roster) -> dict[str, Any]:
         {"origin": page.origin, "rp_id": page.rp_id} | ({"operator": page.operator} if page.operator else {})
         for page in roster.signing
     ]
-    return ({"signing": pages} if pages else {}) | {
-        "members": [
-            {"id": m.id, "kind": m.kind, "name": m.name}
-            | ({"responsible": sorted(m.responsible)} if m.responsible else {})
-            | {"keys": [msgspec.to_builtins(held.enrolled) for held in m.keys]}
-            for m in roster.members.values()
-        ],
-        "groups": [
-            {"name": g.name, "members": sorted(g.members)} | ({"groups": sorted(g.groups)} if g.groups else {})
-            for g in roster.groups.values()
-        ],
-    }
+    asked = {} if roster.attestation is None else {"attestation": _attestation(roster.attestation)}
+    return (
+        ({"signing": pages} if pages else {})
+        | asked
+        | {
+            "members": [
+                {"id": m.id, "kind": m.kind, "name": m.name}
+                | ({"responsible": sorted(m.responsible)} if m.responsible else {})
+                | {"keys": [msgspec.to_builtins(held.enrolled) for held in m.keys]}
+                for m in roster.members.values()
+            ],
+            "groups": [
+                {"name": g.name, "members": sorted(g.members)} | ({"groups": sorted(g.groups)} if g.groups else {})
+                for g in roster.groups.values()
+            ],
+        }
+    )
+
+
+def _attestation(rules: AttestationRules) -> dict[str, Any]:
+    listed = [
+        {"aaguid": one.aaguid, "name": one.name, "roots": [base64_text.encode(root) for root in one.roots]}
+        for one in rules.authenticators.values()
+    ]
+    return {"required": rules.required} | ({"authenticators": listed} if listed else {})
 
 
 def _resources(resources: Resources) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed
 from keyturn.formats.enrolled_key import EnrolledKey, terminal_of
 from keyturn.formats.uri import Uri
+from keyturn.trust.attestation import AttestationRules
 
 __all__ = [
     "TOMBSTONE_SIGNERS_MIN",
@@ -115,6 +116,7 @@ class Roster:
     members: Mapping[str, Member]
     groups: Mapping[str, Group]
     signing: tuple[SigningPage, ...] = ()
+    attestation: AttestationRules | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
@@ -128,6 +130,8 @@ class Roster:
         owner: dict[bytes, str] = {}
         for member in self.members.values():
             for held in member.keys:
+                if self.attestation is not None:
+                    self.attestation.require_judged(member.id, held)
                 other = owner.setdefault(held.key.spki, member.id)
                 if other != member.id or sum(k.key.spki == held.key.spki for k in member.keys) != 1:
                     raise Malformed(

@@ -21,9 +21,11 @@ from msgspec import Meta
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
+from keyturn.formats import base64_text
 from keyturn.formats.enrolled_key import EnrolledKey, RelyingPartyId
 from keyturn.formats.text import MemberId, Name, check_free_text
 from keyturn.formats.uri import Uri
+from keyturn.trust.attestation import AttestationRules, Authenticator
 from keyturn.trust.metadata import RootMetadata
 from keyturn.trust.roster import (
     TOMBSTONE_SIGNERS_MIN,
@@ -52,6 +54,8 @@ _POLICY = re.compile(r"policy/[a-z0-9][a-z0-9_-]{0,62}\.cedar\Z")
 T = TypeVar("T")
 Text = Annotated[str, Meta(max_length=400)]
 Seconds = Annotated[int, Meta(ge=1, le=366 * 86400)]
+Certificate = Annotated[str, Meta(max_length=8192)]
+"""A root certificate: base64 of its DER."""
 Origin = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9./-]{0,200}\Z")]
 """A C2SP checkpoint origin: a URL without scheme."""
 
@@ -80,9 +84,21 @@ class _SigningPage(_Struct, frozen=True):
     operator: Name | None = None
 
 
+class _Authenticator(_Struct, frozen=True):
+    aaguid: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+    name: Text
+    roots: Annotated[tuple[Certificate, ...], Meta(max_length=64)]
+
+
+class _Attestation(_Struct, frozen=True):
+    required: bool
+    authenticators: Annotated[tuple[_Authenticator, ...], Meta(max_length=256)] = ()
+
+
 class _Roster(_Struct, frozen=True):
     version: Literal[1]
     signing: Annotated[tuple[_SigningPage, ...], Meta(max_length=16)] = ()
+    attestation: _Attestation | None = None
     members: tuple[_Member, ...] = ()
     groups: tuple[_Group, ...] = ()
 
@@ -293,7 +309,19 @@ def _roster(file: _Roster, lab: str) -> Roster:
         for m in file.members
     }
     groups = {g.name: Group(name=g.name, members=frozenset(g.members), groups=frozenset(g.groups)) for g in file.groups}
-    return Roster(lab=lab, members=members, groups=groups, signing=signing)
+    rules = None if file.attestation is None else _attestation(file.attestation)
+    return Roster(lab=lab, members=members, groups=groups, signing=signing, attestation=rules)
+
+
+def _attestation(file: _Attestation) -> AttestationRules:
+    _once((one.aaguid for one in file.authenticators), what="authenticator")
+    for one in file.authenticators:
+        check_free_text(one.name, what="authenticator name", size_bytes_max=200)
+    found = (
+        Authenticator(one.aaguid, one.name, tuple(base64_text.decode(root, what="root") for root in one.roots))
+        for one in file.authenticators
+    )
+    return AttestationRules(required=file.required, authenticators={one.aaguid: one for one in found})
 
 
 def _uri(text: str, lab: str, *, type_: str | None = None) -> Uri:
