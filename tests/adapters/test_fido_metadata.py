@@ -11,6 +11,7 @@ from cryptography.x509 import load_der_x509_certificate
 
 from keyturn.adapters.fido_metadata import authenticator_of, read_root
 from keyturn.errors import KeyturnError, Malformed
+from keyturn.formats.fido_metadata import SIZE_BYTES_MAX
 from support.attesters import FidoMetadata, Maker
 
 AAGUID = "0102030405060708090a0b0c0d0e0f10"
@@ -63,6 +64,7 @@ def test_metadata_that_was_changed_or_is_under_another_root_is_refused() -> None
     "raw",
     [
         pytest.param(b"x", id="no JWT"),
+        pytest.param(b"x" * (SIZE_BYTES_MAX + 1), id="too large"),
         pytest.param(b"a.b.c", id="three short parts"),
         pytest.param(b"e30=.e30=.e30=", id="padded"),
         pytest.param(b"e30x.e30x.e30x", id="no JSON"),
