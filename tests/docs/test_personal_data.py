@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.pages import run_page
+
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_personal_data_is_erased_as_it_is_written(tmp_path: Path) -> None:
