@@ -12,7 +12,7 @@ from keyturn.formats.digest import sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.grants.view import GateView
 from support.labs import NOW
-from support.world import Witnessed, World, make_world
+from support.world import BREAK_GLASS, Witnessed, World, make_world
 
 DAY_S = 86_400
 
@@ -116,3 +116,12 @@ def test_a_log_that_shows_other_leaves_now_is_not_counted() -> None:
     other.ask(other.request(justification="another"))
     with pytest.raises(Tampered, match="log-other-leaves"):
         read_whole(view, Witnessed(other))
+
+
+def test_a_use_by_break_glass_that_nobody_reviewed_is_named_until_somebody_did() -> None:
+    world = make_world(policy={"main": BREAK_GLASS})
+    use = world.glass_use(world.ask(world.emergency()))
+    (found,) = stats(world, now=NOW + 60).unreviewed
+    assert (found.id, found.waits_s) == (f"brk-{use.record_digest[:32]}", 60)
+    world.review(use, "eve")
+    assert stats(world).unreviewed == ()

@@ -12,12 +12,13 @@ from keyturn.app.follow_log import follow_log
 from keyturn.app.notice import Notice
 from keyturn.app.plain_notice import TEXT_MAX, plain_text
 from keyturn.app.route_notices import AddressBook, Away, Place
+from keyturn.app.tell_of_uses import AGAIN_S
 from keyturn.app.tell_people import Escalation, Telling, Told, parse_told, render_told, what_to_tell
 from keyturn.app.watch_lab import LabWatch
 from keyturn.errors import KeyturnError, Malformed, Refused
 from keyturn.grants.freshness import require_trust
 from keyturn.ports import OutgoingNotice
-from support.world import Witnessed, World, make_world
+from support.world import BREAK_GLASS, Witnessed, World, make_world
 
 PLAIN = Telling(link=None, expiring_s=600)
 
@@ -389,3 +390,31 @@ def test_the_watch_keeps_all_or_nothing_and_tells_nothing_from_a_view_that_is_to
     with pytest.raises(Refused, match="view-stale"):
         watch.look()
     assert msgspec.json.decode(outbox.state or b"")["requests"]
+
+
+def test_a_use_by_break_glass_is_told_to_whoever_could_review_it_each_day_until_somebody_did() -> None:
+    world = make_world(policy={"main": BREAK_GLASS})
+    reader = Reader(world)
+    assert reader.new() == {}
+    use = world.glass_use(world.ask(world.emergency()))
+    found = reader.new()
+    first = found["unreviewed:0"]
+    assert (first.members, first.groups, first.urgent) == ({"cat", "dan", "eve"}, {"security"}, True)
+    assert f"keyturn grant review brk-{use.record_digest[:32]}" in first.body
+    assert [name for name in reader.later(AGAIN_S - 1) if "unreviewed" in name] == []
+    again = reader.later(1)["unreviewed:1"]
+    assert "is not reviewed" in again.title
+    assert [name for name in reader.new() if "unreviewed" in name] == []
+    assert "unreviewed:4" in reader.later(3 * AGAIN_S), "what was missed while the notifier was down is told once"
+    world.review(use, "eve")
+    assert [name for name in reader.later(2 * AGAIN_S) if "unreviewed" in name] == []
+    assert reader.told is not None
+    assert reader.told.uses == {}
+
+
+def test_a_use_of_before_the_notifier_is_told_the_next_day() -> None:
+    world = make_world(policy={"main": BREAK_GLASS})
+    world.glass_use(world.ask(world.emergency()))
+    reader = Reader(world)
+    assert reader.new() == {}
+    assert "unreviewed:1" in reader.later(AGAIN_S)

@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from keyturn.adapters.clock import SystemClock
@@ -27,6 +29,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.wiring.log import log_writer
 from keyturn.wiring.places import find_lab
+from support.members import People
 from support.postgresql import Cluster, Store
 from support.processes import Process, wait_for
 from support.signed_records import checkin, request
@@ -212,3 +215,28 @@ def test_a_lab_is_founded_on_a_database_of_its_own(cluster: Cluster, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert lab_config.parse((tmp_path / "lab" / "keyturn.toml").read_bytes()).store == store.url()
     assert keyturn(tmp_path / "lab", "log", "reindex").stdout == "indexed 0 entries\n"
+
+
+def test_what_two_people_erase_is_gone_from_the_database_by_its_owner_alone(store: Store, tmp_path: Path) -> None:
+    people = People(tmp_path)
+    people.found()
+    config = people.lab / "keyturn.toml"
+    config.write_bytes(lab_config.render(replace(lab_config.parse(config.read_bytes()), store=store.url())))
+    people.by("bob", "trust", "accept", "bob.invitation.json")
+    people.by("ada", "trust", "invite", "carol", "--group", "security")
+    people.by("carol", "trust", "accept", "carol.invitation.json")
+    people.publish(members=("bob", "carol"))
+    with people.served():
+        denial = people.by("bob", "deny", people.ask(), "--reason", "Erin is ill, and told me", "--yes")["id"]
+        for member in ("ada", "carol"):
+            people.by(member, "tombstone", "sign", denial, "--ground", "objection", "--yes")
+        erase = ("log", "erase", "--yes")
+        assert people.refused("ada", *erase, status=2) == "log-owner"
+        assert people.refused("ada", *erase, "--owner", store.url()) == "store-role"
+        assert [one["state"] for one in people.by("ada", "tombstone", "list")] == ["due"]
+        assert people.by("ada", *erase, "--owner", store.url("owner"))["erased"] == 1
+        people.by("ada", "log", "reindex")
+        assert [fault["what"] for fault in people.by("ada", "log", "verify")["faults"]] == ["erased"]
+        people.ask()
+    with store.admin() as db, pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+        db.execute("DELETE FROM log.envelope")

@@ -30,7 +30,7 @@ from keyturn.ports import LogReader
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
 
-__all__ = ["UNUSED_AFTER_S", "Permit", "Stats", "Stuck", "Waited", "read_whole", "show_stats"]
+__all__ = ["UNUSED_AFTER_S", "Permit", "Stats", "Stuck", "Unreviewed", "Waited", "read_whole", "show_stats"]
 
 UNUSED_AFTER_S = 90 * 86_400
 _RUN = 4096
@@ -72,9 +72,19 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreviewed:
+    """A use by break-glass that nobody reviewed, and since when."""
+
+    id: str
+    resource: str
+    waits_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """What the log says of requests from `since` (POSIX seconds) on. `waits_s` are the waits of those that were granted.
 
+    `unreviewed` are the uses by break-glass that nobody reviewed yet, the longest first.
     `unread` records could not be read; `erased` ones have tombstones. Both are of all times: when it was stood in the record.
     """
 
@@ -86,6 +96,7 @@ class Stats:
     revoked: int
     lapsed: int
     waiting: int
+    unreviewed: tuple[Unreviewed, ...]
     unread: int
     erased: int
     wait_median_s: int | None
@@ -134,6 +145,7 @@ def show_stats(view: GateView, known: Known, trust: TrustState, *, since: int, n
         revoked=sum(one.ended == "rev" for one in seen),
         lapsed=sum(one.ended == "lapsed" for one in seen),
         waiting=len(waiting),
+        unreviewed=tuple(_unreviewed(known, now)),
         unread=sum(not one.erased for one in known.hidden.values()),
         erased=sum(one.erased for one in known.hidden.values()),
         wait_median_s=_median(waits),
@@ -142,6 +154,11 @@ def show_stats(view: GateView, known: Known, trust: TrustState, *, since: int, n
         waited=tuple(_waited(seen)),
         stuck=tuple(_stuck(view, known, trust, waiting, now)),
     )
+
+
+def _unreviewed(known: Known, now: int) -> Iterator[Unreviewed]:
+    for use in sorted(known.unreviewed.values(), key=lambda use: (use.used_at, use.digest)):
+        yield Unreviewed(records.record_id("brk", use.digest), use.resource, max(0, now - use.used_at))
 
 
 def _is_whole(known: Known, request: Request) -> bool:

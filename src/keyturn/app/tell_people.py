@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from keyturn.app.notice import Notice, humans_of, says
 from keyturn.app.plain_notice import plain_name
 from keyturn.app.show_grants import Live, list_grants
 from keyturn.app.tell_of_suspensions import of_suspension
+from keyturn.app.tell_of_uses import of_use
 from keyturn.errors import KeyturnError
 from keyturn.formats import canonical_json
 from keyturn.formats.posix_time import duration, rfc3339
@@ -64,10 +67,12 @@ class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What was told, of everything that is live: requests by digest, and of each suspension by digest who lifted it."""
+    """What was told, of everything that is live: requests by digest, of each suspension by digest who lifted it, and of each use
+    by break-glass that awaits a review for how many days it has."""
 
     requests: dict[str, Story] = {}
     suspensions: dict[str, tuple[str, ...]] = {}
+    uses: dict[str, Annotated[int, Meta(ge=0, le=2**31)]] = {}
 
 
 def parse_told(raw: bytes) -> Told:
@@ -110,8 +115,14 @@ def what_to_tell(
     suspensions = {one.digest: one for one in view.known.standing.values() if one.until > now}
     for one in suspensions.values():
         notices += of_suspension(one, earlier.suspensions.get(one.digest), trust)
+    uses: dict[str, int] = {}
+    for use in view.known.unreviewed.values():
+        new_of_it, uses[use.digest] = of_use(use, earlier.uses.get(use.digest), trust, now=now)
+        notices += new_of_it
     after = Told(
-        requests=stories, suspensions={digest: tuple(sorted(one.lifted_by)) for digest, one in suspensions.items()}
+        requests=stories,
+        suspensions={digest: tuple(sorted(one.lifted_by)) for digest, one in suspensions.items()},
+        uses=uses,
     )
     return (() if before is None else tuple(notices)), after
 

@@ -47,6 +47,11 @@ class LabWatch:
         self._view: GateView | None = None
         self._looked: tuple[int, int] = (-1, 0)
 
+    @property
+    def unreviewed(self) -> int:
+        """Uses by break-glass that awaited a review when the log was last followed."""
+        return 0 if self._view is None else len(self._view.known.unreviewed)
+
     def look(self) -> tuple[frozenset[str], tuple[str, ...]]:
         """Keep what is new; gives the receivers that get something, and the events for which nobody has a receiver.
 

@@ -53,6 +53,12 @@ def _show(screen: Console, found: Stats, days: int) -> None:
         f"{found.asked} requests in {days} days: {found.granted} granted, {found.denied} denied, {found.revoked} revoked, "
         f"{found.lapsed} lapsed, {found.waiting} waiting; median wait {said(found.wait_median_s)}"
     )
+    for use in found.unreviewed:
+        screen.print(
+            output.plain(
+                f"break-glass: {use.id} of {use.resource}, not reviewed for {said(use.waits_s)}: keyturn grant review"
+            )
+        )
     if found.unread:
         screen.print(f"{found.unread} records could not be read, and are not counted")
     if found.erased:

@@ -65,6 +65,11 @@ class Notifier:
         return self._looked_at
 
     @property
+    def unreviewed(self) -> int:
+        """Uses by break-glass that await a review."""
+        return self._watch.unreviewed
+
+    @property
     def failing(self) -> int:
         """How many receivers took nothing the last time."""
         return len(self._failing)
@@ -145,6 +150,9 @@ def create_app(notifier: Notifier, outbox: NoticeOutbox) -> Litestar:
         "keyturn_notify_waiting", "Notices that no receiver took yet.", lambda: sum(outbox.waiting().values())
     )
     metrics.gauge("keyturn_notify_failing", "Receivers that took nothing the last time.", lambda: notifier.failing)
+    metrics.gauge(
+        "keyturn_break_glass_unreviewed", "Uses by break-glass that await a review.", lambda: notifier.unreviewed
+    )
     metrics.gauge(
         "keyturn_notify_looked_seconds", "When the log was last followed (POSIX).", lambda: notifier.looked_at
     )
