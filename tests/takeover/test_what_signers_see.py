@@ -83,6 +83,6 @@ def test_what_no_step_made_or_took_has_no_lineage(lab: TakenLab) -> None:
 
 def test_a_check_up_of_a_running_lab_finds_its_processes(lab: TakenLab) -> None:
     found = {one["check"]: one for one in reversed(lab.by("ada", "doctor"))}
-    for check in ("trust", "log", "witnesses", "you", "builder", "gate-release"):
+    for check in ("trust", "log", "witnesses", "you", "service", "witness-north", "builder", "gate-release"):
         assert found[check]["level"] == "ok", found[check]
     assert found["profile"]["level"] == "warning"

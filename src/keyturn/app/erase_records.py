@@ -18,7 +18,7 @@ from keyturn.app.find_record import find_record, held_against
 from keyturn.app.sign_record import Logged, about
 from keyturn.app.take_away import Hand
 from keyturn.app.verify_log import VerifiedLog
-from keyturn.errors import KeyturnError, Refused, Unavailable
+from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats import records
 from keyturn.formats.digest import Sha256
@@ -137,6 +137,7 @@ def _require_due(
             "tombstone-signers",
             f"expected tombstones by {trust.limits.tombstone_signers} humans whom {one.id} does not concern and who are not "
             f"suspended, got {', '.join(sorted(counted)) or 'none'}",
+            hint=f"another human signs it: keyturn tombstone sign {one.id}",
         )
 
 
@@ -168,7 +169,7 @@ def _read(reader: LogReader, found: IndexedRecord) -> Erasable:
     raw = reader.envelope(Sha256(leaf.envelope))
     record = records.parse(raw)
     if records.leaf_of_record(record, raw) != leaf:
-        raise Refused("leaf-not-of-record", f"entry {found.index} is not the leaf of its record")
+        raise Malformed("leaf-not-of-record", f"entry {found.index} is not the leaf of its record")
     return Erasable(record.id, found.index, leaf, record)
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
+from keyturn.adapters import run_files
 from keyturn.adapters.builder_over_http import BuilderOverHttp
 from keyturn.adapters.http_client import HttpClient
+from keyturn.adapters.witness_over_http import WitnessOverHttp
 from keyturn.app.check_up import Finding, check_up, in_order
 from keyturn.app.show_stats import UNUSED_AFTER_S, Stats, read_whole, show_stats
 from keyturn.crypto.keys import PublicKey
-from keyturn.errors import Malformed
+from keyturn.errors import Malformed, Unavailable
+from keyturn.formats import checkpoint as checkpoints
+from keyturn.formats import note as notes
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.grants import Viewed, viewed
+from keyturn.wiring.log import witness_address
+from keyturn.wiring.notify import CONFIG as NOTIFY_CONFIG
 from keyturn.wiring.places import LabPlace, Person, find_person
 from keyturn.wiring.trust import person_keys
 
@@ -54,12 +61,48 @@ def _own_keys(person: Person) -> Iterator[str]:
 
 
 def _processes(seen: Viewed) -> Mapping[str, Callable[[], str]]:
-    found: dict[str, Callable[[], str]] = {}
+    place = seen.place
+    found: dict[str, Callable[[], str]] = {"service": partial(_service, seen)}
+    if place.path is not None:  # where the others are is written there alone
+        for witness in seen.trust.log.witnesses:
+            found[f"witness-{witness.name}"] = partial(_witness, place.path, witness.name, seen.trust.log.origin)
+        if (place.path / NOTIFY_CONFIG).exists():
+            found["notify"] = partial(_notifier, place.path)
     for builder in seen.trust.builders:
-        found["builder"] = partial(_builder, seen.place, seen.trust, builder)
+        found["builder"] = partial(_builder, place, seen.trust, builder)
     for gate in seen.trust.gates.values():
-        found[f"gate-{gate.uri.name}"] = partial(_gate, seen.place, str(gate.uri), gate.uri.name)
+        found[f"gate-{gate.uri.name}"] = partial(_gate, place, str(gate.uri), gate.uri.name)
     return found
+
+
+def _service(seen: Viewed) -> str:
+    url = _running(seen.place.service_url, "service")
+    note = HttpClient(url, timeout_s=_PATIENCE_S).get("/checkpoint", size_bytes_max=_ANSWER_BYTES_MAX)
+    size = checkpoints.parse_body(notes.parse(note).text).size
+    return (
+        "" if size >= seen.view.frontier.size else f"shows {size} entries, and {seen.view.frontier.size} are witnessed"
+    )
+
+
+def _witness(directory: Path, name: str, origin: str) -> str:
+    witness = WitnessOverHttp(_running(witness_address(directory, name), f"witness-{name}"), timeout_s=_PATIENCE_S)
+    return f"never cosigned `{origin}`" if witness.newest(origin) is None else ""
+
+
+def _notifier(directory: Path) -> str:
+    url = _running(run_files.find(directory / "run", "notify"), "notify")
+    HttpClient(url, timeout_s=_PATIENCE_S).get("/health", size_bytes_max=_ANSWER_BYTES_MAX)
+    return ""
+
+
+def _running(url: str | None, name: str) -> str:
+    if url is None:
+        raise Unavailable(
+            "process-not-running",
+            f"`{name}` of this lab does not run here, and no address of it is known",
+            hint="keyturn up, where it runs",
+        )
+    return url
 
 
 def _builder(place: LabPlace, trust: TrustState, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ __all__ = [
     "reindex",
     "trust_behind",
     "verify_batches",
+    "witness_address",
     "witnesses_of",
 ]
 
@@ -192,7 +194,7 @@ def verify_batches(directory: Path, *, size_min: int, faults: Sequence[range]) -
 def witnesses_of(directory: Path, *logs: Log) -> Witnesses:
     """How to reach each witness of `logs`: the address in keyturn.toml, or that of a process of this lab."""
     names = {witness.name for log in logs for witness in log.witnesses}
-    return WitnessesAtOnce({name: _FoundWitness(_address(directory, name)) for name in names})
+    return WitnessesAtOnce({name: _FoundWitness(partial(witness_address, directory, name)) for name in names})
 
 
 def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
@@ -276,15 +278,13 @@ class _FoundWitness:
         return self._known[url]
 
 
-def _address(directory: Path, name: str) -> Callable[[], str | None]:
-    def find() -> str | None:
-        running = run_files.find(directory / "run", f"witness-{name}")
-        if running is not None:
-            return running
-        config = lab_config.parse((directory / "keyturn.toml").read_bytes())
-        return config.witnesses.get(name)
-
-    return find
+def witness_address(directory: Path, name: str) -> str | None:
+    """Where the witness `name` of the lab in `directory` answers: its process here, or what keyturn.toml says."""
+    running = run_files.find(directory / "run", f"witness-{name}")
+    if running is not None:
+        return running
+    config = lab_config.parse((directory / "keyturn.toml").read_bytes())
+    return config.witnesses.get(name)
 
 
 def _root_sha256(directory: Path) -> str:
