@@ -12,7 +12,7 @@ from keyturn.adapters.log_on_disk import erasing
 from keyturn.adapters.log_on_disk.disk import PosixDisk
 from keyturn.adapters.log_on_disk.erasing import LogOnDiskEraser
 from keyturn.adapters.log_on_disk.log import LogOnDisk
-from keyturn.adapters.log_on_disk.pack import pack_path, verify_packs
+from keyturn.adapters.log_on_disk.pack import START, batches_from, pack_path, verify_packs
 from keyturn.errors import Tampered, Unavailable
 from keyturn.formats.digest import sha256
 from keyturn.formats.records import leaf_of
@@ -120,10 +120,23 @@ def test_another_process_that_has_the_log_open_goes_on(open_log: Callable, tmp_p
     assert verify_packs(directory, size_min=7, faults=[range(3, 4)]) == 7
 
 
-def test_a_journal_of_another_batch_is_not_written(open_log: Callable, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(lambda raw: b"", id="nothing"),
+        pytest.param(lambda raw: bytes(16) + raw[:60], id="a part of a batch"),
+        pytest.param(lambda raw: bytes(15) + b"\x01" + raw, id="another place"),
+        pytest.param(lambda raw: bytes(8) + b"\xff" * 8 + raw, id="no place"),
+        pytest.param(lambda raw: b"\xff" * 8 + bytes(8) + raw, id="no pack"),
+    ],
+)
+def test_a_journal_of_another_batch_is_not_written(
+    open_log: Callable, tmp_path: Path, said: Callable[[bytes], bytes]
+) -> None:
     directory = filled(open_log, tmp_path)
     before = pack_path(directory, 0).read_bytes()
-    (directory / "erasing").write_bytes(bytes(16) + before[:60])
+    (after, _), *_ = batches_from(directory, START)
+    (directory / "erasing").write_bytes(said(before[: after.size_bytes]))
     with pytest.raises(Tampered, match="log-erasing"):
         erasing.finish(PosixDisk(), directory)
     assert pack_path(directory, 0).read_bytes() == before

@@ -77,20 +77,31 @@ def finish(disk: Disk, directory: Path) -> None:
         said = _journal(directory).read_bytes()
     except FileNotFoundError:
         return
-    pack, offset = _PLACE.unpack_from(said)
     raw = said[_PLACE.size :]
-    fd = os.open(pack_path(directory, pack), os.O_RDWR | os.O_CLOEXEC)
+    if batch_format.parse(raw) is None:  # it was put there whole: no crash can do that
+        raise _of_another_batch(directory)
+    pack, offset = _PLACE.unpack_from(said)
+    try:
+        fd = os.open(pack_path(directory, pack), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError as err:
+        raise _of_another_batch(directory) from err
     try:
         # The header is the same before, after and in the middle: an erasing changes no length and no number.
-        header = os.pread(fd, batch_format.HEADER_BYTES, offset)
-        if batch_format.parse(raw) is None or header != raw[: batch_format.HEADER_BYTES]:
-            raise Tampered(
-                "log-erasing", f"`{_journal(directory).name}` is not of the batch at byte {offset} of its pack"
-            )
+        header = os.pread(fd, batch_format.HEADER_BYTES, min(offset, 2**62))
+        if header != raw[: batch_format.HEADER_BYTES]:
+            raise _of_another_batch(directory)
         disk.overwrite(fd, raw, at=offset)
     finally:
         os.close(fd)
     disk.remove(_journal(directory))
+
+
+def _of_another_batch(directory: Path) -> Tampered:
+    return Tampered(
+        "log-erasing",
+        f"`{_journal(directory)}` is of no batch that this log has",
+        hint="keep a copy of it, take it away, and look at the log: keyturn log verify",
+    )
 
 
 def _journal(directory: Path) -> Path:
