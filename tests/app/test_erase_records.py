@@ -205,12 +205,13 @@ def test_the_keeper_looks_again_and_keeps_what_is_live_or_what_its_own_people_wo
     ((state, why),) = states(world)
     assert (state, why.endswith("got bob"), erase_all(world)) == ("kept", True, 0)
 
-    world, request, _ = over()
-    for member in ("cat", "bob"):
-        world.tombstone(request, member)
-    world.suspend("cat", target_member="bob", signed_at=OVER, until=OVER + 60)
-    ((state, why),) = states(world)
-    assert (state, why.endswith("got cat")) == ("kept", True)
+    for target in ({"target_member": "bob"}, {"target_key": world.key("bob").public.keyid}):
+        world, request, _ = over()
+        for member in ("cat", "bob"):
+            world.tombstone(request, member)
+        world.suspend("cat", signed_at=OVER, until=OVER + 60, **target)
+        ((state, why),) = states(world)
+        assert (state, why.endswith("got cat")) == ("kept", True)
 
 
 def test_what_was_asked_for_in_an_emergency_stays_until_it_was_reviewed() -> None:

@@ -131,7 +131,8 @@ def _require_due(
 ) -> None:
     _require_unneeded(one.leaf, index, known, now=now)
     apart = set(signers) - tombstones.concerned(one.record, trust.roster)
-    counted = {member for member in apart if f"member:{member}" not in known.suspended(now=now)}
+    suspended = known.suspended(now=now)
+    counted = {member for member in apart if not _tags_of(member, trust) & suspended}
     if len(counted) < trust.limits.tombstone_signers:
         raise Refused(
             "tombstone-signers",
@@ -139,6 +140,12 @@ def _require_due(
             f"suspended, got {', '.join(sorted(counted)) or 'none'}",
             hint=f"another human signs it: keyturn tombstone sign {one.id}",
         )
+
+
+def _tags_of(member: str, trust: TrustState) -> set[str]:
+    """What a suspension of `member`, or of any of his keys, is about: which of them signed is not asked any more."""
+    listed = trust.roster.members.get(member)
+    return {f"member:{member}"} | {f"key:{held.key.keyid}" for held in (listed.keys if listed is not None else ())}
 
 
 def _require_unneeded(leaf: Leaf, index: RecordIndex, known: Known, *, now: int) -> None:
