@@ -26,6 +26,7 @@ from keyturn.trust.attestation import Authenticator
 __all__ = [
     "BreakGlassJournal",
     "Clock",
+    "Confirming",
     "CosignStore",
     "Cosigner",
     "Decisions",
@@ -34,6 +35,7 @@ __all__ = [
     "IndexedRecord",
     "LogAppender",
     "LogKeeper",
+    "LogNotes",
     "LogReader",
     "LogWriter",
     "NoticeOutbox",
@@ -149,11 +151,8 @@ class LogEraser(Protocol):
         """
 
 
-class LogKeeper(LogReader, LogAppender, Protocol):
-    """Keep the log of this lab: for whoever publishes its checkpoints."""
-
-    def settle(self) -> Frontier:
-        """Derive tiles and index up to what is durable now, and give the tree there: what may be signed next."""
+class Confirming(Protocol):
+    """Whoever has the log, and compares it with what its witnesses know."""
 
     def confirm(self, size: int, root: bytes) -> None:
         """Compare with the newest tree that a quorum of witnesses knows (root of `size` leaves).
@@ -162,11 +161,32 @@ class LogKeeper(LogReader, LogAppender, Protocol):
         when it is another tree; then it never takes an append again in this process.
         """
 
+
+class LogKeeper(LogReader, LogAppender, Confirming, Protocol):
+    """Keep the log of this lab: for whoever publishes its checkpoints."""
+
+    def settle(self) -> Frontier:
+        """Derive tiles and index up to what is durable now, and give the tree there: what may be signed next."""
+
     def note(self, which: Literal["checkpoint", "signed"]) -> bytes | None:
         """The checkpoint that readers get, or the newest that the log signed; `None` before the first."""
 
     def swap(self, which: Literal["checkpoint", "signed"], old: bytes | None, new: bytes) -> None:
         """Replace the note `old` by `new` durably, or raise `Conflict` and change nothing; `Tampered` to go back or fork."""
+
+
+class LogNotes(Confirming, Protocol):
+    """A log whose notes may be lost or damaged, held still: nobody appends to it or publishes it meanwhile."""
+
+    @property
+    def size(self) -> int:
+        """How many entries it holds."""
+
+    def sound(self, which: Literal["checkpoint", "signed"]) -> bytes | None:
+        """The note; `None` when there is none, or something else in its place."""
+
+    def replace(self, which: Literal["checkpoint", "signed"], new: bytes | None) -> str | None:
+        """Put what lies there aside, and `new` in its place, durably; gives where it was put, `None` when there was nothing."""
 
 
 class Cosigner(Protocol):

@@ -94,6 +94,7 @@ def test_whatever_was_acknowledged_survives_a_crash_at_any_operation(
             assert disk.failed
         with open_log(pack_bytes_max=3000) as log:
             check(log, acknowledged, max(signed, default=0))
+            log.confirm(0, merkle.EMPTY_ROOT)
             for record in RECORDS:
                 log.append(record)
             check(log, [*RECORDS])
@@ -116,6 +117,9 @@ def test_a_write_cut_at_any_byte_is_cut_off_and_nothing_else_is(open_log: Callab
         pack.write_bytes(whole[:cut])
         with open_log() as log:
             assert log.size == 3
+            with pytest.raises(Unavailable, match="log-unconfirmed"):
+                log.append(RECORDS[4])
+            log.confirm(0, merkle.EMPTY_ROOT)
             assert log.append(RECORDS[4]) == 3
         pack.write_bytes(whole)
 

@@ -182,6 +182,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "log show": ("log", "show"),
     "log verify": ("log", "verify"),
     "log reindex": ("log", "reindex"),
+    "log recover": ("log", "recover"),
     "log new-key": ("log", "new-key"),
     "log erase": ("log", "erase"),
     "tombstone list": ("tombstone", "list"),

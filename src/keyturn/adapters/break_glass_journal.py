@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn.adapters import durable_files
+from keyturn.adapters.plain_files import read_plain
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats.digest import Sha256, parse_sha256
 
@@ -29,7 +30,7 @@ class BreakGlassJournalFiles:
         try:
             # A file that another thread forgets meanwhile is in the log: whoever wants the rest reads again.
             paths = sorted(self._place.glob(f"*{_SUFFIX}"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-            return tuple(tuple(path.read_bytes().split(b"\n")) for path in paths)
+            return tuple(tuple(read_plain(path).split(b"\n")) for path in paths)
         except OSError as err:
             raise Unavailable("journal-unreadable", f"the gate's journal cannot be read: {err.strerror}") from err
 

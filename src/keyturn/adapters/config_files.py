@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyturn.adapters import durable_files
+from keyturn.adapters.plain_files import read_plain
 from keyturn.errors import KeyturnError, Unavailable, Usage
 
-__all__ = ["read_small", "replace_file", "require_new", "unreadable", "write_new"]
+__all__ = ["read_kept", "read_small", "replace_file", "require_new", "unreadable", "write_new"]
 
 
 def write_new(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -35,7 +36,8 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
 
 def read_small(path: Path, *, size_bytes_max: int = 64 * 1024) -> bytes:
-    """Read a file that somebody named: `Usage` when no such file is there, `Unavailable` when it cannot be read.
+    """Read a file that somebody named, or what a pipe in its place says: `Usage` when none is there, `Unavailable` when it cannot
+    be read.
 
     `Usage` `file-too-large` beyond `size_bytes_max`: whatever it is, it is not the file that was meant.
     """
@@ -51,6 +53,14 @@ def read_small(path: Path, *, size_bytes_max: int = 64 * 1024) -> bytes:
             hint="name the file that is meant: no such file is ever that large",
         )
     return content
+
+
+def read_kept(path: Path, *, size_bytes_max: int = 64 * 1024) -> bytes:
+    """`read_small` of a file in a directory that Keyturn keeps, where nothing else but a plain file has its place."""
+    try:
+        return read_plain(path, size_bytes_max=size_bytes_max)
+    except OSError as err:
+        raise unreadable(path, err) from err
 
 
 def unreadable(path: Path, err: OSError) -> KeyturnError:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from keyturn.adapters import durable_files
+from keyturn.adapters.plain_files import read_plain
 from keyturn.errors import Malformed, Tampered, Unavailable
 from keyturn.formats import decision
 from keyturn.formats.decision import Decision
@@ -72,7 +73,7 @@ class DecisionFiles:
         files = self._files()
         if not files:
             return 0
-        raw = files[-1].read_bytes()
+        raw = read_plain(files[-1])
         whole = raw.rfind(b"\n") + 1
         if whole < len(raw):
             with files[-1].open("r+b") as file:
@@ -102,7 +103,7 @@ def _first(path: Path) -> int:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().split(b"\n")[:-1]
+        return read_plain(path).split(b"\n")[:-1]
     except FileNotFoundError:
         return []  # removed meanwhile
     except OSError as err:

@@ -206,6 +206,8 @@ class _Handle:
             yield self._connection
 
     def _connect(self) -> None:
+        if self._path.exists() and not self._path.is_file():
+            raise sqlite3.DatabaseError("it is no plain file")
         db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
         for pragma in (
             "journal_mode = WAL",
@@ -272,7 +274,13 @@ def rebuild(path: Path, batches: Iterable[tuple[Batch, Tail]]) -> Tail:
         os.close(fd)
     for suffix in ("-wal", "-shm"):  # before the new file is there: they belong to the old one
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    fresh.replace(path)
+    try:
+        fresh.replace(path)
+    except IsADirectoryError as err:
+        fresh.unlink()
+        raise Unavailable(
+            "index-unreadable", f"index `{path.name}`: it is a directory", hint=f"move `{path}` away, and run it again"
+        ) from err
     return tail
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn.adapters import durable_files
+from keyturn.adapters.plain_files import read_plain
 from keyturn.errors import Unavailable
 from keyturn.formats.digest import Sha256, parse_sha256
 
@@ -35,7 +36,7 @@ class PushedFiles:
 
     def kept(self) -> Sequence[bytes]:
         try:
-            return tuple(path.read_bytes() for path in sorted(self._place.glob("[0-9a-f]*")) if len(path.name) == 64)
+            return tuple(read_plain(path) for path in sorted(self._place.glob("[0-9a-f]*")) if len(path.name) == 64)
         except OSError as err:
             raise Unavailable(
                 "journal-unreadable", f"what was pushed to the gate cannot be read: {err.strerror}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyturn.adapters import durable_files
+from keyturn.adapters.plain_files import read_plain
 from keyturn.errors import Conflict, Unavailable
 from keyturn.formats.digest import Sha256, parse_sha256
 
@@ -40,7 +41,7 @@ class ReleaseJournalFiles:
 
     def _read(self, request: Sha256, kind: str) -> bytes | None:
         try:
-            return self._path(request, kind).read_bytes()
+            return read_plain(self._path(request, kind))
         except FileNotFoundError:
             return None
         except OSError as err:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from keyturn.adapters.plain_files import read_plain
+
 __all__ = ["find", "published"]
 
 
@@ -46,7 +48,7 @@ def find(run_dir: Path, name: str) -> str | None:
 
 def _read(place: Path) -> tuple[int, str] | None:
     try:
-        value = json.loads(place.read_text(encoding="ascii"))
+        value = json.loads(read_plain(place, size_bytes_max=4096))
     except (OSError, ValueError):
         return None
     match value:

@@ -13,11 +13,13 @@ by compare-and-swap.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from keyturn.adapters import durable_files
+from keyturn.adapters.plain_files import open_plain
 from keyturn.errors import Conflict, Malformed, Refused, Unavailable
 from keyturn.formats.digest import Sha256, check_path, sha256
 from keyturn.trust.draft import ROOT_FILE
@@ -123,7 +125,7 @@ class TrustOnDisk:
 
     def _read(self, path: Path) -> bytes | None:
         try:
-            with path.open("rb") as file:
+            with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
                 raw = file.read(_FILE_BYTES_MAX + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None

@@ -2,6 +2,8 @@
 
 <dir>/state/<sha256 of the origin>      the newest checkpoint that it cosigned, with its cosignature
 <dir>/evidence/<sha256 of a request>    requests that may prove a fork; the newest 64 are kept
+
+What lies in the place of a state and is none is never read as its absence: a witness that forgot would cosign another past.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from pathlib import Path
 from keyturn.adapters.durable_files import make_directories
 from keyturn.adapters.log_on_disk.checkpoint_files import check_follows
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
-from keyturn.errors import Conflict
+from keyturn.adapters.plain_files import read_plain
+from keyturn.errors import Conflict, Malformed, Unavailable
+from keyturn.formats import checkpoint as checkpoints
+from keyturn.formats import note as notes
 from keyturn.formats.digest import sha256
 
 __all__ = ["WitnessFiles"]
@@ -29,9 +34,16 @@ class WitnessFiles:
         self._directory = directory
         self._disk = disk or PosixDisk()
         self._lock = threading.Lock()
-        for place in ("state", "evidence"):
-            make_directories(directory / place)
-        self._held = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            for place in ("state", "evidence"):
+                make_directories(directory / place)
+            self._held = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        except OSError as err:
+            raise Unavailable(
+                "witness-directory",
+                f"the witness's directory cannot be used: `{err.filename}`: {err.strerror}",
+                hint="run it as the user whose witness it is; what only lies in the place of `lock` is moved away",
+            ) from err
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
@@ -45,10 +57,17 @@ class WitnessFiles:
         os.close(self._held)
 
     def read(self, origin: str) -> bytes | None:
+        path = self._place(origin)
         try:
-            return self._place(origin).read_bytes()
-        except FileNotFoundError:
-            return None
+            raw = read_plain(path, size_bytes_max=notes.SIZE_BYTES_MAX)
+            checkpoints.parse_body(notes.parse(raw).text)
+        except Malformed as err:
+            raise _damaged(origin, err.message) from err
+        except OSError as err:
+            if isinstance(err, FileNotFoundError) and not path.is_symlink():
+                return None
+            raise _damaged(origin, err.strerror or "it cannot be read") from err
+        return raw
 
     def swap(self, origin: str, old: bytes | None, new: bytes) -> None:
         with self._lock:
@@ -67,3 +86,12 @@ class WitnessFiles:
 
     def _place(self, origin: str) -> Path:
         return self._directory / "state" / sha256(origin.encode())
+
+
+def _damaged(origin: str, why: str) -> Unavailable:
+    return Unavailable(
+        "witness-state-damaged",
+        f"what this witness cosigned of `{origin[:120]}` last cannot be read: {why}",
+        hint="it cosigns nothing more of that log; unless the file only needs its owner and mode back, set up a witness with a "
+        "key of its own (docs/guide/backup.md)",
+    )

@@ -24,7 +24,7 @@ from keyturn.formats import note as notes
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.note import Note, NoteSignature
-from keyturn.ports import Cosigner, LogKeeper, Witnesses
+from keyturn.ports import Confirming, Cosigner, LogKeeper, Witnesses
 from keyturn.tlog import merkle
 from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint, verify_log_signature
@@ -36,24 +36,29 @@ Cosignatures = dict[tuple[str, bytes], NoteSignature]
 """Verified cosignatures, by name and key id."""
 
 
-def confirm_standing(keeper: LogKeeper, *, log: Log, witnesses: Witnesses, earlier: Sequence[Log] = ()) -> None:
-    """Ask the witnesses for the newest tree they know, and let the log compare itself with it.
+def confirm_standing(
+    keeper: Confirming, *, log: Log, witnesses: Witnesses, earlier: Sequence[Log] = ()
+) -> tuple[WitnessedCheckpoint, ...]:
+    """Ask the witnesses for the newest tree they know, let the log compare itself with each, and give them.
 
     A quorum must answer: any quorum before it shares an honest witness with it. When no more of them know a tree than may lie,
     nothing was published under `log`, and a quorum of the newest of the `earlier` definitions must answer as well, and so on.
     `Unavailable` when too few do; what `LogKeeper.confirm` raises when the log is behind or another tree.
     """
     definitions = (log, *reversed(earlier))
+    known: list[WitnessedCheckpoint] = []
     for defined in definitions:
         seen = _standing(defined, witnesses, definitions)
-        for body in seen:
-            keeper.confirm(body.size, body.root)
+        for one in seen:
+            keeper.confirm(one.checkpoint.size, one.checkpoint.root)
+        known += seen
         if len(seen) > defined.lying_max:
-            return
+            return tuple(known)
     keeper.confirm(0, merkle.EMPTY_ROOT)
+    return tuple(known)
 
 
-def _standing(log: Log, witnesses: Witnesses, definitions: Iterable[Log]) -> list[Checkpoint]:
+def _standing(log: Log, witnesses: Witnesses, definitions: Iterable[Log]) -> list[WitnessedCheckpoint]:
     """The newest trees that the witnesses of `log` know."""
     by_name = {witness.name: witness for witness in log.witnesses}
     asked = witnesses.ask(
@@ -152,7 +157,7 @@ def _with(note: Note, found: Cosignatures, definitions: Sequence[Log]) -> Note:
     return note.with_signatures(*kept[: notes.SIGNATURES_MAX - len(note.signatures)]) if kept else note
 
 
-def _newest(witness: Witness, cosigner: Cosigner, log: Log, definitions: Iterable[Log]) -> Checkpoint | None:
+def _newest(witness: Witness, cosigner: Cosigner, log: Log, definitions: Iterable[Log]) -> WitnessedCheckpoint | None:
     raw = cosigner.newest(log.origin)
     if raw is None:
         return None
@@ -160,7 +165,7 @@ def _newest(witness: Witness, cosigner: Cosigner, log: Log, definitions: Iterabl
     # Signed by the key that the log had when this witness cosigned, which may be another than now.
     keys = {notes.key_id(log.origin, notes.ED25519, old.key.raw_ed25519): old.key for old in definitions}
     key = next((keys[made.key_id] for made in seen.signatures if made.key_id in keys), log.key)
-    return verify_checkpoint(raw, _only(log, witness, key), now=None, skew_s=0).checkpoint
+    return verify_checkpoint(raw, _only(log, witness, key), now=None, skew_s=0)
 
 
 def _cosign(
@@ -170,7 +175,7 @@ def _cosign(
     body: Checkpoint,
     start: int,
     *,
-    newest: Callable[[], Checkpoint | None],
+    newest: Callable[[], WitnessedCheckpoint | None],
 ) -> tuple[NoteSignature, ...]:
     """Have one witness cosign `note`. `newest` is what it has seen, signed by the log itself: its word alone stops no log."""
     size = start
@@ -179,7 +184,7 @@ def _cosign(
         if size > body.size:
             seen = newest()
             if seen is not None:
-                keeper.confirm(seen.size, seen.root)
+                keeper.confirm(seen.checkpoint.size, seen.checkpoint.root)
             raise Unavailable("witness-ahead", f"the witness has seen {size} entries, the log has {body.size}")
         proof = merkle.consistency_proof(size, body.size, keeper.hashes)
         answer = cosigner.add_checkpoint(AddCheckpoint(size, proof, note))

@@ -151,7 +151,9 @@ def _read(reader: LogReader, index: int, raw: bytes) -> tuple[Leaf | None, Fault
     try:
         if leaf_of(reader.envelope(Sha256(leaf.envelope))) == leaf:
             return leaf, None
-    except Unavailable:
+    except Unavailable as err:
+        if err.code == "index-behind":
+            raise  # whoever took its entries for missing would have people give them up
         what = "missing"
     except Malformed:
         pass  # the envelope is no record

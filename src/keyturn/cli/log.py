@@ -1,4 +1,4 @@
-"""`keyturn log`: look at the lab's log, prove what is in it, verify all of it, rebuild its index."""
+"""`keyturn log`: look at the lab's log, prove what is in it, verify all of it, make again what was lost or damaged beside it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from keyturn.cli.options import Json, Lab
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from keyturn.app.recover_notes import RecoveredNotes
     from keyturn.app.show_log import LogView
     from keyturn.app.verify_log import VerifiedLog
 
@@ -137,6 +138,19 @@ def erase(
 
 
 @app.command()
+def recover(lab: Lab = None, json: Json = False) -> None:
+    """Make `signed` and `checkpoint` of a log on disk again, when they are damaged or gone, from what its witnesses have seen.
+
+    Writes nothing else, and nothing at all when the packs lack an entry that anybody has seen. What was damaged is put aside.
+    """
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.recovering import recover as make_again
+
+    found = make_again(find_lab(lab))
+    output.emit(found, json=json, human=lambda screen: _recovered(screen, found))
+
+
+@app.command()
 def migrate(
     owner: Annotated[str, typer.Option(help="The database, as its owner: postgresql://owner@host/database")],
     service: Annotated[str, typer.Option(help="The role that the service runs as; it may append, and alter nothing.")],
@@ -195,6 +209,14 @@ def _show(screen: Console, view: LogView) -> None:
         for entry in view.entries
     ]
     output.rows(screen, ("entry", "record", "until", "about"), cells)
+
+
+def _recovered(screen: Console, found: RecoveredNotes) -> None:
+    screen.print(f"log        {found.size} entries, of which its witnesses have seen {found.seen}")
+    for made in found.made:
+        what = "made when it is published next" if made.size is None else f"made again, of {made.size} entries"
+        screen.print(output.plain(f"{made.which:<10} {what}{f'; put aside: log/{made.aside}' if made.aside else ''}"))
+    screen.print("next: keyturn up" if found.made else "nothing is damaged")
 
 
 def _verified(screen: Console, found: VerifiedLog) -> None:

@@ -74,8 +74,9 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ),
     (
         _DISK,
-        "file-unreadable input-unreadable output-unreadable runtime-unreadable person-unreadable policy-unreadable disk-full",
+        "log-note-unreadable file-unreadable input-unreadable output-unreadable runtime-unreadable person-unreadable",
     ),
+    (_DISK, "disk-full policy-unreadable"),
     (
         _LOG,
         "log-no-checkpoint envelope-unknown envelope-damaged log-range log-pack-missing log-tile log-behind",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from keyturn.adapters.builder_over_http import About
 from keyturn.adapters.clock import SystemClock, pause
-from keyturn.adapters.config_files import read_small
+from keyturn.adapters.config_files import read_kept
 from keyturn.adapters.key_files import read_key
 from keyturn.adapters.outbox_files import OutboxFiles
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
@@ -88,7 +88,7 @@ def read_config(place: LabPlace) -> BuilderConfig:
     path = place.directory / "builder" / "builder.toml"
     if not path.exists():
         raise Usage("builder-none", f"expected a builder at `{path.parent}`", hint="keyturn builder init --work DIR")
-    return builder_config.parse(read_small(path), where=str(path))
+    return builder_config.parse(read_kept(path), where=str(path))
 
 
 def builder_parts(place: LabPlace) -> BuilderParts:
@@ -97,7 +97,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
     directory = place.directory / "builder"
     key = read_key(directory / "key", passphrase=None)
     clock, found_log, sandbox = SystemClock(), FoundLog(lambda: place.service_url), BubblewrapSandbox()
-    root = read_small(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
+    root = read_kept(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
     view = BuilderView(root, pinned_sha256=config.root_sha256, log=found_log, clock=clock)
     log = WitnessedWriter(
         found_log, trust=lambda: view.standing().trust, clock=clock, pause=pause, deadline_s=_IN_FORCE_WITHIN_S

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.config_files import read_small
+from keyturn.adapters.config_files import read_kept
 from keyturn.adapters.decision_files import DecisionFiles
 from keyturn.adapters.key_files import read_key
 from keyturn.adapters.pushed_files import PushedFiles
@@ -76,7 +76,7 @@ def read_config(place: LabPlace, name: str) -> GateConfig:
     path = place.directory / "gates" / name / "gate.toml"
     if not path.exists():
         raise Usage("gate-none", f"expected a gate at `{path.parent}`", hint=f"keyturn gate init {name}")
-    return gate_config.parse(read_small(path), where=str(path))
+    return gate_config.parse(read_kept(path), where=str(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def open_release_gate(place: LabPlace, name: str) -> OpenedGate:
     config = read_config(place, name)
     directory = place.directory / "gates" / name
     key = read_key(directory / "key", passphrase=None)
-    root = read_small(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
+    root = read_kept(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
     log = FoundLog(lambda: config.service or place.service_url)
     history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.pinned_root)
     followed = FollowedLog(

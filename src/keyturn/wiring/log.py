@@ -28,7 +28,6 @@ from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.lab_trust import read_history
 from keyturn.app.publish_checkpoint import confirm_standing
 from keyturn.app.submit import Admission, Quotas
-from keyturn.config import lab as lab_config
 from keyturn.errors import Refused, Unavailable
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import Sha256, sha256
@@ -36,6 +35,7 @@ from keyturn.formats.note import NoteSignature
 from keyturn.ports import LogReader, LogWriter, RecordIndex, Witnesses
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
+from keyturn.wiring.lab_file import read_lab_file
 from keyturn.wiring.login import credentials_for
 from keyturn.wiring.pinned_log import history_of
 from keyturn.wiring.places import LabPlace
@@ -148,7 +148,7 @@ def log_writer(place: LabPlace) -> Iterator[LogWriter]:
         yield LogOverHttp(place.service_url, credentials=credentials_for(place.service_url))
         return
     with lab_log(place.directory) as opened:
-        if opened.log.note("checkpoint") is not None:
+        if any(opened.log.note(which) is not None for which in ("signed", "checkpoint")):
             log, earlier = opened.trust().log, opened.admission.earlier_logs
             everybody = witnesses_of(place.directory, *earlier, log)
             confirm_standing(opened.log, log=log, witnesses=everybody, earlier=earlier)
@@ -162,6 +162,19 @@ def reindex(directory: Path) -> int:
     """
     if (store := store_of(directory)) is not None:
         return reindex_store(store)
+    try:
+        return _reindexed(directory)
+    except PermissionError:
+        raise
+    except OSError as err:
+        raise Unavailable(
+            "log-not-settled",
+            f"tiles or index cannot be derived: {err}",
+            hint="free space on the log's disk, or move what it names away: it is made again",
+        ) from err
+
+
+def _reindexed(directory: Path) -> int:
     log = directory / "log"
     with WriterLock(log / "lock"), WriterLock(log / "settle.lock"):
         finish_erasing(PosixDisk(), log)
@@ -283,8 +296,7 @@ def witness_address(directory: Path, name: str) -> str | None:
     running = run_files.find(directory / "run", f"witness-{name}")
     if running is not None:
         return running
-    config = lab_config.parse((directory / "keyturn.toml").read_bytes())
-    return config.witnesses.get(name)
+    return read_lab_file(directory).witnesses.get(name)
 
 
 def _root_sha256(directory: Path) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.config_files import read_small, require_new, unreadable, write_new
+from keyturn.adapters.config_files import read_kept, require_new, unreadable, write_new
 from keyturn.adapters.notice_outbox import NoticeOutboxSqlite
 from keyturn.app.route_notices import AddressBook, Away, Place
 from keyturn.app.tell_people import Escalation, Telling
@@ -81,7 +81,7 @@ def read_notify_config(place: LabPlace) -> NotifyConfig:
     path = place.directory / CONFIG
     if not path.exists():
         raise Usage("notify-none", f"expected a notifier at `{path.parent}`", hint="keyturn notify init")
-    return notify_config.parse(read_small(path), where=str(path))
+    return notify_config.parse(read_kept(path), where=str(path))
 
 
 @contextmanager

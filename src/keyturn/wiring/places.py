@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters import run_files
-from keyturn.config import lab as lab_config
 from keyturn.config import person as person_config
 from keyturn.config.lab import LabConfig
 from keyturn.config.person import Home, PersonConfig
 from keyturn.errors import Unavailable, Usage
+from keyturn.wiring.lab_file import read_lab_file
 
 __all__ = ["LabPlace", "Person", "find_lab", "find_person"]
 
@@ -105,15 +105,7 @@ def find_lab(named: str | None) -> LabPlace:
     if named.startswith(("http://", "https://")):
         return LabPlace(path=None, url=named, config=None)
     path = Path(named).absolute()
-    try:
-        raw = (path / "keyturn.toml").read_bytes()
-    except OSError as err:
-        raise Usage(
-            "lab-unknown",
-            f"expected a lab at `{path}`, found no keyturn.toml there",
-            hint="keyturn init, or name one with --lab PATH",
-        ) from err
-    return LabPlace(path=path, url=None, config=lab_config.parse(raw, where=str(path / "keyturn.toml")))
+    return LabPlace(path=path, url=None, config=read_lab_file(path))
 
 
 def _from_person() -> str | None:

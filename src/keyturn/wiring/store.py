@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyturn.adapters.postgres.place import StorePlace
-from keyturn.config import lab as lab_config
 from keyturn.errors import Refused, Usage
+from keyturn.wiring.lab_file import read_lab_file
 
 if TYPE_CHECKING:
     from keyturn.adapters.postgres.connections import Connections
@@ -38,7 +38,7 @@ __all__ = [
 def store_of(directory: Path) -> StorePlace | None:
     """The database that keeps the log of the lab in `directory`, or `None` when it lies on disk."""
     place = directory / "keyturn.toml"
-    store = lab_config.parse(place.read_bytes(), where=str(place)).store
+    store = read_lab_file(directory).store
     if store is None:
         return None
     found = StorePlace.parse(store)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keyturn.adapters.config_files import read_small, replace_file, write_new
+from keyturn.adapters.config_files import read_kept, replace_file, write_new
 from keyturn.adapters.key_files import read_key, write_key
 from keyturn.adapters.witness_files import WitnessFiles
 from keyturn.app.cosign_checkpoint import Witnessing
@@ -62,4 +62,4 @@ def _config(directory: Path) -> WitnessConfig:
     place = directory / "witness.toml"
     if not place.exists():
         raise Usage("witness-not-set-up", f"expected `{place}`, found none", hint="keyturn witness init NAME")
-    return witness_config.parse(read_small(place), where=str(place))
+    return witness_config.parse(read_kept(place), where=str(place))

@@ -20,8 +20,9 @@ from pathlib import Path
 from keyturn.adapters.log_on_disk import batch as batch_format
 from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
-from keyturn.adapters.log_on_disk.pack import START, Tail, Torn, batches_from, pack_path
+from keyturn.adapters.log_on_disk.pack import START, Tail, Torn, batches_from, open_pack, pack_path
 from keyturn.adapters.log_on_disk.writer_lock import WriterLock
+from keyturn.adapters.plain_files import is_lasting, read_plain
 from keyturn.errors import Tampered, Unavailable
 from keyturn.formats.digest import Sha256, sha256
 
@@ -74,17 +75,20 @@ class LogOnDiskEraser:
 def finish(disk: Disk, directory: Path) -> None:
     """Do what `log/erasing` says, if it is there; the caller holds the writer's lock. `Tampered` when it is of another batch."""
     try:
-        said = _journal(directory).read_bytes()
+        said = read_plain(_journal(directory))
     except FileNotFoundError:
         return
+    except OSError as err:
+        if not is_lasting(err):
+            raise
+        raise _of_another_batch(directory) from err
     raw = said[_PLACE.size :]
     if batch_format.parse(raw) is None:  # it was put there whole: no crash can do that
         raise _of_another_batch(directory)
     pack, offset = _PLACE.unpack_from(said)
-    try:
-        fd = os.open(pack_path(directory, pack), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError as err:
-        raise _of_another_batch(directory) from err
+    if not pack_path(directory, pack).exists():
+        raise _of_another_batch(directory)
+    fd = open_pack(pack_path(directory, pack))
     try:
         # The header is the same before, after and in the middle: an erasing changes no length and no number.
         header = os.pread(fd, batch_format.HEADER_BYTES, min(offset, 2**62))

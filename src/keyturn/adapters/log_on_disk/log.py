@@ -24,7 +24,7 @@ from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
 from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
 from keyturn.adapters.log_on_disk.intact import intact
-from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, pack_begins_at, pack_path, recover
+from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, open_pack, pack_begins_at, pack_path, recover
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_on_disk.tile_files import read_mark
 from keyturn.adapters.log_on_disk.tile_writer import TileWriter
@@ -82,10 +82,10 @@ class LogOnDisk:
         """Why nothing is appended until tiles and index could be derived."""
         self._open()
         self._refusal: KeyturnError | None = None
-        if self._notes.read("checkpoint") is not None:
+        if any(self._notes.read(which) is not None for which in ("signed", "checkpoint")):
             self._refusal = Unavailable(
                 "log-unconfirmed",
-                "the log was published, and its witnesses were not asked yet whether it is behind",
+                "the log was signed, and its witnesses were not asked yet whether it is behind",
                 hint="start the witnesses: keyturn up",
             )
         self._wake = threading.Event()
@@ -228,7 +228,10 @@ class LogOnDisk:
             raise Tampered(
                 "log-goes-back", f"the log holds {self._tail.size} entries; {max(indexed.size, tail.size)} were derived"
             )
-        self.settle()
+        try:
+            self.settle()
+        except OSError as err:
+            raise _not_settled(err) from err
         for body in signed:
             if merkle.root_at(body.size, self.hashes) != body.root:
                 raise Tampered(
@@ -248,11 +251,7 @@ class LogOnDisk:
         try:
             self.settle()
         except (Unavailable, OSError) as err:
-            self._unsettled = Unavailable(
-                "log-not-settled",
-                f"tiles or index cannot be derived: {err}",
-                hint="free space on the log's disk; it is tried again each second, and goes on by itself",
-            )
+            self._unsettled = _not_settled(err)
         except KeyturnError as err:  # packs, tiles and index contradict each other: no second try makes that well
             self._broken = err
         else:
@@ -287,7 +286,7 @@ class LogOnDisk:
         if self._fd < 0:
             if tail == START and not pack_path(self._directory, 0).exists():
                 return
-            self._fd = os.open(pack_path(self._directory, tail.pack), os.O_RDWR | os.O_CLOEXEC)
+            self._fd = open_pack(pack_path(self._directory, tail.pack))
         moved = os.fstat(self._fd).st_size != tail.offset
         if not moved and (tail.size == tail.pack or not pack_begins_at(self._packs, tail.size)):
             return
@@ -302,7 +301,7 @@ class LogOnDisk:
             seen=self._remember,
         )
         if found.pack != tail.pack:
-            old, self._fd = self._fd, os.open(pack_path(self._directory, found.pack), os.O_RDWR | os.O_CLOEXEC)
+            old, self._fd = self._fd, open_pack(pack_path(self._directory, found.pack))
             os.close(old)
         self._tail, self._unsynced = found, True
 
@@ -348,7 +347,7 @@ class LogOnDisk:
             if offset >= self._pack_bytes_max or self._fd < 0:
                 pack, offset = tail.size, 0
                 self._disk.create(pack_path(self._directory, pack))
-                old, self._fd = self._fd, os.open(pack_path(self._directory, pack), os.O_RDWR | os.O_CLOEXEC)
+                old, self._fd = self._fd, open_pack(pack_path(self._directory, pack))
                 if old >= 0:
                     os.close(old)
                 self._tail = tail = Tail(tail.frontier, pack, offset)
@@ -386,6 +385,14 @@ class LogOnDisk:
             self._disk.cut(self._fd, at=offset)
         except OSError:
             self._broken = Unavailable("log-disk", "a failed write could not be undone", hint="start the log again")
+
+
+def _not_settled(err: KeyturnError | OSError) -> Unavailable:
+    return Unavailable(
+        "log-not-settled",
+        f"tiles or index cannot be derived: {err}",
+        hint="free space on the log's disk, or move what it names away: it is made again, and tried again each second",
+    )
 
 
 def _not_appended(err: OSError) -> Unavailable:

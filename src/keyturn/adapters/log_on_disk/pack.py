@@ -16,6 +16,7 @@ from pathlib import Path
 from keyturn.adapters.log_on_disk import batch as batch_format
 from keyturn.adapters.log_on_disk.batch import HEADER_BYTES, Batch
 from keyturn.adapters.log_on_disk.disk import Disk
+from keyturn.adapters.plain_files import is_lasting, open_plain
 from keyturn.errors import Malformed, Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import sha256
@@ -28,6 +29,7 @@ __all__ = [
     "batches_from",
     "check_frontier",
     "envelope_at",
+    "open_pack",
     "pack_begins_at",
     "pack_path",
     "recover",
@@ -71,6 +73,16 @@ def pack_begins_at(packs: str, first: int) -> bool:
     return os.path.exists(f"{packs}/{first:016d}.pack")  # noqa: PTH110  # asked at each append: a tenth of a Path's time
 
 
+def open_pack(path: Path) -> int:
+    """Open a pack that is there, to read and to write; `Unavailable` when what lies there is none, or not ours."""
+    try:
+        return open_plain(path, os.O_RDWR)
+    except OSError as err:
+        if not is_lasting(err):
+            raise
+        raise _unreadable(path, err) from err
+
+
 def batches_from(
     directory: Path, tail: Tail, *, written: Mapping[int, Batch] | None = None
 ) -> Iterator[tuple[Batch, Tail]]:
@@ -81,14 +93,13 @@ def batches_from(
     """
     known = written or {}
     while True:
-        try:
-            fd = os.open(pack_path(directory, tail.pack), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        fd = _opened_if_there(pack_path(directory, tail.pack))
+        if fd is None:
             if tail == START:
                 return
             raise Tampered(
                 "log-pack-missing", f"pack `{pack_path(directory, tail.pack).name}` is gone", hint="restore it"
-            ) from None
+            )
         try:
             length = os.fstat(fd).st_size
             if length < tail.offset:
@@ -125,7 +136,7 @@ def check_frontier(before: Tail, found: Batch) -> None:
 def envelope_at(directory: Path, pack: int, offset: int, length: int) -> bytes:
     """Read `length` bytes of an envelope; `Unavailable` when the pack does not hold them."""
     try:
-        fd = os.open(pack_path(directory, pack), os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_plain(pack_path(directory, pack), os.O_RDONLY)
     except OSError as err:
         raise Unavailable("log-pack-missing", f"pack `{pack_path(directory, pack).name}` cannot be read") from err
     try:
@@ -168,7 +179,7 @@ def recover(
         tail = torn.tail
         _refuse_behind(tail, signed_size)
         path = pack_path(directory, tail.pack)
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = open_pack(path)
         try:
             _refuse_more_than_a_crash(fd, tail, directory)  # (2)
             disk.cut(fd, at=tail.offset)
@@ -206,13 +217,39 @@ def verify_packs(directory: Path, *, size_min: int, faults: Sequence[range] = ()
                 f"the batch at entry {torn.tail.size} is being erased, or a crash ended that in the middle",
                 hint="try again; after a crash: keyturn log erase",
             ) from torn
-        later = [path for path in (directory / "envelopes").glob("*.pack") if int(path.stem) > torn.tail.pack]
+        later = [pack for pack in _packs(directory) if pack > torn.tail.pack]
         if later:
             raise Tampered(
                 "log-batch-altered", f"the batch at entry {torn.tail.size} is broken, and others follow"
             ) from torn
     _refuse_behind(tail, size_min)
     return tail.size
+
+
+def _opened_if_there(path: Path) -> int | None:
+    try:
+        return open_plain(path, os.O_RDONLY)
+    except FileNotFoundError as err:
+        if path.is_symlink():
+            raise _unreadable(path, err) from err  # a link to nowhere is no log that begins
+        return None
+    except OSError as err:
+        if not is_lasting(err):
+            raise
+        raise _unreadable(path, err) from err
+
+
+def _unreadable(path: Path, err: OSError) -> Unavailable:
+    return Unavailable(
+        "log-pack-unreadable",
+        f"pack `{path.name}` cannot be opened: {err.strerror}",
+        hint="look at its owner and mode; what only lies in its place is moved away, and the pack restored",
+    )
+
+
+def _packs(directory: Path) -> list[int]:
+    """The packs that are there, by their first entries and in order."""
+    return sorted(int(path.stem) for path in (directory / "envelopes").glob(f"{'[0-9]' * 16}.pack"))
 
 
 def _envelope_of(leaf: bytes) -> str | None:
@@ -241,10 +278,11 @@ def _read_batch(fd: int, offset: int, written: Mapping[int, Batch]) -> Batch | N
 def _refuse_more_than_a_crash(fd: int, tail: Tail, directory: Path) -> None:
     name = pack_path(directory, tail.pack).name
     length = os.fstat(fd).st_size
-    later = [p.name for p in (directory / "envelopes").glob("*.pack") if p.name > name]
+    later = [pack for pack in _packs(directory) if pack > tail.pack]
     if later:
         raise Tampered(
-            "log-batch-altered", f"pack `{name}` is broken at byte {tail.offset}, and `{min(later)}` follows"
+            "log-batch-altered",
+            f"pack `{name}` is broken at byte {tail.offset}, and `{pack_path(directory, later[0]).name}` follows",
         )
     header = batch_format.parse_header(os.pread(fd, HEADER_BYTES, tail.offset))
     if header is not None and header.first != tail.size:
@@ -272,10 +310,10 @@ def _next_intact(fd: int, start: int, end: int) -> int | None:
 
 
 def _settle(disk: Disk, directory: Path, known: Tail, tail: Tail) -> None:
-    for pack in sorted(int(path.stem) for path in (directory / "envelopes").glob("*.pack")):
+    for pack in _packs(directory):
         if not known.pack <= pack <= tail.pack:
             continue
-        fd = os.open(pack_path(directory, pack), os.O_RDWR | os.O_CLOEXEC)
+        fd = open_pack(pack_path(directory, pack))
         try:
             at, end = known.offset if pack == known.pack else 0, os.fstat(fd).st_size
             while at < end:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk import tile_files
+from keyturn.adapters.log_on_disk.checkpoint_files import body_of, read_note
 from keyturn.adapters.log_on_disk.pack import envelope_at
 from keyturn.errors import Unavailable
 from keyturn.formats.digest import Sha256, sha256
@@ -27,13 +28,17 @@ class LogOnDiskReader:
 
     def checkpoint(self) -> bytes:
         try:
-            return (self._directory / "checkpoint").read_bytes()
-        except FileNotFoundError as err:
+            raw = read_note(self._directory, "checkpoint")
+        except OSError as err:
+            raise Unavailable("log-note-unreadable", f"the log's checkpoint cannot be read: {err.strerror}") from err
+        if raw is None:
             raise Unavailable(
                 "log-no-checkpoint", "the log has no checkpoint that its witnesses cosigned", hint="keyturn up"
-            ) from err
-        except OSError as err:
-            raise Unavailable("log-no-checkpoint", f"the log's checkpoint cannot be read: {err.strerror}") from err
+            )
+        body_of(
+            "checkpoint", raw
+        )  # damage is named here, where what to do about it is known; a reader verifies all of it
+        return raw
 
     def leaves(self, start: int, end: int) -> list[bytes]:
         return self._derived(lambda size: tile_files.read_entries(self._directory, size, start, end))
@@ -44,6 +49,7 @@ class LogOnDiskReader:
     def envelope(self, digest: Sha256) -> bytes:
         place = self._index.place_of(digest)
         if place is None:
+            self._require_whole_index()
             raise Unavailable("envelope-unknown", f"the log has no envelope `{digest[:16]}`")
         raw = envelope_at(self._directory, *place)
         if sha256(raw) != digest:
@@ -57,6 +63,15 @@ class LogOnDiskReader:
     def tile(self, path: TilePath) -> bytes:
         """A tile or entry bundle as it is served, or `Unavailable`."""
         return tile_files.read_tile(self._directory, path)
+
+    def _require_whole_index(self) -> None:
+        size, indexed = tile_files.read_mark(self._directory).size, self._index.tail.size
+        if indexed < size:
+            raise Unavailable(
+                "index-behind",
+                f"the index has {indexed} of the log's {size} entries: it was lost, and what it lacks is not",
+                hint="keyturn log reindex",
+            )
 
     def _derived(self, read: Callable[[int], T]) -> T:
         size = tile_files.read_mark(self._directory).size

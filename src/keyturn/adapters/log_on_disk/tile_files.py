@@ -12,13 +12,18 @@ import msgspec
 
 from keyturn.adapters.log_on_disk.disk import Disk
 from keyturn.adapters.log_on_disk.pack import START, Tail
+from keyturn.adapters.plain_files import read_plain
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import base64_text, canonical_json
-from keyturn.formats.tile import TILE_WIDTH, TilePath, parse_bundle, render_bundle
+from keyturn.formats.tile import ENTRY_BYTES_MAX, TILE_WIDTH, TilePath, parse_bundle, render_bundle
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.tiles import hash_reader
 
 __all__ = ["read_entries", "read_hashes", "read_mark", "read_tile", "write_mark"]
+
+
+_TILE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_BYTES_MAX)
+"""Of a bundle of the largest entries; a tile of hashes has less."""
 
 
 class _Mark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +36,7 @@ class _Mark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def read_mark(directory: Path) -> Tail:
     """How far tiles are derived and synced."""
     try:
-        raw = (directory / "derived").read_bytes()
+        raw = read_plain(directory / "derived", size_bytes_max=canonical_json.SIZE_BYTES_MAX)
     except FileNotFoundError:
         return START
     except OSError as err:
@@ -82,7 +87,7 @@ def read_entries(directory: Path, size: int, start: int, end: int) -> list[bytes
 def read_tile(directory: Path, path: TilePath) -> bytes:
     """Read one tile or bundle; a partial one may be cut out of the full one, which replaces it."""
     try:
-        return (directory / str(path)).read_bytes()
+        return read_plain(directory / str(path), size_bytes_max=_TILE_BYTES_MAX)
     except FileNotFoundError as err:
         if path.width == TILE_WIDTH:
             raise Unavailable("log-tile", f"`{path}` is not there") from err

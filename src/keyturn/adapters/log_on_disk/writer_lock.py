@@ -11,6 +11,8 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from keyturn.errors import Unavailable
+
 __all__ = ["WriterLock"]
 
 
@@ -18,8 +20,17 @@ class WriterLock:
     """A context manager that waits until it is the only holder of `path`."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+        except PermissionError:
+            raise  # it names the file, and the border of the command line says whose it must be
+        except OSError as err:
+            raise Unavailable(
+                "log-lock",
+                f"`{path.name}` cannot be locked: {err.strerror}",
+                hint=f"move `{path}` away: it is an empty file that is made again",
+            ) from err
         self._threads = threading.Lock()
 
     def __enter__(self) -> None:

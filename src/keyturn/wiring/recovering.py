@@ -1,0 +1,47 @@
+"""Join the recovery of a log's notes to this machine: the log in the lab's directory, and its witnesses wherever they are."""
+
+from __future__ import annotations
+
+from keyturn.adapters.log_on_disk.disk import PosixDisk
+from keyturn.adapters.log_on_disk.held_still import held_still
+from keyturn.app.lab_trust import read_history
+from keyturn.app.recover_notes import RecoveredNotes, recover_notes
+from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.wiring.log import witnesses_of
+from keyturn.wiring.places import LabPlace
+from keyturn.wiring.store import store_of
+from keyturn.wiring.trust import own_pin, trust_store
+
+__all__ = ["recover"]
+
+
+def recover(place: LabPlace) -> RecoveredNotes:
+    """Make the notes of the lab's log again where they are lost or damaged; `Usage` when the log lies in a database."""
+    directory = place.directory
+    if store_of(directory) is not None:
+        raise Usage(
+            "log-not-on-disk",
+            "the lab's log is in a database, whose own backups and standbys restore it",
+            hint="docs/guide/postgresql.md, Back up and restore",
+        )
+    history = read_history(trust_store(directory), pinned_sha256=own_pin(place))
+    if history is None:
+        raise Refused(
+            "trust-founding",
+            "the lab is founding: its log has no witnesses who could have seen it",
+            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
+        )
+    log = history.newest.log
+    earlier = tuple(one for one in history.logs_since(1) if one != log)
+    with held_still(directory / "log", PosixDisk()) as held:
+        try:
+            return recover_notes(held, log=log, witnesses=witnesses_of(directory, *earlier, log), earlier=earlier)
+        except Unavailable as err:
+            if err.code != "witness-quorum":
+                raise
+            raise Unavailable(
+                err.code,
+                err.message,
+                hint="start each of this machine's with `keyturn witness serve NAME`: `keyturn up` needs the log",
+                detail=err.detail,
+            ) from err
