@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from keyturn.errors import Refused
+from keyturn.errors import Refused, Unavailable
 from keyturn.formats import dsse, leaf
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
@@ -113,6 +113,45 @@ def test_a_twin_keeps_no_request_and_no_approval_from_being_read() -> None:
     given = [world.authorization(asked, who) for who in ("bob", "eve")]
     twins = [twin(one, number=number, until=2**32 - 1) for number, one in enumerate((asked, *given))]
     opens(world, log.write(*twins, asked, *given, *twins), asked, *given)
+
+
+@pytest.mark.parametrize(
+    ("agent", "ends"),
+    [
+        pytest.param("ada+coder", True, id="the agent that asked"),
+        pytest.param("bob+ops", False, id="somebody's agent that is no party"),
+    ],
+)
+@pytest.mark.parametrize("before", ["a twin of the request", "nothing"])
+def test_an_agents_revocation_counts_once_its_request_can_be_read_and_a_strangers_never(
+    agent: str, ends: bool, before: str
+) -> None:
+    world = make_world()
+    log = TakenLog(world)
+    asked = world.ask(world.request("ada+coder"), submit=False)
+    other = world.ask(submit=False)
+    given = [world.authorization(asked, who) for who in ("bob", "eve")]
+    revoked = world.revoke(asked, agent, submit=False)
+    view = log.write(*([twin(asked, number=1, until=2**32 - 1)] if before != "nothing" else []), revoked)
+    with pytest.raises(Unavailable, match="negative-unread"):
+        view.known.require_read(f"request:{asked.record_digest}", what="request")
+    view = log.write(other, asked, *given)
+    assert [(one.kind, one.by) for one in view.known.withdrawals.get(asked.record_digest, ())] == [
+        ("rev", agent)
+    ] * ends
+    assert view.known.unread == frozenset()
+
+
+def test_an_agents_revocation_is_not_given_up_with_the_twin_that_stood_before_it() -> None:
+    world = make_world()
+    log = TakenLog(world)
+    asked = world.ask(world.request("ada+coder"), submit=False)
+    first = log.view.frontier.size
+    log.write(twin(asked, number=1, until=2**32 - 1), world.revoke(asked, "ada+coder", submit=False))
+    world.lab = world.lab.publish(void=(range(first, first + 2),))
+    log.publish()
+    view = log.write(asked)
+    assert [one.by for one in view.known.withdrawals[asked.record_digest]] == ["ada+coder"]
 
 
 def test_nobody_approves_a_second_time_by_a_twin_of_the_request() -> None:

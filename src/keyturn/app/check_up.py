@@ -109,7 +109,7 @@ def _log(view: GateView, trust: TrustState, now: int) -> Iterator[Finding]:
         yield Finding("warning", "witnesses", what, "ask who operates it")
     else:
         yield Finding("ok", "witnesses", ", ".join(sorted(seen.cosigners)))
-    hidden = tuple(view.known.hidden.values())
+    hidden = tuple(one for one in view.known.hidden.values() if one.withdrawal is None)
     erased = sum(one.erased for one in hidden)
     if erased:
         what = f"{erased} records were erased, and what they took away stays taken until they are over"

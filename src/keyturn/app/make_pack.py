@@ -73,5 +73,5 @@ def require_standing(pending: Pending, view: GateView, *, now: int) -> None:
             "request-ended",
             f"the gate had released it before `{ended.by}` {'denied' if ended.kind == 'den' else 'revoked'} {pending.id}: "
             f"{ended.reason}; nothing was released now",
-            hint=f"whoever needs it asks again; `keyturn pack make {pending.id}` gives the pack of before",
+            hint="whoever needs it asks again",
         )

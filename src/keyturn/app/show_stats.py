@@ -146,7 +146,7 @@ def show_stats(view: GateView, known: Known, trust: TrustState, *, since: int, n
         lapsed=sum(one.ended == "lapsed" for one in seen),
         waiting=len(waiting),
         unreviewed=tuple(_unreviewed(known, now)),
-        unread=sum(not one.erased for one in known.hidden.values()),
+        unread=sum(not one.erased and one.withdrawal is None for one in known.hidden.values()),
         erased=sum(one.erased for one in known.hidden.values()),
         wait_median_s=_median(waits),
         waits_s=tuple(waits),

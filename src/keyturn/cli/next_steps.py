@@ -74,9 +74,12 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ),
     (
         _DISK,
-        "log-note-unreadable file-unreadable input-unreadable output-unreadable runtime-unreadable person-unreadable",
+        "file-unreadable input-unreadable output-unreadable runtime-unreadable person-unreadable policy-unreadable disk-full",
     ),
-    (_DISK, "disk-full policy-unreadable"),
+    (
+        _DISK,
+        "log-note-unreadable",
+    ),
     (
         _LOG,
         "log-no-checkpoint envelope-unknown envelope-damaged log-range log-pack-missing log-tile log-behind",

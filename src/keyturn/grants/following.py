@@ -223,7 +223,8 @@ class Following:
             self._forget_void()
 
     def _forget_void(self) -> None:
-        void = {index for index in self._hidden if index in self._void}
+        # An entry that can be read counts all the same: what an agent revoked is judged when its request can be read.
+        void = {index for index, one in self._hidden.items() if index in self._void and one.withdrawal is None}
         for index in void:
             del self._hidden[index]
         for digest in [d for d, asked in self._requests.items() if asked.raw is None and asked.index in void]:
@@ -246,6 +247,17 @@ class Following:
         made = Request(index, digest, Sha256(leaf.envelope), parties, _about(leaf, "gate"), leaf.until or 0, raw)
         if _counts_instead(made, self._requests.get(digest)):
             self._requests[digest] = made
+            if raw is not None:
+                self._judge_withdrawals(made)
+
+    def _judge_withdrawals(self, asked: Request) -> None:
+        """Judge what agents revoked before the request could be read: it says now whether they are parties."""
+        tags = (f"request:{asked.digest}",)
+        for index, one in list(self._hidden.items()):
+            if one.withdrawal is not None and one.tags == tags:
+                del self._hidden[index]
+                if one.withdrawal.by in asked.parties:
+                    self._withdraw(asked.digest, one.withdrawal)
 
     def _take_approval(self, index: int, leaf: Leaf, raw: bytes) -> None:
         if _about(leaf, "request") not in self._requests:
@@ -275,23 +287,23 @@ class Following:
     def _take_denial(self, _index: int, leaf: Leaf, raw: bytes) -> None:
         made = self._read(leaf, raw, HumanAuthorization)
         self._require_human(made)
-        self._withdraw(leaf, made.approver, made.reason)
+        self._withdraw(_about(leaf, "request"), _withdrawal(leaf, made.approver, made.reason))
 
     def _take_revocation(self, index: int, leaf: Leaf, raw: bytes) -> None:
         asked = self._requests.get(_about(leaf, "request"))
         made = self._read(leaf, raw, Revocation)
         self._require_unsuspended(made.member, made.key, made.signed_at)
         trust = self._require_trust()
-        if asked is not None and asked.raw is None and trust.roster.members[made.member].kind != "human":
-            # Whether it is a party stands in the request, and that could not be had.
-            self._hidden[index] = Hidden(leaf.kind, None, leaf.until, (f"request:{asked.digest}",), Sha256(leaf.record))
+        found = _withdrawal(leaf, made.member, made.reason)
+        if (asked is None or asked.raw is None) and trust.roster.members[made.member].kind != "human":
+            # Whether it is a party stands in the request, and that could not be had, or comes later in the log.
+            tags = (f"request:{_about(leaf, 'request')}",)
+            self._hidden[index] = Hidden(leaf.kind, None, leaf.until, tags, Sha256(leaf.record), withdrawal=found)
             return
         negatives.require_may_revoke(made, trust, asked.parties if asked else frozenset())
-        self._withdraw(leaf, made.member, made.reason)
+        self._withdraw(_about(leaf, "request"), found)
 
-    def _withdraw(self, leaf: Leaf, by: str, reason: str) -> None:
-        request = _about(leaf, "request")
-        found = Withdrawal("den" if leaf.kind == "den" else "rev", Sha256(leaf.record), by, reason, leaf.until or 0)
+    def _withdraw(self, request: str, found: Withdrawal) -> None:
         # One of each kind by each person is enough, the one that stands longest: repeating oneself costs the gates nothing.
         others = []
         for one in self._withdrawals.get(request, ()):
@@ -422,6 +434,10 @@ def _counts_instead(made: R, known: R | None) -> bool:
     if known is None:
         return True
     return known.raw is None and (made.raw is not None or made.until > known.until)
+
+
+def _withdrawal(leaf: Leaf, by: str, reason: str) -> Withdrawal:
+    return Withdrawal("den" if leaf.kind == "den" else "rev", Sha256(leaf.record), by, reason, leaf.until or 0)
 
 
 def _over(leaf: Leaf, now: int) -> bool:

@@ -199,7 +199,8 @@ class Erasure:
 class Hidden:
     """What a leaf says of a record that matters and could not be read, until when it does, and what cannot be said meanwhile.
 
-    `envelope` is what to ask for again; None when it is not the record's own envelope that was missing. `erasure` is what
+    `envelope` is what to ask for again; None when it is not the record's own envelope that was missing. `withdrawal` is then a
+    revocation that counts if its signer is a party of the request, which stands in what could not be read. `erasure` is what
     tombstones say of it, which changes nothing of what cannot be said.
     """
 
@@ -208,6 +209,7 @@ class Hidden:
     until: int | None
     tags: tuple[str, ...]
     record: Sha256
+    withdrawal: Withdrawal | None = None
     erasure: Erasure = Erasure()
 
     @property

@@ -7,7 +7,7 @@ import pytest
 
 from keyturn.app.verify_pack import verify_pack
 from keyturn.errors import KeyturnError, Refused
-from keyturn.formats import dsse, gate_answer, pack, release_order
+from keyturn.formats import dsse, gate_answer, leaf, pack, release_order
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.gate_answer import GateObeys
 from keyturn.gates.release import gate as release_gate
@@ -54,13 +54,38 @@ def test_the_requester_approves_nothing(made: ReleaseWorld) -> None:
         made.released("ada", "bob")
 
 
+def kinds_since(made: ReleaseWorld, size: int) -> set[str]:
+    return {leaf.parse(raw).kind for raw in made.world.log.leaves(size, made.world.log.settle().size)}
+
+
 def test_the_same_order_again_gives_the_same_pack(made: ReleaseWorld) -> None:
     asked = made.ask()
     order = made.order(asked, made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
     first = made.gate().release(order)
     size = made.world.log.settle().size
     assert made.gate().release(order) == first
-    assert made.world.log.settle().size == size
+    assert kinds_since(made, size) == {"chk"}
+
+
+@pytest.mark.parametrize("way", ["a denial in the log", "a revocation in the log", "a denial that was pushed"])
+def test_a_pack_is_given_to_nobody_any_more_once_its_request_was_denied_or_revoked(
+    made: ReleaseWorld, way: str
+) -> None:
+    asked = made.ask()
+    order = made.order(asked, made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    first = made.gate().release(order)
+    made.world.approve(asked, "eve")  # one approval more takes nothing away
+    assert made.gate().release(order) == first
+    size = made.world.log.settle().size
+    match way:
+        case "a denial in the log":
+            made.world.deny(asked, "dan")
+        case "a revocation in the log":
+            made.world.revoke(asked, "dan")
+        case _:
+            made.gate().obey(denied(made, asked))
+    assert code_of(made, order) == "request-ended"
+    assert kinds_since(made, size) <= {"chk", "den", "rev"}, "the gate logs nothing for it"
 
 
 def test_a_crash_after_the_use_was_kept_goes_on_with_the_same_use(made: ReleaseWorld) -> None:

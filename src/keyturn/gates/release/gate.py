@@ -1,6 +1,7 @@
 """Release a model: verify the people's grant and the whole chain, once, and sign what outsiders read.
 
-1. What was done already is given again: one request, one pack, which the gate signed for that very request. Nothing else is done
+1. What was done already is given again: one request, one pack, which the gate signed for that very request; unless somebody has
+   denied or revoked it since, as far as the gate's fresh view says: the pack may never have reached anybody. Nothing else is done
    for a request that its requester did not sign, or that the log does not have: whoever can reach the port could have the gate
    read logs and files all day.
 2. The grant is for this gate and a model; the order is what the request names: the index of (log, model, size, as_of),
@@ -46,7 +47,7 @@ from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.pack import collect
 from keyturn.grants import bundle as bundles
-from keyturn.grants import checks
+from keyturn.grants import checks, withdrawing
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.freshness import require_trust
 from keyturn.grants.pushed import Pushed
@@ -147,7 +148,9 @@ class ReleaseGate:
         asked = self._parse(order)
         done = parts.journal.pack(asked.digest)  # (1)
         if done is not None:
-            self._log_statements(self._own(done, asked).members)
+            kept = self._own(done, asked)
+            self._require_not_ended(asked, parts.obeying(parts.refresh()))
+            self._log_statements(kept.members)
             return done
         view = parts.obeying(parts.refresh())
         self._require_asked(asked, view)
@@ -200,6 +203,19 @@ class ReleaseGate:
                 hint="somebody wrote into the gate's state directory: find out who, and ask for the release again",
             )
         return found
+
+    def _require_not_ended(self, asked: _Asked, view: GateView) -> None:
+        now = self._parts.clock.now()
+        require_trust(view, now=now)
+        view.known.require_read(f"request:{asked.digest}", what="request")
+        ended = next(withdrawing.ending(view.known, asked.digest, asked.request, now=now), None)
+        if ended is not None:
+            raise Refused(
+                "request-ended",
+                f"the gate had released it before `{ended.by}` {'denied' if ended.kind == 'den' else 'revoked'} it: "
+                f"{ended.reason}; its pack is given to nobody any more",
+                hint="whoever needs it asks again; the gate's operator has the pack of before, in the gate's state directory",
+            )
 
     def _require_asked(self, asked: _Asked, view: GateView) -> None:
         alone = checks.parse_bundle(bundles.make(asked.bundle.request, ()))
