@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from keyturn.crypto.dsse_signing import verify_one
-from keyturn.custody.afterwards import carried
+from keyturn.custody.afterwards import carried, says_nothing_more
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import KeyturnError, Refused
@@ -65,8 +65,8 @@ def missing(index: PackIndex, own: Mapping[int, Leaf], leaves: tuple[bytes, ...]
                 "pack-statement-missing",
                 f"log index {one.index}: the pack lacks a `{one.kind}` statement that its index names",
             )
-    for place, _ in carried(leaves, request, start=index.size):
-        if place not in own:
+    for place, leaf in carried(leaves, request, start=index.size):
+        if place not in own and not says_nothing_more(leaf, own.values()):
             yield (
                 "pack-record-missing",
                 f"log index {place}: the pack lacks a record that can count against the release",

@@ -6,12 +6,16 @@ import msgspec
 import pytest
 
 from keyturn.app.verify_pack import verify_pack
+from keyturn.custody.afterwards import says_nothing_more
 from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse, gate_answer, leaf, pack, release_order
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.gate_answer import GateObeys
+from keyturn.formats.leaf import Leaf
+from keyturn.formats.records import leaf_of
 from keyturn.gates.release import gate as release_gate
 from support.chains import artifact, signed
+from support.hidden import hidden_leaf
 from support.labs import make_key
 from support.releases import MODEL, ReleaseWorld, make_release_world
 
@@ -86,6 +90,48 @@ def test_a_pack_is_given_to_nobody_any_more_once_its_request_was_denied_or_revok
             made.gate().obey(denied(made, asked))
     assert code_of(made, order) == "request-ended"
     assert kinds_since(made, size) <= {"chk", "den", "rev"}, "the gate logs nothing for it"
+
+
+def twins(asked: Envelope, *given: Envelope) -> list[Leaf]:
+    """Leaves of the same records with envelopes that nobody has: true about the rest, and lying about when they end."""
+    made = []
+    for number, one in enumerate((asked, *given)):
+        true = leaf_of(dsse.render(one))
+        for until in (true.until, 2**32 - 1):
+            made.append(hidden_leaf(true.kind, *true.about, number=10 * number, record=true.record, until=until))
+    return made
+
+
+@pytest.mark.parametrize("when", ["before the approvals", "while the use is witnessed"])
+def test_hidden_twins_of_a_request_in_flight_spoil_no_pack(made: ReleaseWorld, when: str) -> None:
+    asked = made.ask()
+
+    def write(*leaves: Leaf) -> None:
+        for number, one in enumerate(leaves):
+            made.world.log.append_leaf(b"gone: %d" % number, one)
+
+    if when == "before the approvals":
+        write(*twins(asked))
+    given = [made.world.approve(asked, member) for member in ("bob", "cat")]
+    if when != "before the approvals":
+        made.before_witness = lambda: write(*twins(asked, *given))
+    raw = made.gate().release(made.order(asked, *given))
+    lab = made.world.lab
+    assert verify_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256).verdict.failures == ()
+
+
+def test_a_hidden_denial_of_the_same_record_as_one_that_can_be_read_is_left_out_only_when_it_lies(
+    made: ReleaseWorld,
+) -> None:
+    asked = made.ask()
+    true = leaf_of(denied(made, asked))
+    again, lying, other = (
+        hidden_leaf("den", *true.about, number=1, record=record, until=until)
+        for record, until in ((true.record, true.until), (true.record, 2**32 - 1), ("0" * 64, true.until))
+    )
+    assert [says_nothing_more(one, (true,)) for one in (again, lying, other)] == [False, True, False]
+    version = hidden_leaf("tgt", "version:1", number=1, record=true.record)
+    assert not says_nothing_more(version, (hidden_leaf("tgt", "version:2", number=1, record=true.record),))
 
 
 def test_a_crash_after_the_use_was_kept_goes_on_with_the_same_use(made: ReleaseWorld) -> None:

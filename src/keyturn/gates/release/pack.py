@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keyturn.custody.afterwards import carried
+from keyturn.custody.afterwards import carried, says_nothing_more
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.pack_index import render as render_index
-from keyturn.errors import Tampered
+from keyturn.errors import Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats import pack_members, records
 from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.leaf import Leaf
 from keyturn.ports import LogReader
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
@@ -37,9 +38,21 @@ def collect(
     `frontier` is the tree of the first `index.size` leaves and `leaves` those from there up to `checkpoint`; the caller
     has verified both against it.
     """
-    wanted = {one.index: Sha256(one.envelope) for one in index.statements}
+    raws = {one.index: _envelope(log, Sha256(one.envelope)) for one in index.statements}
+    held, lacking = list[Leaf](), list[tuple[Leaf, Unavailable]]()
     for place, one in carried(leaves, request, start=index.size):
-        wanted[place] = Sha256(one.envelope)
+        try:
+            raw = _envelope(log, Sha256(one.envelope))
+            own = records.leaf_of(raw)
+        except Unavailable as err:
+            lacking.append((one, err))
+            continue
+        held.append(own)
+        if own == one or not says_nothing_more(one, (own,)):
+            raws[place] = raw
+    for one, missing in lacking:
+        if not says_nothing_more(one, held):
+            raise missing
     size = checkpoint.checkpoint.size
     members = {
         pack_members.CHECKPOINT: checkpoint.note,
@@ -48,10 +61,7 @@ def collect(
         pack_members.LEAVES: pack_members.render_leaves(leaves),
     }
     proofs = []
-    for place, envelope in sorted(wanted.items()):
-        raw = log.envelope(envelope)
-        if sha256(raw) != envelope:
-            raise Tampered("log-envelope-other", f"the log gave another record for `{envelope[:16]}`")
+    for place, raw in sorted(raws.items()):
         proof = merkle.inclusion_proof(place, size, log.hashes)
         merkle.verify_inclusion(
             merkle.leaf_hash(leaf_format.render(records.leaf_of(raw))),
@@ -64,3 +74,10 @@ def collect(
         proofs.append(proof)
     members[pack_members.PROOFS] = pack_members.render_proofs(proofs)
     return members
+
+
+def _envelope(log: LogReader, digest: Sha256) -> bytes:
+    raw = log.envelope(digest)
+    if sha256(raw) != digest:
+        raise Tampered("log-envelope-other", f"the log gave another record for `{digest[:16]}`")
+    return raw
