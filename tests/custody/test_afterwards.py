@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.custody.afterwards import carried, changed_since
+from keyturn.custody.afterwards import carried, changed_since, says_nothing_more
 from keyturn.custody.evidence import Failure
 from keyturn.custody.verify import Chain, Suspended, examine, with_failures
 from keyturn.formats.digest import Sha256
@@ -87,3 +87,31 @@ def test_text_that_is_no_leaf_is_about_no_chain(chain: MadeChain) -> None:
 def test_failures_are_added_and_never_taken_away(chain: MadeChain) -> None:
     one = Failure(3, "x", "y")
     assert with_failures(with_failures(judged(chain), (one,)), ()).failures == (one,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "lacks"),
+    [
+        pytest.param("req", "the same", True, id="a request once more, by another envelope"),
+        pytest.param("apr", "the same", True, id="an approval once more"),
+        pytest.param("use", "the same", True, id="a use once more"),
+        pytest.param("den", "the same", False, id="a denial that may stand there, and not where it is held"),
+        pytest.param("sus", "the same", False, id="a suspension that may stand there"),
+        pytest.param("den", "something else", True, id="a denial's twin that lies, and is of no record"),
+        pytest.param("sus", "something else", True, id="a suspension's twin that lies"),
+        pytest.param("tgt", "something else", False, id="a trust version"),
+        pytest.param("req", "of another record", False, id="another request"),
+        pytest.param("den", "of another kind", False, id="another kind of record"),
+    ],
+)
+def test_a_pack_may_lack_what_is_of_no_record_or_gives_once_more_and_no_negative_that_could_be_real(
+    kind: Kind, said: str, lacks: bool
+) -> None:
+    about = (f"request:{REQUEST}",)
+    other: Kind = "rev" if said == "of another kind" else kind
+    held = Leaf(kind=other, record="1" * 64, envelope="2" * 64, about=about, until=100)
+    record = "3" * 64 if said == "of another record" else held.record
+    until = 2**32 if said == "something else" else 100
+    hidden = Leaf(kind=kind, record=record, envelope="4" * 64, about=about, until=until)
+    assert says_nothing_more(hidden, (held,)) is lacks
+    assert not says_nothing_more(hidden, ())

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from keyturn.app.verify_pack import verify_pack
-from keyturn.custody.afterwards import says_nothing_more
 from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse, gate_answer, leaf, pack, release_order
 from keyturn.formats.dsse import Envelope
@@ -118,20 +117,6 @@ def test_hidden_twins_of_a_request_in_flight_spoil_no_pack(made: ReleaseWorld, w
     raw = made.gate().release(made.order(asked, *given))
     lab = made.world.lab
     assert verify_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256).verdict.failures == ()
-
-
-def test_a_hidden_denial_of_the_same_record_as_one_that_can_be_read_is_left_out_only_when_it_lies(
-    made: ReleaseWorld,
-) -> None:
-    asked = made.ask()
-    true = leaf_of(denied(made, asked))
-    again, lying, other = (
-        hidden_leaf("den", *true.about, number=1, record=record, until=until)
-        for record, until in ((true.record, true.until), (true.record, 2**32 - 1), ("0" * 64, true.until))
-    )
-    assert [says_nothing_more(one, (true,)) for one in (again, lying, other)] == [False, True, False]
-    version = hidden_leaf("tgt", "version:1", number=1, record=true.record)
-    assert not says_nothing_more(version, (hidden_leaf("tgt", "version:2", number=1, record=true.record),))
 
 
 def test_a_crash_after_the_use_was_kept_goes_on_with_the_same_use(made: ReleaseWorld) -> None:

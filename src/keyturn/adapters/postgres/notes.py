@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from keyturn.adapters.log_on_disk.checkpoint_files import check_follows
+from keyturn.adapters.log_on_disk.checkpoint_files import body_of, check_follows
 from keyturn.adapters.postgres.connections import Connections, Database, commit
 from keyturn.errors import Conflict, Unavailable
-from keyturn.formats import checkpoint as checkpoints
-from keyturn.formats import note as notes
 from keyturn.formats.checkpoint import Checkpoint
 
 __all__ = ["Notes", "Which"]
@@ -39,7 +37,7 @@ class Notes:
     def read_body(self, which: Which) -> Checkpoint | None:
         """What the note says; no signature is checked."""
         raw = self.read(which)
-        return None if raw is None else checkpoints.parse_body(notes.parse(raw).text)
+        return None if raw is None else body_of(which, raw)
 
     def swap(self, which: Which, old: bytes | None, new: bytes) -> None:
         """Replace `old` by `new` durably, or raise `Conflict` and change nothing.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keyturn.adapters.log_on_disk.checkpoint_files import body_of
 from keyturn.adapters.postgres.connections import Connections
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats.digest import Sha256, sha256
@@ -37,6 +38,7 @@ class LogInPostgresReader:
                 "log-no-checkpoint", "the log has no checkpoint that its witnesses cosigned", hint="keyturn up"
             )
         raw: bytes = found[0][0]
+        body_of("checkpoint", raw)
         return raw
 
     def leaves(self, start: int, end: int) -> list[bytes]:
