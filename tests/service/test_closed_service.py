@@ -92,6 +92,20 @@ class Closed:
         words = ("release", self.lab.place / "model", "--as", str(MODEL), "--reason", reason, "--yes")
         return str(self.by("ada", *words)["request"])
 
+    def granted(self, out: str) -> tuple[str | Path, ...]:
+        """What Ada types to have the model released, as two people agreed."""
+        request = self.asks("it is good")
+        for who in ("bob", "carol"):
+            self.by(who, "approve", request, "--yes", "--reason", "agreed")
+        return ("release", self.lab.place / "model", "--request", request, "--out", out)
+
+    def step(self) -> tuple[str | Path, ...]:
+        """What Ada types to have a step run that never ran before."""
+        work = self.lab.place / "work"
+        there = work / f"{self.place.name}-{len(list(work.iterdir()))}"
+        shutil.copytree(work / "ingest", there, ignore=shutil.ignore_patterns("out"))
+        return ("run", there / "STEP.toml", "--yes")
+
     def releases(self, request: str, out: str) -> Path:
         self.by("ada", "release", self.lab.place / "model", "--request", request, "--out", out)
         return self.place / out
@@ -193,10 +207,7 @@ def test_a_lab_whose_service_is_closed_builds_and_releases_and_hears_a_denial(cl
         processes = [stack.enter_context(closed.machine(name)) for name in MACHINES]
         if not (lab.place / "model").exists():
             taken_lab.build(lab, by=closed.by)
-        again = shutil.copytree(
-            lab.place / "work" / "ingest", lab.place / "work" / closed.place.name, ignore=shutil.ignore_patterns("out")
-        )
-        closed.by("ada", "run", again / "STEP.toml", "--yes")
+        closed.by("ada", *closed.step())
         request = closed.asks("it is good")
         closed.box.wait_for("bob", "ada asks")  # the notifier reads
         closed.by("bob", "approve", request, "--yes", "--reason", "agreed")
@@ -233,26 +244,23 @@ def test_who_is_not_logged_in_is_told_what_to_type(closed: Closed, request: pyte
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_machine_that_is_not_logged_in_says_so_and_opens_nothing(
-    closed: Closed, request: pytest.FixtureRequest, name: str
-) -> None:
+def test_a_machine_that_is_not_logged_in_says_so_and_opens_nothing(closed: Closed, name: str) -> None:
     home = closed.home(name)
     logins = home / "logins"
     logins.rename(home / "away")
     try:
         with closed.machine(name) as process:
-            if name == "builder":
-                words = ("run", closed.lab.place / "work" / "ingest" / "STEP.toml", "--yes")
-                assert closed.error("ada", *words, status=3)["code"] == "login-needed"
+            if name == "notifier":
+                process.wait_for_line("process-not-logged-in")
             else:
-                process.wait_for_line("login-needed")
+                order = closed.granted("before") if name == "gate" else closed.step()
+                said = closed.error("ada", *order, status=3)
+                assert said["code"] == "process-not-logged-in"
+                assert said["hint"].startswith("whoever runs the process, with its KEYTURN_HOME: keyturn login")
             assert process.alive
             logins_again(home)
-            if name == "gate":  # it needs no other start: what it shows is looked up for each exchange
-                asked = closed.asks("after the login")
-                for who in ("bob", "carol"):
-                    closed.by(who, "approve", asked, "--yes", "--reason", "agreed")
-                closed.releases(asked, f"after-{request.node.callspec.params['closed']}.pack")
+            if name != "notifier":  # it needs no other start: what it shows is looked up for each exchange
+                closed.by("ada", *order)
     finally:
         logins_again(home)
 

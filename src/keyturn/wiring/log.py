@@ -28,7 +28,7 @@ from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.lab_trust import read_history
 from keyturn.app.publish_checkpoint import confirm_standing
 from keyturn.app.submit import Admission, Quotas
-from keyturn.errors import Refused, Unavailable
+from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.note import NoteSignature
@@ -228,26 +228,49 @@ def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
 
 
 class FoundLog:
-    """The lab's service for a process that outlives it: looked up for each call, as one that starts again moves."""
+    """The lab's service for a process that outlives it: looked up for each call, as one that starts again moves.
+
+    Where the service asks for a login and the process has none, that is said as its own operator's concern: whoever brought it an
+    order would otherwise log in himself, in vain.
+    """
 
     def __init__(self, find: Callable[[], str | None]) -> None:
         self._find = find
         self._known: tuple[str, LogOverHttp] | None = None
 
     def checkpoint(self) -> bytes:
-        return self._log().checkpoint()
+        with self._let_in() as log:
+            return log.checkpoint()
 
     def leaves(self, start: int, end: int) -> Sequence[bytes]:
-        return self._log().leaves(start, end)
+        with self._let_in() as log:
+            return log.leaves(start, end)
 
     def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
-        return self._log().hashes(level, start, end)
+        with self._let_in() as log:
+            return log.hashes(level, start, end)
 
     def envelope(self, digest: Sha256) -> bytes:
-        return self._log().envelope(digest)
+        with self._let_in() as log:
+            return log.envelope(digest)
 
     def append(self, envelope: bytes) -> int:
-        return self._log().append(envelope)
+        with self._let_in() as log:
+            return log.append(envelope)
+
+    @contextmanager
+    def _let_in(self) -> Iterator[LogOverHttp]:
+        log = self._log()
+        try:
+            yield log
+        except KeyturnError as err:
+            if not err.code.startswith("login-"):
+                raise
+            raise Unavailable(
+                "process-not-logged-in",
+                f"the log does not let this process in: {err.message} ({err.code})",
+                hint=f"whoever runs the process, with its KEYTURN_HOME: {err.hint or 'keyturn login'}",
+            ) from err
 
     def _log(self) -> LogOverHttp:
         url = self._find()
