@@ -29,7 +29,7 @@ def run_page(
     """Run `page` (a path below docs/), and give what it printed; fails unless every command of it succeeds.
 
     `programs` is a directory of commands that stand for somebody who is not there: an attacker, another system. `environment` is
-    added; `files` lie there when it begins. `changed` words of commands and files are others here: ports and places of this machine.
+    added; `files` lie there when it begins. `changed` words of commands and files are others here: ports and places of a machine.
     """
     commands = re.findall(r"^```sh\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert commands, page
