@@ -1,7 +1,7 @@
 """The systemd part of docs/guide/install.md is run as it stands, in a directory that stands for the machine's root.
 
-No systemd is process 1 here, and nobody's machine gets users of Keyturn: `systemctl` verifies a unit with `systemd-analyze` and runs
-its command under `tests/packaging/confined.py`, `systemd-sysusers` is the real one below that root, and ownership is left out.
+No systemd is process 1 here, and nobody's machine gets users of Keyturn: `systemctl` verifies a unit with `systemd-analyze` and
+runs its command under `tests/packaging/confined.py`, `systemd-sysusers` is the real one below that root, and ownership is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ root = pathlib.Path(@ROOT@)
 units = root / "etc/systemd/system"
 
 def verified(unit):
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit], capture_output=True, text=True)
+    words = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, ""), done
 
 if sys.argv[1] == "daemon-reload":
