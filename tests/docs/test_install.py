@@ -1,7 +1,8 @@
 """The systemd part of docs/guide/install.md is run as it stands, in a directory that stands for the machine's root.
 
 No systemd is process 1 here, and nobody's machine gets users of Keyturn: `systemctl` verifies a unit with `systemd-analyze` and
-runs its command under `tests/packaging/confined.py`, `systemd-sysusers` is the real one below that root, and ownership is left out.
+runs its command under `tests/packaging/confined.py`, `systemd-sysusers` is the real one below that root, and ownership is left
+out.
 """
 
 from __future__ import annotations
