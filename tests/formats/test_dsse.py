@@ -107,6 +107,16 @@ def test_counts_and_sizes_are_bounded(parse):
     assert refused(dsse.render(large), parse) == "dsse-too-large"
 
 
+def test_what_is_larger_than_any_record_is_not_ours_though_its_text_is_canonical():
+    half = Envelope(
+        payload_type=IN_TOTO, payload=b"a", signatures=(Signature(keyid="ab" * 32, sig=bytes(400 * 1024)),) * 2
+    )
+    raw = dsse.render(half)
+    assert refused(raw) == "json-too-large"
+    with pytest.raises(Malformed, match="json-too-large"):
+        dsse.require_own(dsse.parse_foreign(raw), raw)
+
+
 def test_others_envelopes_may_be_written_otherwise_and_say_more():
     foreign = json.dumps(
         {

@@ -35,7 +35,7 @@ _decoders: dict[Any, tuple[msgspec.json.Decoder[Any], bool]] = {}
 
 
 def encode(value: object) -> bytes:
-    """Render `value` (structs, dicts, tuples, str, int, bool) as canonical JSON.
+    """Render `value` (structs, dicts, tuples, str, int, bool; bytes as base64) as canonical JSON.
 
     The caller's types keep numbers in range; `decode` refuses whatever does not.
     """

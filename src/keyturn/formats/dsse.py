@@ -15,7 +15,7 @@ import re
 import msgspec
 
 from keyturn.errors import Malformed
-from keyturn.formats import base64_text, canonical_json
+from keyturn.formats import canonical_json
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.text import KeyId
 
@@ -71,6 +71,19 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 def parse_own(raw: bytes) -> Envelope:
     """Parse one of Keyturn's own envelopes: canonical JSON, canonical base64, in-toto payload type."""
+    envelope = _in_one_pass(raw)
+    return envelope if envelope is not None and _is_own(envelope, raw) else _own_by_field(raw)
+
+
+def _is_own(envelope: Envelope, raw: bytes) -> bool:
+    """Whether `raw` is the one text of `envelope`: INVARIANT: what is accepted here, `_own_by_field` reads the same."""
+    if len(raw) > canonical_json.SIZE_BYTES_MAX or render(envelope) != raw:
+        return False
+    return all(_KEYID.match(signature.keyid) for signature in envelope.signatures)
+
+
+def _own_by_field(raw: bytes) -> Envelope:
+    """Read one of our own envelopes one field after the other: it names what is wrong."""
     wire = canonical_json.decode(raw, _Wire, what="envelope")
     envelope = _envelope(wire)
     if render(envelope) != raw:
@@ -80,19 +93,23 @@ def parse_own(raw: bytes) -> Envelope:
 
 def require_own(envelope: Envelope, raw: bytes) -> None:
     """Check that `envelope`, which `parse_foreign` read from `raw`, is what `parse_own` gives; or raise what that raises."""
-    if render(envelope) != raw or not all(_KEYID.match(signature.keyid) for signature in envelope.signatures):
-        parse_own(raw)  # names what is wrong
+    if not _is_own(envelope, raw):
+        _own_by_field(raw)  # names what is wrong
 
 
 def parse_foreign(raw: bytes, *, size_bytes_max: int = 16 << 20) -> Envelope:
     """Parse an in-toto envelope that another tool made; unknown fields and other texts of JSON are its maker's affair."""
     if len(raw) > size_bytes_max:
         raise Malformed("dsse-too-large", f"envelope: expected at most {size_bytes_max} bytes, got {len(raw)}")
+    return _in_one_pass(raw) or _by_field(raw)
+
+
+def _in_one_pass(raw: bytes) -> Envelope | None:
     try:
         envelope = _whole.decode(raw)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return _by_field(raw)
-    return envelope if _holds(envelope) else _by_field(raw)
+        return None
+    return envelope if _holds(envelope) else None
 
 
 _whole = msgspec.json.Decoder(Envelope)
@@ -133,13 +150,7 @@ _foreign = msgspec.json.Decoder(_ForeignWire)
 
 def render(envelope: Envelope) -> bytes:
     """Render the canonical JSON text of `envelope`."""
-    return canonical_json.encode(
-        _Wire(
-            payload=base64_text.encode(envelope.payload),
-            payload_type=envelope.payload_type,
-            signatures=tuple(_WireSignature(keyid=s.keyid, sig=base64_text.encode(s.sig)) for s in envelope.signatures),
-        )
-    )
+    return canonical_json.encode(envelope)  # which renders bytes as standard base64
 
 
 def _envelope(wire: _Wire | _ForeignWire) -> Envelope:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from functools import lru_cache
+from typing import Literal, get_args
 
 from keyturn.errors import Malformed
 from keyturn.formats.digest import Sha256, sha256
@@ -49,14 +50,10 @@ class Uri:
                 "uri-name", f"expected up to {_SEGMENTS_MAX} segments of [a-z0-9._-], got `{self.name[:120]}`"
             )
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    def parse(text: str) -> Uri:
         """Parse `text`, or raise `Malformed`; no other text of the same resource is accepted."""
-        if len(text) > _LENGTH_MAX or not text.startswith("keyturn://"):
-            raise Malformed("uri-invalid", f"expected `keyturn://<lab>/<type>/<name>`, got `{text[:120]}`")
-        lab, _, rest = text.removeprefix("keyturn://").partition("/")
-        kind, _, name = rest.partition("/")
-        return cls(lab, kind, name)  # type: ignore[arg-type]  # the constructor checks the membership
+        return _parsed(text)
 
     def __str__(self) -> str:
         return f"keyturn://{self.lab}/{self.type}/{self.name}"
@@ -64,3 +61,12 @@ class Uri:
     @property
     def digest(self) -> Sha256:
         return sha256(str(self).encode("ascii"))
+
+
+@lru_cache(maxsize=1024)  # a log names the same few again and again; what is refused is not remembered
+def _parsed(text: str) -> Uri:
+    if len(text) > _LENGTH_MAX or not text.startswith("keyturn://"):
+        raise Malformed("uri-invalid", f"expected `keyturn://<lab>/<type>/<name>`, got `{text[:120]}`")
+    lab, _, rest = text.removeprefix("keyturn://").partition("/")
+    kind, _, name = rest.partition("/")
+    return Uri(lab, kind, name)  # type: ignore[arg-type]  # the constructor checks the membership
