@@ -125,7 +125,7 @@ def read(raw: bytes) -> tuple[Leaf, Record | None]:
     foreign = _FOREIGN.get(predicate_type)
     if foreign is not None:
         digests = statement.subject_digests(envelope.payload)
-        return _leaf(foreign, raw, envelope, tuple(str(digest) for digest in digests), None), None
+        return _leaf(foreign, raw, envelope.record_digest, tuple(str(digest) for digest in digests), None), None
     dsse.require_own(envelope, raw)
     record = _record(envelope, predicate_type)
     return leaf_of_record(record, raw), record
@@ -136,14 +136,14 @@ def leaf_of_record(record: Record, raw: bytes) -> Leaf:
     rule = _OWN[record.statement.predicate_type]
     tags = rule.about(record.statement.predicate)
     if record.kind in ("req", "crt", "stp"):
-        tags += tuple(str(subject.digest.artifact) for subject in record.statement.subject)
-    return _leaf(record.kind, raw, record.envelope, tags, rule.until(record.statement.predicate))
+        tags += tuple(str(subject.digest) for subject in record.statement.subject)
+    return _leaf(record.kind, raw, record.digest, tags, rule.until(record.statement.predicate))
 
 
-def _leaf(kind: Kind, raw: bytes, envelope: Envelope, tags: tuple[str, ...], until: int | None) -> Leaf:
+def _leaf(kind: Kind, raw: bytes, digest: Sha256, tags: tuple[str, ...], until: int | None) -> Leaf:
     made = Leaf(
         kind=kind,
-        record=envelope.record_digest,
+        record=digest,
         envelope=sha256(raw),
         about=tuple(sorted(set(tags))),
         until=until,
