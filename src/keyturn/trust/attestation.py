@@ -64,7 +64,7 @@ class AttestationRules:
                     "attestation-missing",
                     f"key `{key.keyid[:16]}` of `{member}`, of kind `{key.kind}`, has no attestation by its maker, and the "
                     f"roster asks for one of every key that verifies its user",
-                    hint="a passkey or fido2 key whose maker attests it; keyturn trust show lists the makers",
+                    hint="a passkey or fido2 key of an authenticator that `[attestation]` in roster.toml lists",
                 )
             return
         known = self.authenticators.get(key.aaguid)
