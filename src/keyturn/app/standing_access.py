@@ -66,7 +66,7 @@ def news_of(ledger: Ledger, place: str, *, now: int) -> tuple[Standing, ...]:
 def news(place: str, found: tuple[Standing, ...]) -> tuple[str, str]:
     """Title and text of a notification: what others named is in it without markup, links or escapes."""
     lines = [
-        f"{one.finding.severity} {one.finding.code}: {plain_name(one.finding.where)}: "
+        f"{one.finding.severity} {one.finding.code}: {plain_name(one.finding.at)}: "
         f"{plain_name(one.finding.opens)}; for {plain_name(one.finding.to)}; {one.finding.id(place)[:12]}"
         for one in found[:_TOLD_MAX]
     ]
@@ -85,7 +85,7 @@ def _door(place: Place, one: Standing, now: int) -> Door:
         place=place.name,
         severity=one.finding.severity,
         code=one.finding.code,
-        where=one.finding.where,
+        where=one.finding.at,
         opens=one.finding.opens,
         to=one.finding.to,
         close=one.finding.close,

@@ -58,6 +58,22 @@ def host(
 
 
 @app.command()
+def postgres(
+    url: Annotated[str, typer.Argument(help="As postgresql://role@host/database; any database of the server.")],
+    name: Annotated[str | None, typer.Option(help="The server's name in the ledger. Default: host and port.")] = None,
+    ledger: Ledger = None,
+    owner: Owner = None,
+    notify: Notify = None,
+    json: Json = False,
+) -> None:
+    """Find what lets somebody into a PostgreSQL server: superusers, passwords, pg_hba.conf, owners, functions, defaults."""
+    from keyturn.wiring.scan import record_scan, scan_a_server
+
+    place, found = scan_a_server(url, name)
+    _ended(record_scan(place, found, ledger=ledger, owner=owner, notify=notify), json=json)
+
+
+@app.command()
 def show(
     since: Annotated[
         str | None,

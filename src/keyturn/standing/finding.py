@@ -44,6 +44,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     severity: Severity
     close: Annotated[str, Meta(max_length=CLOSE_MAX)]
     mark: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    line: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
+
+    @property
+    def at(self) -> str:
+        """Where it is, with the line: that moves, and is no part of the id."""
+        return f"{self.where}:{self.line}" if self.line else self.where
 
     def id(self, place: str) -> str:
         """`fnd-` and 32 hex digits: the same door at the same place has the same id in each scan."""
@@ -67,6 +73,7 @@ def found(
     severity: Severity,
     close: str,
     mark: Iterable[str | bytes] = (),
+    line: int = 0,
 ) -> Finding:
     """Make a finding of texts that others wrote: they are shortened and spelled out, and `mark` takes them as they are."""
     raw = b"\0".join(
@@ -81,10 +88,11 @@ def found(
         severity=severity,
         close=close if len(close) <= CLOSE_MAX else "",
         mark=sha256(raw),
+        line=line,
     )
 
 
-def unseen(area: str, where: str, why: str, *, close: str = "") -> Finding:
+def unseen(area: str, where: str, why: str, *, close: str = "", line: int = 0) -> Finding:
     """Say that something could not be looked at: `close` is what to do so that it can be."""
     return found(
         "could-not-look",
@@ -95,6 +103,7 @@ def unseen(area: str, where: str, why: str, *, close: str = "") -> Finding:
         severity="unknown",
         close=close,
         mark=(why,),
+        line=line,
     )
 
 

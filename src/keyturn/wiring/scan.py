@@ -19,7 +19,16 @@ from keyturn.standing.ledger import Ledger
 from keyturn.wiring.notify import read_secret_url
 from keyturn.wiring.places import find_person
 
-__all__ = ["Scanned", "accept_finding", "assign_finding", "ledger_file", "read_ledger", "record_scan", "scan_a_host"]
+__all__ = [
+    "Scanned",
+    "accept_finding",
+    "assign_finding",
+    "ledger_file",
+    "read_ledger",
+    "record_scan",
+    "scan_a_host",
+    "scan_a_server",
+]
 
 _FILE = "standing.json"
 
@@ -54,6 +63,17 @@ def scan_a_host(root: Path, name: str | None) -> tuple[str, Scan]:
     with closing(HostFiles(root)) as tree, closing(InstalledTools(tree)) as tools:
         place = name or (socket.gethostname() if tree.live else root.resolve().name)
         return f"host:{place}", scan_host(tree, tools)
+
+
+def scan_a_server(url: str, name: str | None) -> tuple[str, Scan]:
+    """Scan the PostgreSQL server at `url`, as the role that it names; gives its place and what was found."""
+    from keyturn.adapters.postgres.place import StorePlace
+    from keyturn.adapters.scan_postgres import read_server
+    from keyturn.standing.postgres import scan_postgres
+
+    place = StorePlace.parse(url)
+    port = place.parameters.get("port", "5432")
+    return f"postgres:{name or f'{place.host}:{port}'}", scan_postgres(read_server(place))
 
 
 def record_scan(place: str, scan: Scan, *, ledger: Path | None, owner: str | None, notify: Path | None) -> Scanned:

@@ -38,11 +38,12 @@ def scan_passwords(tree: HostTree, accounts: Accounts) -> Iterator[Finding]:
             secrets.setdefault(parts[0], parts[1])
     for one in accounts.users:
         yield from _account(tree, one, secrets)
+    roots = accounts.names(0)  # who is root needs no group
     for name, group in accounts.groups.items():
         if name not in AS_GOOD_AS_ROOT:
             continue
         for member in accounts.members(group.gid):
-            if member != "root":
+            if member not in roots:
                 yield found(
                     "group-as-good-as-root",
                     AREA,

@@ -102,9 +102,10 @@ def scan_sudo(tree: HostTree, tools: HostTools, accounts: Accounts) -> Iterator[
             why = err.message if isinstance(err, KeyturnError) else "what cvtsudoers says of it cannot be read"
             yield unseen(
                 AREA,
-                f"{path}:{first}",
+                path,
                 why,
                 close=getattr(err, "hint", "") or comment_out(tree.typed(path), first, last),
+                line=first,
             )
             if isinstance(err, KeyturnError) and err.code == "scan-tool-missing":
                 break
@@ -225,12 +226,13 @@ def _rule(
         yield found(
             "sudo-rule" if asked else "sudo-no-password",
             AREA,
-            f"{rule.path}:{rule.first}",
+            rule.path,
             opens=f"{target}, by {', '.join(named[:20])}" + ("" if asked else ", without a password"),
             to=", ".join(who[:50]),
             severity="high" if as_root and all_of_it else "medium",
             close=comment_out(tree.typed(rule.path), rule.first, rule.last),
             mark=(rule.text, *named, *runas),
+            line=rule.first,
         )
 
 
@@ -240,12 +242,13 @@ def _defaults(tree: HostTree, rule: _Rule, default: _Default) -> Iterator[Findin
             yield found(
                 "sudo-no-password",
                 AREA,
-                f"{rule.path}:{rule.first}",
+                rule.path,
                 opens="what rules give, without a password",
                 to=", ".join(_names(default.Binding, {})) or "everybody with a rule",
                 severity="medium",
                 close=comment_out(tree.typed(rule.path), rule.first, rule.last),
                 mark=(rule.text,),
+                line=rule.first,
             )
 
 
@@ -268,10 +271,11 @@ def scan_doas(tree: HostTree) -> Iterator[Finding]:
         yield found(
             "doas-rule",
             AREA,
-            f"{path}:{first}",
+            path,
             opens=f"another user: `{text}`",
             to=who,
             severity="medium" if "cmd" in words else "high",
             close=comment_out(tree.typed(path), first, last),
             mark=(text,),
+            line=first,
         )
