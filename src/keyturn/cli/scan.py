@@ -74,6 +74,36 @@ def postgres(
 
 
 @app.command()
+def git(
+    repository: Annotated[
+        str, typer.Argument(help="The directory of a repository; with --forge its name, as acme/model.")
+    ],
+    forge: Annotated[str | None, typer.Option(help="Ask the API of a forge: `github` or `gitlab`.")] = None,
+    api: Annotated[
+        str | None, typer.Option(help="Where its API is. Default: that of github.com or gitlab.com.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file of mode 0600 with a token that may read the repository's settings.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Its name in the ledger. Default: its path, or that on the forge.")
+    ] = None,
+    ledger: Ledger = None,
+    owner: Owner = None,
+    notify: Notify = None,
+    json: Json = False,
+) -> None:
+    """Find what a git repository lets somebody push, rewrite or read: unprotected branches, deploy keys, who bypasses."""
+    from keyturn.wiring.scan import record_scan, scan_a_forge, scan_a_repository
+
+    if forge is None:
+        place, found = scan_a_repository(Path(repository), name)
+    else:
+        place, found = scan_a_forge(forge, repository, api=api, token_file=token_file, name=name)
+    _ended(record_scan(place, found, ledger=ledger, owner=owner, notify=notify), json=json)
+
+
+@app.command()
 def show(
     since: Annotated[
         str | None,

@@ -65,6 +65,33 @@ def scan_a_host(root: Path, name: str | None) -> tuple[str, Scan]:
         return f"host:{place}", scan_host(tree, tools)
 
 
+def scan_a_repository(path: Path, name: str | None) -> tuple[str, Scan]:
+    """Scan the git repository at `path`; gives its place and what was found."""
+    from keyturn.adapters.scan_git import read_repository
+    from keyturn.standing.git_repository import scan_repository
+
+    read = read_repository(path)
+    return f"git:{name or read.path}", scan_repository(read)
+
+
+def scan_a_forge(
+    forge: str, repository: str, *, api: str | None, token_file: Path | None, name: str | None
+) -> tuple[str, Scan]:
+    """Scan `repository` of the forge of the kind `forge` at `api`; gives its place and what was found."""
+    from keyturn.adapters.forge_http import ForgeOverHttp
+    from keyturn.standing.github import scan_github
+    from keyturn.standing.gitlab import scan_gitlab
+
+    kinds = {"github": (scan_github, "https://api.github.com"), "gitlab": (scan_gitlab, "https://gitlab.com/api/v4")}
+    if forge not in kinds:
+        raise Usage(
+            "scan-forge-kind", f"expected `github` or `gitlab`, got `{forge[:40]}`", hint="--forge says whose API it is"
+        )
+    scan, usual = kinds[forge]
+    token = None if token_file is None else read_secret_url(token_file)
+    return f"{forge}:{name or repository}", scan(ForgeOverHttp(api or usual, token=token), repository)
+
+
 def scan_a_server(url: str, name: str | None) -> tuple[str, Scan]:
     """Scan the PostgreSQL server at `url`, as the role that it names; gives its place and what was found."""
     from keyturn.adapters.postgres.place import StorePlace
