@@ -43,7 +43,7 @@ What you typed or have on this machine is 2, what the lab knows and verified is 
 gate that it concerns, which said so under its key |
 | 1 | verified and refused | a rule, a policy or a person says no; a signature, pack, model or log does not verify; a file that \
 others wrote is not what it claims to be; the lab has no such record, member, gate, permit or action; the lab is founding, so \
-that nothing is granted |
+that nothing is granted; a scan finds a door that two people did not accept |
 | 2 | usage | words or options that cannot be; an id, name or duration of another form, or that begins several; no file, \
 directory or key where you named one; a file that you write yourself (`STEP.toml`, `config.toml`, `gate.toml`) says what cannot \
 be; no lab, no home, no pinned root; a process that is not set up here; a file that would be overwritten; you did not say \
@@ -52,7 +52,7 @@ of the input, no terminal without `--yes`, or the signing page declined |
 | 3 | could not find out | a service, witness, builder, gate, token or agent does not run or answer; a file that is there cannot \
 be read or written; no quorum of witnesses in time, or a gate that does not say that it \
 obeys (NOT IN FORCE; what was signed is signed, and the result is printed all the same); somebody else was first, and nothing \
-was changed; a PIN that nobody can type; a defect of Keyturn |
+was changed; a PIN that nobody can type; a scan finds no open door, and something that it could not look at; a defect of Keyturn |
 | 130 | Ctrl-C | |
 | 141 | whoever read the output went away | |
 

@@ -11,6 +11,9 @@ from keyturn.errors import Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256
 from keyturn.formats.review import AccessReport
+from keyturn.standing.finding import found as a_door
+from keyturn.standing.finding import gathered
+from keyturn.standing.ledger import EMPTY, Ledger, accept, record
 from support.labs import NOW
 from support.world import Witnessed, World, make_world
 
@@ -25,6 +28,7 @@ def examined(
     now: int = NOW,
     lost: frozenset[str] = frozenset(),
     processes: Mapping[str, Callable[[], str]] | None = None,
+    ledger: Callable[[], Ledger] = lambda: EMPTY,
 ) -> dict[str, Finding]:
     """The worst finding of each check."""
     reader = Witnessed(world, lost=lost)
@@ -35,7 +39,16 @@ def examined(
 
     own = world.key(member).public.keyid if key is None else key
     found = in_order(
-        check_up(view, world.lab.state, stats, member=member, own_keys=(own,), processes=processes or {}, now=now)
+        check_up(
+            view,
+            world.lab.state,
+            stats,
+            member=member,
+            own_keys=(own,),
+            processes=processes or {},
+            ledger=ledger,
+            now=now,
+        )
     )
     return {one.check: one for one in reversed(found)}
 
@@ -134,3 +147,28 @@ def test_access_that_nobody_reviewed_for_long_is_named() -> None:
     world.review(use, "eve", use=None, report=report)
     assert "access" not in examined(world, now=NOW + 90 * DAY_S)
     assert "last by eve at" in examined(world, now=NOW + 90 * DAY_S + 1)["access"].found
+
+
+def test_standing_access_is_counted_whoever_accepted_it_and_a_scan_that_is_old_is_named() -> None:
+    world = make_world()
+    world.ask()
+    door = a_door("ssh-key", "ssh", "/root/.ssh/authorized_keys", opens="root", to="eve", severity="high", close="")
+    ledger, _ = record(EMPTY, "host:gpu1", gathered([door]), owner="ada", now=NOW)
+    found = examined(world, ledger=lambda: ledger)["standing access"]
+    assert (found.level, found.found) == (
+        "warning",
+        "host:gpu1: 1 doors open without a grant, 1 of them open all of it",
+    )
+    for member in ("ada", "bob"):
+        ledger, _, _ = accept(ledger, door.id("host:gpu1"), by=member, until=NOW + 9 * DAY_S, reason="x", now=NOW)
+    found = examined(world, ledger=lambda: ledger)["standing access"]
+    assert (found.level, found.found) == (
+        "ok",
+        "host:gpu1: no door that nobody accepted, and 1 that two people accepted",
+    )
+    assert "was scanned last" in examined(world, ledger=lambda: ledger, now=NOW + 3 * DAY_S)["standing access"].found
+
+    def unreadable() -> Ledger:
+        raise Unavailable("ledger-unreadable", "no ledger", hint="look")
+
+    assert examined(world, ledger=unreadable)["standing access"].level == "error"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -87,8 +88,17 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("lineage show", "artifact"): (("lineage", "show", AT), None),
     ("pack show", "pack"): (("pack", "show", AT, "--root", "garbage"), 1),
     ("pack show", "root"): (("pack", "show", "garbage", "--root", AT), 1),
+    ("scan host", "root"): (("scan", "host", "--root", AT), 2),
+    ("scan host", "notify"): (("scan", "host", "--root", "data", "--notify", AT), 1),
+    ("scan postgres", "notify"): (("scan", "postgres", "postgresql://a@/b?host=/nowhere", "--notify", AT), 3),
+    ("scan git", "repository"): (("scan", "git", AT), 2),
+    ("scan git", "token_file"): (
+        ("scan", "git", "a/b", "--forge", "github", "--api", "http://127.0.0.1:1", "--token-file", AT),
+        1,
+    ),
+    ("scan git", "notify"): (("scan", "git", "repository.git", "--notify", AT), 1),
 }
-WRITTEN = {"out", "manifest", "svg"}
+WRITTEN = {"out", "manifest", "svg", "ledger"}
 MADE = {("init", "directory"), ("witness init", "directory"), ("sign-page export", "directory")}
 
 # A record, named by an id of this kind.
@@ -151,6 +161,12 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "a session key": (*ASK, "--session-key", "x"),
     "a root": ("trust", "pin", "1234"),
     "a digest": ("lineage", "show", "sha256:00"),
+    "a place of a forge": ("scan", "git", "a/b", "--forge", "http"),
+    "an address of a forge": ("scan", "git", "a/b", "--forge", "github", "--api", "ftp://x"),
+    "a server to scan": ("scan", "postgres", "mysql://x"),
+    "since when": ("scan", "show", "--since", "yesterday"),
+    "a finding": ("scan", "accept", "fnd-1", "--until", "3d", "--reason", "why"),
+    "until when a finding is accepted": ("scan", "accept", "fnd-00000000", "--until", "soon", "--reason", "why"),
     "a witness's log": ("witness", "init", "north", "--origin", "acme.example/log"),
 }
 
@@ -204,6 +220,12 @@ ABOUT_NO_LAB = {
     "step digest",
     "step check",
     "pack show",
+    "scan host",
+    "scan postgres",
+    "scan git",
+    "scan show",
+    "scan accept",
+    "scan assign",
 }
 
 Typed = Callable[..., tuple[int, str]]
@@ -258,6 +280,7 @@ def furnish(place: Path) -> None:
     (place / "garbage.d" / "main.cedar").write_bytes(b"garbage")
     (place / "data").mkdir()
     (place / "data" / "file").write_text("text")
+    subprocess.run(["git", "init", "-q", "--bare", place / "repository.git"], check=True)
     for name, build in (("step", "train"), ("evaluate", "evaluate")):
         (place / f"{name}.toml").write_text(
             f'version = 1\nname = "{name}"\nbuild_type = "{build}"\ncommand = ["true"]\n'

@@ -60,6 +60,8 @@ from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.tlog_proof import TlogProof
 from keyturn.formats.uri import Uri
 from keyturn.service.authzen_wire import Evaluation, Submission
+from keyturn.standing import ledger
+from keyturn.standing.finding import found, gathered
 from keyturn.trust import draft
 from keyturn.trust.render import render_contents
 from support.attesters import FidoMetadata
@@ -113,6 +115,13 @@ def _chain() -> MadeChain:
     made = MadeChain(make_lab(policy={"release": "// none\n"}))
     made.build()
     return made
+
+
+def _ledgers() -> tuple[bytes, ...]:
+    door = found("ssh-key", "ssh", "/root/x", opens="root", to="eve", severity="high", close="true", line=3)
+    whole, _ = ledger.record(ledger.EMPTY, "host:gpu1", gathered([door]), owner="ada", now=NOW)
+    half, _, _ = ledger.accept(whole, door.id("host:gpu1"), by="ada", until=NOW + 9, reason="x", now=NOW)
+    return tuple(map(ledger.render, (ledger.EMPTY, whole, half)))
 
 
 def _envelopes() -> tuple[bytes, ...]:
@@ -523,6 +532,7 @@ def _made() -> Iterator[Target]:
         call=lambda raw: pack_members.parse_proofs(raw, count=3),
         render="formats.pack_members.render_proofs",
     )
+    yield from own("standing.ledger.parse", lazy=_ledgers, render="standing.ledger.render")
     yield from own("formats.decision.parse", lazy=_decisions, render="formats.decision.render")
     yield from own("formats.release_order.parse", lazy=_orders, render="formats.release_order.render")
     yield from own("formats.records.read", lazy=lambda: (*_chain().records, *_each_kind()))

@@ -12,14 +12,19 @@ from typing import Literal
 from keyturn.app.review_access import REVIEW_EVERY_S
 from keyturn.app.review_use import unreviewed
 from keyturn.app.show_stats import Stats
+from keyturn.app.standing_access import doors
 from keyturn.app.trust_log import listed
 from keyturn.errors import KeyturnError
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.grants.view import GateView
 from keyturn.policy.lint import lint
+from keyturn.standing.ledger import Ledger
 from keyturn.trust.roster import TrustState
 
 __all__ = ["Finding", "check_up", "in_order"]
+
+SCAN_EVERY_S = 2 * 86_400
+"""A place that was not scanned for so long is one of which nothing is known; timers scan daily."""
 
 Level = Literal["error", "warning", "ok"]
 
@@ -42,12 +47,14 @@ def check_up(
     member: str,
     own_keys: Iterable[str],
     processes: Mapping[str, Callable[[], str]],
+    ledger: Callable[[], Ledger],
     now: int,
 ) -> Iterator[Finding]:
     """Examine the lab as `view` has it at `now`.
 
     `stats` counts its requests, and is asked only when there is a policy that can be read.
-    `own_keys` are the key ids that `member` can sign with here; each of `processes` says what is wrong with it, or an empty text.
+    `own_keys` are the key ids that `member` can sign with here; each of `processes` says what is wrong with it, or an empty text;
+    `ledger` reads what scans of standing access found.
     """
     if trust.profile == "demo":
         yield Finding("warning", "profile", "demo: one machine, and software keys approve", "init --profile production")
@@ -66,6 +73,7 @@ def check_up(
         yield Finding(
             "warning", "break-glass", f"{use.text}; it locks further break-glass", f"keyturn grant review {use.id}"
         )
+    yield from _standing(ledger, now)
     for name, ask in processes.items():
         try:
             wrong = ask()
@@ -133,6 +141,29 @@ def _member(view: GateView, trust: TrustState, member: str, own_keys: tuple[str,
         yield Finding("error", "you", f"`{member}` is suspended", "two coworkers: keyturn trust lift")
     else:
         yield Finding("ok", "you", f"{member}, with {len(own_keys)} listed key{'s' if len(own_keys) != 1 else ''}")
+
+
+def _standing(ledger: Callable[[], Ledger], now: int) -> Iterator[Finding]:
+    try:
+        places = ledger().places
+    except KeyturnError as err:
+        yield Finding("error", "standing access", err.message, err.hint)
+        return
+    for place in places:
+        found = doors([place], now=now)
+        left = [one for one in found if one.state != "accepted"]
+        accepted = f", and {len(found) - len(left)} that two people accepted" if len(left) < len(found) else ""
+        if now - place.scanned_at > SCAN_EVERY_S:
+            what = f"{place.name} was scanned last at {rfc3339(place.scanned_at)}"
+            yield Finding(
+                "warning", "standing access", what, "keyturn scan host, postgres or git; a timer does it daily"
+            )
+        if left:
+            worst = sum(one.severity == "high" for one in left)
+            what = f"{place.name}: {len(left)} doors open without a grant, {worst} of them open all of it{accepted}"
+            yield Finding("warning", "standing access", what, "keyturn scan show")
+        else:
+            yield Finding("ok", "standing access", f"{place.name}: no door that nobody accepted{accepted}")
 
 
 def _access_review(view: GateView, now: int) -> Iterator[Finding]:

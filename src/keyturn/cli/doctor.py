@@ -11,7 +11,7 @@ __all__ = ["doctor"]
 
 
 def doctor(lab: Lab = None, json: Json = False) -> None:
-    """Examine the lab: expiry, witnesses, clocks, your keys, policy, suspensions, processes. Exits with 1 for errors."""
+    """Examine the lab: expiry, witnesses, keys, policy, suspensions, processes, standing access. Exits with 1 for errors."""
     from keyturn.wiring.check_up import examine
 
     found = examine(lab)

@@ -59,7 +59,9 @@ def host(
 
 @app.command()
 def postgres(
-    url: Annotated[str, typer.Argument(help="As postgresql://role@host/database; any database of the server.")],
+    url: Annotated[
+        str, typer.Argument(help="As postgresql://role@host/database; any of its databases.", metavar="URL")
+    ],
     name: Annotated[str | None, typer.Option(help="The server's name in the ledger. Default: host and port.")] = None,
     ledger: Ledger = None,
     owner: Owner = None,
@@ -76,7 +78,10 @@ def postgres(
 @app.command()
 def git(
     repository: Annotated[
-        str, typer.Argument(help="The directory of a repository; with --forge its name, as acme/model.")
+        str,
+        typer.Argument(
+            help="The directory of a repository; with --forge its name, as acme/model.", metavar="REPOSITORY"
+        ),
     ],
     forge: Annotated[str | None, typer.Option(help="Ask the API of a forge: `github` or `gitlab`.")] = None,
     api: Annotated[
@@ -155,7 +160,7 @@ def accept(
 @app.command()
 def assign(
     finding: Finding,
-    owner: Annotated[str, typer.Argument(help="Who is to close it.", callback=said_to_people)],
+    owner: Annotated[str, typer.Argument(help="Who is to close it.", callback=said_to_people, metavar="OWNER")],
     ledger: Ledger = None,
     json: Json = False,
 ) -> None:

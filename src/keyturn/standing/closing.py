@@ -11,9 +11,10 @@ import shlex
 
 from keyturn.formats.text import is_printable
 
-__all__ = ["comment_out", "delete_line", "give_to_root", "quoted", "typed"]
+__all__ = ["comment_out", "delete_line", "give_to_root", "quoted", "typed", "url_part"]
 
 _LINE_MAX = 2000
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 def quoted(text: str) -> str:
@@ -51,3 +52,13 @@ def comment_out(path: str, first: int, last: int) -> str:
 def give_to_root(path: str) -> str:
     """Make root the owner, and nobody else a writer."""
     return f"{typed('chown', 'root:root', '--', path)} && {typed('chmod', 'go-w', '--', path)}"
+
+
+def url_part(text: str) -> str:
+    """One part of a URL's path.
+
+    >>> url_part("a/b c")
+    'a%2Fb%20c'
+    """
+    raw = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(b) if chr(b) in _UNRESERVED else f"%{b:02X}" for b in raw)

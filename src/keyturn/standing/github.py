@@ -6,10 +6,10 @@ Read are the documents of branch protection, rulesets, deploy keys and collabora
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import msgspec
 
+from keyturn.standing.closing import url_part
 from keyturn.standing.finding import Finding, Scan, found, gathered, unseen
 from keyturn.standing.forge import AREA, Forge, admin, asked, call, deploy_key
 
@@ -97,15 +97,15 @@ def scan_github(forge: Forge, repository: str) -> Scan:
 
 
 def _github(forge: Forge, repository: str) -> Iterator[Finding]:
-    base = f"/repos/{quote(repository)}"
+    base = "/repos/" + "/".join(map(url_part, repository.split("/")))
     about = yield from asked(forge, base, _Repository, "the repository")
     if about is None:
         return
-    branch = f"{base}/branches/{quote(about.default_branch, safe='')}"
+    branch = f"{base}/branches/{url_part(about.default_branch)}"
     rules = (
         yield from asked(
             forge,
-            f"{base}/rules/branches/{quote(about.default_branch, safe='')}",
+            f"{base}/rules/branches/{url_part(about.default_branch)}",
             tuple[_Rule, ...],
             "rules",
             missing=(),
@@ -121,7 +121,7 @@ def _github(forge: Forge, repository: str) -> Iterator[Finding]:
     yield from _github_rulesets(forge, base, rules)
     for one in branches[:BRANCHES_MAX]:
         if not one.protected and one.name != about.default_branch:
-            put = _protect(forge, f"{base}/branches/{quote(one.name, safe='')}")
+            put = _protect(forge, f"{base}/branches/{url_part(one.name)}")
             yield found(
                 "git-unprotected",
                 AREA,
@@ -140,7 +140,7 @@ def _github(forge: Forge, repository: str) -> Iterator[Finding]:
     people = yield from asked(forge, f"{base}/collaborators", tuple[_Collaborator, ...], "collaborators", missing=())
     for person in people or ():
         if person.permissions.admin:
-            yield admin(person.login, call(forge, "DELETE", f"{base}/collaborators/{quote(person.login)}"))
+            yield admin(person.login, call(forge, "DELETE", f"{base}/collaborators/{url_part(person.login)}"))
 
 
 def _github_branch(

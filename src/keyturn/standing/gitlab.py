@@ -1,16 +1,16 @@
 """Find what a project on a GitLab lets somebody push without a second person: its REST API, version 4.
 
-Read are the documents of protected branches, deploy keys and members. Approval rules are for GitLab's paid editions, and not read:
-a merge that nobody else agreed to is not found there.
+Read are the documents of protected branches, deploy keys and members. Approval rules are of GitLab's paid
+editions, and not read: a merge that nobody else agreed to is not found there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import msgspec
 
+from keyturn.standing.closing import url_part
 from keyturn.standing.finding import Finding, Scan, found, gathered
 from keyturn.standing.forge import AREA, Forge, admin, asked, call, deploy_key
 
@@ -57,7 +57,7 @@ def scan_gitlab(forge: Forge, repository: str) -> Scan:
 
 
 def _gitlab(forge: Forge, repository: str) -> Iterator[Finding]:
-    base = f"/projects/{quote(repository, safe='')}"
+    base = f"/projects/{url_part(repository)}"
     about = yield from asked(forge, base, _Project, "the project")
     if about is None:
         return
@@ -79,7 +79,7 @@ def _gitlab(forge: Forge, repository: str) -> Iterator[Finding]:
                 close=close,
             )
         for one in own:
-            path = f"{base}/protected_branches/{quote(one.name, safe='')}"
+            path = f"{base}/protected_branches/{url_part(one.name)}"
             pushers = [
                 level.access_level_description or f"level {level.access_level}"
                 for level in one.push_access_levels

@@ -23,6 +23,7 @@ from keyturn.wiring.grants import Viewed, viewed
 from keyturn.wiring.log import witness_address
 from keyturn.wiring.notify import CONFIG as NOTIFY_CONFIG
 from keyturn.wiring.places import LabPlace, Person, find_person
+from keyturn.wiring.scan import read_ledger
 from keyturn.wiring.trust import person_keys
 
 __all__ = ["examine"]
@@ -43,6 +44,7 @@ def examine(lab: str | None) -> tuple[Finding, ...]:
                 member=person.config.member,
                 own_keys=_own_keys(person),
                 processes=_processes(seen),
+                ledger=partial(read_ledger, None),
                 now=seen.now,
             )
         )
