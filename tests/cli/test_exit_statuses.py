@@ -90,7 +90,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("pack show", "root"): (("pack", "show", "garbage", "--root", AT), 1),
     ("scan host", "root"): (("scan", "host", "--root", AT), 2),
     ("scan host", "notify"): (("scan", "host", "--root", "data", "--notify", AT), 1),
-    ("scan postgres", "notify"): (("scan", "postgres", "postgresql://a@/b?host=/nowhere", "--notify", AT), 3),
+    ("scan postgres", "notify"): (("scan", "postgres", "postgresql://a@/b?host=/nowhere", "--notify", AT), 1),
     ("scan git", "repository"): (("scan", "git", AT), 2),
     ("scan git", "token_file"): (
         ("scan", "git", "a/b", "--forge", "github", "--api", "http://127.0.0.1:1", "--token-file", AT),

@@ -17,13 +17,16 @@ from pathlib import Path
 import pytest
 
 from support.builders import RUNTIME
+from support.host_image import made_image
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "packaging" / "systemd").glob("*.service"))
+SCAN = ROOT / "packaging" / "systemd" / "keyturn-scan.service"
+SERVING = [unit for unit in UNITS if unit != SCAN]
 GUIDE = (ROOT / "docs" / "guide" / "install.md").read_text(encoding="utf-8")
 CONFINED = Path(__file__).with_name("confined.py")
-EXPOSURE_MAX = {"keyturn-builder.service": 35}
-"""Tenths, of 100; the builder needs namespaces and mounts for its sandbox. Everybody else: 15."""
+EXPOSURE_MAX = {"keyturn-builder.service": 35, "keyturn-scan.service": 45}
+"""Tenths, of 100; the builder needs namespaces and mounts for its sandbox, a scan reads what root reads. Everybody else: 15."""
 
 STORY = """
 HERE=$PWD
@@ -80,6 +83,7 @@ grep -H -E '^(NoNewPrivs|CapBnd|CapEff|Seccomp):' $(printf '/proc/%s/status ' $R
 """
 
 NAMES = [unit.name for unit in UNITS]
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f eve\n"
 
 
 def analyze(*words: str) -> str:
@@ -114,7 +118,7 @@ def test_a_unit_is_as_tight_as_its_process_allows(here: Path, name: str) -> None
     analyze("security", "--offline=true", f"--threshold={EXPOSURE_MAX.get(name, 15)}", str(here / name))
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
+@pytest.mark.parametrize("unit", SERVING, ids=lambda unit: unit.name)
 def test_a_unit_runs_a_command_of_ours_as_a_user_of_its_own(unit: Path) -> None:
     text = unit.read_text(encoding="ascii")
     (user,) = re.findall(r"^User=(.+)$", text, re.MULTILINE)
@@ -142,7 +146,7 @@ def test_every_process_works_under_what_its_unit_forbids_and_a_step_runs_in_its_
         "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "CONFINED": str(CONFINED),
-        "UNITS": str(UNITS[0].parent),
+        "UNITS": str(SCAN.parent),
         "RUNTIME": RUNTIME,
         "RUNTIMES": " ".join(f"--runtime {path}" for path in json.loads(RUNTIME)),
     }
@@ -160,4 +164,48 @@ def test_every_process_works_under_what_its_unit_forbids_and_a_step_runs_in_its_
     assert done.returncode == 0, done.stdout
     assert "released dirHash:" in done.stdout
     for line in ("NoNewPrivs:\t1", "CapBnd:\t0000000000000000", "CapEff:\t0000000000000000", "Seccomp:\t2"):
-        assert done.stdout.count(line) == len(UNITS), done.stdout
+        assert done.stdout.count(line) == len(SERVING), done.stdout
+
+
+def test_a_timer_starts_the_scan_daily_as_a_user_of_its_own_that_only_reads(here: Path) -> None:
+    shutil.copy(SCAN.with_suffix(".timer"), here)
+    assert analyze("verify", "--man=no", "--recursive-errors=no", str(here / "keyturn-scan.timer")) == ""
+    text = SCAN.read_text(encoding="ascii")
+    for line in (
+        "User=keyturn-scan",
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_SYS_PTRACE",
+        "AmbientCapabilities=CAP_DAC_READ_SEARCH CAP_SYS_PTRACE",
+        "ProtectSystem=strict",
+        "UMask=0077",
+        "ExecStart=/opt/keyturn/bin/keyturn scan host",
+    ):
+        assert f"\n{line}\n" in text
+    assert SCAN.name in GUIDE
+    assert "keyturn-scan.timer" in GUIDE
+
+
+def test_a_scan_sees_what_root_sees_under_another_user_with_those_capabilities_alone(tmp_path: Path) -> None:
+    image = made_image(tmp_path / "gpu1")
+    image.write("/root/.ssh/authorized_keys", KEY, mode=0o600)
+    image.write("/etc/sudoers.d/ops", "bob ALL=ALL\n", mode=0o400)
+    image.add("/etc/ssh/sshd_config", "Match Group ada\n  PasswordAuthentication yes\n")
+    (image.root / "root").chmod(0o700)
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.chown(home, "nobody")
+    may = "+dac_read_search,+sys_ptrace"
+    as_the_unit = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--no-new-privs"]
+    as_the_unit += ["--inh-caps", may, "--ambient-caps", may, "--bounding-set", f"-all,{may}"]
+    done = subprocess.run(
+        [*as_the_unit, sys.executable, "-m", "keyturn", "scan", "host", "--root", image.root, "--json"],
+        env={"PATH": os.environ["PATH"], "KEYTURN_HOME": str(home), "HOME": str(home)},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1, done.stderr
+    assert {door["code"] for door in json.loads(done.stdout)["doors"]} == {"ssh-key", "sudo-rule", "ssh-passwords"}
+    assert oct((home / "standing.json").stat().st_mode)[-3:] == "600"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from keyturn.app.standing_access import Door
+    from keyturn.standing.finding import Scan
     from keyturn.wiring.scan import Scanned
 
 __all__ = ["app"]
@@ -31,7 +33,9 @@ Ledger = Annotated[
 ]
 Notify = Annotated[
     Path | None,
-    typer.Option(help="A file of mode 0600 with an apprise URL, where new findings are told.", show_default=False),
+    typer.Option(
+        help="A file of mode 0600 with an apprise URL, where new findings are told.", show_default=False, readable=False
+    ),
 ]
 Owner = Annotated[str | None, typer.Option(help="Who is to close what is new. Default: you, if you have a home here.")]
 Finding = Annotated[
@@ -42,7 +46,10 @@ Finding = Annotated[
 @app.command()
 def host(
     root: Annotated[
-        Path, typer.Option(help="The root of the host: an image that is mounted or unpacked, without running it.")
+        Path,
+        typer.Option(
+            help="The root of the host: an image that is mounted or unpacked, and does not run.", readable=False
+        ),
     ] = Path("/"),
     name: Annotated[str | None, typer.Option(help="The host's name in the ledger. Default: its own.")] = None,
     ledger: Ledger = None,
@@ -51,10 +58,9 @@ def host(
     json: Json = False,
 ) -> None:
     """Find what lets somebody into a host: keys, passwords, sudo, setuid programs, cron, units, trusted hosts, open shells."""
-    from keyturn.wiring.scan import record_scan, scan_a_host
+    from keyturn.wiring.scan import scan_a_host
 
-    place, found = scan_a_host(root, name)
-    _ended(record_scan(place, found, ledger=ledger, owner=owner, notify=notify), json=json)
+    _scan(lambda: scan_a_host(root, name), ledger=ledger, owner=owner, notify=notify, json=json)
 
 
 @app.command()
@@ -69,10 +75,9 @@ def postgres(
     json: Json = False,
 ) -> None:
     """Find what lets somebody into a PostgreSQL server: superusers, passwords, pg_hba.conf, owners, functions, defaults."""
-    from keyturn.wiring.scan import record_scan, scan_a_server
+    from keyturn.wiring.scan import scan_a_server
 
-    place, found = scan_a_server(url, name)
-    _ended(record_scan(place, found, ledger=ledger, owner=owner, notify=notify), json=json)
+    _scan(lambda: scan_a_server(url, name), ledger=ledger, owner=owner, notify=notify, json=json)
 
 
 @app.command()
@@ -99,13 +104,14 @@ def git(
     json: Json = False,
 ) -> None:
     """Find what a git repository lets somebody push, rewrite or read: unprotected branches, deploy keys, who bypasses."""
-    from keyturn.wiring.scan import record_scan, scan_a_forge, scan_a_repository
+    from keyturn.wiring.scan import scan_a_forge, scan_a_repository
 
-    if forge is None:
-        place, found = scan_a_repository(Path(repository), name)
-    else:
-        place, found = scan_a_forge(forge, repository, api=api, token_file=token_file, name=name)
-    _ended(record_scan(place, found, ledger=ledger, owner=owner, notify=notify), json=json)
+    def look() -> tuple[str, Scan]:
+        if forge is None:
+            return scan_a_repository(Path(repository), name)
+        return scan_a_forge(forge, repository, api=api, token_file=token_file, name=name)
+
+    _scan(look, ledger=ledger, owner=owner, notify=notify, json=json)
 
 
 @app.command()
@@ -173,7 +179,14 @@ def assign(
     )
 
 
-def _ended(scanned: Scanned, *, json: bool) -> None:
+def _scan(
+    look: Callable[[], tuple[str, Scan]], *, ledger: Path | None, owner: str | None, notify: Path | None, json: bool
+) -> None:
+    from keyturn.wiring.scan import receiver_in, record_scan
+
+    receiver = receiver_in(notify)  # what is wrong with it is said before the scan, which takes a while
+    place, found = look()
+    scanned = record_scan(place, found, ledger=ledger, owner=owner, receiver=receiver)
     output.emit(scanned, json=json, human=lambda screen: _scanned(screen, scanned))
     _exit(scanned.doors)
 

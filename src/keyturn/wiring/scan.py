@@ -13,6 +13,7 @@ from keyturn.adapters.ledger_file import LedgerFile
 from keyturn.app.standing_access import Door, doors, news, news_of
 from keyturn.config.person import home_of
 from keyturn.errors import Usage
+from keyturn.ports import NoticeReceiver
 from keyturn.standing import ledger as ledgers
 from keyturn.standing.finding import Scan
 from keyturn.standing.ledger import Ledger
@@ -25,6 +26,7 @@ __all__ = [
     "assign_finding",
     "ledger_file",
     "read_ledger",
+    "receiver_in",
     "record_scan",
     "scan_a_host",
     "scan_a_server",
@@ -103,16 +105,22 @@ def scan_a_server(url: str, name: str | None) -> tuple[str, Scan]:
     return f"postgres:{name or f'{place.host}:{port}'}", scan_postgres(read_server(place))
 
 
-def record_scan(place: str, scan: Scan, *, ledger: Path | None, owner: str | None, notify: Path | None) -> Scanned:
-    """Take the scan into the ledger, and tell the receiver in the file `notify` of what is new.
+def receiver_in(notify: Path | None) -> NoticeReceiver | None:
+    """The receiver whose address is in the file `notify`."""
+    if notify is None:
+        return None
+    from keyturn.adapters.apprise_receiver import AppriseReceiver
+
+    return AppriseReceiver("scan", read_secret_url(notify))
+
+
+def record_scan(
+    place: str, scan: Scan, *, ledger: Path | None, owner: str | None, receiver: NoticeReceiver | None
+) -> Scanned:
+    """Take the scan into the ledger, and tell `receiver` of what is new.
 
     What it did not take is told with the next scan: it is noted only when it did.
     """
-    receiver = None
-    if notify is not None:
-        from keyturn.adapters.apprise_receiver import AppriseReceiver
-
-        receiver = AppriseReceiver("scan", read_secret_url(notify))
     now, file = SystemClock().now(), ledger_file(ledger)
     with file.alone():
         after, change = ledgers.record(
