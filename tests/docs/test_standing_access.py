@@ -1,4 +1,4 @@
-"""docs/guide/standing-access.md is run as it stands: its commands, one shell, top to bottom, on a host, a server, a repository."""
+"""docs/guide/standing-access.md is run as it stands: its commands, one shell, top to bottom, on a host, server, repository."""
 
 from __future__ import annotations
 

@@ -278,6 +278,24 @@ def test_another_key_on_the_same_line_is_another_finding(image: HostImage) -> No
     assert before.id("host:gpu1") == same.id("host:gpu1") != other.id("host:gpu1")
 
 
+def test_the_same_key_with_fewer_options_is_another_finding(image: HostImage) -> None:
+    image.write("/root/.ssh/authorized_keys", f'from="10.0.0.1",restrict {KEY} eve\n{KEY} eve\n{KEY} again\n')
+    assert len(image.found("ssh-key")) == 2
+
+
+def test_what_lies_where_root_alone_gets_opens_nothing(image: HostImage) -> None:
+    image.write("/var/lib/layers/1/x", b"x", mode=0o4755)
+    assert [one.code for one in image.scan().findings] == ["setuid-program"]
+    (image.root / "var/lib/layers").chmod(0o710)
+    assert image.scan().findings == ()
+
+
+def test_a_directory_of_rules_that_another_may_write_is_a_door(image: HostImage) -> None:
+    (image.root / "etc/sudoers.d").chmod(0o777)
+    (door,) = image.scan().findings
+    assert (door.code, door.where) == ("sudo-writable", "/etc/sudoers.d")
+
+
 def test_one_of_two_equal_doors_is_closed_and_the_other_stays(image: HostImage) -> None:
     image.add("/etc/sudoers.d/ops", "bob ALL=(ALL) ALL\nada ALL=(ALL) ALL\n")
     first, second = image.found("sudo-rule")

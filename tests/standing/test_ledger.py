@@ -124,6 +124,16 @@ def test_a_finding_is_named_by_how_its_id_begins(typed: str, code: str) -> None:
         ledgers.own(recorded(gathered([door()])), typed, owner="bob")
 
 
+@pytest.mark.parametrize("owner", ["x" * 128, "a\x1b[2J"], ids=["too long", "an escape"])
+def test_nothing_is_kept_that_could_not_be_read_again(owner: str) -> None:
+    ledger = recorded(gathered([door()]))
+    (one,) = doors(ledger.places, now=NOW)
+    with pytest.raises(Usage, match="owner-invalid"):
+        ledgers.own(ledger, one.id, owner=owner)
+    with pytest.raises(Usage, match="owner-invalid"):
+        ledgers.record(EMPTY, HOST, gathered([door()]), owner=owner, now=NOW)
+
+
 def test_what_was_told_is_not_told_again_and_what_was_not_is() -> None:
     ledger = recorded(gathered([door()]))
     assert len(news_of(ledger, HOST, now=NOW)) == 1

@@ -151,6 +151,8 @@ def _privileged_below(
     if depth > _DEPTH_MAX:
         yield path, f"it lies deeper than {_DEPTH_MAX} directories"
         return
+    if depth and _is_roots_alone(os.fstat(at)):
+        return  # nobody but root gets to what is in it
     with os.scandir(at) as entries:
         inside = sorted(entries, key=lambda entry: entry.name)
     for entry in inside:
@@ -172,6 +174,10 @@ def _privileged_below(
             continue  # it went away meanwhile
         except OSError as err:
             yield full, err.strerror or "it cannot be looked into"
+
+
+def _is_roots_alone(found: os.stat_result) -> bool:
+    return found.st_uid == 0 and not found.st_mode & 0o001 and (found.st_gid == 0 or not found.st_mode & 0o010)
 
 
 def _if_privileged(path: str, entry: os.DirEntry[str], within: int) -> Status | None:

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from keyturn.errors import Refused, Usage
 from keyturn.formats import canonical_json
-from keyturn.formats.text import MemberId, PosixTime
+from keyturn.formats.text import MemberId, PosixTime, is_printable
 from keyturn.standing.finding import FINDINGS_MAX, Finding, Scan
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
 
 ACCEPTED_MAX_S = 90 * 86_400
 SIZE_BYTES_MAX = 256 << 20
+OWNER_MAX = 127
 _DIGITS_MIN = 8
 
 _PlaceName = Annotated[str, Meta(min_length=1, max_length=600)]
@@ -59,7 +60,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     finding: Finding
     first_seen: PosixTime
     last_seen: PosixTime
-    owner: Annotated[str, Meta(max_length=127)] = ""
+    owner: Annotated[str, Meta(max_length=OWNER_MAX)] = ""
     told_at: PosixTime | None = None
     acceptance: Acceptance | None = None
 
@@ -111,6 +112,7 @@ def render(value: Ledger) -> bytes:
 
 def record(ledger: Ledger, place: str, scan: Scan, *, owner: str, now: int) -> tuple[Ledger, Change]:
     """Take in what `scan` saw at `place`; `owner` is to close what is new. In what it could not look at nothing was closed."""
+    _refuse_long(owner)
     before = ledger.place(place)
     known = {one.finding.id(place): one for one in before.standing} if before is not None else {}
     seen: dict[str, Standing] = {}
@@ -132,6 +134,13 @@ def record(ledger: Ledger, place: str, scan: Scan, *, owner: str, now: int) -> t
     places = tuple(sorted((*others, after), key=lambda one: one.name))
     closed = tuple(one for id_, one in gone.items() if id_ not in stays)
     return msgspec.structs.replace(ledger, places=places), Change(tuple(new), closed)
+
+
+def _refuse_long(owner: str) -> None:
+    if len(owner) > OWNER_MAX or not is_printable(owner):
+        raise Usage(
+            "owner-invalid", f"expected an owner of up to {OWNER_MAX} printable characters", hint="a member's id"
+        )
 
 
 def _reopened(one: Standing, *, now: int) -> Standing:
@@ -179,6 +188,7 @@ def accept(
 
 def own(ledger: Ledger, typed: str, *, owner: str) -> tuple[Ledger, str, Standing]:
     """Have `owner` close the finding `typed`."""
+    _refuse_long(owner)
     place, id_, standing = _named(ledger, typed)
     changed = msgspec.structs.replace(standing, owner=owner)
     return _replaced(ledger, place, standing, changed), id_, changed

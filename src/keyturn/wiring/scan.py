@@ -13,6 +13,7 @@ from keyturn.adapters.ledger_file import LedgerFile
 from keyturn.app.standing_access import Door, doors, news, news_of
 from keyturn.config.person import home_of
 from keyturn.errors import Usage
+from keyturn.formats.plain_text import plain
 from keyturn.ports import NoticeReceiver
 from keyturn.standing import ledger as ledgers
 from keyturn.standing.finding import Scan
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _FILE = "standing.json"
+_PLACE_MAX = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def record_scan(
     What it did not take is told with the next scan: it is noted only when it did.
     """
     now, file = SystemClock().now(), ledger_file(ledger)
+    place = plain(place).replace("\n", "\\n")[:_PLACE_MAX]
     with file.alone():
         after, change = ledgers.record(
             file.read(), place, scan, owner=owner if owner is not None else _myself(), now=now

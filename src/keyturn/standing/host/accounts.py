@@ -62,14 +62,14 @@ class Accounts:
         own = [one.name for one in self.users if one.gid == gid]
         return tuple(dict.fromkeys((*own, *listed)))
 
-    def writers(self, status: Status) -> str:
-        """Who beyond root may write what `status` says; nobody is an empty text."""
+    def writers(self, status: Status) -> tuple[str, ...]:
+        """Who beyond root may write what `status` says."""
         if status.mode & 0o002:
-            return "everybody on the host"
+            return ("everybody on the host",)
         may = list(self.names(status.uid)) if status.uid else []
         if status.gid and status.mode & 0o020:
             may += self.members(status.gid)
-        return ", ".join(dict.fromkeys(one for one in may if one != "root"))
+        return tuple(dict.fromkeys(one for one in may if one != "root"))
 
 
 def lines_of(raw: bytes) -> list[str]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from keyturn.standing.closing import give_to_root, typed
-from keyturn.standing.finding import Finding, found, unseen
+from keyturn.standing.finding import Finding, found
 from keyturn.standing.host.accounts import Accounts, lines_of
-from keyturn.standing.host.tree import HostTree, Status, look, look_into
+from keyturn.standing.host.tree import HostTree, look, look_at, look_into
 
 __all__ = ["AREA", "scan_jobs"]
 
@@ -121,48 +121,33 @@ def _writable(tree: HostTree, accounts: Accounts, path: str, user: str, why: str
     if f"{user}\0{path}" in seen or path.startswith(("/dev/", "/proc/")):
         return
     seen.add(f"{user}\0{path}")
-    named = yield from _status(tree, path)
+    named = yield from look_at(tree, AREA, path)
     if named is not None and named.kind == "directory":
         return  # what a program makes of a directory, nobody knows; one that it runs from is above its program
     parents = [path[:at] for at in range(1, len(path)) if path[at] == "/"]
     for place in (*parents, path):
-        status = named if place == path else (yield from _status(tree, place))
+        status = named if place == path else (yield from look_at(tree, AREA, place))
         if status is None:
             return
         # Nobody replaces another's file in a directory with the sticky bit; where there is none yet, anybody makes it.
         sticky = place != path and status.mode & 0o1000 and named is not None
-        others = "" if sticky else _others(accounts, status, user)
+        others = [] if sticky else [one for one in accounts.writers(status) if one != user]
         if others:
             yield found(
                 "job-writable",
                 AREA,
                 place,
                 opens=f"{user}, by what is written there: {why}",
-                to=others,
+                to=", ".join(others),
                 severity="high" if user in ("root", "any account") else "medium",
                 close=give_to_root(tree.typed(place)),
-                mark=(user, others),
+                mark=(user, *others),
             )
             return
 
 
-def _status(tree: HostTree, path: str) -> Generator[Finding, None, Status | None]:
-    try:
-        return tree.status(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as err:
-        yield unseen(AREA, path, err.strerror or "it cannot be looked at")
-        return None
-
-
-def _others(accounts: Accounts, status: Status, user: str) -> str:
-    names = accounts.writers(status).split(", ")
-    return ", ".join(one for one in names if one and one != user)
-
-
 def _at_job(tree: HostTree, accounts: Accounts, path: str) -> Iterator[Finding]:
-    status = yield from _status(tree, path)
+    status = yield from look_at(tree, AREA, path)
     raw = yield from look(tree, AREA, path)
     if status is not None and raw is not None:
         user = accounts.names(status.uid)[0]
@@ -196,14 +181,10 @@ def _units(tree: HostTree, accounts: Accounts, seen: set[str]) -> Iterator[Findi
 
 
 def _unit(tree: HostTree, accounts: Accounts, path: str, seen: set[str]) -> Iterator[Finding]:
-    try:
-        raw = tree.read(path)
-    except OSError as err:
-        # A masked unit is a link to /dev/null, and one whose link leads nowhere is none.
-        masked = not isinstance(err, FileNotFoundError | NotADirectoryError) and tree.status(path).kind == "other"
-        if not masked and not isinstance(err, FileNotFoundError | NotADirectoryError):
-            yield unseen(AREA, path, err.strerror or "it cannot be read")
-        return
+    status = yield from look_at(tree, AREA, path)
+    if status is None or status.kind != "file":
+        return  # masked by a link to /dev/null, or a link that leads nowhere
+    raw = (yield from look(tree, AREA, path)) or b""
     yield from _writable(tree, accounts, path, "root", "a unit of systemd", seen)
     user = "root"
     commands = []

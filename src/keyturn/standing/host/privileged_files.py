@@ -9,7 +9,7 @@ from keyturn.standing.closing import give_to_root, typed
 from keyturn.standing.finding import Finding, found, unseen
 from keyturn.standing.host.accounts import Accounts
 from keyturn.standing.host.known_programs import KNOWN, merged
-from keyturn.standing.host.tree import HostTree, Status, look, look_into
+from keyturn.standing.host.tree import HostTree, Status, look, look_at, look_into
 
 __all__ = ["AREA", "scan_path", "scan_privileged_files"]
 
@@ -34,12 +34,8 @@ def scan_privileged_files(tree: HostTree, accounts: Accounts) -> Iterator[Findin
 def scan_path(tree: HostTree, accounts: Accounts) -> Iterator[Finding]:
     """Look at the directories in which root finds its programs."""
     for path in _ROOTS_PATH:
-        try:
-            status = tree.status(path)
-        except FileNotFoundError:
-            continue
-        except OSError as err:
-            yield unseen(AREA, path, err.strerror or "it cannot be looked at")
+        status = yield from look_at(tree, AREA, path)
+        if status is None:
             continue
         if others := accounts.writers(status):
             yield found(
@@ -47,10 +43,10 @@ def scan_path(tree: HostTree, accounts: Accounts) -> Iterator[Finding]:
                 AREA,
                 path,
                 opens="whoever runs a program by its name, root too",
-                to=others,
+                to=", ".join(others),
                 severity="high",
                 close=give_to_root(tree.typed(path)),
-                mark=(others,),
+                mark=others,
             )
 
 
@@ -81,7 +77,7 @@ def _file(tree: HostTree, status: Status, packaged: Mapping[str, str], accounts:
         return
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
     as_packaged = packaged.get(path) == digest
-    others = accounts.writers(status) if status.uid == 0 else ""
+    others = accounts.writers(status) if status.uid == 0 else ()
     if as_packaged and all(path in KNOWN[bit] for bit in bits) and not others:
         return
     why = (
@@ -109,7 +105,7 @@ def _file(tree: HostTree, status: Status, packaged: Mapping[str, str], accounts:
         AREA,
         status.path,
         opens=f"{whom}, by a program that {why}",
-        to="everybody who may run it" + (f"; {others} may write it" if others else ""),
+        to="everybody who may run it" + (f"; {', '.join(others)} may write it" if others else ""),
         severity="high" if status.uid == 0 and bits != ["setgid"] else "medium",
         close=" && ".join(steps),
         mark=(oct(status.mode), str(status.uid), str(status.gid), hashlib.sha256(content).digest()),

@@ -16,7 +16,7 @@ from keyturn.standing.closing import typed
 from keyturn.standing.finding import Finding, found, unseen
 from keyturn.standing.host.accounts import Account, Accounts, lines_of
 from keyturn.standing.host.ssh_keys import keys_in
-from keyturn.standing.host.tree import HostTools, HostTree, look, look_into
+from keyturn.standing.host.tree import HostTools, HostTree, look, look_at, look_into
 
 __all__ = ["AREA", "scan_ssh"]
 
@@ -198,10 +198,8 @@ def _doors(
 
 
 def _is_roots(tree: HostTree, path: str) -> Generator[Finding, None, bool]:
-    try:
-        status = tree.status(path)
-    except OSError as err:
-        yield unseen(AREA, path, err.strerror or "it cannot be looked at")
+    status = yield from look_at(tree, AREA, path)
+    if status is None:
         return False
     return status.uid == 0 and not status.mode & 0o022
 
@@ -252,22 +250,22 @@ def _keys(
 
 
 def _writable(tree: HostTree, path: str, user: Account, accounts: Accounts) -> Iterator[Finding]:
-    status = tree.status(path)
-    others = ", ".join(
-        one for one in accounts.writers(status).split(", ") if one and one not in accounts.names(user.uid)
-    )
+    status = yield from look_at(tree, AREA, path)
+    if status is None:
+        return
+    others = [one for one in accounts.writers(status) if one not in accounts.names(user.uid)]
     if others:
         yield found(
             "ssh-keys-writable",
             AREA,
             path,
             opens=f"`{user.name}`, by adding a key to this file",
-            to=others,
+            to=", ".join(others),
             severity="high" if user.uid == 0 else "medium",
             close=typed("chmod", "go-w", tree.typed(path))
             if status.uid in (0, user.uid)
             else typed("chown", f"{user.name}:", tree.typed(path)),
-            mark=(others,),
+            mark=others,
         )
 
 

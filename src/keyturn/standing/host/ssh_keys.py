@@ -29,16 +29,17 @@ _COMMAND = re.compile(r'command="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 def keys_in(raw: bytes, *, where: str, file: str, user: str, root: bool, area: str) -> Iterator[Finding]:
     """The findings of one file, `file` as it is typed, which lets its keys in as `user`."""
-    known: set[str] = set()
+    known: set[tuple[str, str]] = set()  # the same key with other options opens otherwise
     lines = raw.decode("utf-8", "surrogateescape").split("\n")
     for line in lines:
         text = line.strip()
         if not text or text.startswith("#") or (key := _BLOB.search(text)) is None:
             continue
         kind, blob = key[1], key[2]
-        if blob in known or not _is_key(kind, blob):
+        options = text[: key.start(1)].strip()
+        if (options, blob) in known or not _is_key(kind, blob):
             continue
-        known.add(blob)
+        known.add((options, blob))
         if len(known) > KEYS_MAX:
             yield found(
                 "ssh-keys-too-many",
@@ -51,7 +52,7 @@ def keys_in(raw: bytes, *, where: str, file: str, user: str, root: bool, area: s
                 mark=(raw,),
             )
             return
-        options, comment = text[: key.start(1)].strip(), text[key.end(2) :].strip()
+        comment = text[key.end(2) :].strip()
         authority = bool(re.search(r"(?:^|,)cert-authority(?:,|$)", options, re.IGNORECASE))
         command = _COMMAND.search(options)
         fingerprint = "SHA256:" + base64.b64encode(hashlib.sha256(base64.b64decode(blob)).digest()).decode().rstrip("=")

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import msgspec
 
 from keyturn.errors import KeyturnError
-from keyturn.standing.closing import comment_out, typed
+from keyturn.standing.closing import comment_out, give_to_root
 from keyturn.standing.finding import Finding, found, unseen
 from keyturn.standing.host.accounts import Accounts, lines_of
-from keyturn.standing.host.tree import HostTools, HostTree, look, look_into
+from keyturn.standing.host.tree import HostTools, HostTree, look, look_at, look_into
 
 __all__ = ["AREA", "scan_doas", "scan_sudo"]
 
@@ -89,7 +89,8 @@ class _Rule:
 def scan_sudo(tree: HostTree, tools: HostTools, accounts: Accounts) -> Iterator[Finding]:
     """Look at sudoers and all that it includes."""
     rules: list[_Rule] = []
-    for path, first, last, text in (yield from _lines(tree)):
+    lines, paths = yield from _lines(tree)
+    for path, first, last, text in lines:
         if len(rules) >= _RULES_MAX:
             yield unseen(AREA, path, f"more than {_RULES_MAX} rules")
             break
@@ -116,29 +117,29 @@ def scan_sudo(tree: HostTree, tools: HostTools, accounts: Accounts) -> Iterator[
             yield from _rule(tree, rule, spec, users, commands)
         for default in rule.line.Defaults:
             yield from _defaults(tree, rule, default)
-    for path in dict.fromkeys(rule.path for rule in rules):
-        status = tree.status(path)
-        if others := accounts.writers(status):
+    for path in paths:
+        status = yield from look_at(tree, AREA, path)
+        if status is not None and (others := accounts.writers(status)):
             yield found(
                 "sudo-writable",
                 AREA,
                 path,
                 opens="root, by adding a rule",
-                to=others,
+                to=", ".join(others),
                 severity="high",
-                close=f"{typed('chown', 'root:root', tree.typed(path))} && {typed('chmod', '0440', tree.typed(path))}",
-                mark=(others,),
+                close=give_to_root(tree.typed(path)),
+                mark=others,
             )
 
 
-def _lines(tree: HostTree) -> Generator[Finding, None, list[tuple[str, int, int, str]]]:
-    """Every logical line of sudoers and what it includes, in sudo's order."""
-    wanted, known, lines = ["/etc/sudoers"], set[str](), []
+def _lines(tree: HostTree) -> Generator[Finding, None, tuple[list[tuple[str, int, int, str]], list[str]]]:
+    """Every logical line of sudoers and what it includes, in sudo's order; and the files and directories that they are in."""
+    wanted, known, lines = ["/etc/sudoers"], dict[str, None](), []
     while wanted:
         path = wanted.pop(0)
         if path in known:
             continue
-        known.add(path)
+        known[path] = None
         if len(known) > _FILES_MAX:
             yield unseen(AREA, path, f"more than {_FILES_MAX} files are included")
             break
@@ -149,6 +150,7 @@ def _lines(tree: HostTree) -> Generator[Finding, None, list[tuple[str, int, int,
                 case ["@include" | "#include", name]:
                     wanted.append(_beside(path, name))
                 case ["@includedir" | "#includedir", name]:
+                    known[_beside(path, name)] = None
                     inside = yield from look_into(tree, AREA, _beside(path, name))
                     # sudo passes over names with a dot or a tilde at the end.
                     wanted += [one for one in inside if "." not in one.rpartition("/")[2] and not one.endswith("~")]
@@ -158,7 +160,7 @@ def _lines(tree: HostTree) -> Generator[Finding, None, list[tuple[str, int, int,
                     pass
                 case _:
                     lines.append((path, first, last, text))
-    return lines
+    return lines, list(known)
 
 
 def _joined(lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:

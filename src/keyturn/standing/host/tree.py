@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from keyturn.standing.finding import Finding, unseen
 
-__all__ = ["HostTools", "HostTree", "Listener", "Status", "look", "look_into"]
+__all__ = ["HostTools", "HostTree", "Listener", "Status", "look", "look_at", "look_into"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,17 @@ def look(tree: HostTree, area: str, path: str) -> Generator[Finding, None, bytes
         return None
     except OSError as err:
         yield unseen(area, path, err.strerror or "it cannot be read")
+        return None
+
+
+def look_at(tree: HostTree, area: str, path: str) -> Generator[Finding, None, Status | None]:
+    """What lies at `path`: None when nothing is there, and a finding when it could not be looked at."""
+    try:
+        return tree.status(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as err:
+        yield unseen(area, path, err.strerror or "it cannot be looked at")
         return None
 
 
