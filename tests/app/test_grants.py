@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
@@ -25,6 +27,8 @@ from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS
 from support.labs import NOW
 from support.world import BREAK_GLASS, POLICY, Witnessed, World, make_world
+
+ONLY_RELEASES = POLICY[POLICY.index('@id("release")') :]
 
 
 @dataclass
@@ -432,6 +436,45 @@ def test_an_approval_by_somebody_suspended_is_explained_as_one_that_does_not_cou
     found = show_grants.explain_grant(view_of(world), world.lab.state, pending.digest, now=NOW)
     assert found.sentences[0] == "`bob` is suspended: this approval does not count meanwhile"
     assert "bob" not in found.could_approve
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        pytest.param(lambda world: {"policy": {"main": ONLY_RELEASES}}, "is no permit of", id="its permit is gone"),
+        pytest.param(
+            lambda world: {"policy": {"main": POLICY.replace("1 weights-owners + 1 security", "9 security")}},
+            "if everybody approved who may",
+            id="its quorum became one that nobody fills",
+        ),
+        pytest.param(
+            lambda world: {"policy": {"main": POLICY.replace('Group::"research"', 'Group::"security"')}},
+            "does not apply to `ada`",
+            id="its permit is for others",
+        ),
+    ],
+)
+def test_a_request_that_nobody_can_approve_any_more_is_said_to_be_hopeless_and_names_nobody(
+    change: Callable[[World], dict[str, Any]], why: str
+) -> None:
+    world = make_world()
+    pending = asked(world)
+    assert not show_grants.explain_grant(view_of(world), world.lab.state, pending.digest, now=NOW).hopeless
+    world.publish(**change(world))
+    found = show_grants.explain_grant(view_of(world), world.lab.state, pending.digest, now=NOW)
+    assert (found.hopeless, found.could_approve) == (True, ())
+    assert found.sentences[0].startswith("HOPELESS: ")
+    assert any(why in sentence and "trust version 2" in sentence for sentence in found.sentences), found.sentences
+    assert f"keyturn grant withdraw {pending.id}" in found.sentences[-1]
+
+
+def test_a_request_of_another_trust_version_than_the_log_has_is_hopeless() -> None:
+    world = make_world()
+    pending = asked(world)
+    envelope = world.ask(msgspec.structs.replace(pending.made, trust_version=7, nonce="f" * 32))
+    found = show_grants.explain_grant(view_of(world), world.lab.state, envelope.record_digest, now=NOW)
+    assert found.hopeless
+    assert "trust version 7" in found.sentences[1]
 
 
 def test_a_used_one_shot_and_a_revoked_request_say_so() -> None:

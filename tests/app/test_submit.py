@@ -23,6 +23,7 @@ from support.chains import MadeChain, artifact
 from support.hidden import hidden_leaf
 from support.labs import NOW, Lab, make_key, make_lab
 from support.signed_records import authorization, checkin, evaluation_criteria, request, revocation, sign
+from support.world import POLICY, make_world
 
 
 class At:
@@ -134,6 +135,51 @@ def test_a_record_by_anybody_else_is_refused_and_not_appended(make: Callable[[La
         admission.submit(make(LAB))
     assert refused.value.code == code
     assert log.settle().size == 2
+
+
+RELEASES = """
+@id("release") @quorum("1 security") @pending_max("1d")
+permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora");
+"""
+
+
+def lab_of(quorum: str) -> Lab:
+    return make_lab(
+        groups={"research": ("ada",), "security": ("bob",)},
+        resources={"model/aurora": ()},
+        policy={"main": RELEASES.replace("1 security", quorum)},
+    )
+
+
+def test_a_request_that_nobody_could_ever_approve_is_not_taken_into_the_log() -> None:
+    admission, _ = door(lab_of("1 security"))
+    assert admission.submit(request(lab_of("1 security"), 1, at=NOW)).leaf.kind == "req"
+    for lab, made in (
+        (lab_of("2 security"), {}),  # whoever signs, one of the two is missing
+        (lab_of("1 security"), {"member": "bob"}),  # by a permit that is not for him
+    ):
+        admission, log = door(lab)
+        with pytest.raises(Refused) as refused:
+            admission.submit(request(lab, 1, at=NOW, **made))
+        assert (refused.value.code, bool(refused.value.reasons)) == ("request-hopeless", True)
+        assert log.settle().size == 2
+
+
+def test_what_is_over_or_let_somebody_in_by_break_glass_is_evidence_and_is_taken_without_hope() -> None:
+    lab = lab_of("2 security")
+    admission, log = door(lab, clock=At(NOW + 3601))
+    admission.submit(request(lab, 1, at=NOW))  # nobody can start by it any more
+    world = make_world(policy={"main": POLICY})
+    admission, log = door(world.lab)
+    emergency = world.ask(world.emergency(), submit=False)  # its permit, if there was one, is gone
+    assert admission.submit(dsse.render(emergency)).leaf.kind == "req"
+    assert log.settle().size == 3
+
+
+def test_a_policy_that_does_not_load_is_left_to_the_gates() -> None:
+    lab = make_lab(policy={"main": "// none"})
+    admission, _ = door(lab)
+    assert admission.submit(request(lab, 1, at=NOW)).leaf.kind == "req"
 
 
 def test_an_altered_signature_payload_or_second_signature_is_refused() -> None:

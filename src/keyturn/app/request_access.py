@@ -16,13 +16,23 @@ from keyturn.formats.access import AccessRequest
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.statement import Subject
 from keyturn.formats.uri import Uri
-from keyturn.policy.decide import Deny, decide
+from keyturn.policy.decide import Reason
 from keyturn.policy.facts import NO_FACTS, Facts
+from keyturn.policy.hope import hopeless
 from keyturn.policy.load import Permit, Policy
 from keyturn.policy.schema import ACTIONS
 from keyturn.ports import Clock, Entropy, LogWriter
 
-__all__ = ["Wish", "draft_request", "of_resource", "request_access", "require_hope", "require_own_key", "shown"]
+__all__ = [
+    "Wish",
+    "draft_request",
+    "of_resource",
+    "refuse_hopeless",
+    "request_access",
+    "require_hope",
+    "require_own_key",
+    "shown",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +98,21 @@ def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entro
 
 def require_hope(made: AccessRequest, policy: Policy, *, now: int, facts: Facts = NO_FACTS) -> None:
     """Refuse a request that every human of the lab together could not get granted. What `facts` lacks is not known yet."""
-    decided = decide(policy, made, policy.roster.members, facts, now=now)
-    hopeless = () if not isinstance(decided, Deny) else tuple(r for r in decided.reasons if r.code != "policy-error")
-    if hopeless:
+    reasons = hopeless(policy, made, facts, now=now)
+    if {reason.code for reason in reasons} == {"session-key-missing"}:
+        raise Usage("session-key-missing", f"`{made.action}` opens a session: name its key", hint="--session-key")
+    refuse_hopeless(reasons)
+
+
+def refuse_hopeless(reasons: tuple[Reason, ...]) -> None:
+    """Raise `Refused` with all `reasons` why nobody could ever approve a request; return when there are none."""
+    if reasons:
         raise Refused(
             "request-hopeless",
-            f"nobody could ever approve this: {hopeless[0].text}",
-            reasons=tuple((reason.code, reason.text) for reason in hopeless),
+            f"nobody could ever approve this: {reasons[0].text}",
+            reasons=tuple((reason.code, reason.text) for reason in reasons),
             hint="`keyturn policy check` says who may ask for what; look for a misspelt name first",
         )
-    if made.session_key is None and not ACTIONS[made.action].one_shot:
-        raise Usage("session-key-missing", f"`{made.action}` opens a session: name its key", hint="--session-key")
 
 
 def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str, str], ...]:

@@ -15,11 +15,13 @@ from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import lifecycle, withdrawing
 from keyturn.grants.known import Offer
 from keyturn.grants.lifecycle import Event, State
+from keyturn.grants.verify_grant import policies_of
 from keyturn.grants.view import GateView
 from keyturn.grants.window import Window, window_of
 from keyturn.policy.decide import Deny, decide
 from keyturn.policy.explain import explain
 from keyturn.policy.facts import NO_FACTS
+from keyturn.policy.hope import hopeless
 from keyturn.policy.load import Policy
 from keyturn.trust.roster import TrustState
 
@@ -56,11 +58,15 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Why it is not granted (nothing when it would be, facts aside), and who could still approve."""
+    """Why it is not granted (nothing when it would be, facts aside), and who could still approve.
+
+    `hopeless`: no gate will open for it, whoever approves; the sentences say why.
+    """
 
     live: Live
     sentences: tuple[str, ...]
     could_approve: tuple[str, ...]
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,10 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
     live = live_request(view, trust, digest, now=now)
     if live.state in lifecycle.END_STATES:
         return Explained(live, (_ending(view, live, now=now),), ())
+    in_vain = _in_vain(view, trust, live.request, now=now)
+    if in_vain:
+        withdraw = f"whoever asked takes it back, and asks for something else: keyturn grant withdraw {live.id}"
+        return Explained(live, ("HOPELESS: whoever approves, no gate opens for it", *in_vain, withdraw), (), True)
     suspended = frozenset(
         member for member in trust.roster.members if list(view.known.suspensions_of(f"member:{member}", now=now))
     )
@@ -142,6 +152,18 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
             sentences.append("the gate itself must find out the rest: the policy asks for facts that only it knows")
         could = found.could_approve
     return Explained(live, tuple(sentences), could)
+
+
+def _in_vain(view: GateView, trust: TrustState, made: AccessRequest, *, now: int) -> tuple[str, ...]:
+    """Why nobody can get it granted any more, under the trust that it names or under the newest; nothing while there is hope."""
+    then = trust if made.trust_version == trust.targets_version else view.trust.at(made.trust_version)
+    if then is None:
+        return (f"it names trust version {made.trust_version}, which the log does not have",)
+    return tuple(
+        f"trust version {policy.trust_version}: {reason.text}"
+        for policy in policies_of(view.shelf, trust, then)
+        for reason in hopeless(policy, made, NO_FACTS, now=now)
+    )
 
 
 def _ending(view: GateView, live: Live, *, now: int) -> str:

@@ -6,9 +6,11 @@
 3. Any other record must be of this lab, and carry only signatures by the right key of the right member, gate or builder under the
    newest trust in the log; provenance and test results by whom they name themselves.
 4. It is not of the future, and matters to nobody for longer than `lifetime_max_s`: gates hold in memory what is live.
-5. Its signer has quota left; what takes access away has a quota of its own, which asking for access cannot use up.
+5. A request is one that somebody could get granted: else it would wait in vain, and people be told of it. What is over, or may
+   have let somebody in by break-glass already, is evidence.
 6. A tombstone is of a record that the log has and that may be erased. What people asked to erase is not written again.
-7. Append: durable when this returns. In force is another thing: see `await_witnessed`.
+7. Its signer has quota left; what takes access away has a quota of its own, which asking for access cannot use up.
+8. Append: durable when this returns. In force is another thing: see `await_witnessed`.
 
 Admission keeps rubbish out of the log and grants nothing: every gate verifies again, all of it.
 """
@@ -21,13 +23,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyturn.app.request_access import refuse_hopeless
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import dsse, provenance, records, statement, test_result, trust_version
 from keyturn.formats import leaf as leaf_format
-from keyturn.formats.access import HumanAuthorization
+from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.leaf import NEGATIVES, Leaf
 from keyturn.formats.negatives import Lift, Suspension
@@ -44,6 +47,8 @@ from keyturn.grants.known import Erasure
 from keyturn.grants.negatives import lifetime_max_s
 from keyturn.grants.recovery import require_root_threshold
 from keyturn.grants.tombstones import ERASABLE, require_counts, require_erasable
+from keyturn.grants.view import PolicyShelf
+from keyturn.policy.hope import plainly_hopeless
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
@@ -143,6 +148,7 @@ class Admission:
         self._clock = clock
         self._quota = _Quota(quotas)
         self._reader = reader
+        self._shelf = PolicyShelf()
         self._trust_lock = threading.RLock()
         self._history: TrustHistory | None = None
         self._newest: TrustState | None = None
@@ -183,9 +189,10 @@ class Admission:
             trust, now = self.trust, self._clock.now()
             signer = self._recovery_signer(record) or _verified_signer(raw, record, trust)  # (3)
             _require_of_its_time(record, leaf, trust, now=now)  # (4)
+            self._require_hope(record, trust, now=now)  # (5)
             if record is not None and isinstance(record.statement.predicate, Tombstone):  # (6)
                 self._require_erasable(record.statement.predicate, leaf, raw, trust)
-            self._quota.charge(signer, leaf, size_bytes=len(raw), now=now)  # (5)
+            self._quota.charge(signer, leaf, size_bytes=len(raw), now=now)  # (7)
         except Refused:
             if (known := self._known(leaf)) is None:
                 raise
@@ -220,6 +227,16 @@ class Admission:
                 break
         return erasure.index is not None
 
+    def _require_hope(self, record: Record | None, trust: TrustState, *, now: int) -> None:
+        made = None if record is None else record.statement.predicate
+        if not isinstance(made, AccessRequest) or made.break_glass_at is not None or made.start_by < now:
+            return
+        try:
+            policy = self._shelf.policy(trust)
+        except Refused:
+            return  # every gate refuses everything by a policy that does not load, and `keyturn doctor` says so
+        refuse_hopeless(plainly_hopeless(policy, made))
+
     def _recovery_signer(self, record: Record | None) -> str:
         """Who signed a recovery grant, as one signer; empty when `record` is none. It is logged after it was used."""
         made = None if record is None else record.statement.predicate
@@ -244,7 +261,7 @@ class Admission:
             self._follow(history, index)
         return Submitted(index, leaf)
 
-    def _append(self, raw: bytes, leaf: Leaf) -> int:  # (7)
+    def _append(self, raw: bytes, leaf: Leaf) -> int:  # (8)
         return self._log.append_leaf(raw, leaf)
 
     def _read_trust(self) -> None:

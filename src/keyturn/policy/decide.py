@@ -25,7 +25,7 @@ from keyturn.policy.load import Permit, Policy
 from keyturn.policy.quorum import Shortfall, match_quorum
 from keyturn.policy.schema import ACTIONS, ENTITY_OF_KIND, ENTITY_OF_RESOURCE
 
-__all__ = ["Allow", "Deny", "Reason", "decide"]
+__all__ = ["Allow", "Deny", "Reason", "beyond_limits", "decide", "unknown_parts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,11 @@ class Deny:
 
 def decide(policy: Policy, request: AccessRequest, approvers: Iterable[str], facts: Facts, *, now: int) -> Allow | Deny:
     """Decide whether `request`, agreed to by `approvers`, is allowed under `policy` at `now` (POSIX seconds)."""
-    unknown = _unknown(policy, request)  # (a)
+    unknown = unknown_parts(policy, request)  # (a), and of (b) whether the permit exists
     if unknown:
         return Deny(unknown)
-    permit = policy.permits.get(request.permit)
-    if permit is None:
-        return Deny(
-            (Reason("permit-unknown", f"`{request.permit}` is no permit of policy version {policy.trust_version}"),)
-        )
-    reasons = list(_beyond_limits(permit, request))  # (b)
+    permit = policy.permits[request.permit]
+    reasons = list(beyond_limits(permit, request))  # (b)
     reasons += _ask_cedar(policy, request, permit, facts, now)  # (c)
     counted = persons.countable(policy.roster, approvers, request.requester, request.beneficiary)
     matched = match_quorum(permit.quorum, counted, policy.roster.members_of)  # (d)
@@ -71,7 +67,8 @@ def decide(policy: Policy, request: AccessRequest, approvers: Iterable[str], fac
     return Deny(tuple(reasons)) if reasons else Allow(permit, matched.seated)
 
 
-def _unknown(policy: Policy, request: AccessRequest) -> tuple[Reason, ...]:
+def unknown_parts(policy: Policy, request: AccessRequest) -> tuple[Reason, ...]:
+    """What `request` names and `policy` does not know: people, resource, action; else the permit."""
     reasons = []
     if request.lab != policy.lab:
         reasons.append(Reason("lab-other", f"expected a request of lab `{policy.lab}`, got `{request.lab}`"))
@@ -82,10 +79,14 @@ def _unknown(policy: Policy, request: AccessRequest) -> tuple[Reason, ...]:
         reasons.append(Reason("resource-unknown", f"`{request.resource}` is not among the lab's resources"))
     if request.action not in ACTIONS:
         reasons.append(Reason("action-unknown", f"`{request.action}` is no action"))
+    if not reasons and request.permit not in policy.permits:
+        text = f"`{request.permit}` is no permit of policy version {policy.trust_version}"
+        reasons.append(Reason("permit-unknown", text))
     return tuple(reasons)
 
 
-def _beyond_limits(permit: Permit, request: AccessRequest) -> Iterable[Reason]:
+def beyond_limits(permit: Permit, request: AccessRequest) -> Iterable[Reason]:
+    """Where `request` asks for more than `permit` is for."""
     if request.action not in permit.actions:
         yield Reason("permit-other-action", f"permit `{permit.id}` is not for `{request.action}`")
     if permit.break_glass != (request.break_glass_at is not None):
