@@ -22,16 +22,16 @@ PAGE = ROOT / "docs" / "cli.md"
 
 HEAD = """# The command line
 
-Bare verbs are what people do daily; everything else is `keyturn NOUN VERB`. Every command takes `--json`, prints results on
-standard output and errors on standard error. What is signed is shown on standard error before; with `--json`, and no terminal
-there, each line of it is one JSON object: `{"note":"..."}`, or `{"error":{"code":...,"message":...,"hint":...,"reasons":[...]}}`,
-which comes last.
+Bare verbs are what people do daily; everything else is `keyturn NOUN VERB`. Every command takes `--json`, but those that
+serve, whose log is JSON with `--log-json`. Results are printed on standard output, errors on standard error. What is signed
+is shown on standard error before; with `--json`, and no terminal there, each line of it is one JSON object: `{"note":"..."}`,
+or `{"error":{"code":...,"message":...,"hint":...,"reasons":[...]}}`, which comes last.
 [errors.md](errors.md) lists the errors. Written by `make docs` from the program; do not edit.
 
 New here? [first-lab.md](first-lab.md) is the first hour.
 
 `keyturn --install-completion` lets your shell complete commands, options, ids of records, and the names of members, groups,
-permits, resources, gates, builders and witnesses, where the lab's directory is.
+permits, resources, gates, builders and witnesses, from the lab's directory, or from its service when that answers at once.
 
 ## Exit status
 
@@ -93,7 +93,12 @@ def page() -> str:
 def _section(name: str, command: TyperCommand) -> str:
     context = typer.Context(command, info_name=name)
     usage = " ".join([name, *command.collect_usage_pieces(context)])
-    lines = [f"\n## {name}\n", f"    {usage}\n", inspect.cleandoc(command.help or "").split("\f")[0] + "\n"]
+    example = (command.epilog or "").removeprefix("Example: ")
+    lines = [
+        f"\n## {name}\n",
+        f"    {usage}\n    {example}\n",
+        inspect.cleandoc(command.help or "").split("\f")[0] + "\n",
+    ]
     rows = [record for parameter in command.params if (record := parameter.get_help_record(context)) is not None]
     rows = [(option, said) for option, said in rows if option != "--help"]
     if rows:

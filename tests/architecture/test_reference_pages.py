@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperCommand
 
 from tools import cli_reference, error_codes
 
@@ -54,6 +58,28 @@ def test_every_command_is_in_docs_cli(name: str) -> None:
 def test_every_command_says_what_it_does(name: str, command: object) -> None:
     said = getattr(command, "help", "") or ""
     assert said.strip().endswith((".", ":", "?", ")", "`")) or "." in said, f"`{name}` has no help"
+
+
+@pytest.mark.parametrize(("name", "command"), list(cli_reference.commands()), ids=str)
+def test_every_commands_help_ends_with_an_example_that_can_be_typed(name: str, command: TyperCommand) -> None:
+    said, *words = shlex.split(command.epilog or "")
+    named = name.split()
+    assert [said, *words[: len(named)]] == ["Example:", *named]
+    options, rest, _ = command.make_parser(typer.Context(command)).parse_args(args=words[len(named) :])
+    assert [one.name for one in command.params if one.required and options.get(str(one.name)) in (None, ())] == []
+    assert rest == []
+
+
+def test_an_option_is_of_one_type_wherever_it_stands() -> None:
+    types: dict[str, set[str]] = {}
+    for _, command in cli_reference.commands():
+        for parameter in command.params:
+            taken: Any = getattr(parameter, "type_descriptor")  # noqa: B009  # Typer's own, which its stubs lack
+            for option in parameter.opts:
+                types.setdefault(option, set()).add(re.sub(r"list\[|\]|<class '|'>", "", str(taken.annotation)))
+    assert {
+        option: sorted(found) for option, found in types.items() if option.startswith("--") and len(found) > 1
+    } == {}
 
 
 def test_every_environment_variable_that_the_program_reads_is_in_docs_cli() -> None:

@@ -61,10 +61,10 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
         ("trust", "authenticator", "01" * 16, "--metadata", "garbage", "--metadata-root", AT),
         1,
     ),
-    ("trust sign", "key"): (("trust", "sign", "--yes", "--key", AT), 1),
-    ("recovery new", "key"): ((*RECOVER, "--key", AT), 1),
+    ("trust sign", "trust_key"): (("trust", "sign", "--yes", "--trust-key", AT), 1),
+    ("recovery new", "trust_key"): ((*RECOVER, "--trust-key", AT), 1),
     ("recovery sign", "grant"): (("recovery", "sign", AT, "--yes"), 1),
-    ("recovery sign", "key"): (("recovery", "sign", "garbage", "--key", AT, "--yes"), 1),
+    ("recovery sign", "trust_key"): (("recovery", "sign", "garbage", "--trust-key", AT, "--yes"), 1),
     ("recovery show", "grant"): (("recovery", "show", AT), 1),
     ("recovery log", "grant"): (("recovery", "log", AT), 1),
     ("grant sign-bundle", "bundle"): (("grant", "sign-bundle", AT, *SIGNS), 1),
@@ -129,7 +129,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "a member": ("trust", "suspend", "--member", "nobody", *SIGNS),
     "an entry that is not void": ("trust", "void", "0"),
     "a member who leaves": ("trust", "remove", "nobody"),
-    "a key": ("trust", "suspend", "--key", "0" * 64, *SIGNS),
+    "a key": ("trust", "suspend", "--key-id", "0" * 64, *SIGNS),
     "a gate": ("trust", "suspend", "--gate", "nowhere", *SIGNS),
     "a permit": (*ASK, "--permit", "nope"),
     "a permit for releases": ("release", "data", "--as", "model/aurora", "--permit", "nope", *SIGNS),
@@ -144,11 +144,11 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "a resource": ("request", "weights:read", "Model", "--gate", "release", *SIGNS),
     "a gate": ("request", "weights:read", "model/aurora", "--gate", "A B", *SIGNS),
     "what is offered": ("grant", "counter", "req-00000000", "--duration", "soon", *SIGNS),
-    "how long a recovery lasts": (*RECOVER, "--lasts", "soon"),
+    "how long a recovery lasts": (*RECOVER, "--duration", "soon"),
     "a review without what was found": ("policy", "review", "--attest"),
     "a duration": (*ASK, "--duration", "soon"),
-    "how long a release is open": ("release", "data", "--as", "model/aurora", "--open-for", "28800", *SIGNS),
-    "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--lasts", "soon", *SIGNS),
+    "how long a release is open": ("release", "data", "--as", "model/aurora", "--duration", "28800", *SIGNS),
+    "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--duration", "soon", *SIGNS),
     "a gate to close": ("trust", "suspend", "--gate", "A B", *SIGNS),
     "what is suspended": ("trust", "suspend", *SIGNS),
     "an authenticator": ("trust", "authenticator", "x", "--root", "garbage"),
@@ -327,6 +327,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     people = publish(tmp_path_factory.mktemp("live"))
     with people.served():
         yield people.place
+
+
+def test_outputs_over_what_is_there_are_a_slip_that_nobody_signs(stopped: Path) -> None:
+    for sandbox in ((), ("--no-sandbox",)):
+        assert typed(stopped, "run", "step.toml", "--out", "data", *sandbox, "--yes") == (2, "destination-taken")
 
 
 def test_every_command_and_every_file_that_it_takes_has_its_row() -> None:

@@ -185,12 +185,12 @@ def test_a_passkey_that_did_not_verify_its_user_when_it_was_made_is_refused(join
 def test_a_passkey_that_was_made_on_the_command_line_signs_there(
     joining: Joining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`keyturn trust accept --key passkey`, and then what the person's config.toml lists signs a record."""
+    """`keyturn trust accept --member-key passkey`, and then what the person's config.toml lists signs a record."""
     monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(webbrowser, "open", joining.person.open)
     (tmp_path / "bob.json").write_bytes(joining.invite())
     out = tmp_path / "acceptance.json"
-    accept(tmp_path / "bob.json", key=["passkey"], page=joining.origin, out=out, json=True)
+    accept(tmp_path / "bob.json", member_key=["passkey"], page=joining.origin, out=out, json=True)
     joining.enrol(out.read_bytes())
     config = parse(home_of(os.environ).config.read_bytes())
     person = Person(home_of(os.environ), config)

@@ -22,7 +22,7 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SoftToken:
 def test_a_member_is_enrolled_with_a_token_and_approves_with_it(token: SoftToken, tmp_path: Path) -> None:
     people = People(tmp_path)
     people.found()
-    accept = ("trust", "accept", "bob.invitation.json", "--key", token.uri())
+    accept = ("trust", "accept", "bob.invitation.json", "--member-key", token.uri())
     assert people.refused("bob", *accept, status=3) == "pin-no-terminal"
     assert not (tmp_path / "bob").exists()
     people.pin()
@@ -49,7 +49,7 @@ def test_an_acceptance_that_fails_leaves_nothing_behind_and_is_tried_again(token
     people.by("ada", "init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada")
     people.by("ada", "trust", "invite", "bob")
     people.pin()
-    accept = ("trust", "accept", "bob.invitation.json", "--key", "software", "--key")
+    accept = ("trust", "accept", "bob.invitation.json", "--member-key", "software", "--member-key")
     assert people.refused("bob", *accept, token.uri("none")) == "pkcs11-key-missing"
     assert people.refused("bob", *accept, "hsm:none", status=2) == "key-spec"
     assert people.refused("bob", *accept, "software") == "key-exists"
@@ -76,10 +76,10 @@ def test_a_lab_is_founded_and_changed_with_trust_keys_on_tokens_alone(token: Sof
         "--group",
         "security",
     )
-    keys = ("--key", token.uri("sign"), "--trust-key", token.uri("ada-trust"))
+    keys = ("--member-key", token.uri("sign"), "--trust-key", token.uri("ada-trust"))
     assert people.refused("ada", *init, "--witness", "north", *keys, status=3) == "pin-no-terminal"
     people.pin()
-    assert people.refused("ada", *init, "--witness", "north", "--key", "passkey", status=2) == "key-kind"
+    assert people.refused("ada", *init, "--witness", "north", "--member-key", "passkey", status=2) == "key-kind"
     people.by("ada", *init, *(word for name in ("north", "south", "west") for word in ("--witness", name)), *keys)
     home = tomllib.loads((tmp_path / "ada" / "config.toml").read_text())
     assert ([one["label"] for one in home["keys"]], home["trust"]["label"]) == (["sign"], "ada-trust")
@@ -87,7 +87,7 @@ def test_a_lab_is_founded_and_changed_with_trust_keys_on_tokens_alone(token: Sof
 
     for member, more in (("bob", ("--group", "security")), ("vault", ("--kind", "custodian"))):
         people.by("ada", "trust", "invite", member, *more)
-    own = ("--key", token.uri("bob-member"), "--trust-key", token.uri("bob-trust"))
+    own = ("--member-key", token.uri("bob-member"), "--trust-key", token.uri("bob-trust"))
     assert (
         people.refused("bob", "trust", "accept", "bob.invitation.json", "--trust-key", "ssh:x", status=2) == "key-spec"
     )
@@ -105,9 +105,11 @@ def test_a_lab_is_founded_and_changed_with_trust_keys_on_tokens_alone(token: Sof
     people.pin("000000")
     assert people.refused("bob", "trust", "sign", "--yes") == "pkcs11-pin-wrong"
     people.pin()
-    assert people.refused("bob", "trust", "sign", "--yes", "--key", token.uri("bob-member")) == "trust-key-unknown"
+    assert (
+        people.refused("bob", "trust", "sign", "--yes", "--trust-key", token.uri("bob-member")) == "trust-key-unknown"
+    )
     assert people.by("ada", "trust", "sign", "--yes")["human"] == "ada"
-    assert people.by("bob", "trust", "sign", "--yes", "--key", token.uri("bob-trust"))["human"] == "bob"
+    assert people.by("bob", "trust", "sign", "--yes", "--trust-key", token.uri("bob-trust"))["human"] == "bob"
     people.by("ada", "trust", "publish")
     listed = people.by("ada", "trust", "log")["versions"]
     assert [one["signed_by"] for one in listed] == [["ada", "bob"], ["ada", "bob"]]

@@ -26,7 +26,7 @@ def people(tmp_path: Path) -> Iterator[People]:
 def test_a_member_is_enrolled_with_an_ssh_key_and_approves_with_it(people: People, by_agent: bool) -> None:
     place = people.place
     people.found()
-    accept = ("trust", "accept", "bob.invitation.json", "--key", "ssh:id.pub")
+    accept = ("trust", "accept", "bob.invitation.json", "--member-key", "ssh:id.pub")
     if by_agent:
         (place / "id").rename(place / "away")
         assert people.refused("bob", *accept, status=2) == "ssh-key-absent"

@@ -60,7 +60,17 @@ def test_criteria_a_step_and_a_release_are_signed_with_a_passkey(person: Any, or
         draft = lab.lab / "trust" / "draft" / "roster.toml"
         draft.write_text(draft.read_text() + f'\n[[signing]]\norigin = "{origin}"\nrp_id = "localhost"\n')
         lab.by("ada", "trust", "invite", "ada", "--new-keys", "beside", "--out", "beside.json")
-        accept = ("trust", "accept", "beside.json", "--key", "passkey", "--page", origin, "--out", "accepted.json")
+        accept = (
+            "trust",
+            "accept",
+            "beside.json",
+            "--member-key",
+            "passkey",
+            "--page",
+            origin,
+            "--out",
+            "accepted.json",
+        )
         by_browser(lab, person, "ada", *accept)
         lab.by("ada", "trust", "propose", "--acceptance", "accepted.json")
         for member in ("ada", "bob"):

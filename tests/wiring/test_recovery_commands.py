@@ -20,7 +20,7 @@ def test_two_holders_of_root_keys_let_one_in_and_it_is_logged_afterwards(tmp_pat
     session = SoftwareKey.generate().public
     words = ("recovery", "new", "weights:read", "model/aurora", "--gate", "release", "--beneficiary", "ada", "--yes")
     more = ("--session-key", session.text, "--reason", "nobody can sign in", "--out", "r.json")
-    assert people.refused("ada", *words, *more, "--lasts", "5h", status=2) == "recovery-invalid"
+    assert people.refused("ada", *words, *more, "--duration", "5h", status=2) == "recovery-invalid"
     assert people.by("ada", *words, *more) == {"grant": "r.json", "signatures": 1, "needed": 2}
     assert people.refused("ada", "recovery", "show", "r.json") == "recovery-threshold"
     assert people.refused("ada", "recovery", "sign", "r.json", "--yes") == "recovery-signed"

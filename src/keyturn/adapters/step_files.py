@@ -25,12 +25,12 @@ from keyturn.adapters import durable_files
 from keyturn.bulk import manifest, runtime
 from keyturn.bulk.manifest import Found, Progress
 from keyturn.bulk.runtime import Entry
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable
+from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.manifest import Manifest
 from keyturn.formats.steps import Check
 
-__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory"]
+__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free"]
 
 
 _DEPTH_MAX = 64
@@ -116,7 +116,7 @@ class LocalStepFiles:
         self._memory = memory
         self._progress = progress
         self._destination = destination.parent.resolve() / destination.name
-        self._refuse_destination()
+        require_free(self._destination)
         allowed.check(self._destination, what="destination", roots=allowed.work)
         self._room = self._destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.keyturn")
         self._given: dict[str, Path] = {}
@@ -246,10 +246,12 @@ class LocalStepFiles:
             raise Malformed("output-path", f"expected a path directly below `/out`, got `{path[:120]}`")
         return self._room / "out" / name
 
-    def _refuse_destination(self) -> None:
-        place = self._destination
-        if place.is_symlink() or (place.exists() and not (place.is_dir() and not any(place.iterdir()))):
-            raise _in_the_way(place)
+
+def require_free(destination: Path) -> None:
+    """Refuse a destination where outputs would be laid over something, as `Usage`; an empty directory is none."""
+    taken = destination.exists() and not (destination.is_dir() and not any(destination.iterdir()))
+    if destination.is_symlink() or taken:
+        raise _in_the_way(destination)
 
 
 def _make_plain(place: Path, depth: int) -> None:
@@ -301,8 +303,8 @@ def _input_changed(path: Path) -> Refused:
     )
 
 
-def _in_the_way(place: Path) -> Conflict:
-    return Conflict(
+def _in_the_way(place: Path) -> Usage:
+    return Usage(
         "destination-taken",
         f"`{place}` is there already, and nothing is overwritten",
         hint="remove it, or say --out DIR",

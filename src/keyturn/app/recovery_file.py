@@ -39,7 +39,7 @@ def holder_of(key: RecordSigner, root: RootMetadata) -> str:
     raise Refused(
         "recovery-signer",
         f"key `{key.public.keyid[:16]}` is no root key of root version {root.version}",
-        hint="sign with the trust key that root lists for you: --key FILE",
+        hint="sign with the trust key that root lists for you: --trust-key FILE",
     )
 
 

@@ -24,6 +24,9 @@ def init(
     work: Annotated[
         list[Path], typer.Option(help="A directory where inputs lie and outputs go. Repeat for more.", callback=there)
     ],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The builder's name, as the lab's targets list it.")
+    ] = "builder",
     runtime: Annotated[
         list[Path] | None,
         typer.Option(help="What a STEP.toml may name as runtime. Default: /usr and this Python.", callback=there),
@@ -31,7 +34,6 @@ def init(
     private: Annotated[
         list[Path] | None, typer.Option(help="What no step may reach, besides the lab itself.", callback=there)
     ] = None,
-    name: Annotated[str, typer.Option(help="The builder's name in the lab's targets.")] = "builder",
     root: Root = None,
     lab: Lab = None,
     json: Json = False,

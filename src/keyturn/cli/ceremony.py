@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab, Yes
+from keyturn.cli.compared import compared, in_words
+from keyturn.cli.options import Json, Lab, OtherTrustKey, Yes
 from keyturn.cli.void import entry_rows
 
 if TYPE_CHECKING:
@@ -50,8 +51,12 @@ def propose(
     enrol_members(accepted, store=store, clock=SystemClock(), registrations=WebauthnEnrolment())
     propose_trust(renew=renew, replace=replace, store=store, clock=SystemClock())
     shown = show_trust(pinned_sha256=own_pin(place), store=store)
-    output.emit(_as_json(shown), json=json, human=lambda screen: _show(screen, shown))
+    joining = [compared(raw) for raw in accepted]
+    value = {**_as_json(shown), "acceptances": [{"member": member, "keys": keys} for member, keys in joining]}
+    output.emit(value, json=json, human=lambda screen: _show(screen, shown))
     if not json:
+        for member, keys in joining:
+            output.warn(f"compare with {member} by another way: {in_words(keys)}", json=json)
         output.warn(
             "next: each reads it (keyturn trust show) and signs it (keyturn trust sign); then keyturn trust publish",
             json=json,
@@ -96,12 +101,7 @@ def sign(
         list[str] | None,
         typer.Option(help="Sign only if what is staged has these digests, in order, as `show` gave them."),
     ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            help="Another trust key than your home's, an offline or outgoing one: a file, or a `pkcs11:` URI."
-        ),
-    ] = None,
+    trust_key: OtherTrustKey = None,
     lab: Lab = None,
     yes: Yes = False,
     json: Json = False,
@@ -134,7 +134,7 @@ def sign(
         if void:
             entry_rows(output.console(), void, {one.index: "with this" for one in void})
     output.confirm("Sign this?", yes=yes)
-    signer = own_trust_signer(home_of(os.environ), named=key)
+    signer = own_trust_signer(home_of(os.environ), named=trust_key)
     signed = sign_trust(signer, shown=digests, pinned_sha256=pin, store=store)
     output.emit(
         {"human": signed.human, "signed": [{"role": r, "version": v, "sha256": d} for r, v, d in signed.versions]},
@@ -174,7 +174,7 @@ def publish(lab: Lab = None, json: Json = False) -> None:
     )
 
 
-def _as_json(shown: Shown) -> object:
+def _as_json(shown: Shown) -> dict[str, object]:
     return {
         "versions": [
             {

@@ -165,25 +165,32 @@ def sign_bundle(
 
 @app.command()
 def withdraw(
-    which: Request, reason: Because = "no longer needed", lab: Lab = None, yes: Yes = False, json: Json = False
+    which: Request,
+    reason: Because = "no longer needed",
+    lab: Lab = None,
+    key: Key = None,
+    yes: Yes = False,
+    json: Json = False,
 ) -> None:
-    """Withdraw your own request."""
-    _revoke(which, reason, lab, own=True, yes=yes, json=json)
+    """Withdraw a request that you made, or that is for you."""
+    _revoke(which, reason, lab, key, own=True, yes=yes, json=json)
 
 
 @app.command()
-def revoke(which: Request, reason: Because, lab: Lab = None, yes: Yes = False, json: Json = False) -> None:
+def revoke(
+    which: Request, reason: Because, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
+) -> None:
     """Revoke a request or grant: one human can, and live sessions end with it."""
-    _revoke(which, reason, lab, own=False, yes=yes, json=json)
+    _revoke(which, reason, lab, key, own=False, yes=yes, json=json)
 
 
-def _revoke(which: str, reason: str, lab: str | None, *, own: bool, yes: bool, json: bool) -> None:
+def _revoke(which: str, reason: str, lab: str | None, key: str | None, *, own: bool, yes: bool, json: bool) -> None:
     from keyturn.app.authorize import find_pending
     from keyturn.app.take_away import revoke as revoke_request
     from keyturn.errors import Refused
     from keyturn.wiring.grants import desk, wait_until_in_force
 
-    with desk(lab) as here:
+    with desk(lab, key=key) as here:
         seen, hand = here.seen, here.hand
         pending = find_pending(seen.view, which)
         if own and hand.member not in (pending.made.requester, pending.made.beneficiary):

@@ -36,14 +36,15 @@ def init(
     witness: Annotated[
         list[str] | None, typer.Option(help="A witness of the log. Repeat for more. Default for `demo`: north.")
     ] = None,
-    key: Annotated[
+    member_key: Annotated[
         str | None,
         typer.Option(
-            help="Your member key: `software` (the default), `ssh:FILE.pub`, or a `pkcs11:` URI (docs/cli.md, `trust accept`)."
+            help="Where your member key is: `software` (the default), `ssh:FILE.pub`, or on a token, as "
+            "`pkcs11:token=T;object=L?module-path=/path.so`."
         ),
     ] = None,
     trust_key: Annotated[
-        str | None, typer.Option(help="Your trust key: `software` (the default), or a `pkcs11:` URI.")
+        str | None, typer.Option(help="Where your trust key is: `software` (the default), or a `pkcs11:` URI as above.")
     ] = None,
     store: Annotated[
         str, typer.Option(help="Keep the log in this PostgreSQL database, as postgresql://role@host/database.")
@@ -78,7 +79,7 @@ def init(
         gates=("release",) if demo else (),
         builder=demo,
     )
-    make_lab(directory, home, founding, key=key, trust_key=trust_key, store=store or None)
+    make_lab(directory, home, founding, key=member_key, trust_key=trust_key, store=store or None)
     if chosen:
         output.warn(
             f"for {profile}, {' and '.join(chosen)} were chosen for you: the lab is {name}, you are {member}; neither can change",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.compared import compared, in_words
 from keyturn.cli.completion import offer_names
 from keyturn.cli.options import Json, Lab
 
@@ -97,7 +98,11 @@ def invite(
         paths = [out or Path(f"{member}.invitation.json")]
     for path in paths:
         if path.exists():
-            raise Usage("file-exists", f"`{path}` is there already, and nobody was invited", hint="--out")
+            raise Usage(
+                "file-exists",
+                f"`{path}` is there already, and nobody was invited",
+                hint="--out FILE; with --csv, --out DIRECTORY",
+            )
     made = invite_members(offers, store=store, clock=SystemClock(), entropy=SystemEntropy())
     for path, raw in zip(paths, made, strict=True):
         write_new(path, raw)
@@ -182,10 +187,10 @@ def accept(
         ),
     ] = "http://localhost:8722",
     full_name: Annotated[str, typer.Option("--full-name", help="Your name, for people.")] = "",
-    key: Annotated[
+    member_key: Annotated[
         list[str] | None,
         typer.Option(
-            help="A key to enrol: `software` (the default), `passkey`, made in your browser; `fido2`, made in a security key "
+            help="Where a key to enrol is: `software` (the default), `passkey`, made in your browser; `fido2`, made in a security key "
             "without one; `ssh:FILE.pub`; or one on a token, "
             "as `pkcs11:token=T;object=L?module-path=/path.so`. Repeat for more; you ask with the first."
         ),
@@ -234,7 +239,7 @@ def accept(
     trust: list[OwnKey | None] = []
 
     def own(_invitation: object) -> tuple[NewKey, ...]:
-        found.extend(new_key(named, keys=keys, invitation=raw, page=page) for named in key or ("software",))
+        found.extend(new_key(named, keys=keys, invitation=raw, page=page) for named in member_key or ("software",))
         return tuple(one.new for one in found)
 
     def own_trust() -> RecordSigner:
@@ -250,7 +255,7 @@ def accept(
         clock=SystemClock(),
         entropy=SystemEntropy(),
     )
-    listed = tuple(one.own for one in found) if key else ()
+    listed = tuple(one.own for one in found) if member_key else ()
     keys.keep()
     if before is None:
         config = person_config.PersonConfig(
@@ -262,12 +267,14 @@ def accept(
         after = replace(before, keys=(*earlier, *listed), trust=trust[0] if trust else before.trust)
         replace_file(home.config, person_config.render(after), mode=0o600)
     write_new(path, acceptance)
+    _, made = compared(acceptance)
     output.emit(
-        {"acceptance": str(path), "member": offered.member, "lab": offered.lab, "home": str(home.path)},
+        {"acceptance": str(path), "member": offered.member, "lab": offered.lab, "home": str(home.path), "keys": made},
         json=json,
         human=lambda screen: screen.print(
             output.plain(
-                f"{path}: give it back; your keys are in {home.path}, and stay there"
+                f"{path}: give it back; your keys are in {home.path}, and stay there\n"
+                f"read to whoever asks, by another way: {in_words(made)}"
                 + ("" if place else "\nfrom now on say where the lab is: --lab DIRECTORY or URL, or KEYTURN_LAB")
             )
         ),

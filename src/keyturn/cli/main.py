@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 
 import keyturn
 from keyturn.cli.completion import typed_words
+from keyturn.cli.examples import EXAMPLES
 from keyturn.cli.options import Invocation
 from keyturn.cli.output import show_error
 from keyturn.errors import KeyturnError, Unavailable, Usage
@@ -93,10 +94,17 @@ def build(names: Iterable[str], *, overview: bool = False) -> typer.Typer:
             said = command.info.help if isinstance(command, typer.Typer) else getdoc(command)
             app.command(name, help=said)(lambda: None)
         elif isinstance(command, typer.Typer):
+            for verb in command.registered_commands:
+                assert verb.callback is not None
+                verb.epilog = _example(f"{name} {verb.name or verb.callback.__name__.replace('_', '-')}")
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, epilog=_example(name))(command)
     return app
+
+
+def _example(command: str) -> str:
+    return f"Example: keyturn {command} {EXAMPLES[command]}"
 
 
 def _root(

@@ -144,7 +144,7 @@ Request = Annotated[
 Requests = Annotated[
     list[str],
     typer.Argument(
-        metavar="REQUEST...",
+        metavar="REQUEST",
         help="Ids of requests, as `req-1a2b3c4d` (8 digits or more). Each is signed by itself.",
         callback=a_record("req"),
         autocompletion=offer_records("req"),

@@ -25,6 +25,7 @@ _ASK_AGAIN = "whoever needs it asks again: `keyturn request`"
 _PKCS11 = "look at the token with `pkcs11-tool --login --list-objects`, then run it again"
 _ENROL = "a signed change of the roster adds keys: `keyturn trust invite MEMBER --new-keys beside`"
 _OWN_KEY = "sign with a key that the lab's roster lists for you: `--key`, or another KEYTURN_HOME"
+_OWN_TRUST_KEY = "sign with a trust key that the lab's root lists for you: `--trust-key`, or another KEYTURN_HOME"
 _INVITE = "make a new invitation, and have it accepted: `keyturn trust invite`"
 _GATE = "its operator looks at gate.toml: `keyturn gate show`"
 _RETRY = "try again; if it stays, its operator looks at what the process says"
@@ -58,7 +59,8 @@ _STEPS: tuple[tuple[str, str], ...] = (
         "webauthn-relying-party webauthn-cross-origin webauthn-challenge",
     ),
     (_ENROL, "webauthn-backup-changed registration-invalid registration-other"),
-    (_OWN_KEY, "request-other-key trust-key-unknown ssh-key-other step-member key-kind key-place-missing"),
+    (_OWN_TRUST_KEY, "trust-key-unknown"),
+    (_OWN_KEY, "request-other-key ssh-key-other step-member key-kind key-place-missing"),
     (
         "KEYTURN_PASSPHRASE_FILE names the file with the passphrase of an encrypted key",
         "key-passphrase passphrase-empty",
@@ -157,7 +159,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ("ask one of the humans whom the request can do with: `keyturn grant explain`", "signer-not-human"),
     ("`keyturn trust suspended` says by whom, why and until when; two humans lift it", "suspended gate-closed"),
     ("ask somebody of the group `security`", "suspension-not-allowed suspension-again"),
-    ("say a shorter time: --lasts", "suspension-too-long"),
+    ("say a shorter time: --duration", "suspension-too-long"),
     (
         "nothing changed at the gate: what gives, or is over, it hears of from the log alone",
         "pushed-not-negative pushed-over suspension-lifted",

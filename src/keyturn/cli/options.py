@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Invocation", "Json", "Key", "Lab", "LogJson", "Root", "Yes", "said_to_people"]
+__all__ = ["Invocation", "Json", "Key", "Lab", "LogJson", "OtherTrustKey", "Root", "Yes", "said_to_people"]
 
 
 @dataclass(slots=True)
@@ -64,6 +64,15 @@ Key = Annotated[
     ),
 ]
 
+OtherTrustKey = Annotated[
+    str | None,
+    typer.Option(
+        "--trust-key",
+        help="Where another trust key than your home's is, an offline or outgoing one: a PEM file, or a `pkcs11:` URI.",
+        show_default=False,
+    ),
+]
+
 Yes = Annotated[bool, typer.Option("--yes", help="Sign what is shown without asking.")]
 """For whatever signs: it is shown whole either way, and without a terminal it is never assumed."""
 
@@ -85,5 +94,7 @@ LogJson = Annotated[
 ]
 """For whatever serves; see `adapters.process_log`."""
 
-Root = Annotated[str | None, typer.Option(help="SHA-256 of the lab's first root. Default: the one you pinned.")]
+Root = Annotated[
+    str | None, typer.Option("--root-sha256", help="SHA-256 of the lab's first root. Default: the one you pinned.")
+]
 """For whatever sets a process up: the root that it will verify from."""

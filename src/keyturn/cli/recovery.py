@@ -5,6 +5,7 @@ The grant lies in a file that goes from one holder to the next, and then to the 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +14,13 @@ import typer
 from keyturn.cli import asked, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import a_duration, a_gate, a_resource, seconds
-from keyturn.cli.options import Json, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Lab, OtherTrustKey, Yes, said_to_people
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Recovery grants: by holders of root keys, when nothing else works.", no_args_is_help=True)
 
 Grant = Annotated[Path, typer.Argument(metavar="GRANT", help="The file with the recovery grant.")]
-TrustKey = Annotated[Path | None, typer.Option("--key", help="Another trust key than your home's: an offline one.")]
 
 
 @app.command()
@@ -44,11 +44,13 @@ def new(
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why: the others sign it.", callback=said_to_people)],
     out: Annotated[Path, typer.Option(help="The new file.")],
-    lasts: Annotated[str, typer.Option(help="How long it is open: at most `4h`.", callback=a_duration)] = "1h",
+    duration: Annotated[
+        str, typer.Option(help="How long it is open, as `2h`: `4h` at most.", callback=a_duration)
+    ] = "1h",
     starts_in: Annotated[
         str | None, typer.Option(help="When it opens, from now; so that others can sign.", callback=a_duration)
     ] = None,
-    key: TrustKey = None,
+    trust_key: OtherTrustKey = None,
     lab: Lab = None,
     yes: Yes = False,
     json: Json = False,
@@ -57,12 +59,14 @@ def new(
     from keyturn.adapters.clock import SystemClock, SystemEntropy
     from keyturn.adapters.config_files import require_new, write_new
     from keyturn.app.recovery_file import add_signature, payload_of, shown
+    from keyturn.config.person import home_of
     from keyturn.crypto.keys import PublicKey
     from keyturn.errors import Usage
     from keyturn.formats import dsse
     from keyturn.formats.recovery import RecoveryGrant
+    from keyturn.wiring.own_keys import own_trust_signer
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.recovery import root_in_force, trust_key
+    from keyturn.wiring.recovery import root_in_force
     from keyturn.wiring.typed import typed, uri
 
     typed("`--session-key`", PublicKey.from_text, session_key)
@@ -82,15 +86,15 @@ def new(
             root_version=root.version,
             signed_at=now,
             not_before=begin,
-            not_after=begin + seconds(lasts),
+            not_after=begin + seconds(duration),
             session_key=session_key,
         )
     except ValueError as err:
-        raise Usage("recovery-invalid", str(err), hint="--lasts of at most 4h, over within 24h of now") from err
+        raise Usage("recovery-invalid", str(err), hint="--duration of at most 4h, over within 24h of now") from err
     payload = payload_of(made)
     output.warn(asked.table(shown(made)), json=json)
     output.confirm("Sign this recovery grant?", yes=yes)
-    signed = add_signature(payload, None, trust_key(key), root=root)
+    signed = add_signature(payload, None, own_trust_signer(home_of(os.environ), named=trust_key), root=root)
     write_new(out, dsse.render(signed))
     output.emit(
         {"grant": str(out), "signatures": 1, "needed": root.threshold},
@@ -100,16 +104,18 @@ def new(
 
 
 @app.command()
-def sign(grant: Grant, key: TrustKey = None, lab: Lab = None, yes: Yes = False, json: Json = False) -> None:
+def sign(grant: Grant, trust_key: OtherTrustKey = None, lab: Lab = None, yes: Yes = False, json: Json = False) -> None:
     """Sign a recovery grant with your root key, after it was shown whole; the signature is put into the file."""
     from keyturn.adapters.config_files import read_small, replace_file
     from keyturn.app.recovery_file import add_signature, recovery_in, shown, signers_of
+    from keyturn.config.person import home_of
     from keyturn.formats import dsse
+    from keyturn.wiring.own_keys import own_trust_signer
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.recovery import root_in_force, trust_key
+    from keyturn.wiring.recovery import root_in_force
 
     place = find_lab(lab)
-    own = trust_key(key)
+    own = own_trust_signer(home_of(os.environ), named=trust_key)
     envelope, made = recovery_in(read_small(grant))
     root = root_in_force(place)
     output.warn(asked.table((*shown(made), ("signed by", ", ".join(signers_of(envelope, root))))), json=json)

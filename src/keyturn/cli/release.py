@@ -58,8 +58,9 @@ def release(
     send_path: Annotated[
         bool, typer.Option("--gate-hashes/--digest-only", help="Whether the gate hashes the model's files itself.")
     ] = False,
-    open_for: Annotated[
-        str, typer.Option(help="How long the request can be approved and used, as `8h`.", callback=a_duration)
+    duration: Annotated[
+        str,
+        typer.Option(help="How long, as `2h`: within it the request is approved and used, once.", callback=a_duration),
     ] = "8h",
     key: Key = None,
     yes: Yes = False,
@@ -108,7 +109,7 @@ def release(
         gate=gate,
         justification=reason,
         ticket=ticket,
-        open_for_s=seconds(open_for),
+        open_for_s=seconds(duration),
         key=key,
     )
     _show_request(opened, json=json)

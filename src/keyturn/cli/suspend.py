@@ -12,7 +12,7 @@ import typer
 from keyturn.cli import in_force, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import Suspension, a_duration, a_gate, seconds
-from keyturn.cli.options import Json, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,9 @@ def suspend(
         str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)
     ],
     member: Annotated[str | None, typer.Option(help="A member's id.", autocompletion=offer_names("members"))] = None,
-    key: Annotated[str | None, typer.Option(help="A key id: 64 hex digits.")] = None,
+    key_id: Annotated[
+        str | None, typer.Option(help="The id of a key, 64 hex digits: `keyturn trust members` shows it.")
+    ] = None,
     gate: Annotated[
         str | None,
         typer.Option(
@@ -36,28 +38,29 @@ def suspend(
             autocompletion=offer_names("gates"),
         ),
     ] = None,
-    lasts: Annotated[
+    duration: Annotated[
         str | None, typer.Option(help="How long, as `2h`. Default: as long as the lab allows.", callback=a_duration)
     ] = None,
     lab: Lab = None,
+    key: Key = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Suspend a member, a key or a gate, alone and at once: yourself always; others, when you are of `security`."""
     from keyturn.app.take_away import Target, require_known
     from keyturn.app.take_away import suspend as suspend_target
-    from keyturn.formats.posix_time import duration
+    from keyturn.formats.posix_time import duration as in_words
     from keyturn.wiring.grants import desk, wait_until_in_force
 
-    lasts_s = None if lasts is None else seconds(lasts)
-    kind, name = _named(member, key, gate)
-    with desk(lab) as here:
+    lasts_s = None if duration is None else seconds(duration)
+    kind, name = _named(member, key_id, gate)
+    with desk(lab, key=key) as here:
         seen, hand = here.seen, here.hand
         whole = name if kind != "gate" or name.startswith("keyturn://") else f"keyturn://{seen.trust.lab}/gate/{name}"
         target = Target(kind, whole)
         require_known(target, seen.trust)
         output.warn(
-            f"  suspend {target.kind} {target.name} for {duration(lasts_s or seen.trust.limits.suspension_max_s)}: {reason}",
+            f"  suspend {target.kind} {target.name} for {in_words(lasts_s or seen.trust.limits.suspension_max_s)}: {reason}",
             json=json,
         )
         output.confirm("Sign this suspension?", yes=yes)
@@ -81,8 +84,11 @@ def suspend(
 
 def lift(
     which: Suspension,
-    reason: Annotated[str, typer.Option("--reason", help="Why.", callback=said_to_people)],
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)
+    ],
     lab: Lab = None,
+    key: Key = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
@@ -91,7 +97,7 @@ def lift(
     from keyturn.app.take_away import lift as lift_standing
     from keyturn.wiring.grants import desk, wait_until_in_force
 
-    with desk(lab) as here:
+    with desk(lab, key=key) as here:
         seen, hand = here.seen, here.hand
         standing = find_standing(seen.view, which, now=seen.now)
         output.warn(f"  lift the suspension of {standing.target} by {standing.by}: {standing.reason}", json=json)
@@ -131,19 +137,19 @@ def suspended(lab: Lab = None, json: Json = False) -> None:
     output.emit(value, json=json, human=lambda screen: _listed(screen, found))
 
 
-def _named(member: str | None, key: str | None, gate: str | None) -> tuple[Literal["member", "key", "gate"], str]:
+def _named(member: str | None, key_id: str | None, gate: str | None) -> tuple[Literal["member", "key", "gate"], str]:
     from keyturn.errors import Usage
 
     options: tuple[tuple[Literal["member", "key", "gate"], str | None], ...] = (
         ("member", member),
-        ("key", key),
+        ("key", key_id),
         ("gate", gate),
     )
     named = [(kind, name) for kind, name in options if name is not None]
     if len(named) != 1:
         raise Usage(
             "suspend-target",
-            f"expected exactly one of --member, --key and --gate, got {len(named)}",
+            f"expected exactly one of --member, --key-id and --gate, got {len(named)}",
             hint="keyturn trust suspend --member ID --reason WHY",
         )
     return named[0]

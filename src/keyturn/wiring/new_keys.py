@@ -1,4 +1,4 @@
-"""Read what `keyturn trust accept --key` names, and make or find that key: with what signs, and where it is on this machine.
+"""Read what `keyturn trust accept --member-key` names, and make or find that key: what signs with it, and where it is here.
 
 | key | what it is |
 |---|---|
@@ -36,7 +36,7 @@ class FoundKey:
 
 
 def new_key(named: str, *, keys: KeyStore, invitation: bytes, page: str) -> FoundKey:
-    """Make or find the key that `--key` names, to answer `invitation`; `Usage` for what names none.
+    """Make or find the key that `--member-key` names, to answer `invitation`; `Usage` for what names none.
 
     A passkey is made at the signing page `page`: this machine's, or another operator's.
     """

@@ -13,7 +13,7 @@ from keyturn.adapters.config_files import read_small
 from keyturn.adapters.http_client import HttpClient
 from keyturn.adapters.no_sandbox import NoSandbox
 from keyturn.adapters.outbox_files import StraightToLog
-from keyturn.adapters.step_files import Allowed, LocalStepFiles
+from keyturn.adapters.step_files import Allowed, LocalStepFiles, require_free
 from keyturn.app.admit_step import admit_step
 from keyturn.app.find_record import find_record, only_one
 from keyturn.app.nearest import meant
@@ -69,6 +69,8 @@ def prepare(
     raw = read_small(path)
     step = step_config.parse(raw, where=str(path))
     base = path.absolute().parent
+    destination = (out or base / "out").absolute()
+    require_free(destination)  # before anything is signed and logged
     person = find_person()
     with log_reader(place) as reader:
         trust = trust_behind(place, reader).newest
@@ -89,7 +91,7 @@ def prepare(
         raw=raw,
         step=step,
         base=base,
-        destination=(out or base / "out").absolute(),
+        destination=destination,
         request=request,
         criteria=None if named is None else named[1],
         trust=trust,

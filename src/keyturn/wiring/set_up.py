@@ -40,9 +40,9 @@ def root_to_pin(place: LabPlace, named: str | None) -> TrustHistory:
         raise Usage(
             "trust-root-unpinned",
             "expected the SHA-256 of the lab's first root, compared with a coworker",
-            hint="keyturn trust pin SHA256, or --root SHA256",
+            hint="keyturn trust pin SHA256, or --root-sha256 SHA256",
         )
-    history: TrustHistory = TrustHistory.start(root, pinned_sha256=parse_sha256(pinned, what="--root"))
+    history: TrustHistory = TrustHistory.start(root, pinned_sha256=parse_sha256(pinned, what="--root-sha256"))
     return history
 
 

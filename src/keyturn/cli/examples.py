@@ -1,0 +1,88 @@
+"""One line to type for each command: what its help ends with, and docs/cli.md shows. A test parses each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["EXAMPLES"]
+
+EXAMPLES: Mapping[str, str] = {
+    "init": "lab --name acme.example --member ada --group security --witness north",
+    "up": "--lab lab",
+    "serve": "--port 8720 --lab /var/lib/keyturn/lab",
+    "request": "weights:read model/aurora --gate gpu1 --duration 2h --session-key MCow... --reason 'loss spike at step 40k'",
+    "approve": "req-1a2b3c4d --reason 'seen the plot'",
+    "deny": "req-1a2b3c4d --reason 'the summary is enough'",
+    "run": "train/STEP.toml --out train/out",
+    "release": "model --as model/aurora --reason 'first public model' --duration 8h",
+    "verify": "model --pack model.pack --root root.json",
+    "stats": "--days 30 --svg waits.svg",
+    "doctor": "--lab https://keyturn.acme.example",
+    "login": "--issuer https://id.acme.example --lab https://keyturn.acme.example",
+    "trust members": "--json",
+    "trust invite": "bob --group security",
+    "trust accept": "bob.invitation.json --member-key passkey --page https://sign.example",
+    "trust remove": "bob",
+    "trust propose": "--acceptance bob.acceptance.json",
+    "trust show": "--json",
+    "trust sign": "--trust-key /media/vault/trust.pem",
+    "trust publish": "--lab lab",
+    "trust suspend": "--member bob --duration 4h --reason 'laptop lost on a train'",
+    "trust lift": "sus-1a2b3c4d --reason 'new keys are enrolled'",
+    "trust suspended": "--json",
+    "trust void": "17 19-21",
+    "trust log": "--json",
+    "trust pin": "9f0221de19b09e4281015810913908b892d9a007e64d816885a7d9f7e75a2471",
+    "policy review": "--attest --finding 'dan no longer trains aurora: permit weights-read goes'",
+    "policy check": "lab/trust/draft/policy",
+    "policy diff": "lab/trust/draft/policy",
+    "grant counter": "req-1a2b3c4d --duration 30m --reason 'half an hour is enough for a look'",
+    "grant accept": "ofr-1a2b3c4d",
+    "grant review": "brk-1a2b3c4d --finding 'the disk was full; nothing was read'",
+    "grant unreviewed": "--json",
+    "grant list": "--json",
+    "grant show": "req-1a2b3c4d",
+    "grant explain": "req-1a2b3c4d",
+    "grant bundle": "req-1a2b3c4d --out request.bundle.json",
+    "grant sign-bundle": "glass.json --reason 'the node is on fire'",
+    "grant withdraw": "req-1a2b3c4d",
+    "grant revoke": "req-1a2b3c4d --reason 'the run is over'",
+    "recovery new": (
+        "host:root host/gpu1 --gate gpu1 --beneficiary ada --session-key MCow... --duration 1h --starts-in 30m "
+        "--reason 'the log is gone' --out ada.recovery.json"
+    ),
+    "recovery sign": "ada.recovery.json",
+    "recovery show": "ada.recovery.json",
+    "recovery log": "ada.recovery.json",
+    "gate init": "release --models /srv/models",
+    "gate serve": "release --port 8724",
+    "gate show": "release",
+    "gate export": "release --to syslog+tls://siem.acme.example:6514 --ca ca.pem --follow",
+    "log show": "--last 50",
+    "log prove": "req-1a2b3c4d --out request.tlog-proof",
+    "log verify": "--lab lab",
+    "log reindex": "--lab lab",
+    "log migrate": "--owner postgresql://keyturn_owner@db.acme.example/keyturn --service keyturn",
+    "log new-key": "--lab lab",
+    "notify init": "--lab lab",
+    "notify serve": "--lab lab",
+    "notify show": "--json",
+    "witness init": "north --lab lab",
+    "witness log-key": "north --lab lab",
+    "witness serve": "north --port 8721",
+    "builder init": "--work /srv/steps --runtime /usr --runtime /opt/python",
+    "builder serve": "--port 8723",
+    "builder show": "--json",
+    "step digest": "data/heldout",
+    "step check": "train/STEP.toml",
+    "step wait": "stp-1a2b3c4d",
+    "step criteria": (
+        "model/aurora --metric bits-per-byte --comparison at-most --threshold 0.9 --on data/heldout --reason 'as agreed'"
+    ),
+    "lineage show": "model",
+    "pack make": "req-1a2b3c4d --out model.pack",
+    "pack show": "model.pack --root root.json",
+    "sign-page export": "/srv/www/sign",
+    "sign-page check": "https://sign.example",
+}
+"""Command (without `keyturn`) -> what may stand behind it."""
