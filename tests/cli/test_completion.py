@@ -1,10 +1,16 @@
-"""A shell completes ids and names from the lab's directory: by the real bash, at once, and silently when it cannot."""
+"""A shell completes ids and names from a lab's directory or service: by the real bash, at once, and silently when it cannot."""
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +19,8 @@ from support.members import KEYTURN, People
 
 GOAL_S = 0.200
 """A start of the program, which has 150 ms, and one look at the lab's directory."""
+SOON_S = 10.0
+"""Two questions of 0.4 s, and a start of the program on a busy machine; a client that waits as long as others takes 30 s."""
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +134,57 @@ def test_whatever_cannot_be_read_is_silence(people: People, tmp_path: Path, line
     assert offered(people, line, KEYTURN_LAB=str(tmp_path / "nowhere")) == []
     assert offered(people, line, KEYTURN_LAB="http://127.0.0.1:1") == []
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.fixture(scope="module")
+def url(people: People) -> Iterator[str]:
+    with people.served():
+        yield str(json.loads((people.lab / "run" / "service.json").read_bytes())["url"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("keyturn approve ", id="requests"),
+        pytest.param("keyturn deny --reason no req-", id="requests that begin so"),
+        pytest.param("keyturn approve den-", id="no request"),
+        pytest.param("keyturn trust lift ", id="suspensions"),
+        pytest.param("keyturn trust suspend --member ", id="members"),
+        pytest.param("keyturn trust suspend --member b", id="members that begin so"),
+        pytest.param("keyturn request --permit ", id="permits"),
+        pytest.param("keyturn request action mod", id="resources"),
+        pytest.param("keyturn trust suspend --gate ", id="gates"),
+        pytest.param("keyturn witness serve ", id="witnesses"),
+    ],
+)
+def test_by_a_labs_address_alone_the_same_is_offered_as_in_its_directory(people: People, url: str, line: str) -> None:
+    assert offered(people, line, KEYTURN_LAB=url) == offered(people, line)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"HTTP/1.1 401 No\r\n\r\n"])
+@pytest.mark.parametrize("line", ["keyturn approve ", "keyturn trust suspend --member "])
+def test_a_service_that_does_not_answer_or_answers_nonsense_is_silence_soon(
+    people: People, line: str, answer: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        taken: list[socket.socket] = []
+
+        def take() -> None:
+            with suppress(OSError):
+                while True:
+                    taken.append(listening.accept()[0])
+                    taken[-1].sendall(answer)
+
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        begun = time.monotonic()
+        assert offered(people, line, KEYTURN_LAB=f"http://127.0.0.1:{listening.getsockname()[1]}") == []
+        assert taken
+        assert time.monotonic() - begun < SOON_S
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for one in taken:
+            one.close()
 
 
 def test_a_name_that_a_shell_would_take_for_more_is_not_offered(tmp_path: Path) -> None:

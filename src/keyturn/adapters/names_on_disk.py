@@ -10,16 +10,16 @@ import json
 import re
 import sqlite3
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["NameKind", "names", "record_ids"]
+__all__ = ["OFFERED_MAX", "NameKind", "among", "names", "names_in", "record_ids"]
 
 NameKind = Literal["members", "groups", "permits", "resources", "gates", "builders", "witnesses"]
 
-_OFFERED_MAX = 200
+OFFERED_MAX = 200
 _BYTES_MAX = 1 << 20
 _RECORDS = """
 SELECT kind || '-' || substr(record, 1, 32) FROM entry
@@ -36,35 +36,40 @@ def record_ids(lab: Path, kinds: Sequence[str], *, begins: str, now: int) -> lis
     database = f"file:{lab / 'index.sqlite'}?mode=ro"
     with closing(sqlite3.connect(database, uri=True, timeout=0.2)) as db:
         listed = json.dumps(list(kinds)) if kinds else ""
-        rows = db.execute(_RECORDS, (listed, listed or "[]", now, begins, begins, _OFFERED_MAX))
+        rows = db.execute(_RECORDS, (listed, listed or "[]", now, begins, begins, OFFERED_MAX))
         return [str(row[0]) for row in rows]
 
 
 def names(lab: Path, kind: NameKind, *, begins: str) -> list[str]:
     """Names of `kind` in the newest published targets, in order."""
-    found = {name for name in _names(lab, kind) if name.startswith(begins) and _PLAIN.match(name)}
-    return sorted(found)[:_OFFERED_MAX]
+    return among(names_in(kind, lambda of: map(_text, _targets(lab, of))), begins=begins)
 
 
-def _names(lab: Path, kind: NameKind) -> Iterator[str]:
+def among(found: Iterable[str], *, begins: str) -> list[str]:
+    """Those that a shell may put on its line, in order."""
+    return sorted({name for name in found if name.startswith(begins) and _PLAIN.match(name)})[:OFFERED_MAX]
+
+
+def names_in(kind: NameKind, texts: Callable[[str], Iterable[str]]) -> Iterator[str]:
+    """Names of `kind` in target files: `texts` gives those whose names begin with what it is called with."""
+
+    def rows(file: str) -> list[dict[str, Any]]:
+        return [row for text in texts(f"{file}.toml") for row in tomllib.loads(text).get(kind, [])]
+
     match kind:
         case "permits":
-            for path in _targets(lab, "policy/"):
-                yield from _PERMIT.findall(_text(path))
+            for text in texts("policy/"):
+                yield from _PERMIT.findall(text)
         case "members" | "builders":
-            yield from (str(row["id"]) for row in _rows(lab, kind, "roster" if kind == "members" else kind))
+            yield from (str(row["id"]) for row in rows("roster" if kind == "members" else kind))
         case "groups":
-            yield from (str(row["name"]) for row in _rows(lab, kind, "roster"))
+            yield from (str(row["name"]) for row in rows("roster"))
         case "witnesses":
-            yield from (str(row["name"]) for row in _rows(lab, kind, "log"))
+            yield from (str(row["name"]) for row in rows("log"))
         case "resources":
-            yield from (str(row["uri"]).split("/", 3)[3] for row in _rows(lab, kind, kind))
+            yield from (str(row["uri"]).split("/", 3)[3] for row in rows(kind))
         case "gates":
-            yield from (str(row["uri"]).rpartition("/gate/")[2] for row in _rows(lab, kind, kind))
-
-
-def _rows(lab: Path, table: str, file: str) -> list[dict[str, Any]]:
-    return [row for path in _targets(lab, f"{file}.toml") for row in tomllib.loads(_text(path)).get(table, [])]
+            yield from (str(row["uri"]).rpartition("/gate/")[2] for row in rows(kind))
 
 
 def _targets(lab: Path, begins: str) -> Iterator[Path]:

@@ -1,7 +1,6 @@
-"""What a shell offers while somebody types a name: ids of records, members, permits, resources, read from the lab's directory.
+"""What a shell offers while somebody types a name: ids of records, members, permits, resources, of a lab's directory or service.
 
-It is quick, asks no network, and is silent about whatever it cannot read: an error in the middle of a line helps nobody. A lab
-that is known by its address alone has no names here.
+It is quick, and silent about whatever it cannot read or is not told at once: an error in the middle of a line helps nobody.
 """
 
 from __future__ import annotations
@@ -28,9 +27,20 @@ def offer_records(*kinds: str) -> Offer:
     """Offer ids of records of `kinds`, or of all kinds."""
 
     def offer(ctx: typer.Context, incomplete: str) -> list[str]:
-        from keyturn.adapters.names_on_disk import record_ids
+        now = int(time.time())
 
-        return _silently(lambda lab: record_ids(lab, kinds, begins=incomplete, now=int(time.time())), ctx)
+        def here(lab: Path) -> list[str]:
+            from keyturn.adapters.names_on_disk import record_ids
+
+            return record_ids(lab, kinds, begins=incomplete, now=now)
+
+        def elsewhere(url: str) -> list[str]:
+            from keyturn.adapters.names_over_http import record_ids
+            from keyturn.wiring.login import bearer_of
+
+            return record_ids(url, kinds, begins=incomplete, now=now, bearer=bearer_of(url))
+
+        return _silently(here, elsewhere, ctx)
 
     return offer
 
@@ -39,9 +49,18 @@ def offer_names(kind: NameKind) -> Offer:
     """Offer names of `kind`, as the lab's published targets list them."""
 
     def offer(ctx: typer.Context, incomplete: str) -> list[str]:
-        from keyturn.adapters.names_on_disk import names
+        def here(lab: Path) -> list[str]:
+            from keyturn.adapters.names_on_disk import names
 
-        return _silently(lambda lab: names(lab, kind, begins=incomplete), ctx)
+            return names(lab, kind, begins=incomplete)
+
+        def elsewhere(url: str) -> list[str]:
+            from keyturn.adapters.names_over_http import names
+            from keyturn.wiring.login import bearer_of
+
+            return names(url, kind, begins=incomplete, bearer=bearer_of(url))
+
+        return _silently(here, elsewhere, ctx)
 
     return offer
 
@@ -54,15 +73,17 @@ def typed_words() -> list[str]:
     return words[: int(at)] if at.isdecimal() else words if line.endswith(" ") else words[:-1]
 
 
-def _silently(find: Callable[[Path], list[str]], ctx: typer.Context) -> list[str]:
+def _silently(
+    here: Callable[[Path], list[str]], elsewhere: Callable[[str], list[str]], ctx: typer.Context
+) -> list[str]:
     import sqlite3
 
     from keyturn.errors import KeyturnError
     from keyturn.wiring.places import find_lab
 
-    # Files that are not there, not ours, broken, or of another shape: there is nothing to offer, and nobody to tell.
+    # Files and answers that are not there, not ours, broken, late, or of another shape: nothing is offered, and nobody told.
     unreadable = (KeyturnError, OSError, sqlite3.Error, ValueError, LookupError, TypeError, AttributeError)
     with suppress(*unreadable):
         place = find_lab(ctx.params.get("lab") or os.environ.get("KEYTURN_LAB"))
-        return [] if place.path is None else find(place.path)
+        return here(place.path) if place.path is not None else elsewhere(place.url or "")
     return []
