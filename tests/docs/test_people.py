@@ -1,22 +1,41 @@
-"""docs/guide/people.md is run as it stands: its commands, one shell, from top to bottom."""
+"""docs/guide/people.md and the page of each ceremony are run as they stand: their commands, one shell, from top to bottom.
+
+Here people have software keys; with passkeys the same pages are run by tests/keys/test_ceremonies_with_passkeys.py.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from support.pages import run_page
+import pytest
+
+from support.ceremonies import CEREMONIES, LAB, run_ceremony
+from support.pages import DOCS, run_page
+
+SECTIONS = (
+    *("**When**", "**Who must be there**", "**Have ready**"),
+    *("## What to type", "## How to see that it worked", "## What goes wrong"),
+)
 
 
-def test_every_ceremony_of_people_works_as_it_is_written(tmp_path: Path) -> None:
-    said = run_page("guide/people.md", tmp_path)
-    for words in (
-        "invitations/cara+coder.invitation.json: give it to cara+coder",
-        "signed as bob: root version 2, targets version 2",
-        "member bob is suspended, in force",
-        "lifted",
-        "dan is out of the draft",
-        "[member-answers-for]",
-        "signed as vault: root version",
-        "[trust-threshold",
-    ):
-        assert words in said, f"{words}\n\n{said}"
+def test_every_ceremony_has_its_page_and_is_run() -> None:
+    assert {path.stem for path in (DOCS / "guide" / "ceremonies").glob("*.md")} == CEREMONIES.keys()
+    linked = (DOCS / LAB).read_text(encoding="utf-8")
+    assert [name for name in CEREMONIES if f"(ceremonies/{name}.md)" not in linked] == []
+
+
+@pytest.mark.parametrize("name", CEREMONIES)
+def test_a_page_says_when_who_with_what_and_how_to_check_it_and_what_goes_wrong(name: str) -> None:
+    text = (DOCS / "guide" / "ceremonies" / f"{name}.md").read_text(encoding="utf-8")
+    assert [part for part in SECTIONS if part not in text] == []
+    assert "```text\n" in text
+
+
+def test_the_lab_in_which_ceremonies_are_rehearsed_is_founded_as_it_is_written(tmp_path: Path) -> None:
+    assert "published root version 1, targets version 1" in run_page(LAB, tmp_path)
+
+
+@pytest.mark.timeout(460)
+@pytest.mark.parametrize("name", CEREMONIES)
+def test_a_ceremony_works_as_it_is_written(name: str, tmp_path: Path) -> None:
+    assert "webauthn" not in run_ceremony(name, tmp_path)
