@@ -111,3 +111,18 @@ def test_what_went_wrong_names_the_address_and_nothing_of_this_program() -> None
     with answering(lambda connection, _: connection.sendall(gone)) as url, pytest.raises(Unavailable) as other:
         HttpClient(url, timeout_s=5).get("/checkpoint")
     assert other.value.message == f"`{url}/checkpoint` is not there"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_an_answer_that_points_elsewhere_is_followed_by_nobody(status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        inside.settimeout(0.2)
+        there = f"http://127.0.0.1:{inside.getsockname()[1]}/latest/meta-data"
+        head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n".encode()
+        with answering(lambda connection, _: connection.sendall(head)) as url:
+            found, _ = BoundedHttp(url, within_s=5, connections=1).exchange(
+                "GET", "/", None, size_bytes_max=100, headers={}
+            )
+        assert found == status
+        with pytest.raises(TimeoutError):
+            inside.accept()

@@ -145,3 +145,8 @@ def test_what_tests_share_has_one_name() -> None:
     assert [
         name for name, path in zip(_names(FILES), FILES, strict=True) if wrong.search(path.read_text("utf-8"))
     ] == []
+
+
+def test_nothing_writes_a_table_whose_cells_a_spreadsheet_would_run_as_formulas() -> None:
+    written = re.compile(r"\bcsv\.(writer|DictWriter)\b|text/csv")
+    assert [str(path) for path in SOURCE if written.search(path.read_text(encoding="utf-8"))] == []

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keyturn.app.show_grants import list_grants
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
@@ -19,7 +20,7 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
-from keyturn.grants import checks
+from keyturn.grants import checks, withdrawing
 from keyturn.grants.approvers import approval_facts
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.freshness import require_trust
@@ -441,6 +442,23 @@ def test_a_revocation_by_any_human_or_the_requester_closes(who: str) -> None:
     world.revoke(asked, who)
     with pytest.raises(Refused, match="request-revoked"):
         verify(world, bundle)
+
+
+def test_approvals_at_one_instant_are_one_grant_and_revocations_at_one_instant_one_end() -> None:
+    world = make_world()
+    asked = world.ask()
+    agreeing = [world.approve(asked, member) for member in ("bob", "cat", "eve")]
+    view = world.view()
+    opened = [verify(world, world.bundle(asked, *order), view).granted for order in (agreeing, agreeing[::-1])]
+    assert opened[0] == opened[1]
+    assert opened[0].window.starts_at == NOW
+    for member in ("ada", "bob", "cat"):
+        world.revoke(asked, member)
+    with pytest.raises(Refused, match="request-revoked"):
+        verify(world, world.bundle(asked, *agreeing))
+    known = world.view().known
+    assert len(list(withdrawing.ending(known, asked.record_digest, world.request(), now=NOW))) == 3
+    assert [live.state for live in list_grants(world.view(), world.lab.state, now=NOW)] == ["revoked"]
 
 
 def test_a_bundle_that_lacks_an_approval_that_the_log_has_is_refused() -> None:

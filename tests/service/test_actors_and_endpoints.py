@@ -368,6 +368,30 @@ def test_where_a_login_is_asked_for_it_is_needed_and_replaces_no_key(
     assert within.status_code == MATRIX[cell][actor], within.text
 
 
+FROM_ANOTHER_SITE = {
+    "Origin": "https://evil.example",
+    "Referer": "https://evil.example/form",
+    "Content-Type": "text/plain",
+    "Cookie": "session=fixed; token=a.b.c",
+}
+
+
+@pytest.mark.parametrize("cell", MATRIX, ids=" ".join)
+def test_what_a_browser_sends_from_another_site_is_worth_no_more_and_nobody_has_a_session(
+    clients: Mapping[str, TestClient[Any]], cell: tuple[str, str, str, str]
+) -> None:
+    service, method, path, what = cell
+    content = b"{}" if method == "post" else None
+    where = path if method == "post" else what or path
+    answer = clients[service].request(method, where, content=content, headers=FROM_ANOTHER_SITE)
+    expected = {MATRIX[cell]["nobody"], 400, 415} if method == "post" else {MATRIX[cell]["nobody"]}
+    assert answer.status_code in expected, answer.text
+    assert "Set-Cookie" not in answer.headers
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    if service == "service" and path not in OPEN:
+        assert clients["closed"].request(method, where, content=content, headers=FROM_ANOTHER_SITE).status_code == 401
+
+
 def test_the_documents_say_what_is_open() -> None:
     paths = json.loads(openapi.render(openapi.APPS["service"]()))["paths"]
     assert {path for path, of in paths.items() for said in of.values() if said["security"] == []} == OPEN

@@ -1,0 +1,59 @@
+"""Who calls whom: each module that opens a connection, and by whose word it knows the address. None is a caller's.
+
+A request, a name or a justification names no address that anything of ours goes to, so nobody has a service reach inside (SSRF).
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "keyturn"
+LIBRARIES = {"urllib3", "requests", "httpx", "aiohttp", "apprise", "socket", "http.client", "urllib.request"}
+CLIENTS = {"HttpClient", "BoundedHttp"}
+
+LAB = "the lab that the person or the operator named: its directory, its keyturn.toml, or its service's address"
+NAMED = "the lab's service, which may lie: what is sent there is signed, is about the lab, and holds no secret"
+TYPED = "whoever types the command"
+OPERATOR = "a file of whoever runs the process"
+NOWHERE = "nowhere: it listens, or speaks to a program of this machine"
+WHOSE_WORD = {
+    "adapters/addresses_over_http.py": LAB,
+    "adapters/apprise_receiver.py": OPERATOR,
+    "adapters/bounded_http.py": "its callers, which are here",
+    "adapters/event_sinks.py": TYPED,
+    "adapters/gates_at_once.py": NAMED,
+    "adapters/http_client.py": "its callers, which are here",
+    "adapters/index_over_http.py": LAB,
+    "adapters/log_over_http.py": LAB,
+    "adapters/openid_provider.py": OPERATOR,
+    "adapters/release_over_http.py": NAMED,
+    "adapters/sign_page/here.py": NOWHERE,
+    "adapters/ssh_agent.py": NOWHERE,
+    "adapters/witness_over_http.py": OPERATOR,
+    "cli/sign_page.py": TYPED,
+    "service/shell.py": NOWHERE,
+    "wiring/check_up.py": NAMED,
+    "wiring/run_command.py": NAMED,
+}
+
+
+def _connecting() -> set[str]:
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CLIENTS
+            if called or LIBRARIES.intersection(names):
+                found.add(str(path.relative_to(SOURCE)))
+    return found
+
+
+def test_no_module_opens_a_connection_without_a_word_for_where_its_address_comes_from() -> None:
+    assert _connecting() == WHOSE_WORD.keys()
