@@ -322,12 +322,12 @@ def test_revoking_withdrawing_suspending_and_lifting() -> None:
     assert [w.by for w in view.known.withdrawals[pending.digest]] == ["dan"]
 
     sus = take_away.suspend(
-        Target("member", "dan"), hand(world, "cat"), trust, view, reason="laptop lost", lasts_s=None
+        Target("member", "dan"), hand(world, "cat"), trust, view, reason="laptop lost", duration_s=None
     )
     take_away.suspend(
-        Target("key", world.key("eve").public.keyid), hand(world, "eve"), trust, view, reason="lost", lasts_s=9
+        Target("key", world.key("eve").public.keyid), hand(world, "eve"), trust, view, reason="lost", duration_s=9
     )
-    take_away.suspend(Target("gate", str(world.gate)), hand(world, "bob"), trust, view, reason="fire", lasts_s=60)
+    take_away.suspend(Target("gate", str(world.gate)), hand(world, "bob"), trust, view, reason="fire", duration_s=60)
     view = view_of(world)
     assert list(view.known.suspensions_of("member:dan", now=NOW))
     for member, code in (("ada", "suspension-not-allowed"), ("cat", "suspension-again"), ("dan", "suspended")):
@@ -338,7 +338,7 @@ def test_revoking_withdrawing_suspending_and_lifting() -> None:
                 trust,
                 view,
                 reason="x",
-                lasts_s=None,
+                duration_s=None,
             )
 
     standing = take_away.find_standing(view, sus.id[:12], now=NOW)

@@ -280,7 +280,7 @@ class TakenLab:
             gate=GATE,
             justification="it is good",
             ticket="",
-            open_for_s=8 * 3600,
+            duration_s=8 * 3600,
             nonce=SystemEntropy().nonce(),
             now=SystemClock().now(),
         )

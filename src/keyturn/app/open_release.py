@@ -91,7 +91,7 @@ def make_release_request(
     gate: Uri,
     justification: str,
     ticket: str,
-    open_for_s: int,
+    duration_s: int,
     nonce: str,
     now: int,
 ) -> AccessRequest:
@@ -109,9 +109,9 @@ def make_release_request(
         justification=justification,
         ticket=ticket,
         not_before=now,
-        start_by=now + open_for_s,
-        not_after=now + open_for_s,
-        duration_s=open_for_s,
+        start_by=now + duration_s,
+        not_after=now + duration_s,
+        duration_s=duration_s,
         trust_version=draft.history.targets_version,
     )
 

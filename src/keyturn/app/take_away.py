@@ -109,16 +109,16 @@ def require_known(target: Target, trust: TrustState) -> None:
 
 
 def suspend(
-    target: Target, hand: Hand, trust: TrustState, view: GateView, *, reason: str, lasts_s: int | None
+    target: Target, hand: Hand, trust: TrustState, view: GateView, *, reason: str, duration_s: int | None
 ) -> Logged:
-    """Suspend `target` at once, for `lasts_s` seconds or as long as targets allow; refused here when it would have no effect."""
+    """Suspend `target` at once, for `duration_s` seconds or as long as targets allow; refused when it would have no effect."""
     now = hand.clock.now()
     made = Suspension(
         **hand.opening(trust, now=now, reason=reason),
         target_member=target.name if target.kind == "member" else None,
         target_key=target.name if target.kind == "key" else None,
         target_gate=target.name if target.kind == "gate" else None,
-        until=now + (lasts_s or trust.limits.suspension_max_s),
+        until=now + (duration_s or trust.limits.suspension_max_s),
     )
     if not negatives.is_own(made, trust):
         hand.require_unsuspended(view, now=now)

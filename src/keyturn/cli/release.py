@@ -109,7 +109,7 @@ def release(
         gate=gate,
         justification=reason,
         ticket=ticket,
-        open_for_s=seconds(duration),
+        duration_s=seconds(duration),
         key=key,
     )
     _show_request(opened, json=json)

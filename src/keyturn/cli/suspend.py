@@ -52,7 +52,7 @@ def suspend(
     from keyturn.formats.posix_time import duration as in_words
     from keyturn.wiring.grants import desk, wait_until_in_force
 
-    lasts_s = None if duration is None else seconds(duration)
+    duration_s = None if duration is None else seconds(duration)
     kind, name = _named(member, key_id, gate)
     with desk(lab, key=key) as here:
         seen, hand = here.seen, here.hand
@@ -60,12 +60,12 @@ def suspend(
         target = Target(kind, whole)
         require_known(target, seen.trust)
         output.warn(
-            f"  suspend {target.kind} {target.name} for {in_words(lasts_s or seen.trust.limits.suspension_max_s)}: {reason}",
+            f"  suspend {target.kind} {target.name} for {in_words(duration_s or seen.trust.limits.suspension_max_s)}: {reason}",
             json=json,
         )
         output.confirm("Sign this suspension?", yes=yes)
         with in_force.told_anyway(here, json=json):
-            logged = suspend_target(target, hand, seen.trust, seen.view, reason=reason, lasts_s=lasts_s)
+            logged = suspend_target(target, hand, seen.trust, seen.view, reason=reason, duration_s=duration_s)
             witnessed = wait_until_in_force(seen, logged)
         told = here.gates.told()
     output.emit(

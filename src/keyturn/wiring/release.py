@@ -78,7 +78,7 @@ def open_request(
     gate: str,
     justification: str,
     ticket: str,
-    open_for_s: int,
+    duration_s: int,
     key: str | None,
 ) -> OpenedRelease:
     """Judge the model's chain, and make the release request of whoever runs the command."""
@@ -90,7 +90,7 @@ def open_request(
             log, root_json=root, pinned_sha256=pin, model=model, resource=uri, now=clock.now(), each=on_all_cores
         )
     allowed = _permit(draft, permit)
-    limits = (open_for_s, allowed.pending_max_s, allowed.duration_max_s or open_for_s)
+    limits = (duration_s, allowed.pending_max_s, allowed.duration_max_s or duration_s)
     signer = own_signer(person, approving=False, named=key, view=PageView(draft.history.newest.roster))
     made = make_release_request(
         draft,
@@ -101,7 +101,7 @@ def open_request(
         gate=Uri(uri.lab, "gate", gate),
         justification=justification,
         ticket=ticket,
-        open_for_s=min(limits),
+        duration_s=min(limits),
         nonce=SystemEntropy().nonce(),
         now=clock.now(),
     )
