@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from keyturn.app.show_grants import list_grants
 from keyturn.crypto import dsse_signing
+from keyturn.crypto.credentials import Credential
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats import access, dsse, statement
@@ -362,6 +363,22 @@ def test_one_person_with_two_approvals_counts_once() -> None:
     for shown in ((first, second), (first,)):
         with pytest.raises(Refused, match="quorum-not-met"):
             verify(world, world.bundle(asked, *shown), session=None)
+
+
+def test_one_person_with_two_keys_counts_once() -> None:
+    world = make_world()
+    second, roster = make_key("bob's second key"), world.lab.state.roster
+    bob = roster.members["bob"]
+    keys = (*bob.keys, Credential(key=second.public, kind="software"))
+    with_roster(world, replace(roster, members={**roster.members, "bob": replace(bob, keys=keys)}))
+    asked = world.ask(world.release())
+    first = world.approve(asked, "bob")
+    world.held["bob"] = second
+    for again in (world.approve(asked, "bob"), world.approve(asked, "bob", signed_at=NOW - 5)):
+        assert again.signatures[0].keyid == second.public.keyid
+        for shown in ((first, again), (again, first), (first,)):
+            with pytest.raises(Refused, match="quorum-not-met"):
+                verify(world, world.bundle(asked, *shown), session=None)
 
 
 def test_one_person_can_never_approve_a_request_again_to_keep_it_open() -> None:
