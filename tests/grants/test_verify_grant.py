@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.app.show_grants import list_grants
 from keyturn.crypto import dsse_signing
-from keyturn.crypto.credentials import Credential
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats import access, dsse, statement
@@ -21,7 +19,7 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
-from keyturn.grants import checks, withdrawing
+from keyturn.grants import checks
 from keyturn.grants.approvers import approval_facts
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.freshness import require_trust
@@ -365,22 +363,6 @@ def test_one_person_with_two_approvals_counts_once() -> None:
             verify(world, world.bundle(asked, *shown), session=None)
 
 
-def test_one_person_with_two_keys_counts_once() -> None:
-    world = make_world()
-    second, roster = make_key("bob's second key"), world.lab.state.roster
-    bob = roster.members["bob"]
-    keys = (*bob.keys, Credential(key=second.public, kind="software"))
-    with_roster(world, replace(roster, members={**roster.members, "bob": replace(bob, keys=keys)}))
-    asked = world.ask(world.release())
-    first = world.approve(asked, "bob")
-    world.held["bob"] = second
-    for again in (world.approve(asked, "bob"), world.approve(asked, "bob", signed_at=NOW - 5)):
-        assert again.signatures[0].keyid == second.public.keyid
-        for shown in ((first, again), (again, first), (first,)):
-            with pytest.raises(Refused, match="quorum-not-met"):
-                verify(world, world.bundle(asked, *shown), session=None)
-
-
 def test_one_person_can_never_approve_a_request_again_to_keep_it_open() -> None:
     # His first approval ends early, and a second one would let the window start anew, as often as he likes.
     world = make_world()
@@ -459,23 +441,6 @@ def test_a_revocation_by_any_human_or_the_requester_closes(who: str) -> None:
     world.revoke(asked, who)
     with pytest.raises(Refused, match="request-revoked"):
         verify(world, bundle)
-
-
-def test_approvals_at_one_instant_are_one_grant_and_revocations_at_one_instant_one_end() -> None:
-    world = make_world()
-    asked = world.ask()
-    agreeing = [world.approve(asked, member) for member in ("bob", "cat", "eve")]
-    view = world.view()
-    opened = [verify(world, world.bundle(asked, *order), view).granted for order in (agreeing, agreeing[::-1])]
-    assert opened[0] == opened[1]
-    assert opened[0].window.starts_at == NOW
-    for member in ("ada", "bob", "cat"):
-        world.revoke(asked, member)
-    with pytest.raises(Refused, match="request-revoked"):
-        verify(world, world.bundle(asked, *agreeing))
-    known = world.view().known
-    assert len(list(withdrawing.ending(known, asked.record_digest, world.request(), now=NOW))) == 3
-    assert [live.state for live in list_grants(world.view(), world.lab.state, now=NOW)] == ["revoked"]
 
 
 def test_a_bundle_that_lacks_an_approval_that_the_log_has_is_refused() -> None:
