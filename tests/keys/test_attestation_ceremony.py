@@ -48,7 +48,7 @@ def test_a_lab_enrols_keys_of_makers_that_it_lists_and_no_counterfeit_ones(tmp_p
         with attached(SecurityKey(attester=attester), tmp_path / name) as command:
             bob = replace(people, command=command)
             home, out = f"bob-{name}", f"{name}.acceptance.json"
-            bob.by(home, "trust", "accept", "bob.invitation.json", "--key", "fido2", "--out", out)
+            bob.by(home, "trust", "accept", "bob.invitation.json", "--member-key", "fido2", "--out", out)
         propose = ("trust", "propose", "--acceptance", out)
         if code:
             assert people.refused("ada", *propose) == code

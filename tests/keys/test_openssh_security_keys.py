@@ -112,7 +112,7 @@ def test_a_member_is_enrolled_with_a_security_key_and_approves_with_it(tmp_path:
         key = make_security_key(tmp_path, "ed25519-sk", verifies=True, by_agent=path if by_agent else None)
         people = People(tmp_path, {"SSH_AUTH_SOCK": path, **asking(tmp_path)})
         people.found()
-        people.by("bob", "trust", "accept", "bob.invitation.json", "--key", f"ssh:{key.path}.pub")
+        people.by("bob", "trust", "accept", "bob.invitation.json", "--member-key", f"ssh:{key.path}.pub")
         (own,) = tomllib.loads((tmp_path / "bob" / "config.toml").read_text())["keys"]
         assert (own["kind"], own["application"], "file" in own) == ("ssh-sk", "ssh:", not by_agent)
         people.publish()

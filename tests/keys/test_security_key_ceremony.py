@@ -18,7 +18,7 @@ def test_a_member_is_enrolled_with_a_security_key_and_approves_with_it(tmp_path:
     with attached(key, tmp_path / "key") as command, attached(other, tmp_path / "other"):
         people = People(tmp_path, command=command)
         people.found()
-        accept = ("trust", "accept", "bob.invitation.json", "--key", "fido2")
+        accept = ("trust", "accept", "bob.invitation.json", "--member-key", "fido2")
         assert people.refused("bob", *accept, status=3) == "pin-no-terminal"
         people.pin(PIN)
         done = people.run("bob", *accept)
@@ -50,8 +50,8 @@ def test_an_agent_and_a_founder_get_no_security_key(tmp_path: Path) -> None:
     people = People(tmp_path, command=keyturn_with())
     people.pin(PIN)
     init = ("init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada")
-    assert people.refused("ada", *init, "--key", "fido2", status=2) == "key-kind"
+    assert people.refused("ada", *init, "--member-key", "fido2", status=2) == "key-kind"
     people.by("ada", *init)
     people.by("ada", "trust", "invite", "ada+coder", "--kind", "agent")
-    accept = ("trust", "accept", "ada+coder.invitation.json", "--key", "fido2")
+    accept = ("trust", "accept", "ada+coder.invitation.json", "--member-key", "fido2")
     assert people.refused("coder", *accept, status=2) == "key-kind"

@@ -62,7 +62,7 @@ class LiveGate:
             gate=lab.gate_uri("release"),
             justification="it is good",
             ticket="",
-            open_for_s=3600,
+            duration_s=3600,
             nonce=os.urandom(16).hex(),
             now=now,
         )

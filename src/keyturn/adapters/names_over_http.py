@@ -6,10 +6,11 @@ and raises whatever asking raises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from keyturn.adapters.http_client import Credentials
 from keyturn.adapters.index_over_http import IndexOverHttp
 from keyturn.adapters.log_over_http import LogOverHttp
 from keyturn.adapters.names_on_disk import OFFERED_MAX, NameKind, among, names_in
@@ -23,24 +24,22 @@ _TIMEOUT_S = 0.4
 _LOOKED_AT = 1000
 """The newest entries of the log: ids of older ones are typed, and few of those live."""
 
-Bearer = Callable[[], str | None]
 
-
-def record_ids(url: str, kinds: Sequence[str], *, begins: str, now: int, bearer: Bearer | None) -> list[str]:
+def record_ids(url: str, kinds: Sequence[str], *, begins: str, now: int, credentials: Credentials | None) -> list[str]:
     """Ids of records of `kinds` (of all when empty) that are not over, newest first."""
-    log = LogOverHttp(url, timeout_s=_TIMEOUT_S, bearer=bearer)
+    log = LogOverHttp(url, timeout_s=_TIMEOUT_S, credentials=credentials)
     size = checkpoint.parse_body(note.parse(log.checkpoint()).text).size
-    index = IndexOverHttp(url, timeout_s=_TIMEOUT_S, bearer=bearer)
+    index = IndexOverHttp(url, timeout_s=_TIMEOUT_S, credentials=credentials)
     wanted = msgspec.convert(list(kinds) or sorted(KINDS), list[Kind])
     found = index.of_kinds(wanted, start=max(0, size - _LOOKED_AT))
     living = (record_id(one.kind, one.record) for one in reversed(found) if one.until is None or one.until > now)
     return [name for name in living if name.startswith(begins)][:OFFERED_MAX]
 
 
-def names(url: str, kind: NameKind, *, begins: str, bearer: Bearer | None) -> list[str]:
+def names(url: str, kind: NameKind, *, begins: str, credentials: Credentials | None) -> list[str]:
     """Names of `kind` in the last targets version that the log has, in order."""
-    *_, last = IndexOverHttp(url, timeout_s=_TIMEOUT_S, bearer=bearer).of_kinds(["tgt"])
-    raw = LogOverHttp(url, timeout_s=_TIMEOUT_S, bearer=bearer).envelope(last.envelope)
+    *_, last = IndexOverHttp(url, timeout_s=_TIMEOUT_S, credentials=credentials).of_kinds(["tgt"])
+    raw = LogOverHttp(url, timeout_s=_TIMEOUT_S, credentials=credentials).envelope(last.envelope)
     files = trust_version.parse(raw).files
 
     def texts(of: str) -> Iterator[str]:

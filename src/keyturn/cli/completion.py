@@ -36,9 +36,9 @@ def offer_records(*kinds: str) -> Offer:
 
         def elsewhere(url: str) -> list[str]:
             from keyturn.adapters.names_over_http import record_ids
-            from keyturn.wiring.login import bearer_of
+            from keyturn.wiring.login import credentials_for
 
-            return record_ids(url, kinds, begins=incomplete, now=now, bearer=bearer_of(url))
+            return record_ids(url, kinds, begins=incomplete, now=now, credentials=credentials_for(url))
 
         return _silently(here, elsewhere, ctx)
 
@@ -56,9 +56,9 @@ def offer_names(kind: NameKind) -> Offer:
 
         def elsewhere(url: str) -> list[str]:
             from keyturn.adapters.names_over_http import names
-            from keyturn.wiring.login import bearer_of
+            from keyturn.wiring.login import credentials_for
 
-            return names(url, kind, begins=incomplete, bearer=bearer_of(url))
+            return names(url, kind, begins=incomplete, credentials=credentials_for(url))
 
         return _silently(here, elsewhere, ctx)
 

@@ -190,9 +190,9 @@ def accept(
     member_key: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where a key to enrol is: `software` (the default), `passkey`, made in your browser; `fido2`, made in a security key "
-            "without one; `ssh:FILE.pub`; or one on a token, "
-            "as `pkcs11:token=T;object=L?module-path=/path.so`. Repeat for more; you ask with the first."
+            help="Where a key to enrol is: `software` (the default); `passkey`, made in your browser; `fido2`, made in a "
+            "security key without one; `ssh:FILE.pub`; or one on a token, as `pkcs11:token=T;object=L?module-path=/path.so`. "
+            "Repeat for more; you ask with the first."
         ),
     ] = None,
     trust_key: Annotated[
