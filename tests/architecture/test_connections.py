@@ -22,7 +22,9 @@ WHOSE_WORD = {
     "adapters/apprise_receiver.py": OPERATOR,
     "adapters/bounded_http.py": "its callers, which are here",
     "adapters/event_sinks.py": TYPED,
+    "adapters/forge_http.py": TYPED,
     "adapters/gates_at_once.py": NAMED,
+    "adapters/host_tools.py": NOWHERE,
     "adapters/http_client.py": "its callers, which are here",
     "adapters/index_over_http.py": LAB,
     "adapters/log_over_http.py": LAB,
@@ -35,6 +37,7 @@ WHOSE_WORD = {
     "service/shell.py": NOWHERE,
     "wiring/check_up.py": NAMED,
     "wiring/run_command.py": NAMED,
+    "wiring/scan.py": TYPED,
 }
 
 

@@ -73,7 +73,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("serve", "login"): (("serve", "--login", AT), 2),
     ("login", "secret_file"): (("login", "--secret-file", AT), 1),
     ("login", "certificate"): (("login", "--certificate", AT), 1),
-    ("login", "key"): (("login", "--certificate", "garbage", "--key", AT), 1),
+    ("login", "certificate_key"): (("login", "--certificate", "garbage", "--certificate-key", AT), 1),
     ("gate init", "models"): (("gate", "init", "other", "--models", AT), None),
     ("gate export", "ca"): (("gate", "export", "--to", "https://siem.example/", "--ca", AT), 2),
     ("gate export", "token_file"): (("gate", "export", "--to", "https://siem.example/", "--token-file", AT), 2),

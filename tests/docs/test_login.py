@@ -56,7 +56,7 @@ def test_everybody_logs_in_as_it_is_written(tmp_path: Path, provider: OpenIdProv
     )
     for words in (
         "exit status 3: who is not logged in is told what to type",
-        "keyturn login, or keyturn login --certificate FILE --key FILE",
+        "keyturn login, or keyturn login --certificate FILE --certificate-key FILE",
         f"logged in at https://localhost:{ports['8443']}",
         f"https://localhost:{ports['8443']} is shown the certificate ",
         '"kind":"rot"',

@@ -116,7 +116,7 @@ MATRIX: Mapping[tuple[str, str, str, str], Row] = {
 # in, and to whoever is, what it answers above: a login stands for no key.
 OPEN = {"/health", "/metrics", "/openapi.json", "/checkpoint", "/.well-known/authzen-configuration"}
 CERTIFICATE = b"the DER of a certificate"
-BY_CERTIFICATE = "keyturn login --certificate FILE --key FILE"
+BY_CERTIFICATE = "keyturn login --certificate FILE --certificate-key FILE"
 LOGGED_IN = {"Client-Cert": f":{base64.b64encode(CERTIFICATE).decode()}:", "Keyturn-Proxy": PROXY_SECRET}
 
 # The same at running processes: a gate that follows a log with a whole chain in it, and a notifier.

@@ -84,7 +84,7 @@ def test_whose_certificate_is_listed_comes_in_and_everybody_else_is_told_why_not
 
     assert behind.code(behind.listed) == ""
     assert behind.code() == "login-needed"
-    assert behind.get().json()["hint"] == "keyturn login --certificate FILE --key FILE"
+    assert behind.get().json()["hint"] == "keyturn login --certificate FILE --certificate-key FILE"
     for pem, code, words in (
         (behind.authority.issue("unlisted"), "login-certificate-unlisted", "lets nobody in"),
         (behind.authority.issue("expired", days=-1), "login-certificate-refused", "has expired"),

@@ -235,7 +235,7 @@ def test_a_lab_whose_service_is_closed_builds_and_releases_and_hears_a_denial(cl
 
 def test_who_is_not_logged_in_is_told_what_to_type(closed: Closed, request: pytest.FixtureRequest) -> None:
     hint = {
-        "certificates": "keyturn login --certificate FILE --key FILE",
+        "certificates": "keyturn login --certificate FILE --certificate-key FILE",
         "tokens": "keyturn login",
     }[request.node.callspec.params["closed"]]
     for words in (("grant", "list"), ("log", "show"), ("trust", "log"), ("doctor",)):

@@ -65,14 +65,8 @@ def test_what_is_put_into_a_builders_outbox_is_its_own_word_or_nobodys(tmp_path:
     with serving(lab):
         left = {f"{sha256(content)}.refused" for what, content in groups.items() if what != "its own lie"}
         wait_for("the outbox", lambda: {path.name for path in outbox.iterdir()} - {"3" * 64} == left or None)
-        log = lab.log
-        lab.by(
-            "carol", "trust", "suspend", "--member", "dan", "--reason", "his laptop is lost", "--yes"
-        )  # all is witnessed
+        log, lie = lab.log, groups["its own lie"]
+        wait_for("its own word to be witnessed", lambda: claimed_size(log.checkpoint()) > 2 or None)
         leaves = [leaf.parse(raw) for raw in log.leaves(0, claimed_size(log.checkpoint()))]
-        assert [one.record for one in leaves if one.kind == "prv"] == [
-            dsse.parse_foreign(groups["its own lie"]).record_digest
-        ]
-        assert [one.about for one in leaves if one.kind == "sus"] == [("member:dan",)]
-        assert [one["target"] for one in lab.by("ada", "trust", "suspended")] == ["member:dan"]
-        lab.by("bob", "log", "verify")
+        said = [one for one in leaves if one.kind not in ("rot", "tgt", "chk")]
+        assert [(one.kind, one.record) for one in said] == [("prv", dsse.parse_foreign(lie).record_digest)]

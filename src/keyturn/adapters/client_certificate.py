@@ -29,7 +29,7 @@ from keyturn.ports import Clock
 
 __all__ = ["CertificateFile", "KeptCertificate", "parse", "read_certificate"]
 
-_AGAIN = "keyturn login --certificate FILE --key FILE"
+_AGAIN = "keyturn login --certificate FILE --certificate-key FILE"
 _Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 _State = tuple[tuple[int, int, int], ...]
 

@@ -84,14 +84,14 @@ def _of_tls(cause: ssl.SSLError, url: str) -> Unavailable:
         return Unavailable(
             "login-needed",
             f"`{url}` is for who shows a certificate",
-            hint="keyturn login --certificate FILE --key FILE",
+            hint="keyturn login --certificate FILE --certificate-key FILE",
         )
     if _REFUSED.search(reason):
         why = reason.rpartition("ALERT_")[2].lower().replace("_", " ")
         return Unavailable(
             "login-certificate-refused",
             f"`{url}` refuses your certificate: {why}",
-            hint="keyturn login --certificate FILE --key FILE, with one of the CA that whoever runs it names",
+            hint="keyturn login --certificate FILE --certificate-key FILE, with one of the CA that whoever runs it names",
         )
     return Unavailable("no-answer", f"no answer from `{url}`: TLS failed", hint="keyturn up", detail=str(cause))
 

@@ -84,5 +84,16 @@ EXAMPLES: Mapping[str, str] = {
     "pack show": "model.pack --root root.json",
     "sign-page export": "/srv/www/sign",
     "sign-page check": "https://sign.example",
+    "trust authenticator": "2fc0579f811347eab116bb5a8db9202a --root yubico.pem --name 'YubiKey 5 NFC' --required",
+    "tombstone sign": "req-1a2b3c4d --ground objection --case 2026-017",
+    "tombstone list": "--json",
+    "log erase": "--owner postgresql://keyturn_owner@db.acme.example/keyturn",
+    "log recover": "--lab lab",
+    "scan host": "--root /mnt/image --json",
+    "scan postgres": "postgresql://scanner@db.acme.example/postgres --name main",
+    "scan git": "acme/model --forge github --token-file token",
+    "scan show": "--json",
+    "scan accept": "fnd-1a2b3c4d --until 30d --reason 'until the bastion is there'",
+    "scan assign": "fnd-1a2b3c4d ada",
 }
 """Command (without `keyturn`) -> what may stand behind it."""

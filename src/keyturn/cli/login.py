@@ -37,7 +37,7 @@ def login(
         Path | None,
         typer.Option(help="Instead: a TLS client certificate to show from now on, in PEM.", show_default=False),
     ] = None,
-    key: Annotated[
+    certificate_key: Annotated[
         Path | None,
         typer.Option(
             help="The certificate's key, in a file of mode 0600. Default: in the same file.", show_default=False
@@ -54,14 +54,14 @@ def login(
     from keyturn.wiring.login import log_in, show_certificate
     from keyturn.wiring.places import find_lab
 
-    if certificate is not None or key is not None:
+    if certificate is not None or certificate_key is not None:
         if certificate is None or (issuer, client, audience, secret_file) != (None, None, None, None):
             raise Usage(
                 "login-two-ways",
-                "expected --certificate with --key or alone, and nothing that is a provider's",
-                hint="keyturn login --certificate FILE --key FILE; a second login may come beside it: keyturn login",
+                "expected --certificate with --certificate-key or alone, and nothing that is a provider's",
+                hint="keyturn login --certificate FILE --certificate-key FILE; a second login may come beside it: keyturn login",
             )
-        service, digest = show_certificate(find_lab(lab), certificate, key)
+        service, digest = show_certificate(find_lab(lab), certificate, certificate_key)
         output.emit(
             {"service": service, "certificate_sha256": digest},
             json=json,

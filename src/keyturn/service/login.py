@@ -42,7 +42,7 @@ OPEN: Final[Mapping[str, Any]] = {"open": True}
 _CERTIFICATE_CHARS_MAX = 32 * 1024
 _SECRET_CHARS_MIN = 32
 _BY_TOKEN = "keyturn login"  # noqa: S105  # what to type
-_BY_CERTIFICATE = "keyturn login --certificate FILE --key FILE"
+_BY_CERTIFICATE = "keyturn login --certificate FILE --certificate-key FILE"
 _WHY_REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "7": "is signed by another key than that of the CA which it names",

@@ -48,7 +48,7 @@ def show_certificate(place: LabPlace, certificate_file: Path, key_file: Path | N
         raise Usage(
             "login-address",
             f"expected the https address of the lab's service, got `{url[:200]}`: a certificate is shown in TLS alone",
-            hint="keyturn login --lab https://... --certificate FILE --key FILE",
+            hint="keyturn login --lab https://... --certificate FILE --certificate-key FILE",
         )
     file = CertificateFile(person_config.home_of(os.environ).path, url, clock=SystemClock())
     return url, file.keep(certificate_file, key_file or certificate_file)
