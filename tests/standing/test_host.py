@@ -283,6 +283,15 @@ def test_the_same_key_with_fewer_options_is_another_finding(image: HostImage) ->
     assert len(image.found("ssh-key")) == 2
 
 
+def test_a_key_in_the_options_or_the_comment_of_another_hides_none(image: HostImage) -> None:
+    image.write("/root/.ssh/authorized_keys", f'command="a \\" {OTHER} b",no-pty {KEY} {OTHER}\n')
+    (door,) = image.found("ssh-key")
+    blob = KEY.split()[1]
+    assert blob in door.close
+    image.write("/root/.ssh/authorized_keys", f'command="a \\" {OTHER} b" x {KEY}\n"open {KEY}\n')
+    assert image.scan().findings == ()
+
+
 def test_what_lies_where_root_alone_gets_opens_nothing(image: HostImage) -> None:
     image.write("/var/lib/layers/1/x", b"x", mode=0o4755)
     assert [one.code for one in image.scan().findings] == ["setuid-program"]

@@ -1,8 +1,8 @@
 """Find every key of an authorized_keys file: each lets its holder in for as long as the line stands.
 
-A line is `[options] type base64 [comment]` (sshd(8)). Options may hold quoted blanks, so the key is found by its own form: a type
-that OpenSSH has, and base64 that begins with that type. A line that sshd would not read opens nothing, and is passed over, but
-for the line that could be read by another version: whatever has base64 of a key in it is a key.
+A line is `[options] type base64 [comment]` (sshd(8)). As sshd does, a key is looked for at the line's beginning, and then behind its
+options, which end at the first blank outside of quotes: what looks like a key inside of options or a comment is none. A line in
+which sshd finds no key opens nothing, and is passed over.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEYS_MAX = 1000
 """Of one file that are named; more of them are one finding."""
 
 _BLOB = re.compile(
-    r"(?:^|[\s,\"])((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+)[ \t]+(AAAA[A-Za-z0-9+/]{20,}={0,2})", re.ASCII
+    r"((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+)[ \t]+(AAAA[A-Za-z0-9+/]{20,}={0,2})(?=[ \t]|\Z)", re.ASCII
 )
 _COMMAND = re.compile(r'command="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
@@ -33,10 +33,17 @@ def keys_in(raw: bytes, *, where: str, file: str, user: str, root: bool, area: s
     lines = raw.decode("utf-8", "surrogateescape").split("\n")
     for line in lines:
         text = line.strip()
-        if not text or text.startswith("#") or (key := _BLOB.search(text)) is None:
+        if not text or text.startswith("#"):
+            continue
+        begin = 0
+        key = _BLOB.match(text)
+        if key is None:
+            begin = _end_of_options(text)
+            key = _BLOB.match(text, begin)
+        if key is None:
             continue
         kind, blob = key[1], key[2]
-        options = text[: key.start(1)].strip()
+        options = text[:begin].strip()
         if (options, blob) in known or not _is_key(kind, blob):
             continue
         known.add((options, blob))
@@ -71,6 +78,21 @@ def keys_in(raw: bytes, *, where: str, file: str, user: str, root: bool, area: s
             close=typed("sed", "-i", f"\\|{blob}|d", file),
             mark=(options, kind, blob),
         )
+
+
+def _end_of_options(text: str) -> int:
+    """Where what follows the options begins."""
+    quoted = False
+    at = 0
+    while at < len(text) and (quoted or text[at] not in " \t"):
+        if text[at : at + 2] == '\\"':
+            at += 1
+        elif text[at] == '"':
+            quoted = not quoted
+        at += 1
+    while at < len(text) and text[at] in " \t":
+        at += 1
+    return at
 
 
 def _is_key(kind: str, blob: str) -> bool:
