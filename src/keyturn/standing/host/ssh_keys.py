@@ -1,8 +1,8 @@
 """Find every key of an authorized_keys file: each lets its holder in for as long as the line stands.
 
-A line is `[options] type base64 [comment]` (sshd(8)). As sshd does, a key is looked for at the line's beginning, and then behind its
-options, which end at the first blank outside of quotes: what looks like a key inside of options or a comment is none. A line in
-which sshd finds no key opens nothing, and is passed over.
+A line is `[options] type base64 [comment]` (sshd(8)). As sshd does, a key is looked for at the line's beginning, and then behind
+its options, which end at the first blank outside of quotes: what looks like a key inside of options or a comment is none. A line
+in which sshd finds no key opens nothing, and is passed over.
 """
 
 from __future__ import annotations
