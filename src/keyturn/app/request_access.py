@@ -16,9 +16,8 @@ from keyturn.formats.access import AccessRequest
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.statement import Subject
 from keyturn.formats.uri import Uri
-from keyturn.policy.decide import Reason
 from keyturn.policy.facts import NO_FACTS, Facts
-from keyturn.policy.hope import hopeless
+from keyturn.policy.hope import hopeless, refuse_hopeless
 from keyturn.policy.load import Permit, Policy
 from keyturn.policy.schema import ACTIONS
 from keyturn.ports import Clock, Entropy, LogWriter
@@ -27,7 +26,6 @@ __all__ = [
     "Wish",
     "draft_request",
     "of_resource",
-    "refuse_hopeless",
     "request_access",
     "require_hope",
     "require_own_key",
@@ -102,17 +100,6 @@ def require_hope(made: AccessRequest, policy: Policy, *, now: int, facts: Facts 
     if {reason.code for reason in reasons} == {"session-key-missing"}:
         raise Usage("session-key-missing", f"`{made.action}` opens a session: name its key", hint="--session-key")
     refuse_hopeless(reasons)
-
-
-def refuse_hopeless(reasons: tuple[Reason, ...]) -> None:
-    """Raise `Refused` with all `reasons` why nobody could ever approve a request; return when there are none."""
-    if reasons:
-        raise Refused(
-            "request-hopeless",
-            f"nobody could ever approve this: {reasons[0].text}",
-            reasons=tuple((reason.code, reason.text) for reason in reasons),
-            hint="`keyturn policy check` says who may ask for what; look for a misspelt name first",
-        )
 
 
 def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str, str], ...]:

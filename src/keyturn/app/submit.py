@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from keyturn.app.request_access import refuse_hopeless
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
@@ -48,7 +47,7 @@ from keyturn.grants.negatives import lifetime_max_s
 from keyturn.grants.recovery import require_root_threshold
 from keyturn.grants.tombstones import ERASABLE, require_counts, require_erasable
 from keyturn.grants.view import PolicyShelf
-from keyturn.policy.hope import plainly_hopeless
+from keyturn.policy.hope import plainly_hopeless, refuse_hopeless
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest
 from keyturn.policy import persons
 from keyturn.policy.decide import Allow, Reason, beyond_limits, decide, unknown_parts
@@ -16,9 +17,20 @@ from keyturn.policy.load import Policy
 from keyturn.policy.quorum import Shortfall, match_quorum
 from keyturn.policy.schema import ACTIONS
 
-__all__ = ["hopeless", "plainly_hopeless"]
+__all__ = ["hopeless", "plainly_hopeless", "refuse_hopeless"]
 
 _HOURS_OF_A_WEEK = 168
+
+
+def refuse_hopeless(reasons: tuple[Reason, ...]) -> None:
+    """Raise `Refused` with all `reasons` why nobody could ever approve a request; return when there are none."""
+    if reasons:
+        raise Refused(
+            "request-hopeless",
+            f"nobody could ever approve this: {reasons[0].text}",
+            reasons=tuple((reason.code, reason.text) for reason in reasons),
+            hint="`keyturn policy check` says who may ask for what; look for a misspelt name first",
+        )
 
 
 def plainly_hopeless(policy: Policy, request: AccessRequest) -> tuple[Reason, ...]:
