@@ -14,7 +14,7 @@ from bench.measure import Row, median_and_spread, row
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
-from keyturn.app.follow_log import follow_log
+from keyturn.app.log.follow_log import follow_log
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256
 from keyturn.formats.leaf import Leaf

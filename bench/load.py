@@ -20,8 +20,8 @@ from pathlib import Path
 
 from bench.measure import Row, percentile, row
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.app.await_witnessed import await_witnessed
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import Unavailable
 from keyturn.formats import leaf as leaf_format

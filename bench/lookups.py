@@ -13,11 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.measure import Row, percentile, row
-from keyturn.adapters.index_over_http import IndexOverHttp
 from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import Tail
+from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.leaf import Leaf
 from keyturn.tlog.frontier import Frontier

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.measure import Row, median_and_spread, percentile, row
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.app.await_witnessed import await_witnessed
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.formats.records import leaf_of
 from support.lab_on_disk import put_on_disk
 from support.labs import make_lab

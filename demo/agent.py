@@ -7,10 +7,10 @@ import time
 
 from demo.doors import attempt, process_url, write_past_admission
 from demo.founding import DemoLab
-from keyturn.adapters.key_files import read_key
-from keyturn.adapters.release_over_http import ReleaseOverHttp
-from keyturn.app.make_pack import order_of
-from keyturn.app.sign_record import about
+from keyturn.adapters.files.key_files import read_key
+from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
+from keyturn.app.custody.make_pack import order_of
+from keyturn.app.records.sign_record import about
 from keyturn.config.person import Home
 from keyturn.crypto import dsse_signing
 from keyturn.formats import access, dsse, statement

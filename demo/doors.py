@@ -11,8 +11,8 @@ from pathlib import Path
 from demo.founding import DemoLab
 from demo.people import Stop
 from keyturn.adapters.clock import SystemClock, pause
-from keyturn.adapters.run_files import find
-from keyturn.app.await_witnessed import await_witnessed
+from keyturn.adapters.files.run_files import find
+from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.errors import KeyturnError
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import dsse

@@ -115,7 +115,7 @@ class LogWriter(Protocol):
         """Make one record durable and return its index; the same record again returns the index it has.
 
         Returns after the batch with the record is on disk: acknowledged is durable. In force is another thing:
-        see `app.await_witnessed`.
+        see `app.records.await_witnessed`.
         """
 
 

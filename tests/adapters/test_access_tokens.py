@@ -12,9 +12,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from keyturn.adapters.access_tokens import TOKEN_CHARS_MAX, AccessTokens, TokenRules
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.provider_keys import FRESH_S, OLD_S, PAUSE_S, ProviderKeys
+from keyturn.adapters.login.access_tokens import TOKEN_CHARS_MAX, AccessTokens, TokenRules
+from keyturn.adapters.login.provider_keys import FRESH_S, OLD_S, PAUSE_S, ProviderKeys
 from keyturn.errors import Unavailable
 from support.openid import AUDIENCE, OpenIdProvider, running_provider
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from keyturn.adapters.bounded_http import BoundedHttp, TooLate, TooLong
-from keyturn.adapters.http_client import HttpClient
-from keyturn.adapters.witness_over_http import WitnessOverHttp
+from keyturn.adapters.over_http.bounded_http import BoundedHttp, TooLate, TooLong
+from keyturn.adapters.over_http.http_client import HttpClient
+from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
 from keyturn.errors import Malformed, Unavailable
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from keyturn.adapters.decision_files import DecisionFiles
+from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.errors import Tampered, Unavailable
 from keyturn.formats.decision import Decision
 

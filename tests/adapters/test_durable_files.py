@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters import durable_files
+from keyturn.adapters.files import durable_files
 from support.power import Power
 
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from keyturn.adapters import errors_over_http
-from keyturn.adapters.http_client import _error
+from keyturn.adapters.over_http import errors_over_http
+from keyturn.adapters.over_http.http_client import _error
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
 
 ERRORS = [

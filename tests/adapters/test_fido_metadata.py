@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate
 
-from keyturn.adapters.fido_metadata import authenticator_of, read_root
+from keyturn.adapters.keys.fido_metadata import authenticator_of, read_root
 from keyturn.errors import KeyturnError, Malformed
 from keyturn.formats.fido_metadata import SIZE_BYTES_MAX
 from support.attesters import FidoMetadata, Maker

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.key_files import KeyFiles, KeysInTheEnd, read_key, write_key
+from keyturn.adapters.files.key_files import KeyFiles, KeysInTheEnd, read_key, write_key
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Unavailable
 

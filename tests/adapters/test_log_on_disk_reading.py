@@ -14,7 +14,7 @@ from keyturn.adapters.log_on_disk.group_commit import Waiting
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import verify_packs
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
-from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.errors import Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.notice_outbox import REST_MAX_S, NoticeOutboxSqlite
+from keyturn.adapters.files.notice_outbox import REST_MAX_S, NoticeOutboxSqlite
 from keyturn.errors import Conflict, Unavailable
 
 FOR_BOB = ("e1", "bob", "a title", "a body")
@@ -102,7 +102,7 @@ def test_a_crash_in_the_middle_of_keeping_leaves_what_was_before(path: Path, out
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from keyturn.adapters.notice_outbox import NoticeOutboxSqlite\n"
+        "from keyturn.adapters.files.notice_outbox import NoticeOutboxSqlite\n"
         "class Dying(list):\n"
         "    def __iter__(self):\n"
         "        yield ('e2', 'eve', 't', 'b')\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.notice_outbox import REST_MAX_S, NoticeOutboxSqlite
+from keyturn.adapters.files.notice_outbox import REST_MAX_S, NoticeOutboxSqlite
 from support.traced import Life, Survives, trace
 
 KEPT = {
@@ -19,7 +19,7 @@ KEPT = {
 LIFE = """
 import os, sys
 from pathlib import Path
-from keyturn.adapters.notice_outbox import NoticeOutboxSqlite
+from keyturn.adapters.files.notice_outbox import NoticeOutboxSqlite
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.outbox_files import OutboxFiles
+from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from support.power import Power
 

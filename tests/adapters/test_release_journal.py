@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.release_journal import ReleaseJournalFiles
+from keyturn.adapters.files.release_journal import ReleaseJournalFiles
 from keyturn.errors import Conflict, Malformed, Unavailable
 from keyturn.formats.digest import Sha256
 from support.releases import JournalInMemory

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.witness_files import WitnessFiles
+from keyturn.adapters.files.witness_files import WitnessFiles
 from keyturn.errors import Tampered
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats.checkpoint import Checkpoint

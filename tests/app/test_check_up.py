@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from keyturn.app.check_up import Finding, check_up, in_order
-from keyturn.app.follow_log import follow_log
-from keyturn.app.show_stats import Stats, read_whole, show_stats
+from keyturn.app.log.follow_log import follow_log
+from keyturn.app.oversight.check_up import Finding, check_up, in_order
+from keyturn.app.oversight.show_stats import Stats, read_whole, show_stats
 from keyturn.errors import Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.app import authorize, counter_offer, request_access, show_grants
-from keyturn.app.follow_log import follow_log
-from keyturn.app.take_away import Hand
+from keyturn.app.access import authorize, counter_offer, request_access, show_grants
+from keyturn.app.access.take_away import Hand
+from keyturn.app.log.follow_log import follow_log
 from keyturn.errors import Refused, Usage
 from keyturn.formats import dsse
 from keyturn.formats.access import AccessRequest

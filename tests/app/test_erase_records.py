@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from keyturn.app.check_up import Finding, check_up
-from keyturn.app.erase_records import Asked, asked_for, erase, find_erasable, sign_tombstone
-from keyturn.app.follow_log import follow_log
-from keyturn.app.show_stats import Stats, read_whole, show_stats
-from keyturn.app.submit import Admission, Quotas
-from keyturn.app.take_away import Hand
-from keyturn.app.verify_log import read_log, refuse_faults
-from keyturn.app.void_hidden import closing, require_hidden
+from keyturn.app.access.take_away import Hand
+from keyturn.app.log.follow_log import follow_log
+from keyturn.app.log.verify_log import read_log, refuse_faults
+from keyturn.app.oversight.check_up import Finding, check_up
+from keyturn.app.oversight.erase_records import Asked, asked_for, erase, find_erasable, sign_tombstone
+from keyturn.app.oversight.show_stats import Stats, read_whole, show_stats
+from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.trust.void_hidden import closing, require_hidden
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import dsse, records
 from keyturn.formats.digest import sha256

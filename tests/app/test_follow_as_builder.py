@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.app.follow_as_builder import BuilderView
+from keyturn.app.custody.follow_as_builder import BuilderView
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from support.labs import NOW, make_lab
 from support.witnessed import publish, witnessed_note

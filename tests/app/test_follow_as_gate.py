@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from keyturn.app.follow_as_gate import CHECKIN_EVERY_S, FollowedLog, Stricter
-from keyturn.app.follow_log import ASKED_AGAIN_MAX
+from keyturn.app.gates.follow_as_gate import CHECKIN_EVERY_S, FollowedLog, Stricter
+from keyturn.app.log.follow_log import ASKED_AGAIN_MAX
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256

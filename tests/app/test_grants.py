@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.app import authorize, break_glass_file, request_access, review_use, show_grants, sign_record, take_away
-from keyturn.app.follow_log import follow_log
-from keyturn.app.request_access import Wish
-from keyturn.app.show_stats import read_whole, show_stats
-from keyturn.app.take_away import Hand, Target
+from keyturn.app.access import authorize, break_glass_file, request_access, review_use, show_grants, take_away
+from keyturn.app.access.request_access import Wish
+from keyturn.app.access.take_away import Hand, Target
+from keyturn.app.log.follow_log import follow_log
+from keyturn.app.oversight.show_stats import read_whole, show_stats
+from keyturn.app.records import sign_record
 from keyturn.cli.asked import table
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage

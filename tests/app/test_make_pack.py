@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.app.authorize import find_pending
-from keyturn.app.make_pack import order_of, require_standing
+from keyturn.app.access.authorize import find_pending
+from keyturn.app.custody.make_pack import order_of, require_standing
 from keyturn.errors import Refused
 from support.world import make_world
 

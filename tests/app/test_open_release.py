@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.app.open_release import ReleaseDraft, open_release, release_subjects, review_release
+from keyturn.app.custody.open_release import ReleaseDraft, open_release, release_subjects, review_release
 from keyturn.bulk.read_chain import LogReading, claimed_size
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import records

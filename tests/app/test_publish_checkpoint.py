@@ -10,11 +10,11 @@ from typing import Literal
 
 import pytest
 
+from keyturn.adapters.files.witness_files import WitnessFiles
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.adapters.witness_files import WitnessFiles
-from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
-from keyturn.app.cosign_checkpoint import Witnessing, cosign_checkpoint
-from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
+from keyturn.adapters.over_http.witnesses_at_once import WitnessesAtOnce
+from keyturn.app.log.cosign_checkpoint import Witnessing, cosign_checkpoint
+from keyturn.app.log.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint

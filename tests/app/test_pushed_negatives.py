@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from keyturn.adapters.pushed_files import PushedFiles
-from keyturn.app import obey_pushed
-from keyturn.app.obey_pushed import HELD_OF_ONE_MAX, PushedNegatives
-from keyturn.app.tell_gates import AtGate, gates_concerned, tell_gates
+from keyturn.adapters.files.pushed_files import PushedFiles
+from keyturn.app.gates import obey_pushed
+from keyturn.app.gates.obey_pushed import HELD_OF_ONE_MAX, PushedNegatives
+from keyturn.app.gates.tell_gates import AtGate, gates_concerned, tell_gates
 from keyturn.crypto import dsse_signing
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats import dsse, gate_answer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.app.follow_log import follow_log
-from keyturn.app.review_access import Access, AccessOfAll, access_of_all, attest_review
-from keyturn.app.show_stats import Stats, read_whole, show_stats
-from keyturn.app.take_away import Hand
+from keyturn.app.access.take_away import Hand
+from keyturn.app.log.follow_log import follow_log
+from keyturn.app.oversight.review_access import Access, AccessOfAll, access_of_all, attest_review
+from keyturn.app.oversight.show_stats import Stats, read_whole, show_stats
 from keyturn.errors import Refused
 from keyturn.formats.review import AccessReport
 from keyturn.grants.view import GateView

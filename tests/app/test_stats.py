@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.app.follow_log import follow_log
-from keyturn.app.show_stats import UNUSED_AFTER_S, Stats, read_whole, show_stats
+from keyturn.app.log.follow_log import follow_log
+from keyturn.app.oversight.show_stats import UNUSED_AFTER_S, Stats, read_whole, show_stats
 from keyturn.errors import Tampered
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256

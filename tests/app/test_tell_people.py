@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from keyturn.app.follow_log import follow_log
-from keyturn.app.notice import Notice
-from keyturn.app.plain_notice import TEXT_MAX, plain_text
-from keyturn.app.route_notices import AddressBook, Away, Place
-from keyturn.app.tell_of_uses import AGAIN_S
-from keyturn.app.tell_people import Escalation, Telling, Told, parse_told, render_told, what_to_tell
-from keyturn.app.watch_lab import LabWatch
+from keyturn.app.log.follow_log import follow_log
+from keyturn.app.notices.notice import Notice
+from keyturn.app.notices.plain_notice import TEXT_MAX, plain_text
+from keyturn.app.notices.route_notices import AddressBook, Away, Place
+from keyturn.app.notices.tell_of_uses import AGAIN_S
+from keyturn.app.notices.tell_people import Escalation, Telling, Told, parse_told, render_told, what_to_tell
+from keyturn.app.notices.watch_lab import LabWatch
 from keyturn.errors import KeyturnError, Malformed, Refused
 from keyturn.grants.freshness import require_trust
 from keyturn.ports import OutgoingNotice

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.app.verify_log import VerifiedLog, read_log, refuse_faults
-from keyturn.app.void_hidden import closing, void_hidden
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.app.log.verify_log import VerifiedLog, read_log, refuse_faults
+from keyturn.app.trust.void_hidden import closing, void_hidden
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import dsse, records
 from keyturn.formats.leaf import Leaf

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyturn.app.open_release import read_label
-from keyturn.app.verify_model import verify_model
-from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
+from keyturn.app.custody.open_release import read_label
+from keyturn.app.custody.verify_model import verify_model
+from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.read_chain import LogReading
 from keyturn.crypto.signers import SoftwareKey

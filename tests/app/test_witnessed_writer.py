@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.outbox_files import OutboxFiles
-from keyturn.app.witnessed_writer import WitnessedWriter
+from keyturn.adapters.files.outbox_files import OutboxFiles
+from keyturn.app.custody.witnessed_writer import WitnessedWriter
 from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats import dsse
 from support.labs import NOW

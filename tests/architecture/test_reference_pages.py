@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Clients pass on the code that a server gave them. Everything else says its codes as literals, but for a border or two that
 # turns one kind of error into another.
-PASS_ON = {"adapters/errors_over_http.py": 8}
+PASS_ON = {"adapters/over_http/errors_over_http.py": 8}
 
 
 def test_every_error_code_of_the_source_is_in_docs_errors() -> None:

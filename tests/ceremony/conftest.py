@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.key_files import KeyFiles
+from keyturn.adapters.files.key_files import KeyFiles
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
-from keyturn.app.accept_invitation import NewKey, accept_invitation
-from keyturn.app.enrol_member import enrol_member
-from keyturn.app.found_lab import Founding, found_lab
-from keyturn.app.invite_member import Offer, invite_members
-from keyturn.app.propose_trust import propose_trust
-from keyturn.app.publish_trust import Published, publish_trust
-from keyturn.app.show_trust import show_trust
-from keyturn.app.sign_trust import Signed, sign_trust
+from keyturn.app.trust.accept_invitation import NewKey, accept_invitation
+from keyturn.app.trust.enrol_member import enrol_member
+from keyturn.app.trust.found_lab import Founding, found_lab
+from keyturn.app.trust.invite_member import Offer, invite_members
+from keyturn.app.trust.propose_trust import propose_trust
+from keyturn.app.trust.publish_trust import Published, publish_trust
+from keyturn.app.trust.show_trust import show_trust
+from keyturn.app.trust.sign_trust import Signed, sign_trust
 from keyturn.crypto.credentials import Credential
 from keyturn.formats.digest import sha256
 from keyturn.formats.enrolment import AcceptedKey, InviteeKind, NewKeys

@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.app.accept_invitation import accept_invitation
-from keyturn.app.found_lab import Founding, found_lab
-from keyturn.app.lab_trust import read_history
-from keyturn.app.publish_trust import publish_trust
-from keyturn.app.show_trust import show_trust
-from keyturn.app.sign_trust import sign_trust
-from keyturn.app.trust_log import trust_log
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.app.trust.accept_invitation import accept_invitation
+from keyturn.app.trust.found_lab import Founding, found_lab
+from keyturn.app.trust.lab_trust import read_history
+from keyturn.app.trust.publish_trust import publish_trust
+from keyturn.app.trust.show_trust import show_trust
+from keyturn.app.trust.sign_trust import sign_trust
+from keyturn.app.trust.trust_log import trust_log
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import sign
 from keyturn.crypto.signers import SoftwareKey

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from ceremony.conftest import Ceremony
-from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
-from keyturn.app.enrol_member import enrol_members
-from keyturn.app.invite_member import Offer, invite_members
-from keyturn.app.remove_member import remove_member
+from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
+from keyturn.app.trust.enrol_member import enrol_members
+from keyturn.app.trust.invite_member import Offer, invite_members
+from keyturn.app.trust.remove_member import remove_member
 from keyturn.errors import Refused, Usage
 from keyturn.trust.draft import Draft, leave
 

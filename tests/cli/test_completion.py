@@ -96,7 +96,7 @@ def test_any_record_is_offered_where_any_is_taken_the_newest_first(people: Peopl
 
 
 def test_a_request_that_is_over_is_not_offered(people: People, tmp_path: Path) -> None:
-    from keyturn.adapters.names_on_disk import record_ids
+    from keyturn.adapters.files.names_on_disk import record_ids
 
     assert record_ids(people.lab, ["req"], begins="", now=0) == [people.environment["REQUEST"]]
     assert record_ids(people.lab, ["req"], begins="", now=1 << 40) == []
@@ -188,7 +188,7 @@ def test_a_service_that_does_not_answer_or_answers_nonsense_is_silence_soon(
 
 
 def test_a_name_that_a_shell_would_take_for_more_is_not_offered(tmp_path: Path) -> None:
-    from keyturn.adapters.names_on_disk import names
+    from keyturn.adapters.files.names_on_disk import names
 
     folder = tmp_path / "trust"
     (folder / "metadata").mkdir(parents=True)

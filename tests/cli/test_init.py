@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters import durable_files
-from keyturn.app.found_lab import Founding
+from keyturn.adapters.files import durable_files
+from keyturn.app.trust.found_lab import Founding
 from keyturn.config.person import Home
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.trust.draft import Draft

@@ -14,7 +14,7 @@ from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.log_on_disk.erasing import LogOnDiskEraser
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
-from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.adapters.postgres.erasing import EraserInPostgres
 from keyturn.adapters.postgres.index import IndexInPostgres
 from keyturn.adapters.postgres.log import LogInPostgres

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters.index_over_http import IndexOverHttp
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.log_on_disk.log import LogOnDisk
+from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.adapters.postgres.index import IndexInPostgres
 from keyturn.adapters.postgres.log import LogInPostgres
-from keyturn.app.find_record import find_record, held_against
+from keyturn.app.records.find_record import find_record, held_against
 from keyturn.errors import Malformed, Refused, Tampered, Usage
 from keyturn.formats import records
 from keyturn.formats.records import leaf_of

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.break_glass_journal import BreakGlassJournalFiles
-from keyturn.adapters.key_files import KeyFiles, KeysInTheEnd
-from keyturn.adapters.release_journal import ReleaseJournalFiles
-from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.adapters.witness_files import WitnessFiles
+from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
+from keyturn.adapters.files.key_files import KeyFiles, KeysInTheEnd
+from keyturn.adapters.files.release_journal import ReleaseJournalFiles
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.adapters.files.witness_files import WitnessFiles
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
 from keyturn.formats import checkpoint
 from keyturn.formats.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.wiring.log import lab_log, reindex
 from service.conftest import make_lab_on_disk
 from support.pages import DOCS, run_page

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, {str(ROOT / "tests")!r})
-from keyturn.app.publish_checkpoint import confirm_standing
+from keyturn.app.log.publish_checkpoint import confirm_standing
 from keyturn.wiring.log import lab_log, witnesses_of
 from support.hidden import hidden_leaf
 

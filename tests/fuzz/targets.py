@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from formats.conftest import PREDICATES, envelope_of
-from keyturn.adapters import errors_over_http
-from keyturn.adapters.builder_over_http import Order
 from keyturn.adapters.log_on_disk import batch
+from keyturn.adapters.over_http import errors_over_http
+from keyturn.adapters.over_http.builder_over_http import Order
 from keyturn.bulk import manifest as bulk_manifest
 from keyturn.config import builder, lab, notify, person
 from keyturn.crypto import dsse_signing

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.break_glass_journal import BreakGlassJournalFiles
-from keyturn.app.follow_as_gate import FollowedLog, Stricter
+from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
+from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
 from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256, sha256

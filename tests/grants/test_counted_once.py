@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.app.show_grants import list_grants
+from keyturn.app.access.show_grants import list_grants
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused

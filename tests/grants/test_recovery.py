@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.app.recovery_file import add_signature, holder_of, payload_of, recovery_in, shown, signers_of
+from keyturn.app.access.recovery_file import add_signature, holder_of, payload_of, recovery_in, shown, signers_of
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Malformed, Refused

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from fido2.webauthn import AttestationObject
 
-from keyturn.adapters.attestation import judge
-from keyturn.adapters.pin import Pin
+from keyturn.adapters.keys.attestation import judge
+from keyturn.adapters.keys.pin import Pin
+from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
 from keyturn.adapters.security_key.signing import register
-from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
 from keyturn.errors import Refused
 from keyturn.formats import base64_text
 from keyturn.formats.digest import sha256

@@ -14,13 +14,13 @@ import pytest
 from playwright.sync_api import Page
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
-from keyturn.adapters.key_files import KeyFiles
-from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
-from keyturn.app.accept_invitation import NewKey, accept_invitation
-from keyturn.app.enrol_member import enrol_member
-from keyturn.app.found_lab import Founding, found_lab
-from keyturn.app.invite_member import Offer, invite_members
+from keyturn.adapters.files.key_files import KeyFiles
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
+from keyturn.app.trust.accept_invitation import NewKey, accept_invitation
+from keyturn.app.trust.enrol_member import enrol_member
+from keyturn.app.trust.found_lab import Founding, found_lab
+from keyturn.app.trust.invite_member import Offer, invite_members
 from keyturn.cli.trust import accept
 from keyturn.config.person import home_of, parse
 from keyturn.crypto import dsse_signing

@@ -15,7 +15,7 @@ import pytest
 from keyturn.adapters.sign_page.files import pages_elsewhere
 from keyturn.adapters.sign_page.passkey import PasskeySigner, answer_to
 from keyturn.adapters.sign_page.task import Task
-from keyturn.app.check_page import check_page
+from keyturn.app.trust.check_page import check_page
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import Refused, Tampered, Unavailable, Usage
 from keyturn.formats import base64_text, enrolment

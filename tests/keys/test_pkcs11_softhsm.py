@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.pin import Pin
-from keyturn.adapters.pkcs11_key import Pkcs11Signer, TokenPlace, enrollable_key
+from keyturn.adapters.keys.pin import Pin
+from keyturn.adapters.keys.pkcs11_key import Pkcs11Signer, TokenPlace, enrollable_key
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import sign, verify_user_verified
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
@@ -182,8 +182,8 @@ def test_two_tokens_of_one_label_are_refused_before_a_pin_is_asked_for(token: So
 
 SIGN_20 = """
 import sys
-from keyturn.adapters.pkcs11_key import Pkcs11Signer, TokenPlace
-from keyturn.adapters.pin import Pin
+from keyturn.adapters.keys.pkcs11_key import Pkcs11Signer, TokenPlace
+from keyturn.adapters.keys.pin import Pin
 from keyturn.crypto.keys import PublicKey
 from keyturn.wiring.pins import ask_pin
 module, token, label, public = sys.argv[1:]

@@ -9,9 +9,9 @@ import pytest
 from fido2.ctap2.base import Ctap2
 from playwright.sync_api import Browser
 
-from keyturn.adapters.pin import Pin
+from keyturn.adapters.keys.pin import Pin
+from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
 from keyturn.adapters.security_key.signing import SecurityKeySigner, register
-from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import sign, verify_user_verified
 from keyturn.crypto.keys import PublicKey

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.ssh_agent import SshAgentSigner, SshKeygenSigner, agent_keys, agent_path
+from keyturn.adapters.keys.ssh_agent import SshAgentSigner, SshKeygenSigner, agent_keys, agent_path
 from keyturn.crypto import sshsig as ssh
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import sign, verify_one, verify_user_verified

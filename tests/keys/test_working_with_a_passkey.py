@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters.index_over_http import IndexOverHttp
+from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.formats import dsse, records
 from support.taken_lab import KEYTURN, MODEL, TakenLab, build, found, serving
 

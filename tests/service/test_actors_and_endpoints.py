@@ -19,11 +19,11 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
+from keyturn.adapters.files.witness_files import WitnessFiles
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.adapters.witness_files import WitnessFiles
-from keyturn.app.cosign_checkpoint import Witnessing
-from keyturn.app.evaluate_access import AccessView
-from keyturn.app.submit import Admission, Quotas
+from keyturn.app.access.evaluate_access import AccessView
+from keyturn.app.log.cosign_checkpoint import Witnessing
+from keyturn.app.records.submit import Admission, Quotas
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats import access, add_checkpoint, statement
 from keyturn.formats.access import HumanAuthorization

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from litestar.testing import TestClient
 
-from keyturn.adapters.builder_over_http import Order, decode
-from keyturn.app.evaluate_access import AccessView
-from keyturn.app.submit import Admission, Quotas
+from keyturn.adapters.over_http.builder_over_http import Order, decode
+from keyturn.app.access.evaluate_access import AccessView
+from keyturn.app.records.submit import Admission, Quotas
 from keyturn.errors import Malformed
 from keyturn.formats import dsse
 from keyturn.formats.dsse import Envelope

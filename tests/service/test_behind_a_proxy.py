@@ -14,7 +14,7 @@ import urllib3
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from keyturn.adapters.http_client import HttpClient
+from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.wiring.login import credentials_for, show_certificate
 from keyturn.wiring.places import find_lab

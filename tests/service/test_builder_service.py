@@ -15,8 +15,8 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
-from keyturn.adapters.builder_over_http import JobState, Order
-from keyturn.adapters.outbox_files import OutboxFiles
+from keyturn.adapters.files.outbox_files import OutboxFiles
+from keyturn.adapters.over_http.builder_over_http import JobState, Order
 from keyturn.bulk import manifest
 from keyturn.crypto import dsse_signing
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable

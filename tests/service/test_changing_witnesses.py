@@ -15,12 +15,12 @@ import msgspec
 import pytest
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.key_files import write_key
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.adapters.release_over_http import ReleaseOverHttp
-from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.app.await_witnessed import await_witnessed
-from keyturn.app.follow_as_gate import FollowedLog, Stricter
+from keyturn.adapters.files.key_files import write_key
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
+from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
+from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import dsse, note, release_order

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters import run_files
-from keyturn.adapters.release_over_http import ReleaseOverHttp
+from keyturn.adapters.files import run_files
+from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
 from keyturn.config import lab as lab_config
 from keyturn.formats.digest import sha256
 from support import taken_lab

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters.http_client import HttpClient
-from keyturn.adapters.run_files import find
+from keyturn.adapters.files.run_files import find
+from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.errors import KeyturnError
 from support.members import KEYTURN, People
 from support.processes import Process, running, wait_for, wait_for_file

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.service.log_routes import RECORD_BYTES_MAX
 from support.processes import wait_for
 from support.signed_records import checkin, request

@@ -12,12 +12,12 @@ import pytest
 import urllib3
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.adapters.witness_over_http import WitnessOverHttp
-from keyturn.app.await_witnessed import await_witnessed
-from keyturn.app.prove_entry import prove_entry
-from keyturn.app.show_log import show_log
-from keyturn.app.verify_log import read_log
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
+from keyturn.app.log.prove_entry import prove_entry
+from keyturn.app.log.show_log import show_log
+from keyturn.app.log.verify_log import read_log
+from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.errors import Conflict, KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint, tlog_proof
 from keyturn.formats.add_checkpoint import AddCheckpoint
@@ -270,7 +270,7 @@ def test_the_command_line_and_the_service_write_to_one_log(make_lab_on_disk: Cal
         found: dict[int, int] = {}
         with lab_log(lab.path) as opened:
             here = opened.trust().log
-            from keyturn.app.publish_checkpoint import confirm_standing
+            from keyturn.app.log.publish_checkpoint import confirm_standing
 
             confirm_standing(opened.log, log=here, witnesses=witnesses_of(lab.path, here))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.errors import Unavailable
 from keyturn.formats import checkpoint, note, tlog_proof
 from keyturn.formats.records import leaf_of

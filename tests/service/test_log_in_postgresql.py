@@ -17,10 +17,10 @@ import psycopg
 import pytest
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.index_over_http import IndexOverHttp
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.app.await_witnessed import await_witnessed
-from keyturn.app.verify_log import read_log
+from keyturn.adapters.over_http.index_over_http import IndexOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.log.verify_log import read_log
+from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.config import lab as lab_config
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.digest import sha256

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
+from keyturn.adapters.over_http.witnesses_at_once import WitnessesAtOnce
 from keyturn.errors import Unavailable
 from keyturn.service.log_publisher import Publisher
 from support.labs import NOW, make_lab

@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.index_over_http import IndexOverHttp
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.adapters.login_files import LoginFile, parse
+from keyturn.adapters.login.login_files import LoginFile, parse
+from keyturn.adapters.over_http.index_over_http import IndexOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.config import person
 from keyturn.config.person import PersonConfig
 from keyturn.errors import Malformed, Refused, Unavailable

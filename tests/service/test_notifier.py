@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.adapters.apprise_receiver import AppriseReceiver
-from keyturn.adapters.run_files import find
+from keyturn.adapters.files.run_files import find
 from keyturn.errors import Unavailable, Usage
 from support.members import KEYTURN, People
 from support.processes import Process, running, wait_for

@@ -9,7 +9,7 @@ import pytest
 from litestar import Request, get, post
 from litestar.testing import TestClient
 
-from keyturn.adapters import errors_over_http
+from keyturn.adapters.over_http import errors_over_http
 from keyturn.errors import Unavailable
 from keyturn.service import rates as limits
 from keyturn.service import shell

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.errors import Unavailable
 from keyturn.formats import checkpoint, note
 from keyturn.formats.checkpoint import Checkpoint

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters.forge_http import ForgeOverHttp
+from keyturn.adapters.scans.forge_http import ForgeOverHttp
 from keyturn.errors import Usage
 from keyturn.standing.finding import Finding, Scan
 from keyturn.standing.github import scan_github

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.scan_git import read_repository
+from keyturn.adapters.scans.scan_git import read_repository
 from keyturn.errors import Usage
 from keyturn.standing.finding import Finding
 from keyturn.standing.git_repository import scan_repository

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.app.standing_access import doors, news, news_of, verdict
+from keyturn.app.oversight.standing_access import doors, news, news_of, verdict
 from keyturn.errors import Malformed, Refused, Usage
 from keyturn.standing import ledger as ledgers
 from keyturn.standing.finding import FINDINGS_MAX, Finding, Scan, found, gathered, unseen

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.adapters.postgres.place import StorePlace
-from keyturn.adapters.scan_postgres import read_server
+from keyturn.adapters.scans.scan_postgres import read_server
 from keyturn.errors import Unavailable
 from keyturn.standing.finding import Finding, Scan
 from keyturn.standing.postgres import scan_postgres

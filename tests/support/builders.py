@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from keyturn.adapters.builder_over_http import About, Order
+from keyturn.adapters.files.outbox_files import OutboxFiles
+from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.adapters.outbox_files import OutboxFiles
+from keyturn.adapters.over_http.builder_over_http import About, Order
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
-from keyturn.adapters.step_files import Allowed, RuntimeMemory
-from keyturn.app.follow_as_builder import Standing
-from keyturn.app.run_step import Signer
+from keyturn.app.custody.follow_as_builder import Standing
+from keyturn.app.custody.run_step import Signer
 from keyturn.bulk import manifest
 from keyturn.config import step as step_config
 from keyturn.crypto import dsse_signing

@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters.host_tools import InstalledTools
-from keyturn.adapters.host_tree import HostFiles
+from keyturn.adapters.scans.host_tools import InstalledTools
+from keyturn.adapters.scans.host_tree import HostFiles
 from keyturn.standing.finding import Finding, Scan
 from keyturn.standing.host import scan_host
 

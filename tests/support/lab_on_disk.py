@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyturn.adapters import run_files
-from keyturn.adapters.key_files import write_key
-from keyturn.adapters.trust_on_disk import TrustOnDisk
+from keyturn.adapters.files import run_files
+from keyturn.adapters.files.key_files import write_key
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
 from keyturn.config import lab as lab_config
 from keyturn.config.lab import LabConfig
 from keyturn.wiring.builder import default_runtimes, make_builder

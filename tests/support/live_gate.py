@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, pause
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.app.await_witnessed import await_witnessed
-from keyturn.app.make_pack import order_of
-from keyturn.app.open_release import make_release_request, open_release, sign_release_request
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.custody.make_pack import order_of
+from keyturn.app.custody.open_release import make_release_request, open_release, sign_release_request
+from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError
 from keyturn.formats import access, dsse, records, statement

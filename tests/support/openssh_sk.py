@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters.ssh_agent import SshAgentSigner, SshKeygenSigner
+from keyturn.adapters.keys.ssh_agent import SshAgentSigner, SshKeygenSigner
 from keyturn.crypto import sshsig as ssh
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner

@@ -11,8 +11,8 @@ from functools import cached_property
 
 import msgspec
 
-from keyturn.app.obey_pushed import PushedNegatives
-from keyturn.app.open_release import release_subjects
+from keyturn.app.custody.open_release import release_subjects
+from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.bulk.read_chain import LogReading
 from keyturn.custody.pack_index import PackIndex
 from keyturn.errors import Conflict

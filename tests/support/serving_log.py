@@ -11,7 +11,7 @@ import uvicorn
 
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.postgres.log import LogInPostgres
-from keyturn.app.submit import Submitted
+from keyturn.app.records.submit import Submitted
 from keyturn.formats.records import leaf_of
 from keyturn.ports import RecordIndex
 from keyturn.service.lab_service import create_app

@@ -9,8 +9,8 @@ from pathlib import Path
 import pkcs11
 from pkcs11 import Attribute, KeyType
 
-from keyturn.adapters.pin import Pin
-from keyturn.adapters.pkcs11_key import TokenPlace
+from keyturn.adapters.keys.pin import Pin
+from keyturn.adapters.keys.pkcs11_key import TokenPlace
 
 __all__ = ["MODULE", "PIN", "SoftToken", "add_token", "make_token"]
 

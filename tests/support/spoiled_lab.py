@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.decision_files import DecisionFiles
+from keyturn.adapters.files.decision_files import DecisionFiles
+from keyturn.adapters.files.pushed_files import PushedFiles
+from keyturn.adapters.files.release_journal import ReleaseJournalFiles
 from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
-from keyturn.adapters.pushed_files import PushedFiles
-from keyturn.adapters.release_journal import ReleaseJournalFiles
-from keyturn.app.cosign_checkpoint import cosign_checkpoint
-from keyturn.app.verify_log import read_log, refuse_faults
+from keyturn.app.log.cosign_checkpoint import cosign_checkpoint
+from keyturn.app.log.verify_log import read_log, refuse_faults
 from keyturn.cli.next_steps import next_step
 from keyturn.errors import KeyturnError
 from keyturn.formats import add_checkpoint

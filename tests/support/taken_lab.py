@@ -26,18 +26,18 @@ from typing import Any
 import msgspec
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.key_files import read_key
+from keyturn.adapters.files.key_files import read_key
+from keyturn.adapters.files.run_files import find
 from keyturn.adapters.log_on_disk.group_commit import Waiting
 from keyturn.adapters.log_on_disk.log import LogOnDisk
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.adapters.release_over_http import ReleaseOverHttp
-from keyturn.adapters.run_files import find
-from keyturn.app.await_witnessed import await_witnessed
-from keyturn.app.make_pack import order_of
-from keyturn.app.open_release import make_release_request, open_release, sign_release_request
-from keyturn.app.publish_checkpoint import confirm_standing
-from keyturn.app.sign_record import about
-from keyturn.app.verify_pack import examine_pack
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
+from keyturn.app.custody.make_pack import order_of
+from keyturn.app.custody.open_release import make_release_request, open_release, sign_release_request
+from keyturn.app.custody.verify_pack import examine_pack
+from keyturn.app.log.publish_checkpoint import confirm_standing
+from keyturn.app.records.await_witnessed import await_witnessed
+from keyturn.app.records.sign_record import about
 from keyturn.bulk import manifest
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import pytest
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.app.follow_as_gate import FollowedLog, Stricter
-from keyturn.app.follow_log import follow_log
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
+from keyturn.app.log.follow_log import follow_log
 from keyturn.errors import KeyturnError
 from keyturn.formats import checkpoint, note
 from keyturn.grants.view import GateView

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.release_over_http import ReleaseOverHttp
-from keyturn.app.make_pack import make_pack
+from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
+from keyturn.app.custody.make_pack import make_pack
 from keyturn.formats.digest import sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.grants import bundle as bundles

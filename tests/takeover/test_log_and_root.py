@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.adapters.witness_over_http import WitnessOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import dsse, note, trust_version
 from keyturn.formats.add_checkpoint import AddCheckpoint

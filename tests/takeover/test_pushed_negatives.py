@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from keyturn.adapters.http_client import HttpClient
+from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.formats import dsse, gate_answer
 from keyturn.formats.digest import sha256
 from keyturn.formats.dsse import Envelope

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from keyturn.app.open_release import read_label
+from keyturn.app.custody.open_release import read_label
 from keyturn.bulk.read_chain import LogReading, claimed_size
 from keyturn.formats import dsse, pack, pack_members, records, release, statement
 from keyturn.formats.access import ACCESS_REQUEST, AccessRequest, AccessUse

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyturn.adapters.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.key_files import read_key
-from keyturn.app.follow_as_gate import FollowedLog, Stricter
+from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
+from keyturn.adapters.files.key_files import read_key
+from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused
 from keyturn.formats import dsse

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.decision_files import DecisionFiles
+from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.formats.decision import Decision
 from support.members import KEYTURN, People
 from support.processes import running, wait_for

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.key_files import read_key
-from keyturn.adapters.trust_on_disk import TrustOnDisk
+from keyturn.adapters.files.key_files import read_key
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
 from keyturn.config.lab import LabConfig
 from keyturn.errors import Refused, Usage
 from keyturn.wiring.builder import make_builder

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keyturn.adapters import run_files
+from keyturn.adapters.files import run_files
 from keyturn.errors import Conflict, Unavailable
 
 __all__ = ["Process", "Running", "await_end", "started"]

@@ -9,7 +9,7 @@ where the hex is the file's SHA-256, or the SHA-256 of the link's target. Direct
 
 Digests are remembered by status (device, inode, mode, size, times), never taken from it: a file whose status is the one it
 had when it was read is not read again. A status younger than `SETTLED_NS` at that time proves nothing (a later write may
-leave the same times) and is not remembered. The memory is only as good as whoever keeps it: see `adapters.step_files`.
+leave the same times) and is not remembered. The memory is only as good as whoever keeps it: see `adapters.files.step_files`.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from keyturn.cli import output
 
 if TYPE_CHECKING:
-    from keyturn.app.authorize import Pending
-    from keyturn.app.open_release import ReleaseDraft
-    from keyturn.app.show_grants import Explained, Linked
-    from keyturn.app.sign_record import Logged
+    from keyturn.app.access.authorize import Pending
+    from keyturn.app.access.show_grants import Explained, Linked
+    from keyturn.app.custody.open_release import ReleaseDraft
+    from keyturn.app.records.sign_record import Logged
     from keyturn.wiring.grants import Viewed
 
 __all__ = ["chain_behind", "logged_as", "offered", "show_whole", "so_far", "table"]
@@ -18,7 +18,7 @@ __all__ = ["chain_behind", "logged_as", "offered", "show_whole", "so_far", "tabl
 
 def show_whole(pending: Pending, *, json: bool) -> None:
     """Show every field of a request on standard error, before anything about it is signed."""
-    from keyturn.app.request_access import shown
+    from keyturn.app.access.request_access import shown
 
     output.warn(table((("request", pending.id), *shown(pending.made, pending.subjects))), json=json)
 
@@ -48,7 +48,7 @@ def offered(links: Linked) -> tuple[tuple[str, str], ...]:
 
 def chain_behind(seen: Viewed, pending: Pending) -> ReleaseDraft | None:
     """For a release: its chain, computed again from the log, and held against the digest that the request names; else None."""
-    from keyturn.app.open_release import review_release
+    from keyturn.app.custody.open_release import review_release
     from keyturn.bulk.threads import on_all_cores
     from keyturn.formats.uri import Uri
 

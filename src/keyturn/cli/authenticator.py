@@ -47,7 +47,7 @@ def authenticator(
     import re
     from dataclasses import replace
 
-    from keyturn.app.list_authenticator import list_authenticator
+    from keyturn.app.trust.list_authenticator import list_authenticator
     from keyturn.errors import Usage
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import trust_store
@@ -87,8 +87,8 @@ def _found(
     aaguid: str, roots: list[Path] | tuple[()], metadata: Path | None, metadata_root: Path | None
 ) -> Authenticator:
     from keyturn.adapters.clock import SystemClock
-    from keyturn.adapters.config_files import read_small
-    from keyturn.adapters.fido_metadata import authenticator_of, read_root
+    from keyturn.adapters.files.config_files import read_small
+    from keyturn.adapters.keys.fido_metadata import authenticator_of, read_root
     from keyturn.formats.fido_metadata import SIZE_BYTES_MAX
     from keyturn.trust.attestation import Authenticator
 

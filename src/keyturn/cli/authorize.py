@@ -12,8 +12,8 @@ from keyturn.cli.names import Requests
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
-    from keyturn.app.authorize import Pending
-    from keyturn.app.tell_gates import AtGate
+    from keyturn.app.access.authorize import Pending
+    from keyturn.app.gates.tell_gates import AtGate
     from keyturn.wiring.grants import Viewed
 
 __all__ = ["approve", "deny"]
@@ -45,7 +45,7 @@ def _authorize(
     yes: bool,
     json: bool,
 ) -> None:
-    from keyturn.app.authorize import authorize, find_pending, require_can_authorize
+    from keyturn.app.access.authorize import authorize, find_pending, require_can_authorize
     from keyturn.errors import Usage
     from keyturn.wiring.grants import desk, wait_until_in_force
 
@@ -102,7 +102,7 @@ def _show(seen: Viewed, pending: Pending, decision: Literal["approve", "deny"], 
 
     What cannot be found out ends an approval, and no denial: whoever asks for nonsense, or hides records, is denied all the same.
     """
-    from keyturn.app.show_grants import explain_grant
+    from keyturn.app.access.show_grants import explain_grant
     from keyturn.cli.chains import release_lines
     from keyturn.errors import KeyturnError
 

@@ -90,7 +90,7 @@ def serve(
 @app.command()
 def show(lab: Lab = None, json: Json = False) -> None:
     """Show the lab's builder: its key, its level, its directories, and whether its sandbox works here."""
-    from keyturn.adapters.key_files import read_key
+    from keyturn.adapters.files.key_files import read_key
     from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
     from keyturn.errors import Unavailable
     from keyturn.wiring.builder import read_config

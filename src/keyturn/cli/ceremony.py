@@ -18,7 +18,7 @@ from keyturn.cli.void import entry_rows
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.show_trust import Shown
+    from keyturn.app.trust.show_trust import Shown
     from keyturn.trust.proposal import ProposedVersion
 
 __all__ = ["propose", "publish", "show", "sign"]
@@ -35,11 +35,11 @@ def propose(
 ) -> None:
     """Propose what lab/trust/draft says: stages the next root and targets versions for people to see and sign."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.adapters.config_files import read_small
-    from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
-    from keyturn.app.enrol_member import enrol_members
-    from keyturn.app.propose_trust import propose_trust
-    from keyturn.app.show_trust import show_trust
+    from keyturn.adapters.files.config_files import read_small
+    from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
+    from keyturn.app.trust.enrol_member import enrol_members
+    from keyturn.app.trust.propose_trust import propose_trust
+    from keyturn.app.trust.show_trust import show_trust
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import own_pin, trust_store
 
@@ -81,7 +81,7 @@ def _require_acceptance(path: Path, raw: bytes) -> None:
 
 def show(lab: Lab = None, json: Json = False) -> None:
     """Show what awaits signatures: every change whole, who has signed, who could then open what."""
-    from keyturn.app.show_trust import show_trust
+    from keyturn.app.trust.show_trust import show_trust
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import own_pin, trust_store
 
@@ -112,8 +112,8 @@ def sign(
     """
     import os
 
-    from keyturn.app.show_trust import show_trust
-    from keyturn.app.sign_trust import sign_trust
+    from keyturn.app.trust.show_trust import show_trust
+    from keyturn.app.trust.sign_trust import sign_trust
     from keyturn.config.person import home_of
     from keyturn.errors import Refused
     from keyturn.wiring.own_keys import own_trust_signer
@@ -148,7 +148,7 @@ def sign(
 def publish(lab: Lab = None, json: Json = False) -> None:
     """Publish what enough humans have signed: from then on it is in force, as soon as it is witnessed in the log."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.app.publish_trust import publish_trust
+    from keyturn.app.trust.publish_trust import publish_trust
     from keyturn.wiring.log import log_writer
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import lab_keys, trust_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keyturn.app.open_release import ReleaseDraft
+    from keyturn.app.custody.open_release import ReleaseDraft
     from keyturn.custody.evaluations import Evaluation
     from keyturn.custody.verify import Chain
 

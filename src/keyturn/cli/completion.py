@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from keyturn.adapters.names_on_disk import NameKind
+    from keyturn.adapters.files.names_on_disk import NameKind
 
 __all__ = ["Offer", "offer_names", "offer_records", "typed_words"]
 
@@ -30,12 +30,12 @@ def offer_records(*kinds: str) -> Offer:
         now = int(time.time())
 
         def here(lab: Path) -> list[str]:
-            from keyturn.adapters.names_on_disk import record_ids
+            from keyturn.adapters.files.names_on_disk import record_ids
 
             return record_ids(lab, kinds, begins=incomplete, now=now)
 
         def elsewhere(url: str) -> list[str]:
-            from keyturn.adapters.names_over_http import record_ids
+            from keyturn.adapters.over_http.names_over_http import record_ids
             from keyturn.wiring.login import credentials_for
 
             return record_ids(url, kinds, begins=incomplete, now=now, credentials=credentials_for(url))
@@ -50,12 +50,12 @@ def offer_names(kind: NameKind) -> Offer:
 
     def offer(ctx: typer.Context, incomplete: str) -> list[str]:
         def here(lab: Path) -> list[str]:
-            from keyturn.adapters.names_on_disk import names
+            from keyturn.adapters.files.names_on_disk import names
 
             return names(lab, kind, begins=incomplete)
 
         def elsewhere(url: str) -> list[str]:
-            from keyturn.adapters.names_over_http import names
+            from keyturn.adapters.over_http.names_over_http import names
             from keyturn.wiring.login import credentials_for
 
             return names(url, kind, begins=incomplete, credentials=credentials_for(url))

@@ -31,8 +31,8 @@ def counter(
     json: Json = False,
 ) -> None:
     """Offer less than a request asks for. It ends nothing: whoever asked signs another request, or waits for somebody else."""
-    from keyturn.app.authorize import find_pending
-    from keyturn.app.counter_offer import offer_less
+    from keyturn.app.access.authorize import find_pending
+    from keyturn.app.access.counter_offer import offer_less
     from keyturn.formats.posix_time import duration as words
     from keyturn.wiring.grants import desk, wait_until_in_force
 
@@ -60,9 +60,9 @@ def counter(
 
 def accept(which: Offered, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False) -> None:
     """Take an offer: sign the request for less that follows your own, after it was shown whole. Coworkers approve that one."""
-    from keyturn.app.authorize import find_pending
-    from keyturn.app.counter_offer import draft_counter, find_offer
-    from keyturn.app.request_access import request_access, require_hope, shown
+    from keyturn.app.access.authorize import find_pending
+    from keyturn.app.access.counter_offer import draft_counter, find_offer
+    from keyturn.app.access.request_access import request_access, require_hope, shown
     from keyturn.wiring.grants import desk, wait_until_in_force
 
     with desk(lab, key=key) as here:

@@ -81,7 +81,7 @@ def serve(
 @app.command()
 def show(name: Name = "release", lab: Lab = None, json: Json = False) -> None:
     """Show how a release gate is set up: its pinned root, its key, and how much stricter than targets it is."""
-    from keyturn.adapters.key_files import read_key
+    from keyturn.adapters.files.key_files import read_key
     from keyturn.wiring.gate import read_config
     from keyturn.wiring.places import find_lab
 

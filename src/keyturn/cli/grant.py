@@ -19,7 +19,7 @@ from keyturn.cli.review import review, unreviewed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.show_grants import Explained, Live
+    from keyturn.app.access.show_grants import Explained, Live
 
 __all__ = ["app"]
 
@@ -35,7 +35,7 @@ Because = Annotated[str, typer.Option("--reason", help="Why. Coworkers and audit
 @app.command("list")
 def list_(lab: Lab = None, json: Json = False) -> None:
     """List the live requests, each with its state."""
-    from keyturn.app.show_grants import list_grants
+    from keyturn.app.access.show_grants import list_grants
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:
@@ -46,9 +46,9 @@ def list_(lab: Lab = None, json: Json = False) -> None:
 @app.command()
 def show(which: Request, lab: Lab = None, json: Json = False) -> None:
     """Show a live request whole, as it was signed, with who approved it, what it needs, and the chain behind a release."""
-    from keyturn.app.authorize import find_pending
-    from keyturn.app.request_access import shown
-    from keyturn.app.show_grants import explain_grant, linked
+    from keyturn.app.access.authorize import find_pending
+    from keyturn.app.access.request_access import shown
+    from keyturn.app.access.show_grants import explain_grant, linked
     from keyturn.cli.chains import as_json, release_lines
     from keyturn.errors import KeyturnError
     from keyturn.wiring.grants import viewed
@@ -89,8 +89,8 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
 @app.command()
 def explain(which: Request, lab: Lab = None, json: Json = False) -> None:
     """Say what a request still needs, and who could approve it."""
-    from keyturn.app.authorize import find_pending
-    from keyturn.app.show_grants import explain_grant
+    from keyturn.app.access.authorize import find_pending
+    from keyturn.app.access.show_grants import explain_grant
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:
@@ -106,8 +106,8 @@ def bundle(
     json: Json = False,
 ) -> None:
     """Write a request with its approvals as one file that a gate takes. It proves itself: nobody is believed."""
-    from keyturn.adapters.config_files import write_new
-    from keyturn.app.authorize import find_pending
+    from keyturn.adapters.files.config_files import write_new
+    from keyturn.app.access.authorize import find_pending
     from keyturn.errors import Unavailable
     from keyturn.grants import bundle as bundles
     from keyturn.wiring.grants import viewed
@@ -134,9 +134,9 @@ def sign_bundle(
     json: Json = False,
 ) -> None:
     """Approve a break-glass request that lies in a file, since the log cannot be reached; your approval is put into it."""
-    from keyturn.adapters.config_files import read_small, replace_file
-    from keyturn.app.authorize import require_can_authorize
-    from keyturn.app.break_glass_file import add_approval, pending_in
+    from keyturn.adapters.files.config_files import read_small, replace_file
+    from keyturn.app.access.authorize import require_can_authorize
+    from keyturn.app.access.break_glass_file import add_approval, pending_in
     from keyturn.formats.canonical_json import SIZE_BYTES_MAX
     from keyturn.grants import bundle as bundles
     from keyturn.wiring.grants import pen
@@ -185,8 +185,8 @@ def revoke(
 
 
 def _revoke(which: str, reason: str, lab: str | None, key: str | None, *, own: bool, yes: bool, json: bool) -> None:
-    from keyturn.app.authorize import find_pending
-    from keyturn.app.take_away import revoke as revoke_request
+    from keyturn.app.access.authorize import find_pending
+    from keyturn.app.access.take_away import revoke as revoke_request
     from keyturn.errors import Refused
     from keyturn.wiring.grants import desk, wait_until_in_force
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from keyturn.cli import output
 
 if TYPE_CHECKING:
-    from keyturn.app.tell_gates import AtGate
+    from keyturn.app.gates.tell_gates import AtGate
     from keyturn.wiring.grants import Desk
 
 __all__ = ["as_json", "require_at_gates", "show_at_gates", "told_anyway"]

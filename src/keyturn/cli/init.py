@@ -52,7 +52,7 @@ def init(
     json: Json = False,
 ) -> None:
     """Found a lab here: its keys, yours, and a draft of its trust. Nothing is granted until a second human has signed it."""
-    from keyturn.app.found_lab import Founding
+    from keyturn.app.trust.found_lab import Founding
     from keyturn.config.person import home_of
     from keyturn.errors import Usage
     from keyturn.formats.text import LabName, MemberId

@@ -16,8 +16,8 @@ from keyturn.cli.completion import offer_names
 from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
-    from keyturn.app.accept_invitation import NewKey
-    from keyturn.app.invite_member import Offer
+    from keyturn.app.trust.accept_invitation import NewKey
+    from keyturn.app.trust.invite_member import Offer
     from keyturn.config.person import OwnKey
     from keyturn.crypto.dsse_signing import RecordSigner
     from keyturn.formats.enrolment import InviteeKind, NewKeys
@@ -74,8 +74,8 @@ def invite(
 ) -> None:
     """Invite a member, or a team: writes an invitation to hand to each. It holds no secret and grants nothing."""
     from keyturn.adapters.clock import SystemClock, SystemEntropy
-    from keyturn.adapters.config_files import read_small, write_new
-    from keyturn.app.invite_member import invite_members
+    from keyturn.adapters.files.config_files import read_small, write_new
+    from keyturn.app.trust.invite_member import invite_members
     from keyturn.config import team as team_config
     from keyturn.errors import Usage
     from keyturn.wiring.places import find_lab
@@ -128,7 +128,7 @@ def _offer(
     attested: bool,
     new_keys: NewKeys | None,
 ) -> Offer:
-    from keyturn.app.invite_member import Offer
+    from keyturn.app.trust.invite_member import Offer
     from keyturn.errors import Usage
 
     owner, plus, _ = member.partition("+")
@@ -161,7 +161,7 @@ def remove(
     json: Json = False,
 ) -> None:
     """Take a member out of the draft, with every key: whoever left. It counts when people have signed it."""
-    from keyturn.app.remove_member import remove_member
+    from keyturn.app.trust.remove_member import remove_member
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import trust_store
 
@@ -210,9 +210,9 @@ def accept(
     from dataclasses import replace
 
     from keyturn.adapters.clock import SystemClock, SystemEntropy
-    from keyturn.adapters.config_files import read_small, replace_file, write_new
-    from keyturn.adapters.key_files import KeysInTheEnd
-    from keyturn.app.accept_invitation import accept_invitation
+    from keyturn.adapters.files.config_files import read_small, replace_file, write_new
+    from keyturn.adapters.files.key_files import KeysInTheEnd
+    from keyturn.app.trust.accept_invitation import accept_invitation
     from keyturn.config import person as person_config
     from keyturn.errors import Usage
     from keyturn.formats.enrolment import parse_invitation

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.tree import Tree
 
-    from keyturn.app.show_lineage import ShownLineage
+    from keyturn.app.custody.show_lineage import ShownLineage
     from keyturn.custody.lineage import Step
     from keyturn.formats.digest import ArtifactDigest
 

@@ -14,9 +14,9 @@ from keyturn.cli.options import Json, Lab
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.recover_notes import RecoveredNotes
-    from keyturn.app.show_log import LogView
-    from keyturn.app.verify_log import VerifiedLog
+    from keyturn.app.log.recover_notes import RecoveredNotes
+    from keyturn.app.log.show_log import LogView
+    from keyturn.app.log.verify_log import VerifiedLog
 
 __all__ = ["app"]
 
@@ -31,7 +31,7 @@ def show(
 ) -> None:
     """Show the witnessed checkpoint and the last entries under it, each proved to be there."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.app.show_log import show_log
+    from keyturn.app.log.show_log import show_log
     from keyturn.wiring.log import log_reader, trust_behind
     from keyturn.wiring.places import find_lab
 
@@ -51,9 +51,9 @@ def prove(
 ) -> None:
     """Write an offline proof (C2SP tlog-proof) that an entry is in the witnessed log."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.adapters.config_files import write_new
-    from keyturn.app.find_record import find_record
-    from keyturn.app.prove_entry import prove_entry
+    from keyturn.adapters.files.config_files import write_new
+    from keyturn.app.log.prove_entry import prove_entry
+    from keyturn.app.records.find_record import find_record
     from keyturn.wiring.log import lab_index, log_reader, trust_behind
     from keyturn.wiring.places import find_lab
 
@@ -81,7 +81,7 @@ def prove(
 def verify(lab: Lab = None, json: Json = False) -> None:
     """Verify the whole log: batches, leaves, envelopes, tree and witnesses."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.app.verify_log import read_log, refuse_faults
+    from keyturn.app.log.verify_log import read_log, refuse_faults
     from keyturn.trust.void import joined
     from keyturn.wiring.log import log_reader, trust_behind, verify_batches
     from keyturn.wiring.places import find_lab
@@ -171,7 +171,7 @@ def migrate(
 @app.command("new-key")
 def new_key(lab: Lab = None, json: Json = False) -> None:
     """Give the log another key: makes it here, and puts it into the trust draft. The old one signs on beside it."""
-    from keyturn.app.new_log_key import new_log_key
+    from keyturn.app.log.new_log_key import new_log_key
     from keyturn.wiring.log_keys import next_key_name
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import lab_keys, trust_store

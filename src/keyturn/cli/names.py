@@ -40,7 +40,7 @@ def a_record(*kinds: str) -> Callable[[Any], Any]:
     """Accept the id of a record of these kinds (of any when none is said), or a prefix of it with 8 digits or more."""
 
     def check(value: Any) -> Any:
-        from keyturn.app.find_record import record_prefix
+        from keyturn.app.records.find_record import record_prefix
         from keyturn.formats.leaf import KINDS
 
         for text in (value,) if isinstance(value, str) else value or ():

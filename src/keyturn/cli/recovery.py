@@ -57,8 +57,8 @@ def new(
 ) -> None:
     """Make a recovery grant, and sign it as the first holder of a root key. Others sign it, until they are enough."""
     from keyturn.adapters.clock import SystemClock, SystemEntropy
-    from keyturn.adapters.config_files import require_new, write_new
-    from keyturn.app.recovery_file import add_signature, payload_of, shown
+    from keyturn.adapters.files.config_files import require_new, write_new
+    from keyturn.app.access.recovery_file import add_signature, payload_of, shown
     from keyturn.config.person import home_of
     from keyturn.crypto.keys import PublicKey
     from keyturn.errors import Usage
@@ -106,8 +106,8 @@ def new(
 @app.command()
 def sign(grant: Grant, trust_key: OtherTrustKey = None, lab: Lab = None, yes: Yes = False, json: Json = False) -> None:
     """Sign a recovery grant with your root key, after it was shown whole; the signature is put into the file."""
-    from keyturn.adapters.config_files import read_small, replace_file
-    from keyturn.app.recovery_file import add_signature, recovery_in, shown, signers_of
+    from keyturn.adapters.files.config_files import read_small, replace_file
+    from keyturn.app.access.recovery_file import add_signature, recovery_in, shown, signers_of
     from keyturn.config.person import home_of
     from keyturn.formats import dsse
     from keyturn.wiring.own_keys import own_trust_signer
@@ -133,8 +133,8 @@ def sign(grant: Grant, trust_key: OtherTrustKey = None, lab: Lab = None, yes: Ye
 @app.command()
 def show(grant: Grant, lab: Lab = None, json: Json = False) -> None:
     """Show a recovery grant whole, and whether the root in force would let it open: exits with 1 when not."""
-    from keyturn.adapters.config_files import read_small
-    from keyturn.app.recovery_file import recovery_in, shown
+    from keyturn.adapters.files.config_files import read_small
+    from keyturn.app.access.recovery_file import recovery_in, shown
     from keyturn.grants.recovery import require_root_threshold
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.recovery import root_in_force
@@ -153,8 +153,8 @@ def show(grant: Grant, lab: Lab = None, json: Json = False) -> None:
 @app.command()
 def log(grant: Grant, lab: Lab = None, json: Json = False) -> None:
     """Log a recovery grant, after it was used: everybody is to know of it."""
-    from keyturn.adapters.config_files import read_small
-    from keyturn.app.recovery_file import recovery_in
+    from keyturn.adapters.files.config_files import read_small
+    from keyturn.app.access.recovery_file import recovery_in
     from keyturn.formats import records
     from keyturn.wiring.log import log_writer
     from keyturn.wiring.places import find_lab

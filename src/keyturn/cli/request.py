@@ -77,10 +77,10 @@ def request(
     json: Json = False,
 ) -> None:
     """Ask for access to a resource. Coworkers approve; the gate verifies all of it."""
-    from keyturn.adapters.config_files import require_new, write_new
-    from keyturn.app.authorize import find_pending
-    from keyturn.app.break_glass_file import start_bundle
-    from keyturn.app.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
+    from keyturn.adapters.files.config_files import require_new, write_new
+    from keyturn.app.access.authorize import find_pending
+    from keyturn.app.access.break_glass_file import start_bundle
+    from keyturn.app.access.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
     from keyturn.crypto.keys import PublicKey
     from keyturn.errors import Usage
     from keyturn.grants import bundle as bundles

@@ -16,14 +16,14 @@ from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.review_use import AwaitsReview
+    from keyturn.app.access.review_use import AwaitsReview
 
 __all__ = ["review", "unreviewed"]
 
 
 def unreviewed(lab: Lab = None, json: Json = False) -> None:
     """List the uses by break-glass that await a review: each locks further break-glass of its people and its resource."""
-    from keyturn.app import review_use
+    from keyturn.app.access import review_use
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:
@@ -43,9 +43,9 @@ def review(
     json: Json = False,
 ) -> None:
     """Review a use by break-glass, after all that the log says of it was shown: as somebody who took no part in it."""
-    from keyturn.app.request_access import shown
-    from keyturn.app.review_use import find_unreviewed, request_behind, review_use
-    from keyturn.app.show_stats import read_whole
+    from keyturn.app.access.request_access import shown
+    from keyturn.app.access.review_use import find_unreviewed, request_behind, review_use
+    from keyturn.app.oversight.show_stats import read_whole
     from keyturn.formats.posix_time import rfc3339
     from keyturn.wiring.grants import desk, wait_until_in_force
 

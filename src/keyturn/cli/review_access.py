@@ -15,7 +15,7 @@ from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.review_access import AccessOfAll
+    from keyturn.app.oversight.review_access import AccessOfAll
     from keyturn.grants.known import AccessReviewed
     from keyturn.wiring.grants import Viewed
 
@@ -35,7 +35,7 @@ def review(
     json: Json = False,
 ) -> None:
     """List who has which access, and what nobody used in 90 days; with --attest, sign that you reviewed it."""
-    from keyturn.app.review_access import attest_review
+    from keyturn.app.oversight.review_access import attest_review
     from keyturn.errors import Usage
     from keyturn.wiring.grants import desk, viewed, wait_until_in_force
 
@@ -65,8 +65,8 @@ def review(
 
 
 def _report(seen: Viewed) -> AccessOfAll:
-    from keyturn.app.review_access import access_of_all
-    from keyturn.app.show_stats import read_whole, show_stats
+    from keyturn.app.oversight.review_access import access_of_all
+    from keyturn.app.oversight.show_stats import read_whole, show_stats
 
     at = seen.now if seen.view.checkpoint is None else seen.view.checkpoint.cosigned_at
     stats = show_stats(seen.view, read_whole(seen.view, seen.reader), seen.trust, since=0, now=at)

@@ -17,7 +17,7 @@ from keyturn.cli.options import Json, Key, Lab, Yes
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.adapters.builder_over_http import Outcome
+    from keyturn.adapters.over_http.builder_over_http import Outcome
     from keyturn.formats.digest import Sha256
     from keyturn.formats.steps import StepRequest
     from keyturn.wiring.places import LabPlace

@@ -14,7 +14,7 @@ from keyturn.cli.options import Json, said_to_people
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.standing_access import Door
+    from keyturn.app.oversight.standing_access import Door
     from keyturn.standing.finding import Scan
     from keyturn.wiring.scan import Scanned
 
@@ -126,7 +126,7 @@ def show(
 ) -> None:
     """Show what the newest scans found, what of it is accepted and until when. Looks at nothing anew."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.app.standing_access import doors
+    from keyturn.app.oversight.standing_access import doors
     from keyturn.wiring.scan import read_ledger
     from keyturn.wiring.typed import instant
 
@@ -192,7 +192,7 @@ def _scan(
 
 
 def _exit(found: tuple[Door, ...]) -> None:
-    from keyturn.app.standing_access import verdict
+    from keyturn.app.oversight.standing_access import verdict
 
     status = {"closed": 0, "open": 1, "unknown": 3}[verdict(found)]
     if status:

@@ -29,7 +29,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the page as static files, for an HTTPS host of an operator who does not run the log."""
-    from keyturn.adapters.config_files import write_new
+    from keyturn.adapters.files.config_files import write_new
     from keyturn.adapters.sign_page.files import pages_elsewhere
     from keyturn.formats.digest import sha256
 
@@ -46,9 +46,9 @@ def check(
     json: Json = False,
 ) -> None:
     """Compare a page that somebody serves with this version's, byte for byte."""
-    from keyturn.adapters.http_client import HttpClient
+    from keyturn.adapters.over_http.http_client import HttpClient
     from keyturn.adapters.sign_page.files import pages_elsewhere
-    from keyturn.app.check_page import check_page
+    from keyturn.app.trust.check_page import check_page
     from keyturn.errors import Unavailable
     from keyturn.wiring.typed import page_origin
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from keyturn.app.show_stats import Stats
+    from keyturn.app.oversight.show_stats import Stats
 
 __all__ = ["stats"]
 
@@ -31,8 +31,8 @@ def stats(
     json: Json = False,
 ) -> None:
     """Measure two-party control from the log: waits, who waits for whom, stuck requests, unused permits."""
-    from keyturn.adapters.config_files import write_new
-    from keyturn.app.show_stats import read_whole, show_stats
+    from keyturn.adapters.files.config_files import write_new
+    from keyturn.app.oversight.show_stats import read_whole, show_stats
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:

@@ -27,7 +27,7 @@ def digest(
     json: Json = False,
 ) -> None:
     """Print the digest of an artifact, as a STEP.toml and every record names it."""
-    from keyturn.adapters.config_files import write_new
+    from keyturn.adapters.files.config_files import write_new
     from keyturn.bulk.manifest import make
     from keyturn.formats.manifest import render
 
@@ -54,7 +54,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Check a STEP.toml, and print every input with its digest resolved; runs and signs nothing."""
-    from keyturn.adapters.config_files import read_small
+    from keyturn.adapters.files.config_files import read_small
     from keyturn.config.step import parse
     from keyturn.wiring.steps import declared_inputs
 

@@ -47,8 +47,8 @@ def suspend(
     json: Json = False,
 ) -> None:
     """Suspend a member, a key or a gate, alone and at once: yourself always; others, when you are of `security`."""
-    from keyturn.app.take_away import Target, require_known
-    from keyturn.app.take_away import suspend as suspend_target
+    from keyturn.app.access.take_away import Target, require_known
+    from keyturn.app.access.take_away import suspend as suspend_target
     from keyturn.formats.posix_time import duration as in_words
     from keyturn.wiring.grants import desk, wait_until_in_force
 
@@ -93,8 +93,8 @@ def lift(
     json: Json = False,
 ) -> None:
     """Lift a suspension, as one of the two humans that it takes; never your own."""
-    from keyturn.app.take_away import find_standing
-    from keyturn.app.take_away import lift as lift_standing
+    from keyturn.app.access.take_away import find_standing
+    from keyturn.app.access.take_away import lift as lift_standing
     from keyturn.wiring.grants import desk, wait_until_in_force
 
     with desk(lab, key=key) as here:

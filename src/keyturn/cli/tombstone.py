@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from keyturn.app.erase_records import Asked
+    from keyturn.app.oversight.erase_records import Asked
     from keyturn.formats.records import Record
 
 __all__ = ["app", "asked_rows"]
@@ -43,7 +43,7 @@ def sign(
 
     Requests and approvals can go once they are over; what takes access away can go at any time, and stays in force.
     """
-    from keyturn.app.erase_records import sign_tombstone
+    from keyturn.app.oversight.erase_records import sign_tombstone
     from keyturn.wiring.grants import desk, wait_until_in_force
     from keyturn.wiring.tombstones import erasable
 

@@ -23,7 +23,7 @@ from keyturn.cli.void import void
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.trust_log import TrustLog
+    from keyturn.app.trust.trust_log import TrustLog
 
 __all__ = ["app"]
 

@@ -13,7 +13,7 @@ from keyturn.cli.options import Json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.verify_pack import PackVerdict
+    from keyturn.app.custody.verify_pack import PackVerdict
 
 __all__ = ["as_json", "show", "verify"]
 

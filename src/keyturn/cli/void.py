@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from keyturn.app.verify_log import Fault
+    from keyturn.app.log.verify_log import Fault
 
 __all__ = ["entry_rows", "void"]
 
@@ -36,7 +36,7 @@ def void(
     Whoever had the log for a moment leaves such entries behind. Look for the missing envelopes in backups first: what is
     void takes nothing away any more, and if it was a real denial, suspension or failed test, nor does that.
     """
-    from keyturn.app.void_hidden import void_hidden
+    from keyturn.app.trust.void_hidden import void_hidden
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import trust_store
     from keyturn.wiring.typed import log_entries

@@ -132,7 +132,7 @@ def _named(origin: str | None, key: str | None) -> dict[str, PublicKey] | None:
 
 
 def _logs_of(lab: str | None, *, demo_only: bool = False) -> dict[str, PublicKey]:
-    from keyturn.app.lab_trust import read_history
+    from keyturn.app.trust.lab_trust import read_history
     from keyturn.errors import Refused, Usage
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import own_pin, trust_store

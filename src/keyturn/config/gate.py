@@ -12,8 +12,8 @@
     [release]
     models = ["/srv/models"]                    # directories below which the gate itself hashes models
 
-The file belongs to whoever operates the gate, and may only tighten what targets say: `app.follow_as_gate` takes the stricter
-of the two, whatever the file claims. `pinned_root` is what its operator compared with a coworker. A release gate has no
+The file belongs to whoever operates the gate, and may only tighten what targets say: `app.gates.follow_as_gate` takes the
+stricter of the two, whatever the file claims. `pinned_root` is what its operator compared with a coworker. A release gate has no
 `observe` mode: letting a release through to see what would have happened is a release.
 """
 

@@ -7,7 +7,7 @@
 5. the signature.
 
 The signature counter is not looked at: synced passkeys report 0, and a record's digest makes each signature unique.
-This is NOT enrolment: attestations are verified once, when a person joins (`adapters.webauthn_enrolment`).
+This is NOT enrolment: attestations are verified once, when a person joins (`adapters.keys.webauthn_enrolment`).
 """
 
 from __future__ import annotations

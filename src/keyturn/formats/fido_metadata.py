@@ -1,7 +1,7 @@
 """Read FIDO's metadata as it is published (FIDO Metadata Service 3, section 3.1.7): a JWT that lists authenticators.
 
 What a lab needs of an entry is read, and the rest, which changes with every version of that service, is not looked at.
-This is NOT verification: `adapters.fido_metadata` verifies who signed it.
+This is NOT verification: `adapters.keys.fido_metadata` verifies who signed it.
 """
 
 from __future__ import annotations

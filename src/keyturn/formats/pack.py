@@ -11,7 +11,7 @@ The contents bind the table by its digest, the table every byte of every member,
 does. There is no compression and there are no attributes, links or offsets: a member is a name and its bytes, and it has
 one place. Normative page docs/formats/pack.md; why no zip or tar: docs/decisions/0030-pack-container.md.
 
-This is NOT verification: whose signature the contents need is for `app.verify_pack`.
+This is NOT verification: whose signature the contents need is for `app.custody.verify_pack`.
 """
 
 from __future__ import annotations

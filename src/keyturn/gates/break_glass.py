@@ -38,7 +38,7 @@ __all__ = ["BreakGlassDoor", "FollowedByGate"]
 
 
 class FollowedByGate(Protocol):
-    """The gate's view of the log (`app.follow_as_gate`)."""
+    """The gate's view of the log (`app.gates.follow_as_gate`)."""
 
     @property
     def believed(self) -> GateView:

@@ -13,8 +13,8 @@ from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from keyturn.app import verify_model as files_of
-from keyturn.app.verify_pack import VerifiedPack
+from keyturn.app.custody import verify_model as files_of
+from keyturn.app.custody.verify_pack import VerifiedPack
 from keyturn.errors import Refused
 from keyturn.trust.roster import Profile
 from keyturn.wiring.release import verify_pack_file

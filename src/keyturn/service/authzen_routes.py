@@ -23,10 +23,10 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from keyturn.adapters.builder_over_http import decode
-from keyturn.app.evaluate_access import AccessView, Answer, Question
-from keyturn.app.show_grants import Live
-from keyturn.app.submit import Admission
+from keyturn.adapters.over_http.builder_over_http import decode
+from keyturn.app.access.evaluate_access import AccessView, Answer, Question
+from keyturn.app.access.show_grants import Live
+from keyturn.app.records.submit import Admission
 from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import records
 from keyturn.formats.access import AccessRequest

@@ -1,8 +1,8 @@
 """A builder: takes signed orders, runs one step at a time in its sandbox, and signs what it saw.
 
 The order's request must be signed by an enrolled, unsuspended member for this builder, as the builder's own trust says
-(`app.admit_step`); the STEP.toml must be the one that was signed. Each request runs once: a mark on disk is made before it
-is queued, and outlives a crash and a loss of power. The key is in this process alone; a step reaches neither the process nor
+(`app.custody.admit_step`); the STEP.toml must be the one that was signed. Each request runs once: a mark on disk is made before
+it is queued, and outlives a crash and a loss of power. The key is in this process alone; a step reaches neither the process nor
 the file.
 
 What an order gets back is its state, by the digest of its request. Who can reach the port can order nothing without a
@@ -23,11 +23,13 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
-from keyturn.adapters import durable_files, errors_over_http, process_log
-from keyturn.adapters.builder_over_http import About, JobState, Order, Outcome, decode
-from keyturn.adapters.step_files import LocalStepFiles
-from keyturn.app.admit_step import AdmittedStep, admit_step
-from keyturn.app.run_step import Stage, run_step
+from keyturn.adapters import process_log
+from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.step_files import LocalStepFiles
+from keyturn.adapters.over_http import errors_over_http
+from keyturn.adapters.over_http.builder_over_http import About, JobState, Order, Outcome, decode
+from keyturn.app.custody.admit_step import AdmittedStep, admit_step
+from keyturn.app.custody.run_step import Stage, run_step
 from keyturn.config import step as step_config
 from keyturn.config.step import STEP_NAME, StepFile
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable

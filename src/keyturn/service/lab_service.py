@@ -15,8 +15,8 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.app.evaluate_access import AccessView
-from keyturn.app.submit import Admission, Quotas
+from keyturn.app.access.evaluate_access import AccessView
+from keyturn.app.records.submit import Admission, Quotas
 from keyturn.errors import Refused
 from keyturn.formats.digest import sha256
 from keyturn.formats.tile import TilePath

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from keyturn.adapters import process_log
-from keyturn.app.publish_checkpoint import confirm_standing, publish_checkpoint
+from keyturn.app.log.publish_checkpoint import confirm_standing, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.ports import Clock, LogKeeper, Witnesses

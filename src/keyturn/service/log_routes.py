@@ -19,7 +19,7 @@ from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
-from keyturn.app.submit import Admission, Submitted
+from keyturn.app.records.submit import Admission, Submitted
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats.checkpoint import SIZE_MAX
 from keyturn.formats.digest import check_path, parse_sha256

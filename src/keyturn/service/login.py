@@ -1,6 +1,6 @@
 """Let through only who is logged in, where the operator asks for it: by an access token, or by a certificate.
 
-    Authorization: Bearer <JWT>             verified by `adapters.access_tokens`
+    Authorization: Bearer <JWT>             verified by `adapters.login.access_tokens`
     Client-Cert: :<base64 of the DER>:      RFC 9440, from the proxy on this machine, which ended TLS and verified it
     Client-Cert-Error: <number>             from the proxy: why it did not accept the one that it was shown (OpenSSL's number)
     Keyturn-Proxy: <secret>                 says that it is the proxy: it alone has the secret
@@ -27,8 +27,8 @@ import anyio.to_thread
 from litestar.enums import ScopeType
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.config_files import read_small
-from keyturn.adapters.login_files import read_secret
+from keyturn.adapters.files.config_files import read_small
+from keyturn.adapters.login.login_files import read_secret
 from keyturn.config import login as login_config
 from keyturn.errors import Refused, Unavailable, Usage
 
@@ -152,8 +152,8 @@ def read_login(path: Path, *, behind_proxy: bool) -> Login:
     secret = None if config.proxy is None else _proxy_secret(path.parent / config.proxy.secret_file)
     verify = None
     if config.tokens is not None:
-        from keyturn.adapters.access_tokens import AccessTokens, TokenRules
-        from keyturn.adapters.provider_keys import ProviderKeys
+        from keyturn.adapters.login.access_tokens import AccessTokens, TokenRules
+        from keyturn.adapters.login.provider_keys import ProviderKeys
 
         said = config.tokens
         rules = TokenRules(

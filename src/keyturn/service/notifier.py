@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keyturn.adapters import process_log
-from keyturn.app.watch_lab import LabWatch
+from keyturn.app.notices.watch_lab import LabWatch
 from keyturn.errors import KeyturnError, Unavailable
 from keyturn.ports import Clock, NoticeOutbox, NoticeReceiver
 from keyturn.service import shell

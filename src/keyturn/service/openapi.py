@@ -19,8 +19,8 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 
-from keyturn.adapters import errors_over_http
-from keyturn.adapters.errors_over_http import Problem
+from keyturn.adapters.over_http import errors_over_http
+from keyturn.adapters.over_http.errors_over_http import Problem
 
 __all__ = ["describe", "takes"]
 

@@ -5,8 +5,9 @@ address of a /64 has all of them. At most `ADDRESSES_MAX` are remembered, the lo
 and each request costs the same. `/health` and `/metrics` are asked at any rate; a path that is
 not there costs nothing, and is not counted.
 
-This bounds what one address can cost everybody else, and nothing more: how much a signer may append is `app.submit`'s to say,
-whatever address it comes from. Behind a proxy, the address is the proxy's unless `serve` is told to believe what it forwards.
+This bounds what one address can cost everybody else, and nothing more: how much a signer may append is `app.records.submit`'s
+to say, whatever address it comes from. Behind a proxy, the address is the proxy's unless `serve` is told to believe what it
+forwards.
 """
 
 from __future__ import annotations

@@ -23,8 +23,10 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from keyturn.adapters import errors_over_http, process_log, run_files
-from keyturn.adapters.errors_over_http import Problem
+from keyturn.adapters import process_log
+from keyturn.adapters.files import run_files
+from keyturn.adapters.over_http import errors_over_http
+from keyturn.adapters.over_http.errors_over_http import Problem
 from keyturn.errors import KeyturnError, Malformed, Unavailable
 from keyturn.service.login import OPEN, Login
 from keyturn.service.metrics import Metrics

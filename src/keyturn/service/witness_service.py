@@ -16,7 +16,7 @@ from litestar.params import FromPath
 
 from keyturn.adapters import process_log
 from keyturn.adapters.clock import SystemClock
-from keyturn.app.cosign_checkpoint import Witnessing, cosign_checkpoint
+from keyturn.app.log.cosign_checkpoint import Witnessing, cosign_checkpoint
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import add_checkpoint, note
 from keyturn.formats.digest import sha256

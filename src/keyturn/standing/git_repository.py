@@ -1,7 +1,7 @@
 """Find what a git repository on disk lets somebody push, rewrite or read without a grant.
 
 On disk nothing protects a branch but a hook and the settings of `receive`. What was read of it is a value (`Repository`), which
-`adapters.scan_git` collects; this judges it. Who reaches it by ssh, sudo or a shell is found by the scan of its host.
+`adapters.scans.scan_git` collects; this judges it. Who reaches it by ssh, sudo or a shell is found by the scan of its host.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Find what a PostgreSQL server lets in or allows without a grant: roles, lines of pg_hba.conf, owners, functions, defaults.
 
-What was read of the server is a value (`Server`), which `adapters.scan_postgres` collects; this judges it. A gate's own account,
-which grants what it grants, is a superuser or owner like any other, and accepted by two people in the ledger, not exempt here.
+What was read of the server is a value (`Server`), which `adapters.scans.scan_postgres` collects; this judges it. A gate's own
+account, which grants what it grants, is a superuser or owner like any other, and accepted by two people in the ledger, not
+exempt here.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
     name = "YubiKey 5 Series with NFC"
     roots = ["<base64 of a certificate's DER>"]
 
-This is what a roster may list. Whether an attestation holds is judged once, when its holder joins (`adapters.attestation`), and
-the roster then names the root that carried it: a key that was enrolled before there were rules was judged by nobody.
+This is what a roster may list. Whether an attestation holds is judged once, when its holder joins (`adapters.keys.attestation`),
+and the roster then names the root that carried it: a key that was enrolled before there were rules was judged by nobody.
 """
 
 from __future__ import annotations

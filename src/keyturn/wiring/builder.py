@@ -14,16 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters.builder_over_http import About
 from keyturn.adapters.clock import SystemClock, pause
-from keyturn.adapters.config_files import read_kept
-from keyturn.adapters.key_files import read_key
-from keyturn.adapters.outbox_files import OutboxFiles
+from keyturn.adapters.files.config_files import read_kept
+from keyturn.adapters.files.key_files import read_key
+from keyturn.adapters.files.outbox_files import OutboxFiles
+from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
+from keyturn.adapters.over_http.builder_over_http import About
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
-from keyturn.adapters.step_files import Allowed, RuntimeMemory
-from keyturn.app.follow_as_builder import BuilderView, Standing
-from keyturn.app.run_step import Signer
-from keyturn.app.witnessed_writer import WitnessedWriter
+from keyturn.app.custody.follow_as_builder import BuilderView, Standing
+from keyturn.app.custody.run_step import Signer
+from keyturn.app.custody.witnessed_writer import WitnessedWriter
 from keyturn.config import builder as builder_config
 from keyturn.config.builder import BuilderConfig
 from keyturn.crypto import dsse_signing

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from keyturn.adapters import run_files
-from keyturn.adapters.builder_over_http import BuilderOverHttp
-from keyturn.adapters.http_client import HttpClient
-from keyturn.adapters.witness_over_http import WitnessOverHttp
-from keyturn.app.check_up import Finding, check_up, in_order
-from keyturn.app.show_stats import UNUSED_AFTER_S, Stats, read_whole, show_stats
+from keyturn.adapters.files import run_files
+from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp
+from keyturn.adapters.over_http.http_client import HttpClient
+from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
+from keyturn.app.oversight.check_up import Finding, check_up, in_order
+from keyturn.app.oversight.show_stats import UNUSED_AFTER_S, Stats, read_whole, show_stats
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import checkpoint as checkpoints

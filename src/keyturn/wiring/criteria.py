@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
-from keyturn.app.sign_record import Logged, sign_and_log
+from keyturn.app.records.sign_record import Logged, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.statement import DigestSet, Subject

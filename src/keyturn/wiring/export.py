@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from keyturn.adapters import durable_files
 from keyturn.adapters.event_sinks import BATCH_MAX, Event, Sink, open_sink
+from keyturn.adapters.files import durable_files
 from keyturn.errors import Unavailable, Usage
 from keyturn.formats import ocsf
 from keyturn.formats.decision import Decision

@@ -1,6 +1,6 @@
 """Set up and open a release gate in its directory: `gate.toml`, `root.json`, `key`, `state/`.
 
-How it follows the log, and what its file can make stricter: `app.follow_as_gate`.
+How it follows the log, and what its file can make stricter: `app.gates.follow_as_gate`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.config_files import read_kept
-from keyturn.adapters.decision_files import DecisionFiles
-from keyturn.adapters.key_files import read_key
-from keyturn.adapters.pushed_files import PushedFiles
-from keyturn.adapters.release_journal import ReleaseJournalFiles
-from keyturn.app.follow_as_gate import FollowedLog, Stricter
-from keyturn.app.obey_pushed import PushedNegatives
+from keyturn.adapters.files.config_files import read_kept
+from keyturn.adapters.files.decision_files import DecisionFiles
+from keyturn.adapters.files.key_files import read_key
+from keyturn.adapters.files.pushed_files import PushedFiles
+from keyturn.adapters.files.release_journal import ReleaseJournalFiles
+from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
+from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.bulk import manifest
 from keyturn.config import gate as gate_config
 from keyturn.config.gate import GateConfig

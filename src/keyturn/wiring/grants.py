@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
-from keyturn.app.await_witnessed import await_witnessed
-from keyturn.app.sign_record import Logged
-from keyturn.app.take_away import Hand
+from keyturn.app.access.take_away import Hand
+from keyturn.app.records.await_witnessed import await_witnessed
+from keyturn.app.records.sign_record import Logged
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256

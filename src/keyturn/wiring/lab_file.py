@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keyturn.adapters.plain_files import read_plain
+from keyturn.adapters.files.plain_files import read_plain
 from keyturn.config import lab as lab_config
 from keyturn.config.lab import LabConfig
 from keyturn.errors import Usage

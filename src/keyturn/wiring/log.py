@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyturn.adapters import run_files
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.index_over_http import IndexOverHttp
+from keyturn.adapters.files import run_files
 from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import PosixDisk
@@ -22,12 +21,13 @@ from keyturn.adapters.log_on_disk.pack import START, batches_from, recover, veri
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_on_disk.tile_writer import TileWriter
 from keyturn.adapters.log_on_disk.writer_lock import WriterLock
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.adapters.witness_over_http import WitnessOverHttp
-from keyturn.adapters.witnesses_at_once import WitnessesAtOnce
-from keyturn.app.lab_trust import read_history
-from keyturn.app.publish_checkpoint import confirm_standing
-from keyturn.app.submit import Admission, Quotas
+from keyturn.adapters.over_http.index_over_http import IndexOverHttp
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
+from keyturn.adapters.over_http.witnesses_at_once import WitnessesAtOnce
+from keyturn.app.log.publish_checkpoint import confirm_standing
+from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.trust.lab_trust import read_history
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.digest import Sha256, sha256

@@ -1,4 +1,4 @@
-"""Join logins to this machine: the home that keeps them, and who sends them. See `adapters.login_files`."""
+"""Join logins to this machine: the home that keeps them, and who sends them. See `adapters.login.login_files`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from keyturn.adapters.client_certificate import CertificateFile, read_certificate
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.device_login import log_in_by_code
-from keyturn.adapters.login_files import KeptLogin, LoginFile, read_secret
-from keyturn.adapters.openid_provider import is_private
+from keyturn.adapters.login.client_certificate import CertificateFile, read_certificate
+from keyturn.adapters.login.device_login import log_in_by_code
+from keyturn.adapters.login.login_files import KeptLogin, LoginFile, read_secret
+from keyturn.adapters.login.openid_provider import is_private
 from keyturn.config import person as person_config
 from keyturn.errors import Usage
 from keyturn.wiring.places import LabPlace

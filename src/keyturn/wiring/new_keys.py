@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from keyturn.app.accept_invitation import NewKey
+from keyturn.app.trust.accept_invitation import NewKey
 from keyturn.config.person import OwnKey
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner
@@ -110,8 +110,8 @@ def _security_key(invitation: bytes) -> FoundKey:
 
 
 def _ssh_key(public_file: Path) -> FoundKey:
-    from keyturn.adapters.config_files import read_small
-    from keyturn.adapters.ssh_agent import agent_keys, agent_path
+    from keyturn.adapters.files.config_files import read_small
+    from keyturn.adapters.keys.ssh_agent import agent_keys, agent_path
     from keyturn.crypto import sshsig as ssh
     from keyturn.formats import sshsig
     from keyturn.wiring.own_keys import ssh_signer
@@ -141,7 +141,7 @@ def _ssh_key(public_file: Path) -> FoundKey:
 
 
 def _token_key(uri: str) -> FoundKey:
-    from keyturn.adapters.pkcs11_key import Pkcs11Signer, TokenPlace, enrollable_key
+    from keyturn.adapters.keys.pkcs11_key import Pkcs11Signer, TokenPlace, enrollable_key
     from keyturn.wiring.pins import ask_pin
 
     module, token, label = read_pkcs11_uri(uri)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from keyturn.adapters.config_files import read_small, replace_file, require_new, write_new
-from keyturn.adapters.key_files import KeysInTheEnd
-from keyturn.app.found_lab import Founding, found_lab
+from keyturn.adapters.files.config_files import read_small, replace_file, require_new, write_new
+from keyturn.adapters.files.key_files import KeysInTheEnd
+from keyturn.app.trust.found_lab import Founding, found_lab
 from keyturn.config import lab as lab_config
 from keyturn.config import person as person_config
 from keyturn.config.lab import LabConfig

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.config_files import read_kept, require_new, unreadable, write_new
-from keyturn.adapters.notice_outbox import NoticeOutboxSqlite
-from keyturn.app.route_notices import AddressBook, Away, Place
-from keyturn.app.tell_people import Escalation, Telling
-from keyturn.app.watch_lab import LabWatch
+from keyturn.adapters.files.config_files import read_kept, require_new, unreadable, write_new
+from keyturn.adapters.files.notice_outbox import NoticeOutboxSqlite
+from keyturn.app.notices.route_notices import AddressBook, Away, Place
+from keyturn.app.notices.tell_people import Escalation, Telling
+from keyturn.app.notices.watch_lab import LabWatch
 from keyturn.config import notify as notify_config
 from keyturn.config.notify import NotifyConfig, ReceiverConfig
 from keyturn.errors import Conflict, Refused, Usage

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters.config_files import read_small
-from keyturn.adapters.key_files import KeyFiles
+from keyturn.adapters.files.config_files import read_small
+from keyturn.adapters.files.key_files import KeyFiles
 from keyturn.config import person as person_config
 from keyturn.config.person import Home, OwnKey
 from keyturn.crypto.credentials import Credential
@@ -90,7 +90,7 @@ def own_software_key(home: Home) -> OwnKey:
 
 def ssh_signer(own: OwnKey) -> RecordSigner:
     """What signs with an SSH key: `ssh-keygen` when the private key is in a file, else the agent."""
-    from keyturn.adapters.ssh_agent import SshAgentSigner, SshKeygenSigner, agent_path
+    from keyturn.adapters.keys.ssh_agent import SshAgentSigner, SshKeygenSigner, agent_path
 
     credential = Credential.of(own.enrolled, origins=frozenset())
     if own.file is not None:
@@ -99,7 +99,7 @@ def ssh_signer(own: OwnKey) -> RecordSigner:
 
 
 def _token_signer(own: OwnKey) -> RecordSigner:
-    from keyturn.adapters.pkcs11_key import Pkcs11Signer, TokenPlace
+    from keyturn.adapters.keys.pkcs11_key import Pkcs11Signer, TokenPlace
     from keyturn.wiring.pins import ask_pin
 
     if own.module is None or own.token is None or own.label is None:

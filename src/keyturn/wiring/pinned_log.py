@@ -7,10 +7,10 @@ rest is read leaf by leaf, up to a checkpoint of the witnesses that the trust in
 from __future__ import annotations
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.app.follow_log import follow_log
-from keyturn.app.lab_trust import read_history
-from keyturn.app.trust_log import TrustLog, listed, trust_log
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.log.follow_log import follow_log
+from keyturn.app.trust.lab_trust import read_history
+from keyturn.app.trust.trust_log import TrustLog, listed, trust_log
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats import leaf as leaves_format
 from keyturn.formats import trust_version

@@ -11,8 +11,8 @@ import warnings
 from getpass import GetPassWarning, getpass
 from pathlib import Path
 
-from keyturn.adapters.config_files import unreadable
-from keyturn.adapters.pin import Pin
+from keyturn.adapters.files.config_files import unreadable
+from keyturn.adapters.keys.pin import Pin
 from keyturn.errors import Unavailable, Usage
 
 __all__ = ["PIN_VARIABLE", "ask_pin", "ask_security_key_pin"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters import run_files
+from keyturn.adapters.files import run_files
 from keyturn.config import person as person_config
 from keyturn.config.lab import LabConfig
 from keyturn.config.person import Home, PersonConfig
@@ -64,7 +64,7 @@ class LabPlace:
     def processes(self) -> Mapping[str, str]:
         """The URLs of the lab's builder and gates by name. Whoever follows one verifies every answer."""
         if self.url is not None:
-            from keyturn.adapters.addresses_over_http import process_addresses
+            from keyturn.adapters.over_http.addresses_over_http import process_addresses
             from keyturn.wiring.login import credentials_for
 
             return process_addresses(self.url, credentials=credentials_for(self.url))

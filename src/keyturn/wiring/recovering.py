@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keyturn.adapters.log_on_disk.disk import PosixDisk
 from keyturn.adapters.log_on_disk.held_still import held_still
-from keyturn.app.lab_trust import read_history
-from keyturn.app.recover_notes import RecoveredNotes, recover_notes
+from keyturn.app.log.recover_notes import RecoveredNotes, recover_notes
+from keyturn.app.trust.lab_trust import read_history
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.wiring.log import witnesses_of
 from keyturn.wiring.places import LabPlace

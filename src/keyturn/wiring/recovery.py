@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.app.lab_trust import read_history
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.trust.lab_trust import read_history
 from keyturn.errors import Refused, Usage
 from keyturn.trust.metadata import RootMetadata
 from keyturn.wiring.login import credentials_for

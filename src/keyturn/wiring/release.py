@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
-from keyturn.adapters.config_files import read_small, replace_file
-from keyturn.adapters.release_over_http import ReleaseOverHttp
-from keyturn.app.authorize import find_pending
-from keyturn.app.make_pack import make_pack, require_standing
-from keyturn.app.open_release import ReleaseDraft, make_release_request, open_release, sign_release_request
-from keyturn.app.request_access import require_hope
-from keyturn.app.show_lineage import ShownLineage, show_lineage
-from keyturn.app.verify_model import verify_model
-from keyturn.app.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
+from keyturn.adapters.files.config_files import read_small, replace_file
+from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
+from keyturn.app.access.authorize import find_pending
+from keyturn.app.access.request_access import require_hope
+from keyturn.app.custody.make_pack import make_pack, require_standing
+from keyturn.app.custody.open_release import ReleaseDraft, make_release_request, open_release, sign_release_request
+from keyturn.app.custody.show_lineage import ShownLineage, show_lineage
+from keyturn.app.custody.verify_model import verify_model
+from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.threads import on_all_cores
 from keyturn.crypto.dsse_signing import RecordSigner

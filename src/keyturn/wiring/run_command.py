@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters import errors_over_http
-from keyturn.adapters.builder_over_http import BuilderOverHttp, JobState, Order, Outcome
 from keyturn.adapters.clock import SystemClock, SystemEntropy
-from keyturn.adapters.config_files import read_small
-from keyturn.adapters.http_client import HttpClient
+from keyturn.adapters.files.config_files import read_small
+from keyturn.adapters.files.outbox_files import StraightToLog
+from keyturn.adapters.files.step_files import Allowed, LocalStepFiles, require_free
 from keyturn.adapters.no_sandbox import NoSandbox
-from keyturn.adapters.outbox_files import StraightToLog
-from keyturn.adapters.step_files import Allowed, LocalStepFiles, require_free
-from keyturn.app.admit_step import admit_step
-from keyturn.app.find_record import find_record, only_one
-from keyturn.app.nearest import meant
-from keyturn.app.run_step import Signer, run_step
+from keyturn.adapters.over_http import errors_over_http
+from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp, JobState, Order, Outcome
+from keyturn.adapters.over_http.http_client import HttpClient
+from keyturn.app.custody.admit_step import admit_step
+from keyturn.app.custody.run_step import Signer, run_step
+from keyturn.app.records.find_record import find_record, only_one
+from keyturn.app.records.nearest import meant
 from keyturn.config import step as step_config
 from keyturn.config.step import StepFile
 from keyturn.crypto import dsse_signing

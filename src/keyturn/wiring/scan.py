@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.ledger_file import LedgerFile
-from keyturn.app.standing_access import Door, doors, news, news_of
+from keyturn.adapters.scans.ledger_file import LedgerFile
+from keyturn.app.oversight.standing_access import Door, doors, news, news_of
 from keyturn.config.person import home_of
 from keyturn.errors import Usage
 from keyturn.formats.plain_text import plain
@@ -60,8 +60,8 @@ def read_ledger(named: Path | None) -> Ledger:
 
 def scan_a_host(root: Path, name: str | None) -> tuple[str, Scan]:
     """Scan the host whose files lie below `root`; gives its place and what was found."""
-    from keyturn.adapters.host_tools import InstalledTools
-    from keyturn.adapters.host_tree import HostFiles
+    from keyturn.adapters.scans.host_tools import InstalledTools
+    from keyturn.adapters.scans.host_tree import HostFiles
     from keyturn.standing.host import scan_host
 
     with closing(HostFiles(root)) as tree, closing(InstalledTools(tree)) as tools:
@@ -71,7 +71,7 @@ def scan_a_host(root: Path, name: str | None) -> tuple[str, Scan]:
 
 def scan_a_repository(path: Path, name: str | None) -> tuple[str, Scan]:
     """Scan the git repository at `path`; gives its place and what was found."""
-    from keyturn.adapters.scan_git import read_repository
+    from keyturn.adapters.scans.scan_git import read_repository
     from keyturn.standing.git_repository import scan_repository
 
     read = read_repository(path)
@@ -82,7 +82,7 @@ def scan_a_forge(
     forge: str, repository: str, *, api: str | None, token_file: Path | None, name: str | None
 ) -> tuple[str, Scan]:
     """Scan `repository` of the forge of the kind `forge` at `api`; gives its place and what was found."""
-    from keyturn.adapters.forge_http import ForgeOverHttp
+    from keyturn.adapters.scans.forge_http import ForgeOverHttp
     from keyturn.standing.github import scan_github
     from keyturn.standing.gitlab import scan_gitlab
 
@@ -99,7 +99,7 @@ def scan_a_forge(
 def scan_a_server(url: str, name: str | None) -> tuple[str, Scan]:
     """Scan the PostgreSQL server at `url`, as the role that it names; gives its place and what was found."""
     from keyturn.adapters.postgres.place import StorePlace
-    from keyturn.adapters.scan_postgres import read_server
+    from keyturn.adapters.scans.scan_postgres import read_server
     from keyturn.standing.postgres import scan_postgres
 
     place = StorePlace.parse(url)

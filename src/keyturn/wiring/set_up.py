@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keyturn.adapters.config_files import replace_file, require_new, write_new
-from keyturn.adapters.key_files import read_key, write_key
+from keyturn.adapters.files.config_files import replace_file, require_new, write_new
+from keyturn.adapters.files.key_files import read_key, write_key
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Usage

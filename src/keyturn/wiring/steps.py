@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from keyturn.app.run_step import RECEIPT_NAME, Layout, Receipt
+from keyturn.app.custody.run_step import RECEIPT_NAME, Layout, Receipt
 from keyturn.bulk import manifest
 from keyturn.config.step import (
     PARAMETERS_MOUNT,

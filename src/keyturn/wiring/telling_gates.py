@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from keyturn.adapters.gates_at_once import GatesAtOnce
-from keyturn.app.tell_gates import AtGate, gates_concerned, tell_gates
+from keyturn.adapters.over_http.gates_at_once import GatesAtOnce
+from keyturn.app.gates.tell_gates import AtGate, gates_concerned, tell_gates
 from keyturn.errors import KeyturnError
 from keyturn.grants.known import Known
 from keyturn.ports import Clock, LogWriter

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.log_on_disk.erasing import LogOnDiskEraser
-from keyturn.app.erase_records import Asked, Erasable, asked_for, erase, find_erasable
-from keyturn.app.verify_log import read_log
+from keyturn.app.log.verify_log import read_log
+from keyturn.app.oversight.erase_records import Asked, Erasable, asked_for, erase, find_erasable
 from keyturn.errors import Usage
 from keyturn.ports import LogEraser
 from keyturn.wiring.grants import Viewed

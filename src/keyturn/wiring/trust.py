@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from keyturn.adapters.config_files import read_small, replace_file
-from keyturn.adapters.key_files import KeyFiles
-from keyturn.adapters.trust_on_disk import TrustOnDisk
-from keyturn.app.accept_invitation import NewKey
+from keyturn.adapters.files.config_files import read_small, replace_file
+from keyturn.adapters.files.key_files import KeyFiles
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.app.trust.accept_invitation import NewKey
 from keyturn.config import person as person_config
 from keyturn.config.person import Home
 from keyturn.crypto.credentials import Credential
@@ -81,9 +81,9 @@ def new_software_key(keys: KeyStore) -> NewKey:
 
 def new_passkey(raw: bytes, *, origin: str, open_page: Callable[[str], None]) -> NewKey:
     """Make a passkey for the invitation `raw` on the signing page at `origin`, whose host is its relying party."""
+    from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
     from keyturn.adapters.sign_page.passkey import PasskeySigner, answer_to
     from keyturn.adapters.sign_page.task import ANSWER_WITHIN_S, Task
-    from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
 
     rp_id = urlsplit(origin).hostname or ""
     task = Task(purpose="enrolment", payload=base64_text.encode(raw), rp_id=rp_id)
@@ -97,8 +97,8 @@ def new_passkey(raw: bytes, *, origin: str, open_page: Callable[[str], None]) ->
 
 def new_security_key(raw: bytes, *, devices: Devices, pin: AskSecurityKeyPin) -> NewKey:
     """Make a key for the invitation `raw` in a security key, without a browser."""
+    from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
     from keyturn.adapters.security_key.signing import SecurityKeySigner, register
-    from keyturn.adapters.webauthn_enrolment import WebauthnEnrolment
 
     registration = register(raw, devices=devices, pin=pin)
     terminal = terminal_of(parse_invitation(raw).lab)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.app.show_trust import Shown
-from keyturn.app.verify_log import Fault
-from keyturn.app.void_hidden import closing, require_hidden
+from keyturn.app.log.verify_log import Fault
+from keyturn.app.trust.show_trust import Shown
+from keyturn.app.trust.void_hidden import closing, require_hidden
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.void import without
 from keyturn.wiring.log import log_reader, trust_behind

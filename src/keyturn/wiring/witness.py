@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keyturn.adapters.config_files import read_kept, replace_file, write_new
-from keyturn.adapters.key_files import read_key, write_key
-from keyturn.adapters.witness_files import WitnessFiles
-from keyturn.app.cosign_checkpoint import Witnessing
+from keyturn.adapters.files.config_files import read_kept, replace_file, write_new
+from keyturn.adapters.files.key_files import read_key, write_key
+from keyturn.adapters.files.witness_files import WitnessFiles
+from keyturn.app.log.cosign_checkpoint import Witnessing
 from keyturn.config import witness as witness_config
 from keyturn.config.witness import WitnessConfig
 from keyturn.crypto.keys import PublicKey

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from keyturn.app.verify_pack import verify_pack
+from keyturn.app.custody.verify_pack import verify_pack
 from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse, gate_answer, leaf, pack, release_order
 from keyturn.formats.dsse import Envelope

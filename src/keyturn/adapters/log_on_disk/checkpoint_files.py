@@ -3,8 +3,8 @@
 `checkpoint` is what readers get: the newest that the quorum of witnesses cosigned. `signed` is the newest that the log's
 key signed at all; it is on disk before it leaves this machine, so that the log never signs two trees of one size.
 
-What lies in the place of one and is none is an error that says so, and never read as its absence: `app.recover_notes` makes it
-again.
+What lies in the place of one and is none is an error that says so, and never read as its absence: `app.log.recover_notes` makes
+it again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from keyturn.adapters.files.plain_files import is_lasting, read_plain
 from keyturn.adapters.log_on_disk.disk import Disk
 from keyturn.adapters.log_on_disk.writer_lock import WriterLock
-from keyturn.adapters.plain_files import is_lasting, read_plain
 from keyturn.errors import Conflict, Malformed, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from keyturn.adapters.durable_files import make_directories, sync_directory
+from keyturn.adapters.files.durable_files import make_directories, sync_directory
 
 __all__ = ["Disk", "PosixDisk"]
 

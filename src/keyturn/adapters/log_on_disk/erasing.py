@@ -17,12 +17,12 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
+from keyturn.adapters.files.plain_files import is_lasting, read_plain
 from keyturn.adapters.log_on_disk import batch as batch_format
 from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
 from keyturn.adapters.log_on_disk.pack import START, Tail, Torn, batches_from, open_pack, pack_path
 from keyturn.adapters.log_on_disk.writer_lock import WriterLock
-from keyturn.adapters.plain_files import is_lasting, read_plain
 from keyturn.errors import Tampered, Unavailable
 from keyturn.formats.digest import Sha256, sha256
 

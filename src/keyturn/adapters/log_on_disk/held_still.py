@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from keyturn.adapters.durable_files import sync_directory
+from keyturn.adapters.files.durable_files import sync_directory
 from keyturn.adapters.log_on_disk.checkpoint_files import Which, body_of, read_note
 from keyturn.adapters.log_on_disk.disk import Disk
 from keyturn.adapters.log_on_disk.pack import START, batches_from, verify_packs

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyturn.adapters.files.plain_files import is_lasting, open_plain
 from keyturn.adapters.log_on_disk import batch as batch_format
 from keyturn.adapters.log_on_disk.batch import HEADER_BYTES, Batch
 from keyturn.adapters.log_on_disk.disk import Disk
-from keyturn.adapters.plain_files import is_lasting, open_plain
 from keyturn.errors import Malformed, Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import sha256

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from keyturn.adapters.files.plain_files import read_plain
 from keyturn.adapters.log_on_disk.disk import Disk
 from keyturn.adapters.log_on_disk.pack import START, Tail
-from keyturn.adapters.plain_files import read_plain
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import base64_text, canonical_json
 from keyturn.formats.tile import ENTRY_BYTES_MAX, TILE_WIDTH, TilePath, parse_bundle, render_bundle

@@ -15,7 +15,7 @@ from fido2.ctap import CtapDevice, CtapError
 from fido2.ctap2.pin import ClientPin
 from fido2.hid import ConnectionFailure
 
-from keyturn.adapters.pin import Pin
+from keyturn.adapters.keys.pin import Pin
 from keyturn.adapters.security_key.devices import say
 from keyturn.errors import KeyturnError, Refused, Unavailable
 

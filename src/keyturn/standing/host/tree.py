@@ -1,6 +1,6 @@
 """What scanners of a host ask: its files, as they lie below a root, and what its own programs make of its configuration.
 
-`adapters.host_tree` reads the running machine, or an image that is mounted or unpacked somewhere. Scanners decide alone.
+`adapters.scans.host_tree` reads the running machine, or an image that is mounted or unpacked somewhere. Scanners decide alone.
 """
 
 from __future__ import annotations

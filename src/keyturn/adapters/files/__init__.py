@@ -1,0 +1,1 @@
+"""What lies on this machine's disk, written durably and with the permissions that it needs."""

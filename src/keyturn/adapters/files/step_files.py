@@ -1,0 +1,311 @@
+"""Hold a step's inputs, keep its outputs in a place of their own until all is well, and publish them in one rename.
+
+Inputs and outputs lie in the work directories that whoever runs the builder allowed, runtimes in theirs, and none of them
+in, or around, a private place (the lab, a home): a member who may run steps may not make the builder read or write there.
+Staging is a directory beside the destination, `.<name>.<nonce>.keyturn`, of mode 0700; it goes when the block ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from keyturn.adapters.files import durable_files
+from keyturn.bulk import manifest, runtime
+from keyturn.bulk.manifest import Found, Progress
+from keyturn.bulk.runtime import Entry
+from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
+from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.manifest import Manifest
+from keyturn.formats.steps import Check
+
+__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free"]
+
+
+_DEPTH_MAX = 64
+_TOOLS = {"PATH": "/usr/bin:/bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Where steps may read and write (`work`), where runtimes lie, and what neither may touch (`private`)."""
+
+    work: tuple[Path, ...]
+    runtime: tuple[Path, ...]
+    private: tuple[Path, ...]
+
+    def check(self, path: Path, *, what: str, roots: tuple[Path, ...]) -> Path:
+        """Resolve `path` through every link, and accept it below one of `roots`; or raise `Refused`."""
+        real = path.resolve()
+        if not any(real.is_relative_to(root.resolve()) for root in roots):
+            raise Refused(
+                "path-not-allowed",
+                f"{what} `{path}` lies outside of what this builder may use",
+                hint="keyturn builder show lists its directories",
+            )
+        for place in self.private:
+            private = place.resolve()
+            if real.is_relative_to(private) or private.is_relative_to(real):
+                raise Refused("path-private", f"{what} `{path}` touches `{place}`, which no step may reach")
+        return real
+
+
+class RuntimeMemory:
+    """Remembers what runtimes were read as, in files that only the keeper of `key` writes: each is authenticated.
+
+    `authenticate` gives a tag of bytes under a key that steps and members cannot reach; a file whose tag is wrong is
+    ignored, and the runtime is read again.
+    """
+
+    def __init__(self, place: Path, authenticate: Callable[[bytes], bytes]) -> None:
+        self._place = place
+        self._authenticate = authenticate
+
+    def recall(self, root: Path) -> Mapping[str, Entry]:
+        try:
+            tag, _, body = self._file(root).read_bytes().partition(b"\n")
+            if not secrets.compare_digest(tag, self._tag(root, body)):
+                return {}
+            return msgspec.json.decode(body, type=dict[str, Entry])
+        except (OSError, msgspec.MsgspecError):
+            return {}
+
+    def keep(self, root: Path, entries: Mapping[str, Entry]) -> None:
+        """Remember `entries`; `Unavailable` when the disk does not take them, and then what was known stays."""
+        body = msgspec.json.encode(dict(entries))
+        try:
+            durable_files.replace(
+                self._file(root), self._tag(root, body) + b"\n" + body, mode=0o600, directory_mode=0o700
+            )
+        except OSError as err:
+            raise Unavailable("memory-unwritable", f"`{self._place}`: {err.strerror}", hint="free space") from err
+
+    def _file(self, root: Path) -> Path:
+        return self._place / hashlib.sha256(os.fsencode(root)).hexdigest()
+
+    def _tag(self, root: Path, body: bytes) -> bytes:
+        message = b"keyturn runtime memory v1\n" + os.fsencode(root) + b"\0" + hashlib.sha256(body).digest()
+        return self._authenticate(message).hex().encode()
+
+
+class LocalStepFiles:
+    """`ports.StepFiles` on this machine's disk, for one run; a context manager that leaves nothing behind."""
+
+    def __init__(
+        self,
+        *,
+        base: Path,
+        destination: Path,
+        allowed: Allowed,
+        memory: RuntimeMemory | None,
+        progress: Progress | None,
+    ) -> None:
+        self._base = base
+        self._allowed = allowed
+        self._memory = memory
+        self._progress = progress
+        self._destination = destination.parent.resolve() / destination.name
+        require_free(self._destination)
+        allowed.check(self._destination, what="destination", roots=allowed.work)
+        self._room = self._destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.keyturn")
+        self._given: dict[str, Path] = {}
+        self._held: list[tuple[Path, tuple[Found, ...]]] = []
+        self._manifests: dict[str, Manifest] = {}
+        self._runtimes: list[tuple[Path, dict[str, runtime.Status]]] = []
+
+    def __enter__(self) -> Self:
+        try:
+            durable_files.make_directories(self._room.parent, mode=0o777)
+            self._room.mkdir(mode=0o700)
+        except OSError as err:
+            raise Unavailable("destination-unwritable", f"`{self._room.parent}`: {err.strerror}") from err
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # `rm` is at home in directories of any depth and of any mode, which a step may have left on purpose.
+        for command in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
+            subprocess.run([*command, "--", str(self._room)], env=_TOOLS, capture_output=True, check=False)
+
+    def put_input(self, source: str, content: bytes) -> None:
+        """Keep `content` as the input that `hold_input(source)` gives. `source` is no path: it begins with NUL."""
+        place = self._room / "given" / source.removeprefix("\0")
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+        self._given[source] = place
+
+    def hold_input(self, source: str, check: Check) -> tuple[ArtifactDigest, str]:
+        """See `ports.StepFiles`. `on_read` is refused: nobody watches a step's reads on a single machine."""
+        given = self._given.get(source)
+        path = given or self._allowed.check(self._base / source, what="input", roots=self._allowed.work)
+        match check:
+            case "on_read":
+                raise Refused(
+                    "step-check", "`on_read` cannot be had here: say `full`, or `snapshot` for a private copy"
+                )
+            case "snapshot":
+                copy = self._room / "inputs" / str(len(self._held)) / path.name
+                copy.parent.mkdir(parents=True)
+                _copy(path, copy)
+                path = copy
+            case "full":
+                pass
+        self._held.append((path, manifest.look(path)))  # before it is read: `check_held` covers the reading too
+        self._manifests[source] = manifest.make(path, progress=self._progress)
+        return self._manifests[source].identity, str(path)
+
+    def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
+        place = Path(os.path.normpath(self._base / path))
+        real = self._allowed.check(place, what="runtime", roots=self._allowed.runtime)
+        known = self._memory.recall(real) if self._memory is not None else {}
+        found = runtime.make(real, known)
+        if self._memory is not None and found.entries != known:
+            self._memory.keep(real, found.entries)
+        self._runtimes.append((real, {path: entry.status for path, entry in found.entries.items()}))
+        return found.digest, str(place)
+
+    def staging(self) -> str:
+        place = self._room / "out"
+        place.mkdir(exist_ok=True)
+        return str(place)
+
+    def check_held(self) -> None:
+        """Compare with what was held. A runtime may have gained byte code, which Python in the sandbox does not read."""
+        for path, before in self._held:
+            try:
+                same = manifest.look(path) == before
+            except KeyturnError as err:
+                raise _input_changed(path) from err
+            if not same:
+                raise _input_changed(path)
+        for path, known in self._runtimes:
+            now = runtime.look(path)
+            gained = (name for name in now.keys() - known.keys() if "__pycache__/" not in name)
+            if any(now.get(name) != status for name, status in known.items()) or any(gained):
+                raise Refused("runtime-changed", f"runtime `{path}` changed while the step ran", hint="run it again")
+
+    def take_output(self, path: str) -> ArtifactDigest:
+        place = self._staged(path)
+        if not os.path.lexists(place):
+            raise Refused("output-missing", f"the step left nothing at `{path}`")
+        try:
+            _make_plain(place, _DEPTH_MAX)
+        except OSError as err:
+            raise Unavailable("output-unreadable", f"output `{path}` cannot be read: {err.strerror}") from err
+        self._manifests[path] = manifest.make(place, progress=self._progress)
+        return self._manifests[path].identity
+
+    def keeps(self, path: str, source: str) -> bool:
+        before, after = ({(f.path, f.sha256) for f in self._manifests[name].files} for name in (source, path))
+        return before <= after
+
+    def read_output(self, path: str, *, size_bytes_max: int) -> bytes:
+        place = self._staged(path)
+        if not stat.S_ISREG(place.lstat().st_mode):
+            raise Refused("output-not-a-file", f"expected a file at `{path}`")
+        with place.open("rb") as file:
+            content = file.read(size_bytes_max + 1)
+        if len(content) > size_bytes_max:
+            raise Malformed("output-too-large", f"`{path}`: expected at most {size_bytes_max} bytes")
+        return content
+
+    def publish(self, outputs: Sequence[str], more: Mapping[str, bytes]) -> None:
+        whole = self._room / "publish"
+        whole.mkdir(mode=0o755)
+        whole.chmod(0o755)
+        for path in outputs:
+            place = self._staged(path)
+            place.rename(whole / place.name)
+        for name, content in more.items():
+            with (whole / name).open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        try:
+            whole.rename(self._destination)  # over nothing, or over an empty directory: all at once
+        except OSError as err:
+            raise _in_the_way(self._destination) from err
+        _sync(self._destination)
+        _sync(self._destination.parent)
+
+    def _staged(self, path: str) -> Path:
+        head, _, name = path.rpartition("/")
+        if head != "/out" or name in ("", ".", ".."):
+            raise Malformed("output-path", f"expected a path directly below `/out`, got `{path[:120]}`")
+        return self._room / "out" / name
+
+
+def require_free(destination: Path) -> None:
+    """Refuse a destination where outputs would be laid over something, as `Usage`; an empty directory is none."""
+    taken = destination.exists() and not (destination.is_dir() and not any(destination.iterdir()))
+    if destination.is_symlink() or taken:
+        raise _in_the_way(destination)
+
+
+def _make_plain(place: Path, depth: int) -> None:
+    """Give every directory 0755 and every file 0644 or 0755, and make them durable.
+
+    The step wrote as the builder's own user: a set-uid bit would be that user's, out here. Nothing of the step runs any more,
+    and nobody else gets into the staging directory.
+    """
+    mode = place.lstat().st_mode
+    if depth == 0:
+        raise Refused("directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories in an output")
+    if stat.S_ISLNK(mode):
+        raise Refused("file-symlink", f"output {place.name!r} is a symbolic link: an artifact holds files only")
+    if stat.S_ISDIR(mode):
+        place.chmod(0o755)
+        for entry in place.iterdir():
+            _make_plain(entry, depth - 1)
+    elif stat.S_ISREG(mode):
+        place.chmod(0o755 if mode & 0o100 else 0o644)
+    else:
+        raise Refused(
+            "file-special", f"output {place.name!r} is a device, pipe or socket: an artifact holds files only"
+        )
+    _sync(place)
+
+
+def _sync(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: Path, copy: Path) -> None:
+    manifest.look(source)  # refuses links and devices before anything is copied
+    try:
+        if source.is_dir():
+            shutil.copytree(source, copy, symlinks=True)
+        else:
+            shutil.copyfile(source, copy, follow_symlinks=False)
+    except (OSError, shutil.Error) as err:
+        raise Unavailable("input-unreadable", f"`{source}` cannot be copied", detail=str(err)) from err
+
+
+def _input_changed(path: Path) -> Refused:
+    return Refused(
+        "input-changed", f"input `{path}` changed while the step ran", hint='run it again, or with check = "snapshot"'
+    )
+
+
+def _in_the_way(place: Path) -> Usage:
+    return Usage(
+        "destination-taken",
+        f"`{place}` is there already, and nothing is overwritten",
+        hint="remove it, or say --out DIR",
+    )

@@ -1,0 +1,1 @@
+"""Keys that sign from where they are: an agent, a token, a security key."""

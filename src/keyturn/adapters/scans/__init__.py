@@ -1,0 +1,1 @@
+"""What scanners of standing access look at: a host's files and tools, a database, a repository, a forge."""

@@ -1,0 +1,277 @@
+"""Run one admitted step: check what goes in, run it, digest what comes out, sign and log its provenance, publish.
+
+1. hold every input, and compare it with the digest that was signed;
+2. log the criteria (of an evaluation), then the request: both before anything runs;
+3. digest the runtime;
+4. run the command in the sandbox;
+5. check that nothing that was held changed meanwhile;
+6. digest the outputs; what was packed holds its `model` unchanged, since that model's evaluations count for it;
+7. sign the provenance, and for an evaluation the test result, and log both, also after a crash in between;
+8. publish the outputs with the receipt, all at once.
+
+Whatever fails, nothing of the step is visible; a step that failed has a request in the log, and no provenance.
+The signing key is the caller's: nothing here hands it to the sandbox, and the sandbox sees the files it was given only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from keyturn.app.custody.admit_step import AdmittedStep
+from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.formats import dsse, provenance, records, test_result
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.dsse import Envelope
+from keyturn.formats.provenance import BuilderId, Dependency, Level, Output, Provenance
+from keyturn.formats.steps import EvaluationCriteria, StepRequest, check_decimal
+from keyturn.formats.test_result import TestResult
+from keyturn.ports import Clock, LogWriter, RecordOutbox, Sandbox, SandboxJob, SandboxRun, StepFiles, StepMount
+
+__all__ = ["LOG_NAME", "MEASUREMENT", "MODEL", "RECEIPT_NAME", "Layout", "Receipt", "Signer", "Stage", "run_step"]
+
+RECEIPT_NAME = "step.json"
+LOG_NAME = "step.log"
+MODEL = "model"
+"""The input of an evaluation that is judged, and of a package that is kept as it was."""
+MEASUREMENT = "measurement"
+"""The output of an evaluation that holds the values: one JSON object of decimal texts by metric."""
+
+_MEASUREMENT_BYTES_MAX = 64 << 10
+
+Stage = Literal["checking inputs", "checking runtime", "running", "digesting outputs", "signing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a step's things are on this machine and in the sandbox: (source, mount) by input, path below /out by output."""
+
+    inputs: Mapping[str, tuple[str, str]]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who signs provenance here: its id, the level that it claims, and its key, which never leaves the closure."""
+
+    id: BuilderId
+    level: Level
+    sign: Callable[[bytes], Envelope]
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a run left, for people and for `from-step:` in the next STEP.toml. Unsigned: the records in the log count."""
+
+    version: Literal[1] = 1
+    step: str
+    request: str
+    provenance: str
+    outputs: dict[str, str]
+    test_result: str | None = None
+    passed: bool | None = None
+
+
+def run_step(
+    admitted: AdmittedStep,
+    layout: Layout,
+    *,
+    signer: Signer,
+    criteria: bytes | None,
+    files: StepFiles,
+    sandbox: Sandbox,
+    log: LogWriter,
+    outbox: RecordOutbox,
+    clock: Clock,
+    on_stage: Callable[[Stage], None],
+    stopped: Callable[[], bool],
+) -> Receipt:
+    """Run `admitted` as `layout` says. Raises `Refused` when an input, the step or an output is not as declared."""
+    request = admitted.request
+    _check_names(request, layout)
+    judge = _criteria(request, criteria)
+    if judge is not None and outbox.waits():
+        # INVARIANT: a builder measures again only once everybody can see what it measured before.
+        raise Unavailable(
+            "results-wait",
+            "what this builder measured before is not in the log yet, and nothing is measured again until it is",
+            hint="its operator finds out why: the builder says `outbox-waits` or `outbox-refused`",
+        )
+    on_stage("checking inputs")
+    mounts = _hold_inputs(request, layout, files)  # (1)
+    if criteria is not None:  # (2)
+        log.append(criteria)
+    log.append(admitted.raw)
+    on_stage("checking runtime")
+    runtime = [(path, *files.hold_runtime(path)) for path in request.runtime]  # (3)
+    on_stage("running")
+    started_at = clock.now()
+    ran = sandbox.run(  # (4)
+        SandboxJob(
+            command=request.command,
+            mounts=mounts,
+            runtime=tuple(place for _, _, place in runtime),
+            outputs=files.staging(),
+            network=request.network,
+            devices=request.devices,
+            timeout_s=request.timeout_s,
+            environment={"KEYTURN_STEP": request.step},
+        ),
+        stopped=stopped,
+    )
+    _refuse_failure(request, ran, stopped)
+    files.check_held()  # (5)
+    on_stage("digesting outputs")
+    outputs = tuple(Output(name, files.take_output(layout.outputs[name])) for name in request.outputs)  # (6)
+    _require_kept(request, layout, files)
+    _require_made(request, outputs)
+    on_stage("signing")
+    made = Provenance(
+        lab=request.lab,
+        build=request.build,
+        step=request.step,
+        request=admitted.digest,
+        command=request.command,
+        dependencies=(
+            *(Dependency(i.name, i.role, i.artifact, "", i.check) for i in request.inputs),
+            *(Dependency(path, "runtime", digest) for path, digest, _ in runtime),
+        ),
+        outputs=outputs,
+        builder=signer.id,
+        level=signer.level,
+        sandbox=sandbox.kind,
+        started_at=started_at,
+        finished_at=max(clock.now(), started_at),
+        byproducts=(Output("log", ArtifactDigest("sha256", sha256(ran.output))),),
+    )
+    result = _result(admitted, judge, outputs, layout, files, signer) if judge is not None else None
+    made_record = signer.sign(provenance.make(made))  # (7)
+    result_record = None if result is None else signer.sign(test_result.make(result))
+    outbox.send([dsse.render(record) for record in (made_record, result_record) if record is not None])
+    receipt = Receipt(
+        step=request.step,
+        request=admitted.digest,
+        provenance=made_record.record_digest,
+        outputs={output.name: str(output.digest) for output in outputs},
+        test_result=None if result_record is None else result_record.record_digest,
+        passed=None if result is None else result.passed,
+    )
+    text = msgspec.json.format(msgspec.json.encode(receipt, order="sorted"), indent=2) + b"\n"
+    files.publish([layout.outputs[name] for name in request.outputs], {RECEIPT_NAME: text, LOG_NAME: ran.output})  # (8)
+    return receipt
+
+
+def _check_names(request: StepRequest, layout: Layout) -> None:
+    if set(layout.inputs) != {i.name for i in request.inputs} or set(layout.outputs) != set(request.outputs):
+        raise Refused("step-differs", "the places given are not those of the step's inputs and outputs")
+    taken = {path.rpartition("/")[2] for path in layout.outputs.values()} & {RECEIPT_NAME, LOG_NAME}
+    if taken:
+        raise Refused("step-output-name", f"an output cannot be called `{min(taken)}`: the builder writes that file")
+
+
+def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles) -> tuple[StepMount, ...]:
+    mounts = []
+    for declared in request.inputs:
+        source, mount = layout.inputs[declared.name]
+        found, place = files.hold_input(source, declared.check)
+        if found != declared.artifact:
+            raise Refused(
+                "input-digest",
+                f"input `{declared.name}`: expected `{declared.digest}`, found `{found}`",
+                hint="find out who changed it; if the change is meant, declare the new digest",
+            )
+        mounts.append(StepMount(place, mount))
+    return tuple(mounts)
+
+
+def _require_kept(request: StepRequest, layout: Layout, files: StepFiles) -> None:
+    if request.build != "package" or MODEL not in layout.inputs:
+        return
+    source, _ = layout.inputs[MODEL]
+    for name in request.outputs:
+        if not files.keeps(layout.outputs[name], source):
+            raise Refused(
+                "package-other-model",
+                f"output `{name}` lacks a file of the input `{MODEL}`, or holds another one in its place",
+                hint="packing adds files and changes none; a step that changes a model is another build_type",
+            )
+
+
+def _require_made(request: StepRequest, outputs: tuple[Output, ...]) -> None:
+    # Logged, it would be a circle: the artifact in its own making, and no chain with it could ever be released.
+    given = {declared.artifact: declared.name for declared in request.inputs if declared.role == "input"}
+    for output in outputs:
+        if output.digest in given:
+            raise Refused(
+                "output-is-input",
+                f"output `{output.name}` is the input `{given[output.digest]}` unchanged: `{output.digest}`",
+                hint="name the input itself where it is needed; an ingest puts what it takes into a directory of its own",
+            )
+
+
+def _refuse_failure(request: StepRequest, ran: SandboxRun, stopped: Callable[[], bool]) -> None:
+    said = ran.output[-2000:].decode("utf-8", "backslashreplace")
+    if ran.timed_out:
+        why = "was stopped" if stopped() else f"ran longer than {request.timeout_s} s"
+        raise Refused("step-timeout", f"step `{request.step}` {why}", hint="raise timeout_s", detail=said)
+    if ran.status != 0:
+        raise Refused(
+            "step-failed",
+            f"step `{request.step}` ended with status {ran.status}; the last it said: {_plain(said)}",
+        )
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text.strip()[-800:])
+
+
+def _criteria(request: StepRequest, raw: bytes | None) -> tuple[Sha256, EvaluationCriteria] | None:
+    if (raw is None) != (request.criteria is None):
+        raise Refused("step-criteria", "expected the criteria's record for an evaluation, and for no other step")
+    if raw is None:
+        return None
+    record = records.parse(raw)
+    criteria = record.statement.predicate
+    if not isinstance(criteria, EvaluationCriteria) or record.digest != request.criteria:
+        raise Refused("step-criteria", f"expected the criteria `crt-{str(request.criteria)[:32]}`, got another record")
+    if MODEL not in {i.name for i in request.inputs} or MEASUREMENT not in request.outputs:
+        raise Refused("step-evaluation", f"an evaluation takes an input `{MODEL}` and leaves an output `{MEASUREMENT}`")
+    return record.digest, criteria
+
+
+def _result(
+    admitted: AdmittedStep,
+    judge: tuple[Sha256, EvaluationCriteria],
+    outputs: tuple[Output, ...],
+    layout: Layout,
+    files: StepFiles,
+    signer: Signer,
+) -> TestResult:
+    digest, criteria = judge
+    values = _values(files.read_output(layout.outputs[MEASUREMENT], size_bytes_max=_MEASUREMENT_BYTES_MAX))
+    passed = criteria.met_by(values)
+    if passed is None:
+        raise Refused("measurement-lacks", f"the measurement lacks what the criteria compare: `{criteria.metric}`")
+    return TestResult(
+        subject=next(i.artifact for i in admitted.request.inputs if i.name == MODEL),
+        subject_name=MODEL,
+        passed=passed,
+        metric=criteria.metric,
+        criteria=digest,
+        request=admitted.digest,
+        builder=signer.id,
+        measurement=next(output.digest for output in outputs if output.name == MEASUREMENT),
+        values=tuple(sorted(values.items())),
+    )
+
+
+def _values(raw: bytes) -> dict[str, str]:
+    try:
+        values = msgspec.json.decode(raw, type=dict[str, str])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
+        raise Malformed("measurement-invalid", f"measurement: expected decimal texts by metric: {err}") from err
+    for value in values.values():
+        check_decimal(value)
+    return values

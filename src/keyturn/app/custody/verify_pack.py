@@ -1,0 +1,347 @@
+"""Verify a pack offline, holding nothing but the lab's first root: was this model released, by whom, made from what.
+
+1. The container: every byte is bound by its table (`formats.pack`), and there are no members but those that packs have.
+2. Trust: from the root that the caller holds, never from the pack, through every version in it.
+3. The checkpoint, cosigned by the quorum of witnesses; the leaves from the pack index to it hash to its root.
+4. Every record is proved to be in that log; the pack holds every statement of the pack index, and every record after it that
+   could count against the release.
+5. The chain of custody, whole (`custody.verify`), and nothing said about it since the index.
+6. The contents are signed by the gate that the request was for.
+7. The grant (`grants.verify_past`): people released this model with this pack index, and nobody denied or revoked it.
+8. The gate's own statements say the same.
+
+`examine_pack` names every failure; from where a step has nothing left to stand on, the later ones are not tried, and said
+so. What was after the checkpoint is not known to anybody who is offline: a verdict is "as of" its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
+from typing import NoReturn
+
+from keyturn.app.custody import pack_records
+from keyturn.bulk.read_chain import STANDING_KINDS, judge
+from keyturn.bulk.threads import on_all_cores
+from keyturn.crypto.dsse_signing import verify_one
+from keyturn.custody import pack_index, timeline
+from keyturn.custody.afterwards import changed_since
+from keyturn.custody.evidence import Entry, Failure
+from keyturn.custody.facts import facts_of
+from keyturn.custody.pack_index import PackIndex
+from keyturn.custody.timeline import TrustTimeline
+from keyturn.custody.verify import Chain, located
+from keyturn.errors import KeyturnError, Refused, Tampered
+from keyturn.formats import dsse, pack, pack_members, records, release, statement, trust_version
+from keyturn.formats.access import AccessUse
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.leaf import Leaf
+from keyturn.formats.pack import Pack, PackContents
+from keyturn.formats.records import Record
+from keyturn.formats.uri import Uri
+from keyturn.grants.verify_grant import Granted
+from keyturn.grants.verify_past import Proved, bundle_at, verify_past
+from keyturn.policy.facts import Facts
+from keyturn.tlog.frontier import Frontier
+from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
+from keyturn.trust.history import TrustHistory
+from keyturn.trust.roster import Gate
+
+__all__ = ["PackVerdict", "VerifiedPack", "examine_pack", "verify_pack"]
+
+_VERIFIER = object()
+
+
+@dataclass(frozen=True, slots=True)
+class PackVerdict:
+    """What a pack proves, and every failure. Parts are `None` when they could not be judged."""
+
+    failures: tuple[tuple[str, str], ...]
+    lab: str | None = None
+    profile: str | None = None
+    root_sha256: str | None = None
+    model: ArtifactDigest | None = None
+    resource: Uri | None = None
+    log_size: int | None = None
+    as_of: int | None = None
+    cosigners: tuple[str, ...] = ()
+    chain: Chain | None = field(default=None, repr=False)
+    facts: Facts | None = None
+    granted: Granted | None = None
+    released_at: int | None = None
+    gate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPack:
+    """A pack without failures. Only `verify_pack` makes one."""
+
+    verdict: PackVerdict
+    model: ArtifactDigest
+    made_by: InitVar[object]
+
+    def __post_init__(self, made_by: object) -> None:
+        if made_by is not _VERIFIER:
+            raise TypeError("a VerifiedPack is made by verify_pack only")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a VerifiedPack is not pickled: keep the pack, and verify it again")
+
+
+def verify_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str) -> VerifiedPack:
+    """Verify the pack `raw` under the pinned first root; or raise `Refused` with every failure as a reason."""
+    verdict = examine_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256)
+    if verdict.failures or verdict.model is None:
+        raise Refused(
+            "pack-refused",
+            f"the pack does not prove a release: {len(verdict.failures)} failure(s)",
+            reasons=verdict.failures,
+            hint="do not use the model; keep the pack, and ask the lab that made it",
+        )
+    return VerifiedPack(verdict, verdict.model, _VERIFIER)
+
+
+def examine_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str) -> PackVerdict:
+    """Judge the pack `raw`, and name every failure. Raises only when the caller's own root is not the pinned one."""
+    start = TrustHistory.start(root_json, pinned_sha256=pinned_sha256)
+    reading = _Reading(start)
+    try:
+        reading.read(pack.parse(raw))
+    except KeyturnError as err:
+        reading.fail(err)
+    return reading.verdict()
+
+
+class _Reading:
+    """One pack, as far as it was judged. Mutable, and thrown away."""
+
+    def __init__(self, start: TrustHistory) -> None:
+        self._start = start
+        self._failures: list[tuple[str, str]] = []
+        self._pack: Pack | None = None
+        self._history: TrustHistory | None = None
+        self._index: PackIndex | None = None
+        self._checkpoint: WitnessedCheckpoint | None = None
+        self._chain: Chain | None = None
+        self._facts: Facts | None = None
+        self._granted: Granted | None = None
+        self._contents: PackContents | None = None
+        self._used_at: int | None = None
+        self._resource: Uri | None = None
+
+    def fail(self, err: KeyturnError) -> None:
+        self._failures.extend(err.reasons if isinstance(err, Refused) else ((err.code, err.message),))
+
+    def verdict(self) -> PackVerdict:
+        index, checkpoint, contents = self._index, self._checkpoint, self._contents
+        return PackVerdict(
+            failures=tuple(dict.fromkeys(self._failures)),
+            lab=self._start.lab,
+            profile=self._start.profile,
+            root_sha256=self._start.root_sha256,
+            model=ArtifactDigest.parse(index.model) if index else None,
+            resource=self._resource,
+            log_size=checkpoint.checkpoint.size if checkpoint else None,
+            as_of=checkpoint.cosigned_at if checkpoint else None,
+            cosigners=tuple(sorted(checkpoint.cosigners)) if checkpoint else (),
+            chain=self._chain,
+            facts=self._facts,
+            granted=self._granted,
+            released_at=self._used_at,
+            gate=contents.gate if contents else None,
+        )
+
+    def read(self, found: Pack) -> None:
+        # (1)
+        self._pack = found
+        members = found.members
+        pack_members.check_names(members)
+        index = self._index = pack_index.parse(members[pack_members.INDEX])
+        frontier = Frontier(*pack_members.parse_frontier(members[pack_members.FRONTIER]))
+        leaves = pack_members.parse_leaves(members[pack_members.LEAVES])
+        raws = {place: raw for name, raw in members.items() if (place := pack_members.record_index(name)) is not None}
+        hashes = pack_members.parse_proofs(members[pack_members.PROOFS], count=len(raws))
+        own = {place: records.leaf_of(raw) for place, raw in sorted(raws.items())}
+        # (2)
+        versions = [(place, raws[place]) for place, leaf in own.items() if leaf.kind in ("rot", "tgt")]
+        self._require_same_root(index.lab, [raw for _, raw in versions])
+        history, trusted = timeline.follow(self._start, versions)
+        self._history = history
+        state = history.newest
+        # (3)
+        checkpoint = verify_checkpoint(members[pack_members.CHECKPOINT], state.log, now=None, skew_s=0)
+        self._checkpoint = checkpoint
+        tree = frontier.extend(leaves)
+        if (tree.size, tree.root) != (checkpoint.checkpoint.size, checkpoint.checkpoint.root):
+            raise Tampered("pack-other-leaves", "the pack's leaves are not those of its checkpoint")
+        if (frontier.size, frontier.root.hex()) != (index.size, index.root):
+            raise Tampered("pack-other-index", "the pack index is not of the log that the checkpoint is of")
+        if index.as_of > checkpoint.cosigned_at or index.lab != state.lab:
+            raise Refused(
+                "pack-index-ahead",
+                f"the pack index is of lab `{index.lab}` at {index.as_of}, the checkpoint of `{state.lab}` at "
+                f"{checkpoint.cosigned_at}: suspensions could have been left out of it",
+            )
+        # (4)
+        proved = [Proved(raws[place], place, proof) for place, proof in zip(own, hashes, strict=True)]
+        self._failures += pack_records.unproved(proved, own, checkpoint)
+        self._failures += pack_records.misplaced(index, own, leaves)
+        contents = self._contents = _read_contents(found)
+        self._failures += pack_records.missing(index, own, leaves, Sha256(contents.request))
+        # Whoever keeps the log can write a record about the request that nobody signed: it is proved, and has no effect.
+        proved = [one for one in proved if not pack_records.is_forged(one, own[one.index], trusted)]
+        raws = {one.index: one.raw for one in proved}
+        own = {place: own[place] for place in raws}
+        # (5) and (7) stand on the same records; a failure of one hides nothing of the other.
+        requests = [raws[p] for p, leaf in own.items() if (leaf.kind, leaf.record) == ("req", contents.request)]
+        if len(requests) != 1:
+            raise Refused("pack-request-missing", "the pack does not hold the one request that its contents name")
+        asked = records.parse(requests[0])
+        self._resource = Uri.parse(asked.statement.predicate.resource)
+        used = self._use(raws, own, contents)
+        self._judge_chain(index, raws, trusted, leaves, at=used)
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: self._check_contents(found, contents, state.gates),
+            lambda: self._check_grant(proved, asked, own, at=used, skew_s=state.limits.clock_skew_max_s),
+            lambda: self._check_statements(found, contents, state.gates),
+        )
+        for step in steps:
+            try:
+                step()
+            except KeyturnError as err:
+                self.fail(err)
+
+    def _require_same_root(self, lab: str, versions: Sequence[bytes]) -> None:
+        """Refuse a pack that begins with another first root than the caller's: under his, nothing in it was ever said."""
+        found = [trust_version.parse(raw) for raw in versions]
+        firsts = {sha256(one.metadata) for one in found if (one.role, one.version) == ("root", 1)}
+        if firsts and self._start.root_sha256 not in firsts:
+            raise Refused(
+                "pack-other-root",
+                f"the pack is of lab `{lab}`, whose first root it says is {min(firsts)}; the root that you hold is of lab "
+                f"`{self._start.lab}`, {self._start.root_sha256}",
+                hint="get the root of the lab that made the model, and compare its SHA-256 by another way",
+            )
+
+    def _use(self, raws: Mapping[int, bytes], own: Mapping[int, Leaf], contents: PackContents) -> int:
+        tag = f"request:{contents.request}"
+        found = [records.parse(raws[p]) for p, leaf in own.items() if leaf.kind == "use" and tag in leaf.about]
+        uses: list[AccessUse] = [record.statement.predicate for record in found]
+        if not uses:
+            raise Refused("pack-use-missing", "the pack holds no access-use of the release gate")
+        # The gate's own first one; any other will not do, and `verify_past` says why.
+        used_at = next((use for use in uses if use.gate == contents.gate), uses[0]).used_at
+        self._used_at = used_at
+        return used_at
+
+    def _judge_chain(
+        self,
+        index: PackIndex,
+        raws: Mapping[int, bytes],
+        trusted: TrustTimeline,
+        leaves: tuple[bytes, ...],
+        *,
+        at: int,
+    ) -> None:
+        if self._resource is None:
+            return
+        kinds = {one.index: one.kind for one in index.statements}
+        entries = [(kind, Entry(place, raws[place])) for place, kind in kinds.items() if place in raws]
+        entries += [
+            (leaf.kind, Entry(place, raws[place]))
+            for place, leaf in ((place, records.leaf_of(raws[place])) for place in raws if place >= index.size)
+            if leaf.kind in STANDING_KINDS
+        ]
+        chain = judge(
+            index, entries, start=self._start, resource=self._resource, trusted=trusted, as_of=at, each=on_all_cores
+        )
+        self._chain = chain
+        self._facts = facts_of(chain)
+        since: Iterator[Failure] = changed_since(chain, leaves, start=index.size)
+        self._failures += [(failure.code, located(failure)) for failure in (*chain.failures, *since)]
+
+    def _check_contents(self, found: Pack, contents: PackContents, gates: Mapping[str, Gate]) -> None:
+        # (6)
+        gate = _gate(contents, gates)
+        verify_one(dsse.parse_own(found.contents), gate.key)
+        if contents.key != gate.key.keyid:
+            raise Refused("pack-contents-key", f"the contents name another key than that of `{contents.gate}`")
+        if contents.table != found.table_digest:
+            raise Tampered("pack-table-other", "the pack's table is not the one that the gate signed")
+        checkpoint, index = self._checkpoint, self._index
+        if checkpoint is None or contents.size != checkpoint.checkpoint.size:
+            raise Refused("pack-contents-size", "the contents are of another size of the log than the checkpoint")
+        subject = statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK).subject
+        if index is None or [str(one.digest.artifact) for one in subject] != [index.model]:
+            raise Refused("pack-contents-model", "the contents are of another model than the pack index")
+        if contents.lab != self._start.lab:
+            raise Refused("lab-other", f"expected a pack of lab `{self._start.lab}`, got `{contents.lab}`")
+
+    def _check_grant(
+        self, proved: list[Proved], asked: Record, own: Mapping[int, Leaf], *, at: int, skew_s: int
+    ) -> None:
+        # (7)
+        contents, checkpoint, index = self._contents, self._checkpoint, self._index
+        if contents is None or checkpoint is None or index is None or self._facts is None:
+            return
+        named = tuple(subject.digest.artifact for subject in asked.statement.subject)
+        if named != (ArtifactDigest.parse(index.model), ArtifactDigest("sha256", index.digest)):
+            self._failures.append(
+                (
+                    "release-subjects",
+                    "people were asked to release another model, or a chain with another pack index than this one",
+                )
+            )
+        about = [one for one in proved if own[one.index].kind not in ("prv", "stp", "tst", "crt")]
+        past = verify_past(
+            bundle_at(asked.envelope, history=self._start, proved=about, at=at),
+            history=self._start,
+            checkpoint_note=checkpoint.note,
+            proved=about,
+            at=at,
+            gate=Uri.parse(contents.gate),
+            facts=self._facts,
+        )
+        self._granted = past.granted
+        if past.granted.request.action != "model:release" or past.use is None:
+            raise Refused("release-action", f"people granted `{past.granted.request.action}`, and that is no release")
+        # When the use was, is the gate's word. That its checkpoint is no older is the witnesses': so the grant must have stood
+        # then too, or a stolen gate could act on what is long over, and date it back.
+        ends = [
+            leaf.until or 0 for leaf in own.values() if leaf.kind == "apr" and leaf.record in past.granted.approvals
+        ]
+        ends_at = min(past.granted.window.ends_at, *ends)
+        if checkpoint.cosigned_at - skew_s >= ends_at:
+            raise Refused(
+                "release-after-grant",
+                f"the grant ended at {ends_at}, and the gate's checkpoint is of {checkpoint.cosigned_at}",
+            )
+        for later in past.withdrawn_later:
+            verb = "denied" if later.kind == "den" else "revoked"
+            raise Refused("release-withdrawn", f"`{later.by}` {verb} the release after it: {later.reason}")
+
+    def _check_statements(self, found: Pack, contents: PackContents, gates: Mapping[str, Gate]) -> None:
+        # (8)
+        gate, chain = _gate(contents, gates), self._chain
+        released = dsse.parse_own(found.members[pack_members.RELEASE_STATEMENT])
+        summarised = dsse.parse_own(found.members[pack_members.SUMMARY])
+        verify_one(released, gate.key)
+        verify_one(summarised, gate.key)
+        said, summary = release.read_release(released.payload), release.read_summary(summarised.payload)
+        if chain is None:
+            return
+        if {(said.model, said.resource), (summary.model, summary.resource)} != {(chain.model, chain.resource)}:
+            raise Refused("release-statement-other", "the gate's statements are about another model or resource")
+        if str(summary.gate) != contents.gate or summary.level > chain.level_min:
+            raise Refused("release-statement-other", "the gate's summary claims another gate or a higher level")
+
+
+def _gate(contents: PackContents, gates: Mapping[str, Gate]) -> Gate:
+    gate = gates.get(contents.gate)
+    if gate is None:
+        raise Refused("gate-unknown", f"`{contents.gate[:200]}` is no gate of the lab")
+    return gate
+
+
+def _read_contents(found: Pack) -> PackContents:
+    return statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK).predicate
