@@ -134,6 +134,12 @@ DOORS: dict[str, tuple[Callable[[HostImage], object], str, str, str]] = {
         "medium",
         "whoever",
     ),
+    "passwords from addresses by a pattern": (
+        adds("/etc/ssh/sshd_config", "Match Address 10.7.*,!10.7.0.1\n  PasswordAuthentication yes\n"),
+        "ssh-passwords",
+        "medium",
+        "whoever",
+    ),
     "root by ssh, in a file that is included": (
         writes("/etc/ssh/sshd_config.d/50-root.conf", "PermitRootLogin yes\n"),
         "ssh-root",
@@ -426,6 +432,21 @@ def test_keys_are_looked_for_where_sshd_looks(image: HostImage) -> None:
         ("/etc/ssh/keys/ada", "`ada`"),
         ("/srv/1001/%k", "`bob`"),
     ]
+
+
+def test_a_match_in_a_file_that_an_included_file_includes_is_seen(image: HostImage) -> None:
+    image.add("/etc/ssh/sshd_config", "Include /opt/ssh/*.inc\n")
+    image.write("/opt/ssh/a.inc", "Include /srv/more\n")
+    image.write("/srv/more", "Match User bob\n  PasswordAuthentication yes\n")
+    (door,) = image.scan().findings
+    assert (door.code, "as bob" in door.to) == ("ssh-passwords", True)
+    close(door)
+    assert image.scan().findings == ()
+
+
+def test_what_depends_on_a_connection_that_was_not_tried_is_a_finding(image: HostImage) -> None:
+    image.add("/etc/ssh/sshd_config", "Match Host *.acme.example,,x\n  PasswordAuthentication yes\n")
+    assert image.scan().unseen == {"ssh"}
 
 
 def test_our_own_command_is_no_door_unless_others_may_write_it(image: HostImage) -> None:

@@ -29,7 +29,9 @@ __all__ = [
     "read_ledger",
     "receiver_in",
     "record_scan",
+    "scan_a_forge",
     "scan_a_host",
+    "scan_a_repository",
     "scan_a_server",
 ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import pairwise
 
 from keyturn.errors import KeyturnError
@@ -22,11 +23,12 @@ __all__ = ["AREA", "scan_ssh"]
 
 AREA = "ssh"
 CONFIG = "/etc/ssh/sshd_config"
-ACCOUNTS_MAX = 2000
+FILES_MAX, QUESTIONS_MAX, ADDRESSES_MAX = 200, 5000, 32
 _ANYWHERE = "192.0.2.1"
 """An address for documentation (RFC 5737), which no `Match` names: from anywhere."""
 
 _OURS = re.compile(r"\A(?:/\S*/)?keyturn(?:-host)?\Z")
+_NOT_ASKED = frozenset({"host", "localaddress", "localport", "rdomain", "invalid-user"})
 _NONE = frozenset({"", "none", "no"})
 
 
@@ -117,10 +119,14 @@ def scan_ssh(tree: HostTree, tools: HostTools, accounts: Accounts) -> Iterator[F
         files = yield from _configuration(tree, main)
         everyone = Account("", "x", 1, 1, "/", "/bin/sh")
         divided = any(words[0] == "match" for _, words in _directives(files))
-        users = accounts.users[:ACCOUNTS_MAX] if divided else ()
-        if divided and len(accounts.users) > ACCOUNTS_MAX:
-            yield unseen(AREA, CONFIG, f"`Match` tells accounts apart, and there are more than {ACCOUNTS_MAX}")
-        for address in (_ANYWHERE, *_addresses(files)):
+        users = accounts.users if divided else ()
+        addresses = (_ANYWHERE, *_addresses(files))
+        if len(users) * len(addresses) > QUESTIONS_MAX:
+            yield unseen(AREA, CONFIG, f"`Match` tells more than {QUESTIONS_MAX} cases apart: not all were looked at")
+            users = users[: QUESTIONS_MAX // len(addresses)]
+        for kind in sorted(_criteria(files) & _NOT_ASKED):
+            yield unseen(AREA, CONFIG, f"what `Match {kind}` says was not looked at: it depends on the connection")
+        for address in addresses:
             for user in (everyone, *users):
                 try:
                     said = tools.sshd(user=user.name or "keyturn-nobody", address=address)
@@ -134,12 +140,31 @@ def scan_ssh(tree: HostTree, tools: HostTools, accounts: Accounts) -> Iterator[F
 
 
 def _configuration(tree: HostTree, main: bytes) -> Generator[Finding, None, Mapping[str, Sequence[str]]]:
-    """Every file that the configuration is made of, with its lines: only to say where a line is."""
-    files = {CONFIG: lines_of(main)}
-    for path in (yield from look_into(tree, AREA, "/etc/ssh/sshd_config.d")):
-        if path.endswith(".conf") and (raw := (yield from look(tree, AREA, path))) is not None:
-            files[path] = lines_of(raw)
+    """Every file that the configuration is made of, with its lines: which cases there are, and where a line is."""
+    files: dict[str, list[str]] = {}
+    wanted: list[tuple[str, bytes | None]] = [(CONFIG, main)]
+    while wanted:
+        path, raw = wanted.pop(0)
+        if path in files:
+            continue
+        if len(files) >= FILES_MAX:
+            yield unseen(AREA, path, f"the configuration has more than {FILES_MAX} files")
+            break
+        content = raw if raw is not None else (yield from look(tree, AREA, path))
+        files[path] = lines_of(content or b"")
+        for _, words in _directives({path: files[path]}):
+            for name in words[1:] if words[0] == "include" else ():
+                directory, _, pattern = (name if name.startswith("/") else f"/etc/ssh/{name}").rpartition("/")
+                if any(c in pattern for c in "*?["):
+                    inside = yield from look_into(tree, AREA, directory)
+                    wanted += [(one, None) for one in inside if fnmatchcase(one.rpartition("/")[2], pattern)]
+                else:
+                    wanted.append((f"{directory}/{pattern}", None))
     return files
+
+
+def _criteria(files: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    return frozenset(word.lower() for _, words in _directives(files) if words[0] == "match" for word in words[1:])
 
 
 def _directives(files: Mapping[str, Sequence[str]]) -> Iterator[tuple[tuple[str, int], list[str]]]:
@@ -158,12 +183,9 @@ def _addresses(files: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
             continue
         for kind, value in pairwise(words[1:]):
             if kind.lower() == "address":
-                named += [
-                    one.partition("/")[0].replace("*", "1").replace("?", "1")
-                    for one in value.split(",")
-                    if one[0] != "!"
-                ]
-    return tuple(dict.fromkeys(one for one in named if re.match(r"[0-9a-fA-F:.]{2,45}\Z", one)))[:32]
+                named += [one.partition("/")[0] for one in value.split(",") if not one.startswith("!")]
+    plain = [re.sub("[*?]", "1", one) + (".1" * (3 - one.count(".")) if one.endswith("*") else "") for one in named]
+    return tuple(dict.fromkeys(one for one in plain if re.match(r"[0-9a-fA-F:.]{2,45}\Z", one)))[:ADDRESSES_MAX]
 
 
 def _settings(said: str) -> Mapping[str, str]:
