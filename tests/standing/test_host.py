@@ -214,6 +214,12 @@ DOORS: dict[str, tuple[Callable[[HostImage], object], str, str, str]] = {
         "medium",
         "ada",
     ),
+    "a table of cron where others keep them": (
+        writes("/var/spool/cron/bob", "@daily /bin/true\n", uid=1001),
+        "cron-table",
+        "medium",
+        "bob",
+    ),
     "a job of root that another may write": (writable_script, "job-writable", "high", "ada"),
     "a job of root whose program anybody may make": (missing_script, "job-writable", "high", "everybody"),
     "a unit whose program a group may write": (writable_unit_program, "job-writable", "high", "bob"),
@@ -336,6 +342,18 @@ def test_names_that_act_on_a_terminal_or_a_shell_do_neither(image: HostImage, tm
     assert image.scan().findings == ()
     assert not list(tmp_path.rglob("pwned"))
     assert not Path("pwned").exists()
+
+
+def test_bytes_that_no_name_has_are_findings_and_no_defect(image: HostImage) -> None:
+    image.add("/etc/passwd", "x\0y:x:1005:1005::/home/\0:/bin/sh\n")
+    image.write("/etc/crontab", b"* * * * * root /opt/\0x /opt/\xff\n@reboot\n* *\n")
+    image.write("/root/.ssh/authorized_keys", b"\0\0 ssh-ed25519 \0\n\xff\xfe\n")
+    image.add("/etc/sudoers.d/x", "bob ALL=\0ALL\n\\\n\\")
+    image.add("/etc/group", "a:b:c\n:::\n")
+    image.write("/etc/systemd/system/x.service", b"[Service]\nExecStart=\nExecStart\nExecStart=@\nUser=\xff\n")
+    image.write("/etc/doas.conf", "permit\n{\n")
+    assert {one.severity for one in image.scan().findings} <= {"unknown", "high"}
+    assert image.scan().unseen >= {"accounts", "sudo", "jobs"}
 
 
 def test_a_hundred_thousand_keys_are_one_finding_more_than_a_thousand(image: HostImage) -> None:

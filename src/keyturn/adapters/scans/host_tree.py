@@ -102,6 +102,8 @@ class HostFiles:
     @contextmanager
     def _opened(self, path: str, *, follow: bool = True) -> Iterator[int]:
         """Walk to `path` below the root; gives a descriptor that is good for looking alone."""
+        if "\0" in path:
+            raise OSError(errno.EINVAL, "no path has a NUL in it")
         names = deque(part for part in path.split("/") if part not in ("", "."))
         chain, links = [os.dup(self._fd)], 0
         try:

@@ -89,7 +89,7 @@ def read_accounts(tree: HostTree) -> Generator[Finding, None, Accounts]:
             continue
         if line[0] in "+-":
             yield unseen(AREA, "/etc/passwd", f"`{line[:40]}` takes in accounts from elsewhere")
-        elif len(parts) != 7 or not (_ID.match(parts[2]) and _ID.match(parts[3])):
+        elif "\0" in line or len(parts) != 7 or not (_ID.match(parts[2]) and _ID.match(parts[3])):
             yield unseen(AREA, "/etc/passwd", f"a line that is no account: `{line[:80]}`")
         else:
             users.append(Account(parts[0], parts[1], int(parts[2]), int(parts[3]), parts[5], parts[6] or "/bin/sh"))

@@ -18,7 +18,8 @@ from keyturn.standing.host.tree import HostTree, look, look_at, look_into
 __all__ = ["AREA", "scan_jobs"]
 
 AREA = "jobs"
-_SPOOL = "/var/spool/cron/crontabs"
+_SPOOLS = ("/var/spool/cron/crontabs", "/var/spool/cron")
+"""Debian's, and those of others, who have no directory of its own for them."""
 _UNITS = (
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -34,30 +35,15 @@ _WORDS_MAX = 64
 def scan_jobs(tree: HostTree, accounts: Accounts) -> Iterator[Finding]:
     """Look at the tables of cron and at, and at the units of systemd."""
     seen: set[str] = set()
-    for path in (yield from look_into(tree, AREA, _SPOOL)):
-        user = path.rpartition("/")[2]
-        raw = yield from look(tree, AREA, path)
-        jobs = [
-            line
-            for line in lines_of(raw or b"")
-            if line.strip() and not line.strip().startswith("#") and not _SETS.match(line)
-        ]
-        if jobs:
-            yield found(
-                "cron-table",
-                AREA,
-                path,
-                opens=f"`{user}`, at the times of {len(jobs)} jobs: {jobs[0]}",
-                to=user,
-                severity="high" if user == "root" else "medium",
-                close=typed("rm", "-f", "--", tree.typed(path)),
-                mark=(raw or b"",),
-            )
-        if user == "root":
-            for line in jobs:
-                yield from _program(tree, accounts, path, _command(line, with_user=False), "root", seen)
+    for spool in _SPOOLS:
+        for path in (yield from look_into(tree, AREA, spool)):
+            yield from _own_table(tree, accounts, path, seen)
     for path in ("/etc/crontab", *(yield from look_into(tree, AREA, "/etc/cron.d"))):
         yield from _system_table(tree, accounts, path, seen)
+    anacron = yield from look(tree, AREA, "/etc/anacrontab")
+    for line in lines_of(anacron or b""):
+        if line.strip() and not line.strip().startswith("#") and not _SETS.match(line):
+            yield from _program(tree, accounts, "/etc/anacrontab", " ".join(line.split()[3:]), "root", seen)
     for directory in _PARTS:
         for path in (yield from look_into(tree, AREA, directory)):
             yield from _writable(tree, accounts, path, "root", "what cron runs", seen)
@@ -82,6 +68,33 @@ def scan_jobs(tree: HostTree, accounts: Accounts) -> Iterator[Finding]:
 
 
 _SETS = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_]*\s*=")
+
+
+def _own_table(tree: HostTree, accounts: Accounts, path: str, seen: set[str]) -> Iterator[Finding]:
+    status = yield from look_at(tree, AREA, path)
+    if status is None or status.kind == "directory":
+        return
+    user = path.rpartition("/")[2]
+    raw = yield from look(tree, AREA, path)
+    jobs = [
+        line
+        for line in lines_of(raw or b"")
+        if line.strip() and not line.strip().startswith("#") and not _SETS.match(line)
+    ]
+    if jobs:
+        yield found(
+            "cron-table",
+            AREA,
+            path,
+            opens=f"`{user}`, at the times of {len(jobs)} jobs: {jobs[0]}",
+            to=user,
+            severity="high" if user == "root" else "medium",
+            close=typed("rm", "-f", "--", tree.typed(path)),
+            mark=(raw or b"",),
+        )
+    if user == "root":
+        for line in jobs:
+            yield from _program(tree, accounts, path, _command(line, with_user=False), "root", seen)
 
 
 def _command(line: str, *, with_user: bool) -> str:
