@@ -242,6 +242,18 @@ DOORS: dict[str, tuple[Callable[[HostImage], object], str, str, str]] = {
         "high",
         "reaches",
     ),
+    "a remote shell of xinetd": (
+        writes("/etc/xinetd.d/shell", "service shell\n{\n  disable = no\n}\n"),
+        "remote-shell",
+        "high",
+        "reaches",
+    ),
+    "an authority of polkit before there were rules": (
+        writes("/etc/polkit-1/localauthority/50-local.d/x.pkla", "[x]\nIdentity=unix-user:ada\nResultAny=yes\n"),
+        "polkit-rule",
+        "medium",
+        "names",
+    ),
     "a rule of polkit": (
         writes("/etc/polkit-1/rules.d/10-x.rules", "polkit.addRule(() => polkit.Result.YES);\n"),
         "polkit-rule",

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from keyturn.errors import Unavailable
@@ -180,6 +181,15 @@ def _run(name: str, words: Sequence[str | Path], stdin: bytes) -> bytes:
     return done.stdout
 
 
+def _open_files(process: Path) -> set[str]:
+    """What the descriptors of `process` lead to; those that were closed meanwhile are none."""
+    found = set()
+    for descriptor in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(descriptor.readlink()))
+    return found
+
+
 def _listeners() -> Iterator[Listener]:
     """The sockets in LISTEN that others reach, with the process that holds each."""
     sockets: dict[str, tuple[str, int]] = {}
@@ -194,7 +204,7 @@ def _listeners() -> Iterator[Listener]:
                 sockets[f"socket:[{fields[9]}]"] = (address, int(port, 16))
     for process in sorted(path for path in Path("/proc").iterdir() if path.name.isdecimal()) if sockets else ():
         try:
-            held = {str(fd.readlink()) for fd in (process / "fd").iterdir()} & sockets.keys()
+            held = _open_files(process) & sockets.keys()
             if held:
                 words = (process / "cmdline").read_bytes().decode("utf-8", "replace").rstrip("\0").split("\0")
                 for one in held:
