@@ -20,6 +20,7 @@ from keyturn.cli.asked import table
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.access import AccessRequest
+from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.grants.break_glass import verify_break_glass
@@ -170,10 +171,29 @@ def test_a_request_shows_itself_whole_before_it_is_signed() -> None:
             assert "YES, signed at" not in said
         elif field == "urgent":
             assert dict(request_access.shown(draft(world, urgent=True), ()))[field].startswith("yes")
+        elif field == "session":
+            assert value is None, "not on a host"
         else:
             assert (str(value)[:32] if field == "follows" else str(value)) in said, field
     bare = dict(request_access.shown(draft(world), ()))
     assert (bare["ticket"], bare["bytes at most"], bare["follows"], bare["urgent"]) == ("-", "-", "-", "no")
+
+
+def test_what_a_session_on_a_host_may_do_is_shown_with_what_it_may_not() -> None:
+    host = "keyturn://acme.example/host/gpu1"
+    made = make_world().request(action="host:shell", resource=host)
+    assert dict(request_access.shown(made, ()))["session"] == (
+        "a shell of the action's own account: no sftp, nothing forwarded"
+    )
+    terms = SessionTerms(account="deploy", sources=("10.1.0.0/16",), sftp=True, forwards=("db1:5432",))
+    said = dict(request_access.shown(msgspec.structs.replace(made, session=terms), ()))
+    assert [said[row] for row in ("account", "only from", "only runs", "sftp", "forwards to")] == [
+        *("deploy", "10.1.0.0/16", "anything", "YES", "db1:5432"),
+    ]
+    said = dict(request_access.shown(msgspec.structs.replace(made, session=SessionTerms(command="uptime")), ()))
+    assert [said[row] for row in ("account", "only from", "only runs", "sftp", "forwards to")] == [
+        *("the action's own", "anywhere", "uptime", "no", "nowhere"),
+    ]
 
 
 def test_nothing_that_a_requester_writes_looks_like_another_field() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from keyturn.formats import access, counter_offer, dsse, negatives, recovery, review, statement, tombstone
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
+from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import DigestSet, Subject
 
 GATE = "keyturn://acme.example/gate/release"
@@ -38,6 +39,31 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             bytes_max=2**53 - 1,
             follows="ef" * 32,
             urgent=True,
+        ),
+    ),
+    "req-host": (
+        access.ACCESS_REQUEST,
+        access.AccessRequest(
+            **COMMON,
+            requester="ada",
+            beneficiary="ada",
+            action="host:shell",
+            resource="keyturn://acme.example/host/gpu1",
+            permit="shell",
+            gate=GATE,
+            justification="a look at the disk",
+            not_before=100,
+            start_by=200,
+            not_after=300,
+            duration_s=60,
+            trust_version=3,
+            session_key="AAAA",
+            session=SessionTerms(
+                account="deploy",
+                sources=("10.0.0.0/8", "2001:db8::/32"),
+                sftp=True,
+                forwards=("[::1]:80", "db1.example:5432"),
+            ),
         ),
     ),
     "apr": (

@@ -66,7 +66,8 @@ def payload_of(predicate_type, fields, **changes):
 
 
 def test_every_record_of_ours_survives_its_text(record, envelope):
-    kind, predicate_type, predicate = record
+    name, predicate_type, predicate = record
+    kind = name.partition("-")[0]
     raw = envelope(statement.make(predicate, predicate_type, SUBJECT))
     parsed = records.parse(raw)
     assert parsed.kind == kind
@@ -127,6 +128,28 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
         pytest.param("req", {"ticket": ""}, "json-not-canonical", id="a default that is written out"),
         pytest.param("req", {"urgent": False}, "json-not-canonical", id="what is not urgent, written out"),
         pytest.param("req", {"urgent": 1}, "json-invalid", id="urgent by a number"),
+        pytest.param("req", {"session": {"sftp": True}}, "json-invalid", id="terms of a session that is on no host"),
+        pytest.param("req-host", {"session": {}}, "json-invalid", id="terms that say nothing"),
+        pytest.param("req-host", {"session": {"account": "Root"}}, "json-invalid", id="an account in upper case"),
+        pytest.param("req-host", {"session": {"account": "a b"}}, "json-invalid", id="an account with a blank"),
+        pytest.param("req-host", {"session": {"agent": True}}, "json-invalid", id="a forwarded agent"),
+        pytest.param("req-host", {"session": {"sources": ["10.1.0.1/8"]}}, "json-invalid", id="a network with a host"),
+        pytest.param("req-host", {"session": {"sources": ["10.1"]}}, "json-invalid", id="half an address"),
+        pytest.param(
+            "req-host", {"session": {"sources": ["10.0.0.1"]}}, "json-invalid", id="an address, not a network"
+        ),
+        pytest.param(
+            "req-host", {"session": {"sources": ["fe80::/16", "10.0.0.0/8"]}}, "json-invalid", id="sources out of order"
+        ),
+        pytest.param("req-host", {"session": {"forwards": ["db1"]}}, "json-invalid", id="a destination without a port"),
+        pytest.param("req-host", {"session": {"forwards": ["*:1"]}}, "json-invalid", id="any destination"),
+        pytest.param("req-host", {"session": {"forwards": ["db1:70000"]}}, "json-invalid", id="port 70000"),
+        pytest.param("req-host", {"session": {"forwards": ['a",x="b:1']}}, "json-invalid", id="an option in a name"),
+        pytest.param("req-host", {"session": {"command": "a\nb"}}, "json-invalid", id="a command on two lines"),
+        pytest.param("req-host", {"session": {"command": "  "}}, "json-invalid", id="a blank command"),
+        pytest.param("req-host", {"session": {"command": "a\x1bb"}}, "text-control-character", id="an escape to run"),
+        pytest.param("req-host", {"session": {"command": "a", "sftp": True}}, "json-invalid", id="a command and sftp"),
+        pytest.param("req-host", {"session": {"sftp": False}}, "json-invalid", id="no sftp, written out"),
         pytest.param("apr", {"decision": "Approve"}, "json-invalid", id="another decision"),
         pytest.param("apr", {"expires_at": 100}, "json-invalid", id="an approval that ends as it begins"),
         pytest.param("den", {"reason": ...}, "json-invalid", id="a denial without a reason"),

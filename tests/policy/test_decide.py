@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest
+from keyturn.formats.session_terms import SessionTerms
 from keyturn.policy.decide import Allow, Deny, decide
 from keyturn.policy.facts import NO_FACTS, Facts
 from keyturn.policy.load import Policy, load
@@ -204,6 +205,31 @@ def test_facts_of_the_request_and_the_time_come_from_the_decision_itself(
     policy = policy_of(f'@id("broad") {HEAD} when {{ {condition} }};')
     decided = decide(policy, ask(permit="broad", **changed), ["bob"], NO_FACTS, now=NOW)
     assert isinstance(decided, Allow) is allowed
+
+
+SHELL = (
+    '@quorum("1 security") @duration_max("2h") @pending_max("8h") '
+    'permit (principal, action == Action::"host:shell", resource)'
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "terms"),
+    [
+        pytest.param("!context.request.sftp", SessionTerms(sftp=True), id="file transfer"),
+        pytest.param("!context.request.forwards", SessionTerms(forwards=("db1:5432",)), id="a forwarded port"),
+        pytest.param("!context.request.command", SessionTerms(command="uptime"), id="one command"),
+        pytest.param("!context.request.sources", SessionTerms(sources=("10.0.0.0/8",)), id="a place to come from"),
+    ],
+)
+def test_a_policy_can_ask_what_a_session_on_a_host_may_do(
+    condition: str, terms: SessionTerms, policy_of: PolicyOf, ask: Ask
+) -> None:
+    policy = policy_of(f'@id("broad") {SHELL} when {{ {condition} }};')
+    host = {"permit": "broad", "action": "host:shell", "resource": "keyturn://acme.example/host/gpu1"}
+    for session in (None, SessionTerms(account="deploy")):
+        assert isinstance(decide(policy, ask(**host, session=session), ["bob"], NO_FACTS, now=NOW), Allow)
+    assert isinstance(decide(policy, ask(**host, session=terms), ["bob"], NO_FACTS, now=NOW), Deny)
 
 
 def test_a_caller_cannot_pass_off_facts_about_the_request(policy_of: PolicyOf, ask: Ask) -> None:

@@ -67,6 +67,15 @@ def request(
     break_glass: Annotated[
         bool, typer.Option("--break-glass", help="An emergency: within the hour, one resource, reviewed afterwards.")
     ] = False,
+    account: Annotated[str | None, typer.Option(help="On a host: the account. Default: root, or your own.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option("--from", help="On a host: a network to come from, as `10.1.0.0/16`. Repeat.")
+    ] = None,
+    command: Annotated[str | None, typer.Option(help="On a host: all that the session runs.")] = None,
+    sftp: Annotated[bool, typer.Option("--sftp", help="On a host: with file transfer (sftp, scp).")] = False,
+    forward: Annotated[
+        list[str] | None, typer.Option(help="On a host: a destination to forward to, as `db1:5432`. Repeat.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="With --break-glass, when the log cannot be reached: the file that a gate takes."),
@@ -85,7 +94,7 @@ def request(
     from keyturn.errors import Usage
     from keyturn.grants import bundle as bundles
     from keyturn.wiring.grants import Pen, desk, pen, wait_until_in_force
-    from keyturn.wiring.typed import typed, uri
+    from keyturn.wiring.typed import session_terms, typed, uri
 
     if action == "model:release":
         raise Usage(
@@ -95,6 +104,7 @@ def request(
         )
     if session_key is not None:
         typed("`--session-key`", PublicKey.from_text, session_key)
+    session = session_terms(account=account, sources=source, command=command, sftp=sftp, forwards=forward)
     if out is not None:
         if not break_glass:
             raise Usage(
@@ -123,6 +133,7 @@ def request(
             follows=None if renews is None else find_pending(seen.view, renews).digest,
             break_glass=break_glass,
             urgent=urgent,
+            session=session,
         )
         made = draft_request(wish, seen.policy, keyid=own.key.public.keyid, clock=own.clock, entropy=own.entropy)
         require_hope(made, seen.policy, now=seen.now)

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.text import (
     HexDigest,
     KeyId,
@@ -58,7 +59,7 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `session_key` is the base64 SPKI DER of the key that the session will prove (absent for one-shots); times are
     POSIX seconds; `follows` is the digest of the request that this one renews or counters. `break_glass_at` is when a break-glass
     request was signed, and is absent in every other: such a request is over within `BREAK_GLASS_MAX_S` of it.
-    `urgent` says how people are told of it, and weighs nothing.
+    `urgent` says how people are told of it, and weighs nothing. `session` is what a session on a host may do beyond a shell.
     """
 
     lab: LabName
@@ -82,6 +83,7 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     follows: HexDigest | None = None
     break_glass_at: PosixTime | None = None
     urgent: bool = False
+    session: SessionTerms | None = None
 
     def __post_init__(self) -> None:
         Uri.parse(self.resource)
@@ -96,6 +98,8 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(
                 f"expected a break-glass request to be over within {BREAK_GLASS_MAX_S} s of break_glass_at"
             )
+        if self.session is not None and not self.action.startswith("host:"):
+            raise ValueError("expected terms of a session with an action on a host alone")
 
 
 class HumanAuthorization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

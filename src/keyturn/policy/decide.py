@@ -142,11 +142,16 @@ def _hear(who: str, permit: Permit, answer: cedarpy.AuthzResult) -> Reason | Non
 
 
 def _own_facts(request: AccessRequest, now: int) -> dict[str, Fact]:
+    terms = request.session
     found: dict[str, Fact] = {
         "request.duration_s": request.duration_s,
         "request.for_other": request.requester != request.beneficiary,
         "request.renewal": request.follows is not None,
         "request.break_glass": request.break_glass_at is not None,
+        "request.command": terms is not None and terms.command is not None,
+        "request.forwards": terms is not None and bool(terms.forwards),
+        "request.sftp": terms is not None and terms.sftp,
+        "request.sources": terms is not None and bool(terms.sources),
         "time.hour": now % 86400 // 3600,
         "time.weekday": (now // 86400 + 3) % 7 + 1,  # 1970-01-01 was a Thursday
     }

@@ -81,6 +81,10 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "request.for_other": "bool",
         "request.renewal": "bool",
         "request.break_glass": "bool",
+        "request.command": "bool",
+        "request.forwards": "bool",
+        "request.sftp": "bool",
+        "request.sources": "bool",
         # How the approvals that count were signed: the gate's verifier adds these (`grants.approvers`).
         "approval.device_bound": "bool",
         "approval.attested": "bool",

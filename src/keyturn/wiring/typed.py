@@ -5,17 +5,21 @@ The same words out of a record or a file stay `Malformed`: there, somebody else 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from keyturn.errors import Malformed, Usage
 from keyturn.formats.digest import ArtifactDigest, Sha256, parse_sha256
 from keyturn.formats.posix_time import posix
+from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 
-__all__ = ["artifact", "free_text", "instant", "log_entries", "page_origin", "root_digest", "typed", "uri"]
+__all__ = ["artifact", "free_text", "instant", "log_entries", "page_origin", "root_digest", "session_terms", "typed", "uri"]
 
 T = TypeVar("T")
 _AS_IT_SAYS = "type it as the message says; `--help` behind the command says what it takes"
@@ -73,6 +77,29 @@ def instant(option: str, text: str, *, now: int, ago: bool) -> int:
     return typed(
         option, posix, f"{text}T00:00:00Z" if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII) else text
     )
+
+
+def session_terms(
+    *,
+    account: str | None,
+    sources: Sequence[str] | None,
+    command: str | None,
+    sftp: bool,
+    forwards: Sequence[str] | None,
+) -> SessionTerms | None:
+    """Read what a session on a host may do; None when nothing was typed of it."""
+    if not (account or sources or command or sftp or forwards):
+        return None
+    try:
+        networks = {str(ipaddress.ip_network(source)) for source in sources or ()}
+        said = {"account": account, "sources": sorted(networks), "command": command, "sftp": sftp}
+        return msgspec.convert({**said, "forwards": sorted(set(forwards or ()))}, SessionTerms)
+    except (ValueError, Malformed) as err:
+        raise Usage(
+            "session-terms",
+            f"a session's terms: {str(err)[:300]}",
+            hint="as --account ada --from 10.1.0.0/16 --forward db1:5432; --sftp and --command exclude each other",
+        ) from err
 
 
 def page_origin(option: str, text: str) -> str:

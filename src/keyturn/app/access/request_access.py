@@ -14,6 +14,7 @@ from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Usage
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.posix_time import duration, rfc3339
+from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import Subject
 from keyturn.formats.uri import Uri
 from keyturn.policy.facts import NO_FACTS, Facts
@@ -53,6 +54,7 @@ class Wish:
     follows: str | None
     break_glass: bool = False
     urgent: bool = False
+    session: SessionTerms | None = None
 
 
 def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entropy: Entropy) -> AccessRequest:
@@ -91,6 +93,7 @@ def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entro
         follows=wish.follows,
         break_glass_at=clock.now() if wish.break_glass else None,
         urgent=wish.urgent,
+        session=wish.session,
     )
 
 
@@ -122,12 +125,27 @@ def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str
         ("duration", f"{made.duration_s} s ({duration(made.duration_s)})"),
         ("bytes at most", "-" if made.bytes_max is None else str(made.bytes_max)),
         ("session key", made.session_key or "-"),
+        *_shown_session(made),
         ("follows", "-" if made.follows is None else f"req-{made.follows[:32]}"),
         ("lab", made.lab),
         ("trust version", str(made.trust_version)),
         ("break-glass", "-" if made.break_glass_at is None else f"YES, signed at {rfc3339(made.break_glass_at)}"),
         ("signing key", made.key),
         ("nonce", made.nonce),
+    )
+
+
+def _shown_session(made: AccessRequest) -> tuple[tuple[str, str], ...]:
+    terms = made.session
+    if terms is None:
+        plain = "a shell of the action's own account: no sftp, nothing forwarded"
+        return (("session", plain),) if made.action.startswith("host:") else ()
+    return (
+        ("account", terms.account or "the action's own"),
+        ("only from", ", ".join(terms.sources) or "anywhere"),
+        ("only runs", terms.command or "anything"),
+        ("sftp", "YES" if terms.sftp else "no"),
+        ("forwards to", ", ".join(terms.forwards) or "nowhere"),
     )
 
 

@@ -1,0 +1,56 @@
+"""Say what a session on a host may do beyond a shell: part of an access request, so that coworkers see and sign it.
+
+Everything is off unless it is named: no other account than the action's own, no source address but any, no forwarded port, no
+sftp. Agent, X11 and tunnel forwarding, and ports that the host would listen on, cannot be asked for: whoever has the host would
+have what lies behind them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.formats.text import check_free_text
+
+__all__ = ["Account", "SessionTerms"]
+
+Account = Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9._-]{0,31}\Z")]
+"""A user's name on the host."""
+
+_DESTINATION = re.compile(r"(?:[a-z0-9][a-z0-9.-]{0,252}|\[[0-9a-f:.]{2,45}\]):([1-9][0-9]{0,4})\Z")
+_LISTED_MAX = 16
+
+
+class SessionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What one session may do. `sources` are networks (CIDR) that it may come from, any if there are none; `command` is all
+    that it runs; `forwards` are the destinations (`host:port`) that its client may be connected to."""
+
+    account: Account | None = None
+    sources: Annotated[tuple[str, ...], Meta(max_length=_LISTED_MAX)] = ()
+    command: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    sftp: bool = False
+    forwards: Annotated[tuple[str, ...], Meta(max_length=_LISTED_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        for source in self.sources:
+            if str(ipaddress.ip_network(source)) != source:
+                raise ValueError(f"expected a network as `{ipaddress.ip_network(source)}`, got `{source[:60]}`")
+        for destination in self.forwards:
+            port = _DESTINATION.match(destination)
+            if port is None or int(port[1]) > 65535:
+                raise ValueError(f"expected a destination as `db1:5432`, got `{destination[:60]}`")
+        for listed in (self.sources, self.forwards):
+            if list(listed) != sorted(set(listed)):
+                raise ValueError("expected sources and forwards sorted, each once")
+        if self.command is not None:
+            check_free_text(self.command, what="command", size_bytes_max=1000)
+            if "\n" in self.command or not self.command.strip():
+                raise ValueError("expected a command on one line")
+            if self.sftp:
+                raise ValueError("expected a command or sftp, got both: a command is all that a session runs")
+        if not (self.account or self.sources or self.command or self.sftp or self.forwards):
+            raise ValueError("expected terms that say something: a request without any has none")
