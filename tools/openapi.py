@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from keyturn.service import authzen_routes, builder_service, lab_service, notifier, release_gate, witness_service
+from keyturn.service import (
+    authzen_routes,
+    builder_service,
+    host_gate,
+    lab_service,
+    notifier,
+    release_gate,
+    witness_service,
+)
 from keyturn.service.login import Login
 from keyturn.service.shell import document_of
 
@@ -48,6 +56,7 @@ APPS: Mapping[str, Callable[[], Litestar]] = {
     "service": _lab,
     "builder": lambda: builder_service.create_app(_NOBODY),
     "release-gate": lambda: release_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
+    "host-gate": lambda: host_gate.create_app(obey=_NOBODY, look=_NOBODY, about={}),
     "notifier": lambda: notifier.create_app(_NOBODY, _NOBODY),
     "witness": lambda: witness_service.create_app(_NOBODY, store=_NOBODY, clock=_NOBODY),
 }

@@ -75,6 +75,11 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("login", "certificate"): (("login", "--certificate", AT), 1),
     ("login", "certificate_key"): (("login", "--certificate", "garbage", "--certificate-key", AT), 1),
     ("gate init", "models"): (("gate", "init", "other", "--models", AT), None),
+    ("gate host install", "root_json"): (
+        ("gate", "host", "install", "gpu1", "--service", "http://x", "--root", "0" * 64, *("--root-json", AT)),
+        1,
+    ),
+    ("gate host take", "files"): (("gate", "host", "take", AT, "--dir", "not-a-gate"), None),
     ("gate export", "ca"): (("gate", "export", "--to", "https://siem.example/", "--ca", AT), 2),
     ("gate export", "token_file"): (("gate", "export", "--to", "https://siem.example/", "--token-file", AT), 2),
     ("witness log-key", "directory"): (("witness", "log-key", "north", "--dir", AT), 2),
@@ -99,7 +104,14 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("scan git", "notify"): (("scan", "git", "repository.git", "--notify", AT), 1),
 }
 WRITTEN = {"out", "manifest", "svg", "ledger"}
-MADE = {("init", "directory"), ("witness init", "directory"), ("sign-page export", "directory")}
+MADE = {
+    *((f"gate host {verb}", part) for verb in ("install", "run") for part in ("directory", "program", "socket")),
+    ("gate host install", "sshd_config"),
+    ("gate host take", "directory"),
+    ("init", "directory"),
+    ("witness init", "directory"),
+    ("sign-page export", "directory"),
+}
 
 # A record, named by an id of this kind.
 RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -159,6 +171,9 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "a model": ("step", "criteria", "Model", *CRITERIA[3:], "--on", "data"),
     "a file of a request for the log": (*ASK, "--out", "new.json"),
     "a session key": (*ASK, "--session-key", "x"),
+    "a network to come from": (*ASK, "--from", "10.1"),
+    "an account": (*ASK, "--account", "A B"),
+    "a destination": (*ASK, "--forward", "db1"),
     "a root": ("trust", "pin", "1234"),
     "a digest": ("lineage", "show", "sha256:00"),
     "a place of a forge": ("scan", "git", "a/b", "--forge", "http"),
@@ -189,6 +204,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "grant unreviewed": ("grant", "unreviewed"),
     "policy review": ("policy", "review"),
     "gate init": ("gate", "init", "other"),
+    "ssh": ("ssh", *SIGNS, "gpu1"),
     "gate serve": ("gate", "serve"),
     "gate show": ("gate", "show"),
     "notify init": ("notify", "init"),
@@ -217,6 +233,9 @@ ABOUT_NO_LAB = {
     "verify",
     "log migrate",
     "trust accept",
+    "gate host install",
+    "gate host run",
+    "gate host take",
     "step digest",
     "step check",
     "pack show",
@@ -265,7 +284,7 @@ def typed(place: Path, *words: str, home: str = "ada") -> tuple[int, str]:
 
 
 def takes_json(words: tuple[str, ...]) -> bool:
-    name = next(name for name in (" ".join(words[:2]), words[0]) if f"keyturn {name}" in COMMANDS)
+    name = next(name for name in (" ".join(words[:3]), " ".join(words[:2]), words[0]) if f"keyturn {name}" in COMMANDS)
     return any("--json" in parameter.opts for parameter in COMMANDS[f"keyturn {name}"].params)
 
 

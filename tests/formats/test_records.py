@@ -14,6 +14,7 @@ from keyturn.errors import Malformed
 from keyturn.formats import access, canonical_json, dsse, leaf, records, statement, trust_version
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.leaf import LEAF_BYTES_MAX, Leaf
+from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from keyturn.formats.trust_version import TrustVersion
 
@@ -478,3 +479,8 @@ def test_any_bytes_have_a_leaf_or_are_malformed(raw):
     for prefix in (b"", b'{"payload":"', b'{"files":{', b'{"metadata":"'):
         with pytest.raises(Malformed):
             records.leaf_of(prefix + raw)
+
+
+def test_a_session_may_be_for_one_command_alone():
+    terms = SessionTerms(command="systemctl restart aurora")
+    assert (terms.sftp, terms.account, terms.sources, terms.forwards) == (False, None, (), ())

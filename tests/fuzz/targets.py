@@ -304,6 +304,16 @@ STEP = (
     b'[[outputs]]\nname = "model"\npath = "/out/model"\n[sandbox]\nruntime = ["/usr"]\ntimeout_s = 60\n'
 )
 WITNESS = b'version = 1\nname = "north"\n[logs]\n"log.acme.example" = "%s"\n' % LOG_KEY.public.text.encode()
+HELD_GRANT = b'{"account":"ada","ends_at":2,"identity":"/proc/7/fd/3","request":"req-%b","version":1}' % (b"ab" * 16)
+HOST_SESSION = (
+    b'{"account":"ada","asked_at":1,"boot":"00000000-0000-0000-0000-000000000000","cgroups":["/a"],"digest":"%b",'
+    b'"ends_at":2,"how":"grant","key":"AAAA","pid":7,"started":9,"version":1}' % (b"ab" * 32)
+)
+HOST_GATE = (
+    b'version = 1\nname = "gpu1"\nkind = "host"\nresource = "keyturn://acme.example/gate/gpu1"\n'
+    b'service = "http://x"\npinned_root = "%b"\nmode = "enforce"\n'
+    b'[host]\nuri = "keyturn://acme.example/host/gpu1"\nuser = "keyturn-host"\naccounts = ["ada"]\n' % (b"ab" * 32)
+)
 GATE = (
     b'version = 1\nname = "release"\nkind = "release"\nresource = "keyturn://acme.example/gate/release"\n'
     b'pinned_root = "%s"\nlog_age_max_s = 600\nmode = "enforce"\n[release]\nmodels = ["/srv/models"]\n' % (b"a" * 64)
@@ -506,6 +516,9 @@ def _made() -> Iterator[Target]:
     )
     yield from own("config.witness.parse", WITNESS, refusals=(Usage,))
     yield from own("config.gate.parse", GATE, refusals=(Usage, Malformed))
+    yield from own("config.host.parse", HOST_GATE, refusals=(Usage, Malformed))
+    yield from own("formats.host_session.parse", HOST_SESSION, render="formats.host_session.render")
+    yield from own("adapters.session_key.parse", HELD_GRANT)
     yield from own("formats.gate_answer.parse", lazy=_answers)
     yield from own("grants.pushed.read_pushed", lazy=_negatives, refusals=(Malformed, Refused))
     yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))

@@ -137,6 +137,15 @@ AT_PROCESSES: Mapping[tuple[str, str, str, str], Row] = {
     },
 }
 
+# A host's gate takes what is pushed like the release gate: shown where an sshd stands behind it.
+ELSEWHERE: Mapping[tuple[str, str, str], str] = {
+    ("host-gate", "post", "/negative"): "gates/host/test_sessions.py",
+    **{
+        ("host-gate", "get", path): "service/test_actors_and_endpoints.py"
+        for path in ("/about", "/health", "/metrics", "/openapi.json")
+    },
+}
+
 
 class Fixed:
     """A clock that stands."""
@@ -404,9 +413,20 @@ def test_every_endpoint_is_in_the_matrix() -> None:
         for path, methods in json.loads(openapi.render(make()))["paths"].items()
         for method in methods
     }
-    listed = {(service, method, path) for service, method, path, _ in (*MATRIX, *AT_PROCESSES)}
+    listed = {(service, method, path) for service, method, path, _ in (*MATRIX, *AT_PROCESSES)} | ELSEWHERE.keys()
     assert listed == there
 
 
 def test_every_row_names_every_actor() -> None:
     assert [cell for cell, row in ({**MATRIX, **AT_PROCESSES}).items() if set(row) != set(ACTORS)] == []
+
+
+def test_what_is_shown_elsewhere_is_there() -> None:
+    tests = Path(__file__).resolve().parents[1]
+    assert [place for place in ELSEWHERE.values() if not (tests / place).is_file()] == []
+
+
+@pytest.mark.parametrize("path", ["/about", "/health", "/metrics", "/openapi.json"])
+def test_a_hosts_gate_says_to_everybody_how_it_is(path: str) -> None:
+    with TestClient(openapi.APPS["host-gate"]()) as gate:
+        assert gate.get(path).status_code == 200

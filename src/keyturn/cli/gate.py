@@ -1,4 +1,4 @@
-"""`keyturn gate`: set up and run the release gate."""
+"""`keyturn gate`: set up and run the release gate; `keyturn gate host` is the gate of a host."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyturn.cli import output
+from keyturn.cli import gate_host, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import there, this_is_there
 from keyturn.cli.options import Json, Lab, LogJson, Root
@@ -17,6 +17,7 @@ __all__ = ["app"]
 app = typer.Typer(
     help="The release gate: lets models out that people granted, and makes their packs.", no_args_is_help=True
 )
+app.add_typer(gate_host.app, name="host")
 
 Name = Annotated[
     str,

@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "request": "keyturn.cli.request:request",
     "approve": "keyturn.cli.authorize:approve",
     "deny": "keyturn.cli.authorize:deny",
+    "ssh": "keyturn.cli.ssh:ssh",
     "run": "keyturn.cli.run:run",
     "release": "keyturn.cli.release:release",
     "verify": "keyturn.cli.verify:verify",
@@ -99,7 +100,9 @@ def build(names: Iterable[str], *, overview: bool = False) -> typer.Typer:
                 verb.epilog = _example(f"{name} {verb.name or verb.callback.__name__.replace('_', '-')}")
             app.add_typer(command, name=name)
         else:
-            app.command(name, epilog=_example(name))(command)
+            # Behind the host, words are a command for it, whatever they look like: `rsync -e 'keyturn ssh'` relies on that.
+            settings = {"allow_interspersed_args": False} if name == "ssh" else {}
+            app.command(name, context_settings=settings, epilog=_example(name))(command)
     return app
 
 

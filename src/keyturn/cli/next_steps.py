@@ -30,7 +30,12 @@ _INVITE = "make a new invitation, and have it accepted: `keyturn trust invite`"
 _GATE = "its operator looks at gate.toml: `keyturn gate show`"
 _RETRY = "try again; if it stays, its operator looks at what the process says"
 
+_HOST = "ask for what this host opens: `keyturn request host:shell host/NAME --account USER`"
+
 _STEPS: tuple[tuple[str, str], ...] = (
+    (_HOST, "host-action host-other account-unknown account-root account-closed"),
+    ("sshd alone asks the verifier: `sshd -T` says whether AuthorizedKeysCommand is the gate's", "asked-by-no-sshd"),
+    (_DISK, "inbox-unwritable"),
     (
         _PACK,
         "pack-index-ahead pack-request-missing pack-use-missing pack-contents-key pack-contents-size pack-contents-model",

@@ -81,12 +81,10 @@ class FollowedLog:
     @property
     def believed(self) -> GateView:
         """The view that `refresh` gave last, however old: for break-glass, which may be older than anything else."""
-        with self._lock:
-            if self._believed is None:
-                raise Unavailable(
-                    "view-empty", "the gate has not believed any view since it started", hint="keyturn up"
-                )
-            return self._believed
+        believed = self._believed  # without the lock, which whoever refreshes holds while witnesses are slow
+        if believed is None:
+            raise Unavailable("view-empty", "the gate has not believed any view since it started", hint="keyturn up")
+        return believed
 
     def refresh(self) -> GateView:
         """The newest view, with the gate's own nonce in it; raises when the log cannot be had or is not believed."""
@@ -95,7 +93,7 @@ class FollowedLog:
             now = self._clock.now()
             if self._checked_in_at is None or now - self._checked_in_at >= CHECKIN_EVERY_S:
                 self._check_in(now)
-            self._require_strict(now)
+            self.require_strict(self._view)
             self._believed = self._view
             return self._view
 
@@ -113,6 +111,21 @@ class FollowedLog:
             pass  # what is known already has to do: whoever took the log over must not keep a gate from hearing
         finally:
             self._lock.release()
+
+    def require_strict(self, view: GateView) -> None:
+        """Refuse `view` when gate.toml asks for more than it has: more witnesses, or a younger checkpoint."""
+        now = self._clock.now()
+        seen, trust = view.checkpoint, view.known.newest
+        if seen is None or trust is None:
+            return  # `verify_grant` says so by name
+        needed = max(trust.log.quorum, self._stricter.witnesses_min or 0)
+        if len(seen.cosigners) < needed:
+            raise Refused(
+                "gate-witnesses", f"gate.toml asks for {needed} witnesses, the checkpoint has {len(seen.cosigners)}"
+            )
+        age_s, targets_s = now - seen.cosigned_at, trust.limits.log_age_max_s
+        if age_s > min(targets_s, self._stricter.log_age_max_s or targets_s):
+            raise Refused("view-stale", f"the newest witnessed checkpoint is {age_s} s old", hint="keyturn log verify")
 
     def await_witnessed(self, index: int, raw: bytes) -> None:
         """Return when the view has `raw` at `index`, under the quorum's checkpoint; `Unavailable` after a while."""
@@ -153,16 +166,3 @@ class FollowedLog:
 
     def _follow(self, *, ask_again: bool = True) -> None:
         self._view = follow_log(self._view, self._log, now=self._clock.now(), ask_again=ask_again)
-
-    def _require_strict(self, now: int) -> None:
-        seen, trust = self._view.checkpoint, self._view.known.newest
-        if seen is None or trust is None:
-            return  # `verify_grant` says so by name
-        needed = max(trust.log.quorum, self._stricter.witnesses_min or 0)
-        if len(seen.cosigners) < needed:
-            raise Refused(
-                "gate-witnesses", f"gate.toml asks for {needed} witnesses, the checkpoint has {len(seen.cosigners)}"
-            )
-        age_s, targets_s = now - seen.cosigned_at, trust.limits.log_age_max_s
-        if age_s > min(targets_s, self._stricter.log_age_max_s or targets_s):
-            raise Refused("view-stale", f"the newest witnessed checkpoint is {age_s} s old", hint="keyturn log verify")

@@ -1,0 +1,197 @@
+"""Find, confine and end what came in through sshd on this Linux machine: `gates.host.needs.HostProcesses`.
+
+A connection is the process of sshd that serves it (the monitor; `sshd-session` since OpenSSH 9.8) and everything that began
+below it. Its processes are found by control group: that which systemd-logind makes for a session (`session-*.scope`), or,
+where there is none, one of our own below the cgroup2 mount; what a session leaves running in the background stays in it. Where
+no control group can be had, the tree below the monitor is all that is found: whoever detached from it before (setsid, and its
+parent gone) is not.
+
+What no control group holds: jobs that the account handed to cron, at, or its own `systemd --user`, and whatever root moved out.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from keyturn.errors import Refused
+from keyturn.formats.host_session import HostSession, SshdConnection, SshdState
+
+__all__ = ["LinuxHost"]
+
+_SSHD = frozenset({"sshd", "sshd-session", "sshd-auth"})
+_OWN = "keyturn-host"
+_SUDO_TICKETS = Path("/run/sudo/ts")
+
+
+class LinuxHost:
+    """This machine. `helper` is the user id that sshd runs the gate's helper as."""
+
+    def __init__(self, *, helper: int, proc: Path = Path("/proc")) -> None:
+        self._proc = proc
+        self._boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        self._before_login = frozenset({helper, *_uids("sshd")})
+        self._cgroups = _cgroup2(proc)
+
+    def asking(self, pid: int) -> SshdConnection:
+        parent = self._parent(pid)
+        if parent is None or self._name(parent) not in _SSHD or self._uid(parent) != 0 or self._listens(parent):
+            raise Refused("asked-by-no-sshd", f"process {pid} asks, and it was not started by sshd for a connection")
+        started = self._started(parent)
+        if started is None:
+            raise Refused("asked-by-no-sshd", f"the process of sshd that started process {pid} has ended")
+        return SshdConnection(self._boot, parent, started)
+
+    def confine(self, connection: SshdConnection) -> tuple[str, ...]:
+        if self._cgroups is None:
+            return ()
+        group = self._cgroups / _OWN / f"{connection.pid}-{connection.started}"
+        try:
+            group.mkdir(parents=True, exist_ok=True)
+            (group / "cgroup.procs").write_text(str(connection.pid))
+        except OSError:
+            return ()
+        return (f"/{_OWN}/{group.name}",)
+
+    def look(self, session: HostSession) -> SshdState:
+        cgroups = session.cgroups
+        monitor = self._is_there(session)
+        came_in = False
+        if monitor:
+            came_in = not any(self._uid(child) in self._before_login for child in self._children(session.pid))
+            found = self._cgroup_of(session.pid)
+            if found is not None and found not in cgroups:
+                cgroups = (*cgroups, found)[-8:]
+        alive = monitor or any(self._members(path) for path in cgroups)
+        if not alive:
+            for path in cgroups:
+                self._remove(path)
+        return SshdState(alive, came_in, cgroups)
+
+    def tell(self, session: HostSession, message: str) -> None:
+        terminals = set()
+        for pid in self._all_of(session):
+            with suppress(OSError):
+                target = (self._proc / str(pid) / "fd" / "0").readlink()
+                if target.parent == Path("/dev/pts"):
+                    terminals.add(target)
+        for terminal in terminals:
+            with suppress(OSError):
+                fd = os.open(terminal, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+                try:
+                    os.write(fd, f"\r\n{message}\r\n".encode())
+                finally:
+                    os.close(fd)
+
+    def end(self, session: HostSession) -> None:
+        found = self._all_of(session)
+        for path in session.cgroups:
+            if self._cgroups is not None:
+                with suppress(OSError):  # before Linux 5.14 there is no such file
+                    (self._cgroups / path[1:] / "cgroup.kill").write_text("1")
+        for pid in sorted(found - {1, os.getpid()}):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for name in (session.account, *map(str, _uids(session.account))):
+            with suppress(OSError):  # what `sudo` remembers of a password: another session must not go on with it
+                (_SUDO_TICKETS / name).unlink(missing_ok=True)
+
+    def _all_of(self, session: HostSession) -> set[int]:
+        found = {pid for path in session.cgroups for pid in self._members(path)}
+        return found | {session.pid, *self._below(session.pid)} if self._is_there(session) else found
+
+    def _is_there(self, session: HostSession) -> bool:
+        return session.boot == self._boot and self._started(session.pid) == session.started
+
+    def _stat(self, pid: int) -> list[str] | None:
+        """The fields of /proc/PID/stat from the state on (proc(5): field 3 is the first here); None when it is gone or a
+        zombie."""
+        try:
+            fields = (self._proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            return None
+        return None if not fields or fields[0] in "ZX" else fields
+
+    def _parent(self, pid: int) -> int | None:
+        fields = self._stat(pid)
+        return None if fields is None else int(fields[1])
+
+    def _started(self, pid: int) -> int | None:
+        fields = self._stat(pid)
+        return None if fields is None else int(fields[19])
+
+    def _name(self, pid: int) -> str:
+        try:
+            return (self._proc / str(pid) / "exe").readlink().name.removesuffix(" (deleted)")
+        except OSError:
+            return ""
+
+    def _uid(self, pid: int) -> int | None:
+        """The real user id: while sshd waits for its helper, the effective one of its own process is the helper's."""
+        try:
+            status = (self._proc / str(pid) / "status").read_text()
+            return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:"))
+        except (OSError, StopIteration, ValueError):
+            return None
+
+    def _listens(self, pid: int) -> bool:
+        try:
+            return b"[listener]" in (self._proc / str(pid) / "cmdline").read_bytes()
+        except OSError:
+            return True
+
+    def _children(self, pid: int) -> list[int]:
+        try:
+            return [int(word) for word in (self._proc / str(pid) / "task" / str(pid) / "children").read_text().split()]
+        except OSError:
+            return []
+
+    def _below(self, pid: int) -> Iterator[int]:
+        for child in self._children(pid):
+            yield child
+            yield from self._below(child)
+
+    def _cgroup_of(self, pid: int) -> str | None:
+        """The cgroup2 path of `pid` when it is one that holds a single session."""
+        try:
+            lines = (self._proc / str(pid) / "cgroup").read_text().splitlines()
+        except OSError:
+            return None
+        path = next((line[3:] for line in lines if line.startswith("0::")), "/")
+        name = path.rpartition("/")[2]
+        single = (name.startswith("session-") and name.endswith(".scope")) or path.startswith(f"/{_OWN}/")
+        return path if single else None
+
+    def _members(self, path: str) -> list[int]:
+        if self._cgroups is None:
+            return []
+        found = []
+        for procs in (self._cgroups / path[1:]).rglob("cgroup.procs"):
+            with suppress(OSError):
+                found += [int(word) for word in procs.read_text().split()]
+        return [pid for pid in found if pid and self._stat(pid) is not None]
+
+    def _remove(self, path: str) -> None:
+        if self._cgroups is not None and path.startswith(f"/{_OWN}/"):
+            with suppress(OSError):
+                (self._cgroups / path[1:]).rmdir()
+
+
+def _uids(name: str) -> tuple[int, ...]:
+    try:
+        return (pwd.getpwnam(name).pw_uid,)
+    except KeyError:
+        return ()
+
+
+def _cgroup2(proc: Path) -> Path | None:
+    """Where the unified hierarchy is mounted, if it is and we may write there."""
+    for line in (proc / "self/mounts").read_text().splitlines():
+        words = line.split()
+        if len(words) > 2 and words[2] == "cgroup2" and os.access(words[1], os.W_OK):
+            return Path(words[1])
+    return None

@@ -1,0 +1,135 @@
+"""`keyturn gate host`: put the host gate on a machine, and run its resident verifier, which sshd asks for every key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.names import there as these_are_there
+from keyturn.cli.names import this_is_there
+from keyturn.cli.options import Json, LogJson, Root, Yes
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="The gate of a host: sshd lets in whom people granted it, and nobody else.", no_args_is_help=True
+)
+
+Directory = Annotated[Path, typer.Option("--dir", help="The gate's own directory.")]
+Program = Annotated[Path, typer.Option(help="The program that sshd runs; root alone may write where it lies.")]
+Socket = Annotated[Path, typer.Option(help="Where the verifier answers.")]
+DIRECTORY = Path("/var/lib/keyturn-host")
+PROGRAM = Path("/usr/local/libexec/keyturn-host")
+SOCKET = Path("/run/keyturn-host/ask")
+
+
+@app.command()
+def install(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The gate's name, as the lab's targets list it.")],
+    host: Annotated[str | None, typer.Option(help="The host's name among the lab's resources. Default: NAME.")] = None,
+    service: Annotated[str | None, typer.Option(help="The lab's service, https://...")] = None,
+    root: Root = None,
+    root_json: Annotated[
+        Path | None,
+        typer.Option(help="The lab's first root in a file. Default: from the service.", callback=this_is_there),
+    ] = None,
+    account: Annotated[list[str] | None, typer.Option(help="An account that is opened. Repeat. Default: any.")] = None,
+    user: Annotated[str, typer.Option(help="The user that sshd runs the helper as; made if missing.")] = "keyturn-host",
+    directory: Directory = DIRECTORY,
+    program: Program = PROGRAM,
+    socket: Socket = SOCKET,
+    sshd_config: Annotated[Path, typer.Option(help="sshd's main configuration.")] = Path("/etc/ssh/sshd_config"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Put the gate on this host: its key, the helper, and what sshd is told. Every other way in through sshd is closed."""
+    from keyturn.wiring import host_install
+
+    placed = host_install.Placed(directory=directory, program=program, socket=socket, sshd=sshd_config)
+    planned = host_install.plan(
+        name, placed, host=host, service=service, pin=root, root=root_json, accounts=tuple(account or ()), user=user
+    )
+    closed = host_install.closing()
+    said = "\n".join(
+        (
+            f"gate {planned.config.resource} of {planned.config.host}, root {planned.config.pinned_root}",
+            "writes:",
+            *(f"  {path}" for path in (directory / "gate.toml", program, placed.fragment)),
+            "closes, when sshd is reloaded:",
+            *(f"  {door}" for door in closed),
+            "Whoever installs this needs a grant as well from then on. Keep a session open until one came in by a grant.",
+        )
+    )
+    value: dict[str, object] = {
+        "gate": str(planned.config.resource),
+        "host": str(planned.config.host),
+        "fragment": str(placed.fragment),
+        "closes": closed,
+    }
+    if dry_run:
+        output.emit(value | {"key": None}, json=json, human=lambda screen: screen.print(output.plain(said)))
+        return
+    output.warn(said, json=json)
+    output.confirm("Install it?", yes=yes)
+    key = host_install.install(planned).public
+    following = (
+        f"  public key  {key.text}\n"
+        "targets must list this key as a gate of kind `host`; then, in this order:\n"
+        f"  keyturn gate host run --dir {directory}    as root, under a supervisor that starts it again at once\n"
+        f"  systemctl reload ssh\n"
+        f"to undo it: rm {placed.fragment}, and reload"
+    )
+    output.emit(
+        value | {"key": key.text, "keyid": key.keyid},
+        json=json,
+        human=lambda screen: screen.print(output.plain(following)),
+    )
+
+
+@app.command()
+def take(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Break-glass bundles and recovery grants.", callback=these_are_there),
+    ],
+    directory: Directory = DIRECTORY,
+    json: Json = False,
+) -> None:
+    """Bring the gate what people signed in files, for when the log cannot be reached. The gate verifies it at each login."""
+    from keyturn.adapters.config_files import read_small
+    from keyturn.wiring.host import bring, read_config
+
+    config = read_config(directory)
+    brought = [{"file": str(path), "kind": bring(directory, read_small(path))} for path in files]
+    output.emit(
+        {"gate": str(config.resource), "brought": brought},
+        json=json,
+        human=lambda screen: screen.print("\n".join(f"{one['file']}: brought, a {one['kind']}" for one in brought)),
+    )
+
+
+@app.command()
+def run(
+    directory: Directory = DIRECTORY,
+    program: Program = PROGRAM,
+    socket: Socket = SOCKET,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    log_json: LogJson = False,
+) -> None:
+    """Run the resident verifier until told to stop: it follows the log, answers sshd, and ends what is over."""
+    from keyturn.adapters import process_log
+    from keyturn.service import shell
+    from keyturn.service.host_gate import create_app
+    from keyturn.wiring.host import LOOK_WITHIN_S, open_host_gate
+
+    process_log.begin("gate-host", log_json=log_json)
+    opened = open_host_gate(directory, program=program)
+    config = opened.config
+    about = {"gate": str(config.resource), "host": str(config.host), "pinned_root": config.pinned_root}
+    app_ = create_app(obey=opened.gate.obey, look=lambda: opened.followed.look(LOOK_WITHIN_S), about=about)
+    with opened.running(socket):
+        shell.serve(app_, name=f"gate-{config.name}", run_dir=directory / "run", port=port)

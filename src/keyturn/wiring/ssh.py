@@ -1,0 +1,150 @@
+"""Join `keyturn ssh` to this machine: the request by whoever runs it, the key in memory, and OpenSSH's own client."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from keyturn.adapters.clock import SystemClock, pause
+from keyturn.adapters.session_key import HeldGrant, SessionKey, held
+from keyturn.app.await_grant import await_grant
+from keyturn.app.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
+from keyturn.errors import Unavailable
+from keyturn.wiring.grants import desk, wait_until_in_force
+from keyturn.wiring.typed import session_terms, uri
+
+__all__ = ["HostWish", "Where", "config_of", "connect", "granted", "hold_until"]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A host by name, and where its sshd is; `options` are for ssh, as its `-o` takes them."""
+
+    host: str
+    address: str
+    port: int | None
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostWish:
+    """What somebody wants of a host. What is None is chosen by the policy's one permit that fits."""
+
+    host: str
+    gate: str
+    root: bool
+    account: str | None
+    sources: tuple[str, ...]
+    command: str | None
+    sftp: bool
+    forwards: tuple[str, ...]
+    reason: str
+    ticket: str
+    duration_s: int | None
+    permit: str | None
+    urgent: bool
+
+
+@contextmanager
+def granted(
+    lab: str | None,
+    wish: HostWish,
+    *,
+    key: str | None,
+    agree: Callable[[tuple[tuple[str, str], ...]], None],
+    tell: Callable[[str], None],
+    within_s: int,
+) -> Iterator[HeldGrant]:
+    """Ask for what `wish` says, which `agree` is shown before it is signed, and hold the key once people agreed."""
+    terms = session_terms(
+        account=wish.account, sources=wish.sources, command=wish.command, sftp=wish.sftp, forwards=wish.forwards
+    )
+    with SessionKey() as session:
+        with desk(lab, key=key) as here:
+            seen, hand = here.seen, here.hand
+            made = draft_request(
+                Wish(
+                    requester=hand.member,
+                    beneficiary=None,
+                    action="host:root" if wish.root else "host:shell",
+                    resource=uri("HOST", f"host/{wish.host}", lab=seen.trust.lab),
+                    gate=uri("`--gate`", f"gate/{wish.gate}", lab=seen.trust.lab),
+                    permit=wish.permit,
+                    justification=wish.reason,
+                    ticket=wish.ticket,
+                    duration_s=wish.duration_s,
+                    not_before=None,
+                    pending_s=None,
+                    session_key=session.public.text,
+                    bytes_max=None,
+                    follows=None,
+                    urgent=wish.urgent,
+                    session=terms,
+                ),
+                seen.policy,
+                keyid=hand.key.public.keyid,
+                clock=hand.clock,
+                entropy=hand.entropy,
+            )
+            require_hope(made, seen.policy, now=seen.now)
+            agree(shown(made, of_resource(made)))
+            logged = request_access(made, subjects=of_resource(made), key=hand.key, log=hand.log)
+            wait_until_in_force(seen, logged)
+            tell(f"{logged.id}: asked; a coworker now runs `keyturn approve {logged.id[:12]}`")
+            live = await_grant(
+                seen.view,
+                seen.reader,
+                logged.digest,
+                clock=SystemClock(),
+                pause=pause,
+                within_s=within_s,
+                changed=lambda one: tell(f"approved by {', '.join(one.approvers)}") if one.approvers else None,
+            )
+        if live.window is None:
+            raise Unavailable("grant-waits", f"`{logged.id}` has no window yet", hint=f"keyturn grant show {logged.id}")
+        account = wish.account or ("root" if wish.root else hand.member)
+        grant = HeldGrant(
+            version=1, request=logged.id, account=account, ends_at=live.window.ends_at, identity=session.path
+        )
+        with held(wish.host, grant):
+            yield grant
+
+
+def connect(where: Where, grant: HeldGrant, command: tuple[str, ...]) -> int:
+    """Run ssh with the session key of `grant` alone; gives its exit status."""
+    words = ["ssh", *(word for option in _options(grant) for word in ("-o", "=".join(option)))]
+    words += [word for option in where.options for word in ("-o", option)]
+    words += [] if where.port is None else ["-p", str(where.port)]
+    try:
+        return subprocess.run([*words, "--", where.address, *command], check=False).returncode
+    except FileNotFoundError as err:
+        raise Unavailable(
+            "ssh-missing", "expected OpenSSH's ssh, found none", hint="apt install openssh-client"
+        ) from err
+
+
+def config_of(where: Where, grant: HeldGrant) -> str:
+    """ssh_config(5) for scp, sftp, rsync and whatever else runs ssh, while the grant is held."""
+    lines = [f"Host {where.host}", *(f"  {name} {value}" for name, value in _options(grant))]
+    lines += [] if where.address == where.host else [f"  HostName {where.address}"]
+    lines += [] if where.port is None else [f"  Port {where.port}"]
+    return "\n".join((*lines, *(f"  {option.replace('=', ' ', 1)}" for option in where.options)))
+
+
+def hold_until(ends_at: int) -> None:
+    """Return when it is `ends_at`."""
+    while (left_s := ends_at - SystemClock().now()) > 0:
+        time.sleep(min(left_s, 60))
+
+
+def _options(grant: HeldGrant) -> tuple[tuple[str, str], ...]:
+    return (
+        ("User", grant.account),
+        ("IdentityFile", grant.identity),
+        ("IdentitiesOnly", "yes"),
+        ("IdentityAgent", "none"),
+        ("PreferredAuthentications", "publickey"),
+    )

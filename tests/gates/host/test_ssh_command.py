@@ -1,0 +1,126 @@
+"""`keyturn ssh`: one command asks, waits and connects; other terminals, scp and rsync come in by the same grant."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keyturn.adapters.key_files import write_key
+from keyturn.config import person as person_config
+from keyturn.config.person import PersonConfig
+from support.hosts import Host, HostsLab
+from support.processes import Process, running
+
+KEYTURN = (sys.executable, "-m", "keyturn")
+
+
+class Person:
+    """A member with a home, who has the lab's address and its pinned root."""
+
+    def __init__(self, lab: HostsLab, host: Host, place: Path, member: str) -> None:
+        home = place / member
+        write_key(home / "keys" / "member.pem", lab.lab.member_keys[member], passphrase=None)
+        config = PersonConfig(member, lab.url, {lab.lab.name: lab.lab.root_sha256})
+        (home / "config.toml").write_bytes(person_config.render(config))
+        (home / "run").mkdir(mode=0o700)
+        self.place = home
+        self.environment = {"KEYTURN_HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "SSH_AUTH_SOCK": ""}
+        self.host = host
+
+    def ssh(self, *words: str) -> list[str]:
+        options = (
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            f"UserKnownHostsFile={self.place}/known",
+            "-o",
+            "BatchMode=yes",
+        )
+        where = ("--address", self.host.address, "-p", str(self.host.port), *options)
+        return [*KEYTURN, "ssh", *where, *words]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words,
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+
+
+@pytest.fixture
+def ada(lab: HostsLab, host: Host, tmp_path: Path) -> Person:
+    return Person(lab, host, tmp_path, "ktada")
+
+
+@pytest.fixture
+def bob(lab: HostsLab, host: Host, tmp_path: Path) -> Person:
+    return Person(lab, host, tmp_path, "bob")
+
+
+def approve(bob: Person, asking: Process) -> str:
+    """Bob approves what the process asked for."""
+    request = asking.wait_for_line(": asked").strip().split(":")[0]
+    request = next(word.strip('"{}') for word in request.replace('"', " ").split() if word.startswith("req-"))
+    done = bob.run(*KEYTURN, "approve", request, "--reason", "fine", "--yes")
+    assert done.returncode == 0, done.stderr
+    return request
+
+
+def test_one_command_asks_waits_and_connects(ada: Person, bob: Person) -> None:
+    words = ada.ssh("--reason", "disk full", "--yes", "gpu1", "id", "-un")
+    with running(words, environment=ada.environment) as asking:
+        approve(bob, asking)
+        assert asking.wait() == 0, asking.describe()
+        assert "ktada" in asking.output.splitlines()
+        assert "approved by bob" in asking.output
+
+
+def test_while_a_grant_is_held_others_come_in_by_it_and_its_key_is_on_no_disk(ada: Person, bob: Person) -> None:
+    words = ada.ssh("--reason", "copies", "--yes", "--sftp", "--hold", "gpu1")
+    with running(words, environment=ada.environment) as holding:
+        approve(bob, holding)
+        holding.wait_for_line("held until")
+        done = ada.run(*ada.ssh("gpu1", "id", "-un"))
+        assert (done.returncode, done.stdout) == (0, "ktada\n"), done.stderr
+        config = ada.place / "ssh_config"
+        config.write_text(ada.run(*ada.ssh("--print-config", "gpu1")).stdout)
+        source = ada.place / "notes"
+        source.write_text("copied\n")
+        copied = ada.run("scp", "-F", str(config), str(source), "gpu1:copied-by-scp")
+        assert copied.returncode == 0, copied.stderr
+        command = " ".join(ada.ssh())
+        copied = ada.run("rsync", "-e", command, str(source), "gpu1:copied-by-rsync")
+        assert copied.returncode == 0, copied.stderr
+        said = ada.run(*ada.ssh("gpu1", "cat copied-by-scp copied-by-rsync; rm copied-by-*"))
+        assert said.stdout == "copied\ncopied\n"
+        for path in ada.place.rglob("*"):
+            assert path.name == "member.pem" or not path.is_file() or b"PRIVATE KEY" not in path.read_bytes()
+        holding.stop()
+    done = ada.run(*ada.ssh("gpu1", "id", "-un"))
+    assert done.returncode == 2, "nobody holds a grant any more, and no reason was given to ask for one"
+
+
+def test_a_denial_ends_the_wait(ada: Person, bob: Person) -> None:
+    words = ada.ssh("--reason", "why not", "--yes", "--json", "gpu1", "true")
+    with running(words, environment=ada.environment) as asking:
+        request = asking.wait_for_line(": asked").split("req-")[1][:32]
+        done = bob.run(*KEYTURN, "deny", f"req-{request}", "--reason", "not now", "--yes")
+        assert done.returncode in (0, 3), done.stderr  # the other gates of this lab do not run
+        assert asking.wait() == 1
+        assert json.loads(asking.output.splitlines()[-1])["error"]["code"] == "grant-ended"
+
+
+def test_whoever_is_not_let_in_is_told_what_it_can_be(lab: HostsLab, ada: Person, bob: Person) -> None:
+    words = ada.ssh("--reason", "as somebody else", "--yes", "-l", "nobody-here", "gpu1", "true")
+    with running(words, environment=ada.environment) as asking:
+        approve(bob, asking)
+        assert asking.wait() == 255
+        assert "did not let it in" in asking.output
