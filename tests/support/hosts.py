@@ -87,9 +87,9 @@ class Host:
         identity = asked if isinstance(asked, Path) else asked.identity
         return [
             *(() if self.seen_from is None else ("ip", "netns", "exec", self.seen_from)),
-            *("ssh", "-F", "none", "-i", str(identity), "-p", str(self.port), "-o", "IdentitiesOnly=yes"),
+            *("ssh", *more, "-F", "none", "-i", str(identity), "-p", str(self.port), "-o", "IdentitiesOnly=yes"),
             *("-o", "IdentityAgent=none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"),
-            *("-o", f"UserKnownHostsFile={self.place}/known_hosts", "-o", "LogLevel=ERROR", *more),
+            *("-o", f"UserKnownHostsFile={self.place}/known_hosts", "-o", "LogLevel=ERROR"),
             f"{account}@{self.address}",
             *words,
         ]

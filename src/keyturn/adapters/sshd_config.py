@@ -49,12 +49,13 @@ def command(program: Path) -> str:
     return f"{program} ask %u %t %k"
 
 
-def fragment(program: Path, *, user: str) -> bytes:
-    """The text of the file in sshd_config.d."""
+def fragment(program: Path, *, user: str, banner: Path) -> bytes:
+    """The text of the file in sshd_config.d; `banner` is where the verifier says why nobody is let in, while nobody is."""
     lines = [
         "# Written by `keyturn gate host install`: nobody comes in but by a grant. Remove this file and reload sshd to undo it.",
         f"AuthorizedKeysCommand {command(program)}",
         f"AuthorizedKeysCommandUser {user}",
+        f"Banner {banner}",
         *(f"{name} {value}" for name, value in SETTINGS.items()),
     ]
     return ("\n".join(lines) + "\n").encode("ascii")

@@ -17,7 +17,7 @@ from pathlib import Path
 from keyturn.adapters import process_log
 from keyturn.adapters.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.config_files import read_small
+from keyturn.adapters.config_files import read_small, replace_file
 from keyturn.adapters.decision_files import DecisionFiles
 from keyturn.adapters.host_inbox import HostInbox
 from keyturn.adapters.host_journal import HostJournalFiles
@@ -45,12 +45,13 @@ from keyturn.trust.history import TrustHistory
 from keyturn.wiring.log import FoundLog
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
 
-__all__ = ["LOOK_WITHIN_S", "OpenedHostGate", "bring", "open_host_gate", "read_config"]
+__all__ = ["LOOK_WITHIN_S", "OpenedHostGate", "banner_beside", "bring", "open_host_gate", "read_config"]
 
 LOOK_WITHIN_S = 2.0
 LOOK_AT_LOGIN_WITHIN_S = 5.0
 _WATCH_EVERY_S = 0.5
 _LOG_EVERY_S = 2.0
+_SAY_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class OpenedHostGate:
 
     config: HostGateConfig
     gate: HostGate
+    door: HostDoor
     glass: BreakGlassDoor
     followed: FollowedAlways
     helper: int
@@ -103,6 +105,7 @@ class OpenedHostGate:
             for name, work in (
                 ("follow", lambda: self.followed.run(stop)),
                 ("watch", lambda: self._watch(stop)),
+                ("banner", lambda: self._say_when_closed(stop, banner_beside(socket))),
                 ("log", lambda: self._log(stop)),
                 ("answer", lambda: answering.serve(self.answer)),
             ):
@@ -111,10 +114,22 @@ class OpenedHostGate:
                 yield
             finally:
                 stop.set()
+                _say_at(banner_beside(socket), "its verifier does not run")
 
     def _watch(self, stop: threading.Event) -> None:
         while not stop.wait(_WATCH_EVERY_S):
             self.gate.watch()
+
+    def _say_when_closed(self, stop: threading.Event, banner: Path) -> None:
+        before: str | None = None
+        while True:
+            closed = self.door.closed()
+            code = "" if closed is None else closed.code
+            if code != before:
+                _say_at(banner, "" if closed is None else closed.message)
+                before = code
+            if stop.wait(_SAY_EVERY_S):
+                return
 
     def _log(self, stop: threading.Event) -> None:
         while not stop.wait(_LOG_EVERY_S):
@@ -193,7 +208,18 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
             say=lambda event, message, err: process_log.say("warning", event, message, err=err),
         )
     )
-    return OpenedHostGate(config, gate, glass, FollowedAlways(followed, _once_each()), user.pw_uid, user.pw_gid)
+    return OpenedHostGate(config, gate, door, glass, FollowedAlways(followed, _once_each()), user.pw_uid, user.pw_gid)
+
+
+def banner_beside(socket: Path) -> Path:
+    """Where sshd finds what it says to everybody before a login: nothing at all while the gate is open."""
+    return socket.with_name("banner")
+
+
+def _say_at(banner: Path, why: str) -> None:
+    text = f"keyturn: this host lets nobody in now: {why}\n" if why else ""
+    with suppress(KeyturnError):  # a full disk, which its operator hears of otherwise
+        replace_file(banner, text.encode(), mode=0o644)
 
 
 def bring(directory: Path, raw: bytes) -> str:

@@ -23,7 +23,7 @@ from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.digest import parse_sha256
 from keyturn.formats.uri import Uri
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.host import read_config
+from keyturn.wiring.host import banner_beside, read_config
 from keyturn.wiring.pinned_log import first_root
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
 
@@ -121,7 +121,11 @@ def install(installation: Installation) -> SoftwareKey:
         write_new(placed.directory / "gate.toml", host_config.render(config))
     sshd_config.write_root_file(placed.program, sshd_config.helper_text(placed.socket), mode=0o755)
     sshd_config.require_runs(placed.program, user=config.user)
-    sshd_config.write_root_file(placed.fragment, sshd_config.fragment(placed.program, user=config.user), mode=0o644)
+    sshd_config.write_root_file(
+        placed.fragment,
+        sshd_config.fragment(placed.program, user=config.user, banner=banner_beside(placed.socket)),
+        mode=0o644,
+    )
     try:
         _require_one_door(placed, config)
     except (Refused, Unavailable):

@@ -71,6 +71,8 @@ def test_when_the_log_cannot_be_reached_the_host_closes_and_its_sessions_end(tmp
         assert not host.opens(asked, "ktada")
         codes = [one.code for one in DecisionFiles(host.directory / "state" / "decisions").read(start=0)]
         assert codes[-1] == "view-stale"
+        told = host.run(asked, "ktada", "true", more=("-o", "LogLevel=INFO")).stderr
+        assert "keyturn: this host lets nobody in now: the newest witnessed checkpoint is" in told
 
 
 def test_a_host_in_the_attackers_hands_opens_no_other(tmp_path: Path) -> None:

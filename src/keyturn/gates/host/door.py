@@ -27,6 +27,7 @@ from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.uri import Uri
 from keyturn.gates.break_glass import BreakGlassDoor
 from keyturn.grants.bundle import Bundle
+from keyturn.grants.freshness import require_fresh
 from keyturn.grants.recovery import verify_recovery
 from keyturn.grants.verify_grant import Granted, verify_grant
 from keyturn.grants.view import GateView
@@ -115,6 +116,16 @@ class HostDoor:
                 hint="keyturn ssh HOST asks, waits for the approvals, and connects with a key of its own",
             )
         raise why[-1]
+
+    def closed(self) -> KeyturnError | None:
+        """Why no grant at all would open this host now, however it is signed; None when some would. Not for break-glass."""
+        try:
+            view = self._view()
+            self._strict(view)
+            require_fresh(view, now=self._clock.now(), break_glass=False)
+        except KeyturnError as err:
+            return err
+        return None
 
     def stands(self, how: How, digest: Sha256, account: str, key: PublicKey) -> Opened:
         """What `open` gave by this very grant, if it would give it again; raises as `open` does."""
