@@ -1,4 +1,4 @@
-"""The page about hosts: the policy that it shows loads, and its commands are ones that can be typed, on a host that has a gate."""
+"""The page about hosts: the policy that it shows loads, and its commands are ones that can be typed."""
 
 from __future__ import annotations
 

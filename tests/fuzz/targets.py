@@ -518,7 +518,7 @@ def _made() -> Iterator[Target]:
     yield from own("config.gate.parse", GATE, refusals=(Usage, Malformed))
     yield from own("config.host.parse", HOST_GATE, refusals=(Usage, Malformed))
     yield from own("formats.host_session.parse", HOST_SESSION, render="formats.host_session.render")
-    yield from own("adapters.session_key.parse", HELD_GRANT)
+    yield from own("adapters.held_grants.parse", HELD_GRANT)
     yield from own("formats.gate_answer.parse", lazy=_answers)
     yield from own("grants.pushed.read_pushed", lazy=_negatives, refusals=(Malformed, Refused))
     yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))

@@ -69,26 +69,30 @@ def ssh(
     json: Json = False,
 ) -> None:
     """Come in to HOST by a grant: one that another terminal holds, else ask, wait for approvals, and connect."""
+    from keyturn.adapters import ssh_client
     from keyturn.adapters.clock import SystemClock
-    from keyturn.adapters.session_key import find_held
+    from keyturn.adapters.held_grants import find_held
     from keyturn.errors import Usage
-    from keyturn.wiring import ssh as wired
 
     if "@" in host:
         account, _, host = host.rpartition("@")
-    where = wired.Where(host, address or host, port, tuple(ssh_option or ()))
+    where = ssh_client.Where(host, address or host, port, tuple(ssh_option or ()))
     found = find_held(host, account=account, now=SystemClock().now())
     if print_config:
         if found is None:
             raise Usage("grant-not-held", f"no `keyturn ssh {host}` holds a grant", hint=f"keyturn ssh {host} --hold")
-        output.emit(found, json=json, human=lambda screen: screen.print(output.plain(wired.config_of(where, found))))
+        output.emit(
+            found, json=json, human=lambda screen: screen.print(output.plain(ssh_client.config_of(where, found)))
+        )
         return
     if found is not None and not hold:
-        raise typer.Exit(_explained(wired.connect(where, found, tuple(command or ())), found.request, json=json))
+        raise typer.Exit(_explained(ssh_client.connect(where, found, tuple(command or ())), found.request, json=json))
     if not reason:
         raise Usage(
             "ssh-reason", "expected --reason: your coworkers decide by it", hint=f"keyturn ssh {host} --reason WHY"
         )
+    from keyturn.wiring import ssh as wired  # what follows the log is not there for whoever needs none of it
+
     wish = wired.HostWish(
         host=host,
         gate=gate or host,
@@ -116,7 +120,7 @@ def ssh(
             output.warn(f"{grant.request}: held until its window ends, or Ctrl-C", json=json)
             wired.hold_until(grant.ends_at)
             return
-        status = _explained(wired.connect(where, grant, tuple(command or ())), grant.request, json=json)
+        status = _explained(ssh_client.connect(where, grant, tuple(command or ())), grant.request, json=json)
     raise typer.Exit(status)
 
 

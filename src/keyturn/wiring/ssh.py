@@ -1,32 +1,22 @@
-"""Join `keyturn ssh` to this machine: the request by whoever runs it, the key in memory, and OpenSSH's own client."""
+"""Join `keyturn ssh` to this machine: who asks, and the key in memory. The client is `adapters.ssh_client`."""
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from keyturn.adapters.clock import SystemClock, pause
-from keyturn.adapters.session_key import HeldGrant, SessionKey, held
+from keyturn.adapters.held_grants import HeldGrant, held
+from keyturn.adapters.session_key import SessionKey
 from keyturn.app.await_grant import await_grant
 from keyturn.app.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
 from keyturn.errors import Unavailable
 from keyturn.wiring.grants import desk, wait_until_in_force
 from keyturn.wiring.typed import session_terms, uri
 
-__all__ = ["HostWish", "Where", "config_of", "connect", "granted", "hold_until"]
-
-
-@dataclass(frozen=True, slots=True)
-class Where:
-    """A host by name, and where its sshd is; `options` are for ssh, as its `-o` takes them."""
-
-    host: str
-    address: str
-    port: int | None
-    options: tuple[str, ...]
+__all__ = ["HostWish", "granted", "hold_until"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,38 +103,7 @@ def granted(
             yield grant
 
 
-def connect(where: Where, grant: HeldGrant, command: tuple[str, ...]) -> int:
-    """Run ssh with the session key of `grant` alone; gives its exit status."""
-    words = ["ssh", *(word for option in _options(grant) for word in ("-o", "=".join(option)))]
-    words += [word for option in where.options for word in ("-o", option)]
-    words += [] if where.port is None else ["-p", str(where.port)]
-    try:
-        return subprocess.run([*words, "--", where.address, *command], check=False).returncode
-    except FileNotFoundError as err:
-        raise Unavailable(
-            "ssh-missing", "expected OpenSSH's ssh, found none", hint="apt install openssh-client"
-        ) from err
-
-
-def config_of(where: Where, grant: HeldGrant) -> str:
-    """ssh_config(5) for scp, sftp, rsync and whatever else runs ssh, while the grant is held."""
-    lines = [f"Host {where.host}", *(f"  {name} {value}" for name, value in _options(grant))]
-    lines += [] if where.address == where.host else [f"  HostName {where.address}"]
-    lines += [] if where.port is None else [f"  Port {where.port}"]
-    return "\n".join((*lines, *(f"  {option.replace('=', ' ', 1)}" for option in where.options)))
-
-
 def hold_until(ends_at: int) -> None:
     """Return when it is `ends_at`."""
     while (left_s := ends_at - SystemClock().now()) > 0:
         time.sleep(min(left_s, 60))
-
-
-def _options(grant: HeldGrant) -> tuple[tuple[str, str], ...]:
-    return (
-        ("User", grant.account),
-        ("IdentityFile", grant.identity),
-        ("IdentitiesOnly", "yes"),
-        ("IdentityAgent", "none"),
-        ("PreferredAuthentications", "publickey"),
-    )

@@ -1,0 +1,83 @@
+"""Note which grants this user's processes hold the key of, so that another terminal, scp and rsync find it. No note has a key.
+
+    <XDG_RUNTIME_DIR, or /tmp/keyturn-UID>/keyturn-ssh/<host>.<pid>
+
+A note is believed only as far as the process that it names still has the key (`adapters.session_key`), which the kernel lets its
+own user read and nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.adapters import durable_files
+from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.formats import canonical_json
+from keyturn.formats.text import PosixTime
+
+__all__ = ["HeldGrant", "find_held", "held", "parse"]
+
+
+class HeldGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A grant whose key another process of this user holds: which request, for which account, until when, and where the key
+    is."""
+
+    version: Literal[1]
+    request: Annotated[str, Meta(pattern=r"\Areq-[0-9a-f]{32}\Z")]
+    account: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9._-]{0,31}\Z")]
+    ends_at: PosixTime
+    identity: Annotated[str, Meta(pattern=r"\A/proc/[0-9]{1,10}/fd/[0-9]{1,6}\Z")]
+
+
+def parse(raw: bytes) -> HeldGrant:
+    """Parse the note of a held grant, or raise `Malformed`."""
+    return canonical_json.decode(raw, HeldGrant, what="held grant")
+
+
+@contextmanager
+def held(host: str, grant: HeldGrant) -> Iterator[None]:
+    """Note that this process holds the key of `grant` at `host`, for as long as the block runs."""
+    path = _place() / f"{host}.{os.getpid()}"
+    try:
+        durable_files.replace(path, canonical_json.encode(grant), mode=0o600, directory_mode=0o700)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def find_held(host: str, *, account: str | None, now: int) -> HeldGrant | None:
+    """The grant at `host` whose key another process of this user holds, and that lasts longest; None without any."""
+    found = []
+    for path in sorted(_place().glob(f"{host}.[0-9]*")):
+        try:
+            one = parse(path.read_bytes())
+            alive = str(Path(one.identity).readlink()).startswith("/memfd:keyturn-session")
+        except (OSError, Malformed):
+            continue
+        if not alive:
+            path.unlink(missing_ok=True)
+        elif one.ends_at > now and account in (None, one.account):
+            found.append(one)
+    return max(found, key=lambda one: one.ends_at, default=None)
+
+
+def _place() -> Path:
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    place = Path(given or f"/tmp/keyturn-{os.getuid()}") / "keyturn-ssh"  # noqa: S108  # its owner and mode are looked at
+    try:
+        durable_files.make_directories(place, mode=0o700)
+        status = place.stat()
+    except OSError as err:
+        raise Unavailable(
+            "session-directory", f"cannot use `{place}`: {err.strerror}", hint="set XDG_RUNTIME_DIR"
+        ) from err
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise Refused("session-directory-open", f"others can use `{place}`", hint=f"chmod 700 {place}")
+    return place
