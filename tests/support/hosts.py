@@ -82,6 +82,11 @@ class Host:
     def directory(self) -> Path:
         return self.place / "gate"
 
+    @property
+    def log(self) -> Path:
+        """What sshd says."""
+        return self.place / "sshd.log"
+
     def ssh(self, asked: Asked | Path, account: str, *words: str, more: Sequence[str] = ()) -> list[str]:
         """The words of an ssh command that offers the session key of `asked` alone."""
         identity = asked if isinstance(asked, Path) else asked.identity
@@ -250,6 +255,7 @@ class HostsLab:
         (place / "sshd_config").write_text(
             f"Include {place}/sshd_config.d/*.conf\nPort {host.port}\nListenAddress {address}\nHostKey {place}/host_key\n"
             f"PidFile {place}/sshd.pid\nUsePAM no\nSubsystem sftp /usr/lib/openssh/sftp-server\nLogLevel VERBOSE\n"
+            "MaxStartups 100\n"
         )
         write_key(host.directory / "key", self.lab.gate_keys[name], passphrase=None)
         done = subprocess.run(
@@ -275,17 +281,18 @@ class HostsLab:
         pinned = ("--service", service, "--root", self.lab.root_sha256)
         return [*words, "--sshd-config", str(place / "sshd_config"), *pinned]
 
-    def start_gate(self, host: Host) -> Process:
-        """Run the resident verifier of `host` until it has believed a view."""
-        words = [*_inside(host), *KEYTURN, "gate", "host", "run", *self.where(host, run=True)]
+    def start_gate(self, host: Host, *before: str) -> Process:
+        """Run the resident verifier of `host` until it serves; `before` are words that stand before the command."""
+        words = [*_inside(host), *before, *KEYTURN, "gate", "host", "run", *self.where(host, run=True)]
         host.gate = self.stack.enter_context(running(words))
         wait_for_file(host.directory / "run" / f"gate-{host.name}.json", host.gate)
         return host.gate
 
     def start_sshd(self, host: Host) -> Process:
-        words = [*_inside(host), SSHD, "-D", "-e", "-f", str(host.place / "sshd_config")]
+        # Into a file: whoever writes into a pipe that nobody reads stands still, and every login with it.
+        words = [*_inside(host), SSHD, "-D", "-E", str(host.log), "-f", str(host.place / "sshd_config")]
         host.sshd = self.stack.enter_context(running(words))
-        host.sshd.wait_for_line("Server listening")
+        wait_for("sshd", lambda: "Server listening" in wait_for_file(host.log).decode() or None, host.sshd)
         return host.sshd
 
     def host(self, name: str = "gpu1", **more: str | None) -> Host:

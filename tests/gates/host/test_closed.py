@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from keyturn.adapters.decision_files import DecisionFiles
 from keyturn.app.sign_record import about, signed
 from keyturn.errors import KeyturnError
@@ -73,6 +75,19 @@ def test_when_the_log_cannot_be_reached_the_host_closes_and_its_sessions_end(tmp
         assert codes[-1] == "view-stale"
         told = host.run(asked, "ktada", "true", more=("-o", "LogLevel=INFO")).stderr
         assert "keyturn: this host lets nobody in now: the newest witnessed checkpoint is" in told
+
+
+@pytest.mark.parametrize("off", ["-1h", "+1h"], ids=["an hour behind", "an hour ahead"])
+def test_a_host_whose_clock_is_wrong_lets_nobody_in_and_says_so(tmp_path: Path, off: str) -> None:
+    with hosts_lab(tmp_path) as lab:
+        host = lab.install("gpu1")
+        lab.start_gate(host, "faketime", "-f", off)
+        lab.start_sshd(host)
+        asked = lab.granted()
+        assert not host.opens(asked, "ktada")
+        told = host.run(asked, "ktada", "true", more=("-o", "LogLevel=INFO")).stderr
+        assert "keyturn: this host lets nobody in now" in told
+        wait_for("the reason in its log", lambda: "clock" in said(host) or "stale" in said(host) or None, host.gate)
 
 
 def test_a_host_in_the_attackers_hands_opens_no_other(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def refusals(host: Host) -> list[str]:
 def test_a_grant_opens_its_account_to_its_key_and_the_log_hears_of_it(lab: HostsLab, host: Host) -> None:
     granted = lab.granted()
     done = host.run(granted, "ktada", "id -un")
-    assert (done.returncode, done.stdout) == (0, "ktada\n"), done.stderr + host.gate.output + host.sshd.output
+    assert (done.returncode, done.stdout) == (0, "ktada\n"), done.stderr + host.gate.output + host.log.read_text()
     assert not host.opens(granted, "root")
     assert not host.opens(granted, "ktdeploy")
     assert refusals(host)[-1] == "account-other"
