@@ -18,12 +18,12 @@ from itertools import count
 from pathlib import Path
 
 from bench.measure import Row, median_and_spread, percentile, row
-from keyturn.adapters.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.clock import SystemEntropy
-from keyturn.adapters.decision_files import DecisionFiles
-from keyturn.adapters.host_journal import HostJournalFiles
-from keyturn.adapters.host_socket import HostSocket
-from keyturn.adapters.key_files import write_key
+from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
+from keyturn.adapters.files.decision_files import DecisionFiles
+from keyturn.adapters.files.key_files import write_key
+from keyturn.adapters.hosts.host_journal import HostJournalFiles
+from keyturn.adapters.hosts.host_socket import HostSocket
 from keyturn.config import person as person_config
 from keyturn.config.person import PersonConfig
 from keyturn.crypto import sshsig

@@ -76,7 +76,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("login", "certificate_key"): (("login", "--certificate", "garbage", "--certificate-key", AT), 1),
     ("gate init", "models"): (("gate", "init", "other", "--models", AT), None),
     ("gate host install", "root_json"): (
-        ("gate", "host", "install", "gpu1", "--service", "http://x", "--root", "0" * 64, *("--root-json", AT)),
+        ("gate", "host", "install", "gpu1", "--service", "http://x", "--root-sha256", "0" * 64, *("--root-json", AT)),
         1,
     ),
     ("gate host take", "files"): (("gate", "host", "take", AT, "--dir", "not-a-gate"), None),

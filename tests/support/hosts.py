@@ -23,9 +23,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from keyturn.adapters.key_files import write_key
-from keyturn.adapters.log_over_http import LogOverHttp
-from keyturn.app.sign_record import about, signed
+from keyturn.adapters.files.key_files import write_key
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.records.sign_record import about, signed
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError
 from keyturn.formats import dsse
@@ -278,7 +278,7 @@ class HostsLab:
         if run:
             return words
         service = self.url if host.namespace is None else self.url_for_namespaces
-        pinned = ("--service", service, "--root", self.lab.root_sha256)
+        pinned = ("--service", service, "--root-sha256", self.lab.root_sha256)
         return [*words, "--sshd-config", str(place / "sshd_config"), *pinned]
 
     def start_gate(self, host: Host, *before: str) -> Process:

@@ -100,7 +100,7 @@ def take(
     json: Json = False,
 ) -> None:
     """Bring the gate what people signed in files, for when the log cannot be reached. The gate verifies it at each login."""
-    from keyturn.adapters.config_files import read_small
+    from keyturn.adapters.files.config_files import read_small
     from keyturn.wiring.host import bring, read_config
 
     config = read_config(directory)

@@ -95,15 +95,23 @@ def build(names: Iterable[str], *, overview: bool = False) -> typer.Typer:
             said = command.info.help if isinstance(command, typer.Typer) else getdoc(command)
             app.command(name, help=said)(lambda: None)
         elif isinstance(command, typer.Typer):
-            for verb in command.registered_commands:
-                assert verb.callback is not None
-                verb.epilog = _example(f"{name} {verb.name or verb.callback.__name__.replace('_', '-')}")
+            _exemplify(command, name)
             app.add_typer(command, name=name)
         else:
             # Behind the host, words are a command for it, whatever they look like: `rsync -e 'keyturn ssh'` relies on that.
             settings = {"allow_interspersed_args": False} if name == "ssh" else {}
             app.command(name, context_settings=settings, epilog=_example(name))(command)
     return app
+
+
+def _exemplify(group: typer.Typer, name: str) -> None:
+    """End the help of each command of `group`, at any depth, with its example."""
+    for verb in group.registered_commands:
+        assert verb.callback is not None
+        verb.epilog = _example(f"{name} {verb.name or verb.callback.__name__.replace('_', '-')}")
+    for below in group.registered_groups:
+        assert below.typer_instance is not None
+        _exemplify(below.typer_instance, f"{name} {below.name}")
 
 
 def _example(command: str) -> str:

@@ -29,7 +29,7 @@ def ssh(
     reason: Annotated[
         str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)
     ] = "",
-    root: Annotated[bool, typer.Option("--root", help="Ask for `host:root`, not `host:shell`.")] = False,
+    as_root: Annotated[bool, typer.Option("--as-root", help="Ask for `host:root`, not `host:shell`.")] = False,
     account: Annotated[
         str | None, typer.Option("--account", "-l", help="The account. Default: root, or your own.")
     ] = None,
@@ -69,9 +69,9 @@ def ssh(
     json: Json = False,
 ) -> None:
     """Come in to HOST by a grant: one that another terminal holds, else ask, wait for approvals, and connect."""
-    from keyturn.adapters import ssh_client
     from keyturn.adapters.clock import SystemClock
-    from keyturn.adapters.held_grants import find_held
+    from keyturn.adapters.files.held_grants import find_held
+    from keyturn.adapters.hosts import ssh_client
     from keyturn.errors import Usage
 
     if "@" in host:
@@ -96,7 +96,7 @@ def ssh(
     wish = wired.HostWish(
         host=host,
         gate=gate or host,
-        root=root,
+        root=as_root,
         account=account,
         sources=tuple(source or ()),
         command=only,

@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters import process_log
-from keyturn.adapters.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.config_files import read_small, replace_file
-from keyturn.adapters.decision_files import DecisionFiles
-from keyturn.adapters.host_inbox import HostInbox
-from keyturn.adapters.host_journal import HostJournalFiles
-from keyturn.adapters.host_processes import LinuxHost
-from keyturn.adapters.host_socket import HostSocket
-from keyturn.adapters.key_files import read_key
-from keyturn.adapters.pushed_files import PushedFiles
-from keyturn.app.break_glass_file import pending_in
-from keyturn.app.follow_always import FollowedAlways
-from keyturn.app.follow_as_gate import FollowedLog, Stricter
-from keyturn.app.obey_pushed import PushedNegatives
-from keyturn.app.recovery_file import recovery_in
+from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
+from keyturn.adapters.files.config_files import read_small, replace_file
+from keyturn.adapters.files.decision_files import DecisionFiles
+from keyturn.adapters.files.key_files import read_key
+from keyturn.adapters.files.pushed_files import PushedFiles
+from keyturn.adapters.hosts.host_inbox import HostInbox
+from keyturn.adapters.hosts.host_journal import HostJournalFiles
+from keyturn.adapters.hosts.host_processes import LinuxHost
+from keyturn.adapters.hosts.host_socket import HostSocket
+from keyturn.app.access.break_glass_file import pending_in
+from keyturn.app.access.recovery_file import recovery_in
+from keyturn.app.gates.follow_always import FollowedAlways
+from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
+from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.config import host as host_config
 from keyturn.config.host import HostGateConfig
 from keyturn.crypto import sshsig

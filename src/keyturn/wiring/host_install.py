@@ -12,10 +12,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters import sshd_config
-from keyturn.adapters.config_files import read_small, replace_file, write_new
-from keyturn.adapters.key_files import read_key, write_key
-from keyturn.adapters.log_over_http import LogOverHttp
+from keyturn.adapters.files.config_files import read_small, replace_file, write_new
+from keyturn.adapters.files.key_files import read_key, write_key
+from keyturn.adapters.hosts import sshd_config
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.config import host as host_config
 from keyturn.config.host import HostGateConfig
 from keyturn.crypto.signers import SoftwareKey

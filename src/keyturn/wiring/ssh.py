@@ -1,4 +1,4 @@
-"""Join `keyturn ssh` to this machine: who asks, and the key in memory. The client is `adapters.ssh_client`."""
+"""Join `keyturn ssh` to this machine: who asks, and the key in memory. The client is `adapters.hosts.ssh_client`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from keyturn.adapters.clock import SystemClock, pause
-from keyturn.adapters.held_grants import HeldGrant, held
-from keyturn.adapters.session_key import SessionKey
-from keyturn.app.await_grant import await_grant
-from keyturn.app.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
+from keyturn.adapters.files.held_grants import HeldGrant, held
+from keyturn.adapters.keys.session_key import SessionKey
+from keyturn.app.access.await_grant import await_grant
+from keyturn.app.access.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
 from keyturn.errors import Unavailable
 from keyturn.wiring.grants import desk, wait_until_in_force
 from keyturn.wiring.typed import session_terms, uri

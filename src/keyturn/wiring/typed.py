@@ -19,7 +19,17 @@ from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 
-__all__ = ["artifact", "free_text", "instant", "log_entries", "page_origin", "root_digest", "session_terms", "typed", "uri"]
+__all__ = [
+    "artifact",
+    "free_text",
+    "instant",
+    "log_entries",
+    "page_origin",
+    "root_digest",
+    "session_terms",
+    "typed",
+    "uri",
+]
 
 T = TypeVar("T")
 _AS_IT_SAYS = "type it as the message says; `--help` behind the command says what it takes"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.decision_files import DecisionFiles
-from keyturn.app.sign_record import about, signed
+from keyturn.adapters.files.decision_files import DecisionFiles
+from keyturn.app.records.sign_record import about, signed
 from keyturn.errors import KeyturnError
 from keyturn.formats import dsse
 from keyturn.formats.access import HumanAuthorization

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.decision_files import DecisionFiles
+from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.formats import dsse
 from keyturn.formats.session_terms import SessionTerms
 from support.hosts import Host, HostsLab
@@ -136,7 +136,7 @@ def test_break_glass_opens_from_a_file_and_locks_until_it_is_reviewed(lab: Hosts
 
 
 def test_a_recovery_grant_opens_by_the_holders_of_root_keys(lab: HostsLab, host: Host) -> None:
-    from keyturn.app.recovery_file import add_signature, payload_of
+    from keyturn.app.access.recovery_file import add_signature, payload_of
     from keyturn.formats.recovery import RecoveryGrant
 
     key, identity = lab.identity()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.http_client import HttpClient
-from keyturn.adapters.run_files import find
+from keyturn.adapters.files.run_files import find
+from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.formats.session_terms import SessionTerms
 from support.hosts import Asked, Host, HostsLab
 from support.processes import Process, running, wait_for

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.key_files import write_key
+from keyturn.adapters.files.key_files import write_key
 from keyturn.config import person as person_config
 from keyturn.config.person import PersonConfig
 from support.hosts import Host, HostsLab

@@ -2,7 +2,7 @@
 
 `restrict` turns everything off, also what a later OpenSSH adds; what the grant has is turned on behind it. The command is
 always a forced one, so that sftp is what the grant says and every session runs below the gate's own program
-(`adapters.sshd_helper`). sshd(8), AUTHORIZED_KEYS FILE FORMAT; `expiry-time` with `Z` needs OpenSSH 9.1, and an older one
+(`adapters.hosts.sshd_helper`). sshd(8), AUTHORIZED_KEYS FILE FORMAT; `expiry-time` with `Z` needs OpenSSH 9.1, and an older one
 refuses the key.
 """
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from keyturn.adapters import durable_files
-from keyturn.adapters.config_files import read_small
+from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.config_files import read_small
 from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats.digest import sha256
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keyturn.app.follow_log import follow_log
-from keyturn.app.show_grants import Live, live_request
+from keyturn.app.access.show_grants import Live, live_request
+from keyturn.app.log.follow_log import follow_log
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.grants import lifecycle
 from keyturn.grants.freshness import require_trust

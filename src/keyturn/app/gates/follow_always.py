@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from keyturn.app.follow_as_gate import FollowedLog
+from keyturn.app.gates.follow_as_gate import FollowedLog
 from keyturn.errors import KeyturnError
 
 __all__ = ["EVERY_S", "FollowedAlways"]

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from keyturn.adapters import durable_files, sshd_helper
+from keyturn.adapters.files import durable_files
+from keyturn.adapters.hosts import sshd_helper
 from keyturn.errors import Unavailable, Usage
 
 __all__ = ["SETTINGS", "effective", "fragment", "helper_text", "require_runs", "write_root_file"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 
-from keyturn.adapters.held_grants import HeldGrant
+from keyturn.adapters.files.held_grants import HeldGrant
 from keyturn.errors import Unavailable
 
 __all__ = ["Where", "config_of", "connect"]

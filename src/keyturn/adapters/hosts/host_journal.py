@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from keyturn.adapters import durable_files
+from keyturn.adapters.files import durable_files
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import host_session
 from keyturn.formats.digest import parse_sha256

@@ -2,8 +2,8 @@
 
     <XDG_RUNTIME_DIR, or /tmp/keyturn-UID>/keyturn-ssh/<host>.<pid>
 
-A note is believed only as far as the process that it names still has the key (`adapters.session_key`), which the kernel lets its
-own user read and nobody else.
+A note is believed only as far as the process that it names still has the key (`adapters.keys.session_key`), which the kernel lets
+its own user read and nobody else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from keyturn.adapters import durable_files
+from keyturn.adapters.files import durable_files
 from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import canonical_json
 from keyturn.formats.text import PosixTime

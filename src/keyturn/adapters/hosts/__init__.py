@@ -1,0 +1,1 @@
+"""The host gate's hands: sshd's configuration and helper, its processes, the verifier's socket and journal."""
