@@ -28,6 +28,8 @@ WHOSE_WORD = {
     "adapters/over_http/http_client.py": "its callers, which are here",
     "adapters/over_http/index_over_http.py": LAB,
     "adapters/over_http/log_over_http.py": LAB,
+    "adapters/hosts/host_socket.py": NOWHERE,
+    "adapters/hosts/sshd_helper.py": NOWHERE,
     "adapters/login/openid_provider.py": OPERATOR,
     "adapters/over_http/release_over_http.py": NAMED,
     "adapters/sign_page/here.py": NOWHERE,

@@ -55,7 +55,7 @@ def wrong_in(snippet: str) -> str | None:
     left = words[len(path.split()) :]
     if any(name.startswith(f"{path} ") for name in known()) and left and re.fullmatch(r"[a-z][a-z-]+", left[0]):
         return f"no command `{path} {left[0]}`"
-    missing = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", snippet)) - known()[path]
+    missing = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", snippet)) - known()[path]
     return f"`keyturn {path}` takes no {', '.join(sorted(missing))}" if missing else None
 
 
