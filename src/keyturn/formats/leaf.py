@@ -67,6 +67,10 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if any(a >= b for a, b in zip(self.about, self.about[1:], strict=False)):
             raise ValueError("expected the tags in `about` sorted and each once")
 
+    def tagged(self, what: str) -> str:
+        """The value of the first tag `what` (as `request`, whose digest it gives); empty when there is none."""
+        return next((tag.partition(":")[2] for tag in self.about if tag.startswith(f"{what}:")), "")
+
 
 def parse(raw: bytes) -> Leaf:
     """Parse the leaf `raw`, or raise `Malformed`."""

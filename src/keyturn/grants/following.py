@@ -1,7 +1,7 @@
 """Read the log leaf by leaf: keep what is live, verify whatever takes access away, and learn trust as it changes.
 
-`needed` says which envelopes a run of leaves asks for; `Following.take` reads the run with them. Kinds that do not matter
-to a gate are passed over without parsing them; their hashes are in the frontier all the same, so nothing is skipped unseen.
+`grants.leaves` says which envelopes a run of leaves asks for; `Following.take` reads the run with them. What is passed over
+there is in the frontier all the same, so nothing is skipped unseen.
 
 A record has its effect only when its envelope's digest is the leaf's, the leaf is the function of the record that it must
 be, its one signature is by the key that it names of the member or gate that it names, under the trust of that place in
@@ -14,19 +14,18 @@ at all. That ends when it can be read, when it is over, or when a later targets 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable
-from keyturn.formats import leaf as leaves_format
 from keyturn.formats import records, trust_version
 from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import Sha256, sha256
-from keyturn.formats.leaf import NEGATIVES, Leaf
+from keyturn.formats.leaf import Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.review import Review
@@ -44,37 +43,17 @@ from keyturn.grants.known import (
     Use,
     Withdrawal,
 )
+from keyturn.grants.leaves import is_over, needed, watched
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
 from keyturn.trust.signers import signed_by
 
-__all__ = ["Following", "needed"]
+__all__ = ["Following"]
 
 P = TypeVar("P", AccessRequest, AccessUse, CounterOffer, HumanAuthorization, Lift, Review, Revocation, Suspension)
 R = TypeVar("R", Request, Approval)
 
-_KIND = b'"kind":"'
-_WATCHED = frozenset(
-    kind.encode()
-    for kind in ("apr", "brk", "chk", "den", "lft", "ofr", "req", "rev", "rot", "rvw", "sus", "tgt", "tmb", "use")
-)
-_THAT_END = NEGATIVES | {"req", "apr", "ofr"}
-"""Of those, the kinds whose leaves say until when."""
 _TRUST = ("rot", "tgt")
-
-
-def needed(live: Iterable[str], leaves: Sequence[bytes], *, now: int) -> tuple[Sha256, ...]:
-    """The digests of the envelopes that reading `leaves` will look for, in order, with requests `live` before them."""
-    alive = set(live)
-    found = []
-    for _, leaf in _watched(0, leaves):
-        if leaf.kind == "chk" or _over(leaf, now):
-            continue
-        if leaf.kind == "req":
-            alive.add(leaf.record)
-        if leaf.kind not in ("apr", "ofr", "use") or _about(leaf, "request") in alive:
-            found.append(Sha256(leaf.envelope))
-    return tuple(found)
 
 
 class Following:
@@ -120,7 +99,7 @@ class Following:
 
     def take(self, leaves: Sequence[bytes], envelopes: Mapping[Sha256, bytes]) -> None:
         """Read the next `leaves`, with the envelopes that `needed` asked for (those that could be had)."""
-        for index, leaf in _watched(self.frontier.size, leaves):
+        for index, leaf in watched(self.frontier.size, leaves):
             self.take_if_watched(index, leaf, envelopes.get(Sha256(leaf.envelope)))
         self.frontier = self.frontier.extend(leaves)
 
@@ -128,7 +107,7 @@ class Following:
         """Read one leaf by itself, for whoever proves leaves one by one; the frontier does not know of it."""
         if leaf.kind == "chk":
             self.nonce_seen = self.nonce_seen or leaf.record == self._nonce_record
-        elif leaf.kind not in self._take_kind or _over(leaf, self._now):
+        elif leaf.kind not in self._take_kind or is_over(leaf, self._now):
             return
         elif raw is not None and sha256(raw) == leaf.envelope:
             try:
@@ -144,7 +123,7 @@ class Following:
         self._take_kind[leaf.kind](self.frontier.size, leaf, raw)
 
     def _take_hidden(self, index: int, leaf: Leaf) -> None:
-        request = _about(leaf, "request")
+        request = leaf.tagged("request")
         if leaf.kind == "ofr" or (leaf.kind in ("apr", "use") and request not in self._requests):
             return
         tags: tuple[str, ...] = ()
@@ -244,7 +223,7 @@ class Following:
 
     def _add_request(self, index: int, leaf: Leaf, raw: bytes | None, parties: frozenset[str]) -> None:
         digest = Sha256(leaf.record)
-        made = Request(index, digest, Sha256(leaf.envelope), parties, _about(leaf, "gate"), leaf.until or 0, raw)
+        made = Request(index, digest, Sha256(leaf.envelope), parties, leaf.tagged("gate"), leaf.until or 0, raw)
         if _counts_instead(made, self._requests.get(digest)):
             self._requests[digest] = made
             if raw is not None:
@@ -260,7 +239,7 @@ class Following:
                     self._withdraw(asked.digest, one.withdrawal)
 
     def _take_approval(self, index: int, leaf: Leaf, raw: bytes) -> None:
-        if _about(leaf, "request") not in self._requests:
+        if leaf.tagged("request") not in self._requests:
             return
         made = self._read(leaf, raw, HumanAuthorization)
         self._require_human(made)
@@ -273,7 +252,7 @@ class Following:
     def _add_approval(self, index: int, leaf: Leaf, raw: bytes | None, by: str | None) -> None:
         # A person's first approval of a request is the only one, for as long as the request lives: a second one could move the
         # window, and many would fill the memory of every gate.
-        request = _about(leaf, "request")
+        request = leaf.tagged("request")
         people = self._approved_by.get(request, frozenset())
         given = self._approvals.get(request, ())
         found = Approval(index, Sha256(leaf.record), Sha256(leaf.envelope), leaf.until or 0, raw)
@@ -287,21 +266,21 @@ class Following:
     def _take_denial(self, _index: int, leaf: Leaf, raw: bytes) -> None:
         made = self._read(leaf, raw, HumanAuthorization)
         self._require_human(made)
-        self._withdraw(_about(leaf, "request"), _withdrawal(leaf, made.approver, made.reason))
+        self._withdraw(leaf.tagged("request"), _withdrawal(leaf, made.approver, made.reason))
 
     def _take_revocation(self, index: int, leaf: Leaf, raw: bytes) -> None:
-        asked = self._requests.get(_about(leaf, "request"))
+        asked = self._requests.get(leaf.tagged("request"))
         made = self._read(leaf, raw, Revocation)
         self._require_unsuspended(made.member, made.key, made.signed_at)
         trust = self._require_trust()
         found = _withdrawal(leaf, made.member, made.reason)
         if (asked is None or asked.raw is None) and trust.roster.members[made.member].kind != "human":
             # Whether it is a party stands in the request, and that could not be had, or comes later in the log.
-            tags = (f"request:{_about(leaf, 'request')}",)
+            tags = (f"request:{leaf.tagged('request')}",)
             self._hidden[index] = Hidden(leaf.kind, None, leaf.until, tags, Sha256(leaf.record), withdrawal=found)
             return
         negatives.require_may_revoke(made, trust, asked.parties if asked else frozenset())
-        self._withdraw(_about(leaf, "request"), found)
+        self._withdraw(leaf.tagged("request"), found)
 
     def _withdraw(self, request: str, found: Withdrawal) -> None:
         # One of each kind by each person is enough, the one that stands longest: repeating oneself costs the gates nothing.
@@ -331,7 +310,7 @@ class Following:
         )
 
     def _take_lift(self, _index: int, leaf: Leaf, raw: bytes) -> None:
-        standing = self._standing.get(_about(leaf, "suspension"))
+        standing = self._standing.get(leaf.tagged("suspension"))
         if standing is None:
             return
         made = self._read(leaf, raw, Lift)
@@ -340,7 +319,7 @@ class Following:
         self._standing[standing.digest] = replace(standing, lifted_by=standing.lifted_by | {made.member})
 
     def _take_use(self, index: int, leaf: Leaf, raw: bytes) -> None:
-        request = _about(leaf, "request")
+        request = leaf.tagged("request")
         if request not in self._requests or request in self._uses:
             return
         made = self._read(leaf, raw, AccessUse)
@@ -348,7 +327,7 @@ class Following:
         self._uses[request] = Use(index, Sha256(leaf.record), made.gate, frozenset(made.approvals))
 
     def _take_offer(self, _index: int, leaf: Leaf, raw: bytes) -> None:
-        request = _about(leaf, "request")
+        request = leaf.tagged("request")
         if request not in self._requests:
             return
         made = self._read(leaf, raw, CounterOffer)
@@ -376,7 +355,7 @@ class Following:
 
     def _take_tombstone(self, index: int, leaf: Leaf, raw: bytes) -> None:
         # It is of use only for what cannot be read: to say that nobody need look for it. What it took away stays taken.
-        erased = _about(leaf, "erases")
+        erased = leaf.tagged("erases")
         found = [at for at, one in self._hidden.items() if one.record == erased and one.kind in tombstones.ERASABLE]
         if not found:
             return
@@ -412,22 +391,6 @@ class Following:
                 raise Refused("suspended", f"`{member}` is suspended until {rfc3339(standing.until)}")
 
 
-def _watched(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:
-    # In a leaf's canonical text `"kind":"` occurs once: inside a tag its quotes would be escaped. A text that is not
-    # canonical is the leaf of no record, so passing it over loses nothing.
-    for index, raw in [
-        (index, raw)
-        for index, raw in enumerate(leaves, start)
-        if raw[(place := raw.rfind(_KIND) + 8) : place + 3] in _WATCHED
-    ]:
-        try:
-            leaf = leaves_format.parse(raw)
-        except Malformed:
-            continue
-        if (leaf.until is not None) == (leaf.kind in _THAT_END):  # any other is the leaf of no record
-            yield index, leaf
-
-
 def _counts_instead(made: R, known: R | None) -> bool:
     # INVARIANT: the leaf of no record ends nothing. Whoever has the log writes leaves that name a real record and lie about its
     # envelope and its end; what can be read says when it ends, and of what cannot be, what ends last is believed.
@@ -438,17 +401,6 @@ def _counts_instead(made: R, known: R | None) -> bool:
 
 def _withdrawal(leaf: Leaf, by: str, reason: str) -> Withdrawal:
     return Withdrawal("den" if leaf.kind == "den" else "rev", Sha256(leaf.record), by, reason, leaf.until or 0)
-
-
-def _over(leaf: Leaf, now: int) -> bool:
-    if leaf.until is None or leaf.kind == "apr":  # who approved a live request is remembered until that is over
-        return False
-    rest = negatives.PAIR_REST_S if leaf.kind == "sus" else 0
-    return leaf.until + rest <= now
-
-
-def _about(leaf: Leaf, what: str) -> str:
-    return next((tag.partition(":")[2] for tag in leaf.about if tag.startswith(f"{what}:")), "")
 
 
 def _check_leaf(leaf: Leaf, raw: bytes) -> None:

@@ -19,7 +19,7 @@ from typing import NoReturn, Self
 from keyturn.errors import Refused, Tampered
 from keyturn.formats.digest import Sha256
 from keyturn.formats.uri import Uri
-from keyturn.grants import following
+from keyturn.grants import leaves as gate_leaves
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.following import Following
 from keyturn.grants.known import Known
@@ -115,7 +115,7 @@ class GateView:
 
     def needed(self, leaves: Sequence[bytes], *, now: int) -> tuple[Sha256, ...]:
         """The envelopes that reading `leaves` next will look for."""
-        return following.needed(self.known.requests, leaves, now=now)
+        return gate_leaves.needed(self.known.requests, leaves, now=now)
 
     def following(self, *, now: int) -> Following:
         """Begin to read on, in as many runs of leaves as there are; `finish` makes the next view of it."""

@@ -149,7 +149,7 @@ def _tags_of(member: str, trust: TrustState) -> set[str]:
 
 
 def _require_unneeded(leaf: Leaf, index: RecordIndex, known: Known, *, now: int) -> None:
-    behind = _tag(leaf, "suspension") if leaf.kind == "lft" else _tag(leaf, "request")
+    behind = leaf.tagged("suspension" if leaf.kind == "lft" else "request")
     ends = max((found.until or 0 for found in index.by_record(behind)), default=0) if behind else 0
     tombstones.require_over(leaf, behind=ends, now=now)
     for use in known.unreviewed.values():
@@ -183,10 +183,6 @@ def _read(reader: LogReader, found: IndexedRecord) -> Erasable:
 def _leaf_at(reader: LogReader, index: int) -> Leaf:
     (raw,) = reader.leaves(index, index + 1)
     return leaf_format.parse(raw)
-
-
-def _tag(leaf: Leaf, name: str) -> str:
-    return next((tag.partition(":")[2] for tag in leaf.about if tag.startswith(f"{name}:")), "")
 
 
 def _with(asked: Asked, state: Literal["due", "erased", "kept"], why: str = "") -> Asked:
