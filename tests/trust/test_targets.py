@@ -14,7 +14,8 @@ from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Malformed
 from keyturn.trust.render import render_contents
 from keyturn.trust.roster import Witness
-from keyturn.trust.targets import FILES, parse_contents, parse_targets
+from keyturn.trust.target_files import FILES
+from keyturn.trust.targets import parse_contents, parse_targets
 from support.labs import NOW, Lab, make_key, make_lab
 
 

@@ -1,4 +1,4 @@
-"""Render target files: the texts that `trust.targets` reads, in one stable form that diffs well.
+"""Render target files, as `trust.target_files` reads them, in one stable form that diffs well.
 
 People edit these files by hand too; nothing requires that they stay in this form.
 """

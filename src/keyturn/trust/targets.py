@@ -1,8 +1,7 @@
-"""Read the target files of one targets version as a `TrustState`, and render them.
+"""Read the target files of one targets version as a `TrustState`.
 
-Six TOML 1.0 files and any number of Cedar policies: `roster.toml`, `resources.toml`, `gates.toml`, `builders.toml`,
-`log.toml`, `limits.toml`, `policy/<name>.cedar` (docs/formats/trust.md is normative). Unknown keys, unknown files and
-missing files are refused; every key of the lab is listed once, for one owner.
+How each file is written: `trust.target_files` (docs/formats/trust.md is normative). Here is what they say, and what must hold
+between them: every name that is named is there once, and every key of the lab is listed once, for one owner.
 
 This is NOT verification: `trust.history` verifies the signatures and the digests, and only then calls `parse_targets`.
 """
@@ -10,32 +9,24 @@ This is NOT verification: `trust.history` verifies the signatures and the digest
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
-
-import msgspec
-from msgspec import Meta
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import base64_text
-from keyturn.formats.enrolled_key import EnrolledKey, RelyingPartyId
-from keyturn.formats.text import MemberId, Name, check_free_text
+from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 from keyturn.trust.attestation import AttestationRules, Authenticator
 from keyturn.trust.metadata import RootMetadata
 from keyturn.trust.roster import (
-    TOMBSTONE_SIGNERS_MIN,
     Builder,
     Gate,
     Group,
     Limits,
     Log,
     Member,
-    MemberKind,
     Resource,
     Resources,
     Roster,
@@ -44,128 +35,20 @@ from keyturn.trust.roster import (
     Witness,
     credential,
 )
+from keyturn.trust.target_files import (
+    AttestationTable,
+    BuildersFile,
+    GatesFile,
+    LimitsFile,
+    LogFile,
+    ResourcesFile,
+    RosterFile,
+    check_names,
+    policy_texts,
+    read_toml,
+)
 
-__all__ = ["FILES", "FILE_BYTES_MAX", "Contents", "check_trust_keys", "parse_targets"]
-
-FILE_BYTES_MAX = 256 * 1024
-FILES = ("builders.toml", "gates.toml", "limits.toml", "log.toml", "resources.toml", "roster.toml")
-_POLICY = re.compile(r"policy/[a-z0-9][a-z0-9_-]{0,62}\.cedar\Z")
-
-T = TypeVar("T")
-Text = Annotated[str, Meta(max_length=400)]
-Seconds = Annotated[int, Meta(ge=1, le=366 * 86400)]
-Certificate = Annotated[str, Meta(max_length=8192)]
-"""A root certificate: base64 of its DER."""
-Origin = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9./-]{0,200}\Z")]
-"""A C2SP checkpoint origin: a URL without scheme."""
-
-
-class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class _Member(_Struct, frozen=True):
-    id: MemberId
-    kind: MemberKind
-    name: Text
-    keys: Annotated[tuple[EnrolledKey, ...], Meta(max_length=16)] = ()
-    responsible: Annotated[tuple[MemberId, ...], Meta(max_length=16)] = ()
-
-
-class _Group(_Struct, frozen=True):
-    name: Name
-    members: tuple[MemberId, ...] = ()
-    groups: tuple[Name, ...] = ()
-
-
-class _SigningPage(_Struct, frozen=True):
-    origin: Text
-    rp_id: RelyingPartyId
-    operator: Name | None = None
-
-
-class _Authenticator(_Struct, frozen=True):
-    aaguid: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
-    name: Text
-    roots: Annotated[tuple[Certificate, ...], Meta(max_length=64)]
-
-
-class _Attestation(_Struct, frozen=True):
-    required: bool
-    authenticators: Annotated[tuple[_Authenticator, ...], Meta(max_length=256)] = ()
-
-
-class _Roster(_Struct, frozen=True):
-    version: Literal[1]
-    signing: Annotated[tuple[_SigningPage, ...], Meta(max_length=16)] = ()
-    attestation: _Attestation | None = None
-    members: tuple[_Member, ...] = ()
-    groups: tuple[_Group, ...] = ()
-
-
-class _Resource(_Struct, frozen=True):
-    uri: Text
-    parents: Annotated[tuple[Text, ...], Meta(max_length=16)] = ()
-
-
-class _Resources(_Struct, frozen=True):
-    version: Literal[1]
-    resources: tuple[_Resource, ...] = ()
-
-
-class _Gate(_Struct, frozen=True):
-    uri: Text
-    kind: Name
-    public: Text
-    operator: Name
-
-
-class _Gates(_Struct, frozen=True):
-    version: Literal[1]
-    gates: tuple[_Gate, ...] = ()
-
-
-class _Builder(_Struct, frozen=True):
-    id: Text
-    public: Text
-    level_max: Literal[1, 2, 3]
-    operator: Name
-
-
-class _Builders(_Struct, frozen=True):
-    version: Literal[1]
-    builders: tuple[_Builder, ...] = ()
-
-
-class _Witness(_Struct, frozen=True):
-    name: Origin
-    public: Text
-    operator: Name
-
-
-class _Void(_Struct, frozen=True):
-    first: Annotated[int, Meta(ge=0, lt=2**53)]
-    last: Annotated[int, Meta(ge=0, lt=2**53)]
-
-
-class _Log(_Struct, frozen=True):
-    version: Literal[1]
-    origin: Origin
-    public: Text
-    operator: Name
-    lying_max: Annotated[int, Meta(ge=0, le=64)]
-    witnesses: Annotated[tuple[_Witness, ...], Meta(max_length=64)] = ()
-    void: Annotated[tuple[_Void, ...], Meta(max_length=1024)] = ()
-
-
-class _Limits(_Struct, frozen=True):
-    version: Literal[1]
-    log_age_max_s: Seconds
-    clock_skew_max_s: Annotated[int, Meta(ge=1, le=60)]
-    negative_lifetime_max_s: Seconds
-    suspension_max_s: Seconds
-    breakglass_view_age_max_s: Annotated[int, Meta(ge=1, le=7 * 86400)] | None = None
-    tombstone_signers: Annotated[int, Meta(ge=TOMBSTONE_SIGNERS_MIN, le=16)] = TOMBSTONE_SIGNERS_MIN
+__all__ = ["Contents", "check_trust_keys", "parse_contents", "parse_targets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,17 +102,17 @@ def parse_targets(
 
 def parse_contents(files: Mapping[str, bytes], *, lab: str) -> Contents:
     """Parse the files alone: for drafts, which no root stands above yet."""
-    _check_names(files)
-    log = _toml(files, "log.toml", _Log)
+    check_names(files)
+    log = read_toml(files, "log.toml", LogFile)
     contents = Contents(
-        roster=_roster(_toml(files, "roster.toml", _Roster), lab),
-        resources=_resources(_toml(files, "resources.toml", _Resources), lab),
-        policy=tuple((name, _text(files[name], name)) for name in sorted(files) if name not in FILES),
-        gates=_gates(_toml(files, "gates.toml", _Gates), lab),
-        builders=_builders(_toml(files, "builders.toml", _Builders)),
+        roster=_roster(read_toml(files, "roster.toml", RosterFile), lab),
+        resources=_resources(read_toml(files, "resources.toml", ResourcesFile), lab),
+        policy=policy_texts(files),
+        gates=_gates(read_toml(files, "gates.toml", GatesFile), lab),
+        builders=_builders(read_toml(files, "builders.toml", BuildersFile)),
         log=_log(log),
         log_operator=log.operator,
-        limits=_limits(_toml(files, "limits.toml", _Limits)),
+        limits=_limits(read_toml(files, "limits.toml", LimitsFile)),
         void=_void(log),
     )
     _check_keys(contents)
@@ -248,44 +131,13 @@ def check_trust_keys(state: TrustState, root: RootMetadata) -> None:
             raise Refused("trust-holder-not-human", f"`{holder.human}` holds a trust key and is a {member.kind}")
 
 
-def _check_names(files: Mapping[str, bytes]) -> None:
-    for name in FILES:
-        if name not in files:
-            raise Malformed("targets-file-missing", f"expected the target file `{name}`, got none")
-    for name in files:
-        if name not in FILES and not _POLICY.match(name):
-            raise Malformed(
-                "targets-file-unknown", f"expected {', '.join(FILES)} or policy/<name>.cedar, got `{name[:80]}`"
-            )
-
-
-def _text(raw: bytes, name: str) -> str:
-    if len(raw) > FILE_BYTES_MAX:
-        raise Malformed("targets-file-too-large", f"`{name}`: expected at most {FILE_BYTES_MAX} bytes, got {len(raw)}")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as err:
-        raise Malformed("targets-file-invalid", f"`{name}`: expected UTF-8") from err
-    # Signers read these files in a terminal: what would deceive them there is refused at the parser.
-    check_free_text(text.replace("\t", " "), what=name, size_bytes_max=FILE_BYTES_MAX)
-    return text
-
-
-def _toml(files: Mapping[str, bytes], name: str, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(tomllib.loads(_text(files[name], name)), kind)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as err:
-        text = str(err)[:300]
-        raise Malformed("targets-file-invalid", f"`{name}`: {text[:1].lower()}{text[1:]}") from err
-
-
 def _once(values: Iterable[str], *, what: str) -> None:
     for value, count in Counter(values).items():
         if count > 1:
             raise Malformed("targets-duplicate", f"{what} `{value[:120]}` is listed {count} times")
 
 
-def _roster(file: _Roster, lab: str) -> Roster:
+def _roster(file: RosterFile, lab: str) -> Roster:
     _once((member.id for member in file.members), what="member")
     _once((group.name for group in file.groups), what="group")
     for member in file.members:
@@ -313,7 +165,7 @@ def _roster(file: _Roster, lab: str) -> Roster:
     return Roster(lab=lab, members=members, groups=groups, signing=signing, attestation=rules)
 
 
-def _attestation(file: _Attestation) -> AttestationRules:
+def _attestation(file: AttestationTable) -> AttestationRules:
     _once((one.aaguid for one in file.authenticators), what="authenticator")
     for one in file.authenticators:
         check_free_text(one.name, what="authenticator name", size_bytes_max=200)
@@ -331,7 +183,7 @@ def _uri(text: str, lab: str, *, type_: str | None = None) -> Uri:
     return uri
 
 
-def _resources(file: _Resources, lab: str) -> Resources:
+def _resources(file: ResourcesFile, lab: str) -> Resources:
     _once((resource.uri for resource in file.resources), what="resource")
     found = {
         r.uri: Resource(uri=_uri(r.uri, lab), parents=tuple(_uri(parent, lab) for parent in r.parents))
@@ -358,7 +210,7 @@ def _ancestors(resource: Resource, found: Mapping[str, Resource]) -> frozenset[U
     return frozenset(seen)
 
 
-def _gates(file: _Gates, lab: str) -> dict[str, Gate]:
+def _gates(file: GatesFile, lab: str) -> dict[str, Gate]:
     _once((gate.uri for gate in file.gates), what="gate")
     return {
         g.uri: Gate(
@@ -368,7 +220,7 @@ def _gates(file: _Gates, lab: str) -> dict[str, Gate]:
     }
 
 
-def _builders(file: _Builders) -> dict[str, Builder]:
+def _builders(file: BuildersFile) -> dict[str, Builder]:
     _once((builder.id for builder in file.builders), what="builder")
     for builder in file.builders:
         if not re.match(r"[!-~]{1,400}\Z", builder.id):
@@ -379,7 +231,7 @@ def _builders(file: _Builders) -> dict[str, Builder]:
     }
 
 
-def _log(file: _Log) -> Log:
+def _log(file: LogFile) -> Log:
     return Log(
         origin=file.origin,
         key=_ed25519(file.public, "log"),
@@ -390,7 +242,7 @@ def _log(file: _Log) -> Log:
     )
 
 
-def _void(file: _Log) -> tuple[range, ...]:
+def _void(file: LogFile) -> tuple[range, ...]:
     entries = tuple(range(one.first, one.last + 1) for one in file.void)
     after = 0
     for one in entries:
@@ -409,7 +261,7 @@ def _ed25519(text: str, owner: str) -> PublicKey:
     return key
 
 
-def _limits(file: _Limits) -> Limits:
+def _limits(file: LimitsFile) -> Limits:
     return Limits(
         log_age_max_s=file.log_age_max_s,
         clock_skew_max_s=file.clock_skew_max_s,

@@ -23,7 +23,7 @@ from keyturn.adapters.files.plain_files import open_plain
 from keyturn.errors import Conflict, Malformed, Refused, Unavailable
 from keyturn.formats.digest import Sha256, check_path, sha256
 from keyturn.trust.draft import ROOT_FILE
-from keyturn.trust.targets import FILES
+from keyturn.trust.target_files import FILES
 
 __all__ = ["TrustOnDisk"]
 
