@@ -11,7 +11,8 @@ from pathlib import Path
 from bench.appends import THREADS, each, opened_log
 from bench.measure import Row, paired, row
 from keyturn.adapters.index_sqlite import IndexSqlite
-from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.records.quotas import Quotas
+from keyturn.app.records.submit import Admission
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.formats import dsse
 from support.labs import NOW, make_lab

@@ -12,7 +12,8 @@ from keyturn.app.log.verify_log import read_log, refuse_faults
 from keyturn.app.oversight.check_up import Finding, check_up
 from keyturn.app.oversight.erase_records import Asked, asked_for, erase, find_erasable, sign_tombstone
 from keyturn.app.oversight.show_stats import Stats, read_whole, show_stats
-from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.records.quotas import Quotas
+from keyturn.app.records.submit import Admission
 from keyturn.app.trust.void_hidden import closing, require_hidden
 from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import dsse, records

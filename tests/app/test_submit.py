@@ -10,7 +10,8 @@ import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.app.access.recovery_file import add_signature, payload_of
-from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.records.quotas import Quotas
+from keyturn.app.records.submit import Admission
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats import dsse, leaf, negatives, statement, trust_version
 from keyturn.formats.digest import Sha256, sha256

@@ -23,7 +23,8 @@ from keyturn.adapters.files.witness_files import WitnessFiles
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.app.access.evaluate_access import AccessView
 from keyturn.app.log.cosign_checkpoint import Witnessing
-from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.records.quotas import Quotas
+from keyturn.app.records.submit import Admission
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats import access, add_checkpoint, statement
 from keyturn.formats.access import HumanAuthorization

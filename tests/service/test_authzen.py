@@ -13,7 +13,8 @@ from litestar.testing import TestClient
 
 from keyturn.adapters.over_http.builder_over_http import Order, decode
 from keyturn.app.access.evaluate_access import AccessView
-from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.records.quotas import Quotas
+from keyturn.app.records.submit import Admission
 from keyturn.errors import Malformed
 from keyturn.formats import dsse
 from keyturn.formats.dsse import Envelope

@@ -39,7 +39,7 @@ def serve(
     It is a mailbox: nobody believes it, and whoever takes it over opens nothing.
     """
     from keyturn.adapters import process_log
-    from keyturn.app.records.submit import Quotas
+    from keyturn.app.records.quotas import Quotas
     from keyturn.service.lab_service import serve_lab
     from keyturn.service.login import read_login
     from keyturn.service.rates import Rates

@@ -16,7 +16,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.app.access.evaluate_access import AccessView
-from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.records.quotas import Quotas
+from keyturn.app.records.submit import Admission
 from keyturn.errors import Refused
 from keyturn.formats.digest import sha256
 from keyturn.formats.tile import TilePath

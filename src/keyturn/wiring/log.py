@@ -26,7 +26,8 @@ from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
 from keyturn.adapters.over_http.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.log.publish_checkpoint import confirm_standing
-from keyturn.app.records.submit import Admission, Quotas
+from keyturn.app.records.quotas import Quotas
+from keyturn.app.records.submit import Admission
 from keyturn.app.trust.lab_trust import read_history
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.add_checkpoint import AddCheckpoint

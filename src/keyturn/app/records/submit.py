@@ -18,28 +18,19 @@ Admission keeps rubbish out of the log and grants nothing: every gate verifies a
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from keyturn.crypto.credentials import Credential
-from keyturn.crypto.dsse_signing import verify_all, verify_one
-from keyturn.crypto.keys import PublicKey
+from keyturn.app.records.quotas import Quota, Quotas
+from keyturn.app.records.verified_signer import verified_signer
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable
-from keyturn.formats import dsse, provenance, records, statement, test_result, trust_version
 from keyturn.formats import leaf as leaf_format
-from keyturn.formats.access import AccessRequest, HumanAuthorization
-from keyturn.formats.counter_offer import CounterOffer
-from keyturn.formats.leaf import NEGATIVES, Leaf
-from keyturn.formats.negatives import Lift, Suspension
+from keyturn.formats import records, trust_version
+from keyturn.formats.access import AccessRequest
+from keyturn.formats.leaf import Leaf
 from keyturn.formats.posix_time import duration, rfc3339
-from keyturn.formats.provenance import Provenance
 from keyturn.formats.records import Record
 from keyturn.formats.recovery import RecoveryGrant
-from keyturn.formats.review import Review
-from keyturn.formats.steps import EvaluationCriteria
-from keyturn.formats.test_result import TestResult
 from keyturn.formats.tombstone import Tombstone
 from keyturn.formats.trust_version import TrustVersion
 from keyturn.grants.known import Erasure
@@ -51,22 +42,9 @@ from keyturn.policy.hope import plainly_hopeless, refuse_hopeless
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
-from keyturn.trust.signers import NamesItsSigner, signed_by
 from keyturn.trust.void import NOTHING_VOID
 
-__all__ = ["Admission", "Quotas", "Submitted"]
-
-_CHARGED_BYTES: Final = 16 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """Records that one signer may append within `window_s`: of any kind but negatives, and negatives. A large record counts
-    once for each 16 KiB that it begins."""
-
-    records: int = 2000
-    negatives: int = 500
-    window_s: int = 3600
+__all__ = ["Admission", "Submitted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,56 +53,6 @@ class Submitted:
 
     index: int
     leaf: Leaf
-
-
-class _Quota:
-    """When each signer appended, within the window; forgets with the process, and then a signer may begin again."""
-
-    def __init__(self, quotas: Quotas) -> None:
-        self._quotas = quotas
-        self._lock = threading.Lock()
-        self._used: dict[tuple[str, bool], _Used] = {}
-
-    def charge(self, signer: str, leaf: Leaf, *, size_bytes: int, now: int) -> None:
-        """Charge one record, unless it was charged within the window; `Refused` `quota` when too little is left."""
-        negative = leaf.kind in NEGATIVES
-        limit = self._quotas.negatives if negative else self._quotas.records
-        cost = -(-size_bytes // _CHARGED_BYTES)
-        with self._lock:
-            used = self._used.setdefault((signer, negative), _Used())
-            used.forget(now - self._quotas.window_s)
-            if leaf.envelope in used.records:
-                return
-            if used.total + cost > limit:
-                raise Refused(
-                    "quota",
-                    f"`{signer}` appended {used.total} {'negatives' if negative else 'records'} within "
-                    f"{self._quotas.window_s} s: {limit} is the most",
-                    hint="wait; what takes access away has a quota of its own",
-                    retry_after_s=used.room_in_s(now, self._quotas.window_s),
-                )
-            used.records[leaf.envelope] = (now, cost)
-            used.total += cost
-
-
-@dataclass(slots=True)
-class _Used:
-    """What one signer appended: when and at which cost, by envelope, oldest first."""
-
-    records: OrderedDict[str, tuple[int, int]] = field(default_factory=OrderedDict)
-    total: int = 0
-
-    def room_in_s(self, now: int, window_s: int) -> int | None:
-        """When the oldest of them leaves the window; `None` when there are none, and waiting makes no room."""
-        return next(iter(self.records.values()))[0] + window_s - now if self.records else None
-
-    def forget(self, until: int) -> None:
-        while self.records:
-            at, cost = next(iter(self.records.values()))
-            if at > until:
-                return
-            self.records.popitem(last=False)
-            self.total -= cost
 
 
 class Admission:
@@ -145,7 +73,7 @@ class Admission:
         self._index = index
         self._root_sha256 = root_sha256
         self._clock = clock
-        self._quota = _Quota(quotas)
+        self._quota = Quota(quotas)
         self._reader = reader
         self._shelf = PolicyShelf()
         self._trust_lock = threading.RLock()
@@ -186,7 +114,7 @@ class Admission:
             if leaf.kind in ("rot", "tgt"):  # (2)
                 return self._submit_trust(raw, leaf)
             trust, now = self.trust, self._clock.now()
-            signer = self._recovery_signer(record) or _verified_signer(raw, record, trust)  # (3)
+            signer = self._recovery_signer(record) or verified_signer(raw, record, trust)  # (3)
             _require_of_its_time(record, leaf, trust, now=now)  # (4)
             self._require_hope(record, trust, now=now)  # (5)
             if record is not None and isinstance(record.statement.predicate, Tombstone):  # (6)
@@ -296,25 +224,6 @@ class Admission:
         return TrustHistory.start(version.metadata, pinned_sha256=self._root_sha256())
 
 
-def _verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> str:
-    """Check whose record it is, and return who (`member:ada`, `gate:...`, `builder:...`)."""
-    if record is None:
-        return _verified_foreign(raw, trust)
-    predicate = record.statement.predicate
-    if predicate.lab != trust.lab:
-        raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{predicate.lab}`")
-    if not isinstance(predicate, NamesItsSigner):
-        raise Refused("record-not-admitted", f"records of kind `{record.kind}` are not admitted here")
-    signer = signed_by(predicate, trust)
-    if isinstance(predicate, _OF_HUMANS) and trust.roster.members[signer.who.removeprefix("member:")].kind != "human":
-        raise Refused("signer-not-human", f"`{signer.who}` is no human: agents and workloads ask, and never decide")
-    verify_one(record.envelope, signer.key)
-    return signer.who
-
-
-_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Review, CounterOffer, Tombstone)
-
-
 def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *, now: int) -> None:
     # A denial or revocation by a clock that is ahead takes away all the same (docs/decisions/0040).
     signed_at: int = getattr(record.statement.predicate, "signed_at", now) if record is not None else now
@@ -331,52 +240,3 @@ def _require_of_its_time(record: Record | None, leaf: Leaf, trust: TrustState, *
             f"expected a record that is over by {rfc3339(now + lifetime_s)}, got one until {rfc3339(leaf.until)}",
             hint=f"ask for less: {duration(lifetime_s)} is the longest",
         )
-
-
-def _verified_foreign(raw: bytes, trust: TrustState) -> str:
-    """Every signature of a foreign statement must be by a builder, gate or member of the lab; the first names its signer.
-
-    A chain of custody refuses a statement that is not by whom it names, so nobody may put one into somebody else's chain.
-    """
-    envelope = dsse.parse_foreign(raw)
-    signers: list[str] = []
-    keys: list[PublicKey | Credential] = []
-    for signature in envelope.signatures:
-        found = next((pair for pair in _all_keys(trust) if pair[1].keyid == signature.keyid), None)
-        if found is None:
-            raise Refused("signer-unknown", f"key `{signature.keyid[:16]}` belongs to no builder, gate or member here")
-        signers.append(found[0])
-        keys.append(found[1])
-    verify_all(envelope, tuple(keys))
-    if statement.peek(envelope.payload) in _OF_A_CHAIN:
-        _require_named(envelope.payload, signers)
-    return signers[0]
-
-
-_OF_A_CHAIN: Mapping[str, Callable[[bytes], Provenance | TestResult]] = {
-    provenance.PROVENANCE: provenance.read,
-    test_result.TEST_RESULT: test_result.read,
-}
-
-
-def _require_named(payload: bytes, signers: Sequence[str]) -> None:
-    try:
-        named = _OF_A_CHAIN[statement.peek(payload)](payload).builder
-    except Malformed as err:  # somebody else's format: no chain holds with it, so only builders may say that much
-        if not signers[0].startswith("builder:"):
-            raise Refused(
-                "signer-no-builder", f"only a builder's statement may be of a format of others: {err.message}"
-            ) from err
-        return
-    if list(signers) != [f"{named.kind}:{named.name}"]:
-        raise Refused("signer-other", f"the statement names `{named}`, and is signed by {', '.join(signers)}")
-
-
-def _all_keys(trust: TrustState) -> Iterable[tuple[str, PublicKey]]:
-    for builder in trust.builders.values():
-        yield f"builder:{builder.id}", builder.key
-    for uri, gate in trust.gates.items():
-        yield f"gate:{uri}", gate.key
-    for member in trust.roster.members.values():
-        for held in member.keys:
-            yield f"member:{member.id}", held.key

@@ -1,0 +1,97 @@
+"""Check who signed what comes to the log's door: the right key of the right member, gate or builder, under the newest trust.
+
+This is NOT whether it has any effect: every gate verifies again, and asks more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from keyturn.crypto.credentials import Credential
+from keyturn.crypto.dsse_signing import verify_all, verify_one
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import Malformed, Refused
+from keyturn.formats import dsse, provenance, statement, test_result
+from keyturn.formats.access import HumanAuthorization
+from keyturn.formats.counter_offer import CounterOffer
+from keyturn.formats.negatives import Lift, Suspension
+from keyturn.formats.provenance import Provenance
+from keyturn.formats.records import Record
+from keyturn.formats.review import Review
+from keyturn.formats.steps import EvaluationCriteria
+from keyturn.formats.test_result import TestResult
+from keyturn.formats.tombstone import Tombstone
+from keyturn.trust.roster import TrustState
+from keyturn.trust.signers import NamesItsSigner, signed_by
+
+__all__ = ["verified_signer"]
+
+_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Review, CounterOffer, Tombstone)
+
+
+def verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> str:
+    """Whose record it is (`member:ada`, `gate:...`, `builder:...`); `record` is None for a statement of others' formats.
+
+    Raises `Refused` by name, `Malformed` for what is no statement.
+    """
+    if record is None:
+        return _verified_foreign(raw, trust)
+    predicate = record.statement.predicate
+    if predicate.lab != trust.lab:
+        raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{predicate.lab}`")
+    if not isinstance(predicate, NamesItsSigner):
+        raise Refused("record-not-admitted", f"records of kind `{record.kind}` are not admitted here")
+    signer = signed_by(predicate, trust)
+    if isinstance(predicate, _OF_HUMANS) and trust.roster.members[signer.who.removeprefix("member:")].kind != "human":
+        raise Refused("signer-not-human", f"`{signer.who}` is no human: agents and workloads ask, and never decide")
+    verify_one(record.envelope, signer.key)
+    return signer.who
+
+
+def _verified_foreign(raw: bytes, trust: TrustState) -> str:
+    """Every signature of a foreign statement must be by a builder, gate or member of the lab; the first names its signer.
+
+    A chain of custody refuses a statement that is not by whom it names, so nobody may put one into somebody else's chain.
+    """
+    envelope = dsse.parse_foreign(raw)
+    signers: list[str] = []
+    keys: list[PublicKey | Credential] = []
+    for signature in envelope.signatures:
+        found = next((pair for pair in _all_keys(trust) if pair[1].keyid == signature.keyid), None)
+        if found is None:
+            raise Refused("signer-unknown", f"key `{signature.keyid[:16]}` belongs to no builder, gate or member here")
+        signers.append(found[0])
+        keys.append(found[1])
+    verify_all(envelope, tuple(keys))
+    if statement.peek(envelope.payload) in _OF_A_CHAIN:
+        _require_named(envelope.payload, signers)
+    return signers[0]
+
+
+_OF_A_CHAIN: Mapping[str, Callable[[bytes], Provenance | TestResult]] = {
+    provenance.PROVENANCE: provenance.read,
+    test_result.TEST_RESULT: test_result.read,
+}
+
+
+def _require_named(payload: bytes, signers: Sequence[str]) -> None:
+    try:
+        named = _OF_A_CHAIN[statement.peek(payload)](payload).builder
+    except Malformed as err:  # somebody else's format: no chain holds with it, so only builders may say that much
+        if not signers[0].startswith("builder:"):
+            raise Refused(
+                "signer-no-builder", f"only a builder's statement may be of a format of others: {err.message}"
+            ) from err
+        return
+    if list(signers) != [f"{named.kind}:{named.name}"]:
+        raise Refused("signer-other", f"the statement names `{named}`, and is signed by {', '.join(signers)}")
+
+
+def _all_keys(trust: TrustState) -> Iterable[tuple[str, PublicKey]]:
+    for builder in trust.builders.values():
+        yield f"builder:{builder.id}", builder.key
+    for uri, gate in trust.gates.items():
+        yield f"gate:{uri}", gate.key
+    for member in trust.roster.members.values():
+        for held in member.keys:
+            yield f"member:{member.id}", held.key
