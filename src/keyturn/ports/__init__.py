@@ -1,0 +1,63 @@
+"""What the use cases need from the world, as Protocols: the only way for effects to reach `app`.
+
+One file for each subject; every name is imported from here. Each method's docstring states its atomicity. Every adapter, the
+in-memory ones included, passes the contract suite in tests/contracts/. Nothing here has a body, and the core below never
+imports it.
+"""
+
+from __future__ import annotations
+
+from keyturn.ports.gates import BreakGlassJournal, Decisions, Gates, PushedStore, ReleaseJournal, ReleaseOrders
+from keyturn.ports.log import (
+    Confirming,
+    IndexedRecord,
+    LogAppender,
+    LogEraser,
+    LogKeeper,
+    LogNotes,
+    LogReader,
+    LogWriter,
+    RecordIndex,
+    RecordOutbox,
+)
+from keyturn.ports.notices import NoticeOutbox, NoticeReceiver, OutgoingNotice
+from keyturn.ports.steps import Sandbox, SandboxJob, SandboxRun, StepFiles, StepMount
+from keyturn.ports.trust import RegistrationVerifier, TrustStore
+from keyturn.ports.witnesses import Cosigner, CosignStore, Witnesses
+from keyturn.ports.world import Clock, Entropy, KeyStore, Pause
+
+__all__ = [
+    "BreakGlassJournal",
+    "Clock",
+    "Confirming",
+    "CosignStore",
+    "Cosigner",
+    "Decisions",
+    "Entropy",
+    "Gates",
+    "IndexedRecord",
+    "KeyStore",
+    "LogAppender",
+    "LogEraser",
+    "LogKeeper",
+    "LogNotes",
+    "LogReader",
+    "LogWriter",
+    "NoticeOutbox",
+    "NoticeReceiver",
+    "OutgoingNotice",
+    "Pause",
+    "PushedStore",
+    "RecordIndex",
+    "RecordOutbox",
+    "RegistrationVerifier",
+    "ReleaseJournal",
+    "ReleaseOrders",
+    "Sandbox",
+    "SandboxJob",
+    "SandboxRun",
+    "StepFiles",
+    "StepMount",
+    "TrustStore",
+    "Witnesses",
+]

@@ -1,0 +1,85 @@
+"""The sandbox in which a step runs, and the files that it gets and makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.steps import Check
+
+__all__ = ["Sandbox", "SandboxJob", "SandboxRun", "StepFiles", "StepMount"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepMount:
+    """A path of this machine, and where a step finds it, read-only."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxJob:
+    """What one step gets to see: nothing else of this machine is there. `outputs` is the directory at `/out`."""
+
+    command: tuple[str, ...]
+    mounts: tuple[StepMount, ...]
+    runtime: tuple[str, ...]
+    outputs: str
+    network: tuple[str, ...]
+    devices: tuple[str, ...]
+    timeout_s: int
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRun:
+    """How a step ended. `output` is what it printed, bounded; bytes of a stranger, shown through `cli.output.plain` only."""
+
+    status: int
+    timed_out: bool
+    output: bytes
+
+
+class Sandbox(Protocol):
+    """Run one command, and leave nothing of it running."""
+
+    @property
+    def kind(self) -> Literal["bubblewrap", "none"]:
+        """What provenance says of it."""
+
+    def run(self, job: SandboxJob, *, stopped: Callable[[], bool]) -> SandboxRun:
+        """Run `job` to its end, its timeout, or until `stopped()`. When this returns, no process of the step is left.
+
+        Raises `Unavailable` when no sandbox can be had here, `Refused` for what it cannot confine; then nothing ran.
+        """
+
+
+class StepFiles(Protocol):
+    """The files of one run of one step: inputs held against their digests, outputs staged until all is well."""
+
+    def hold_input(self, source: str, check: Check) -> tuple[ArtifactDigest, str]:
+        """Digest `source`, and give the path to mount; a `snapshot` is a copy that nobody else can write to."""
+
+    def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
+        """Digest what lies at `path` (or reuse the digest while nothing changed), and give the path to mount."""
+
+    def staging(self) -> str:
+        """Make the empty directory that the step writes to; nobody sees it before `publish`."""
+
+    def check_held(self) -> None:
+        """Raise `Refused` when an input or the runtime changed since it was held."""
+
+    def take_output(self, path: str) -> ArtifactDigest:
+        """Digest the output at `path` below the staging directory, with its modes made plain; refuses links and devices."""
+
+    def keeps(self, path: str, source: str) -> bool:
+        """Whether the output at `path`, which was taken, holds every file of the input `source`, which is held, unchanged."""
+
+    def read_output(self, path: str, *, size_bytes_max: int) -> bytes:
+        """Read one small output file that was taken."""
+
+    def publish(self, outputs: Sequence[str], more: Mapping[str, bytes]) -> None:
+        """Move the outputs and the files `more` to where they were asked for: all at once, or `Conflict` and none."""
