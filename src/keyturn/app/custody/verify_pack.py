@@ -118,8 +118,6 @@ class _Reading:
     def __init__(self, start: TrustHistory) -> None:
         self._start = start
         self._failures: list[tuple[str, str]] = []
-        self._pack: Pack | None = None
-        self._history: TrustHistory | None = None
         self._index: PackIndex | None = None
         self._checkpoint: WitnessedCheckpoint | None = None
         self._chain: Chain | None = None
@@ -153,7 +151,6 @@ class _Reading:
 
     def read(self, found: Pack) -> None:
         # (1)
-        self._pack = found
         members = found.members
         pack_members.check_names(members)
         index = self._index = pack_index.parse(members[pack_members.INDEX])
@@ -166,7 +163,6 @@ class _Reading:
         versions = [(place, raws[place]) for place, leaf in own.items() if leaf.kind in ("rot", "tgt")]
         self._require_same_root(index.lab, [raw for _, raw in versions])
         history, trusted = timeline.follow(self._start, versions)
-        self._history = history
         state = history.newest
         # (3)
         checkpoint = verify_checkpoint(members[pack_members.CHECKPOINT], state.log, now=None, skew_s=0)
@@ -197,9 +193,9 @@ class _Reading:
         if len(requests) != 1:
             raise Refused("pack-request-missing", "the pack does not hold the one request that its contents name")
         asked = records.parse(requests[0])
-        self._resource = Uri.parse(asked.statement.predicate.resource)
+        resource = self._resource = Uri.parse(asked.statement.predicate.resource)
         used = self._use(raws, own, contents)
-        self._judge_chain(index, raws, trusted, leaves, at=used)
+        self._judge_chain(index, raws, trusted, leaves, resource=resource, at=used)
         steps: tuple[Callable[[], None], ...] = (
             lambda: self._check_contents(found, contents, state.gates),
             lambda: self._check_grant(proved, asked, own, at=used, skew_s=state.limits.clock_skew_max_s),
@@ -241,10 +237,9 @@ class _Reading:
         trusted: TrustTimeline,
         leaves: tuple[bytes, ...],
         *,
+        resource: Uri,
         at: int,
     ) -> None:
-        if self._resource is None:
-            return
         kinds = {one.index: one.kind for one in index.statements}
         entries = [(kind, Entry(place, raws[place])) for place, kind in kinds.items() if place in raws]
         entries += [
@@ -253,7 +248,7 @@ class _Reading:
             if leaf.kind in STANDING_KINDS
         ]
         chain = judge(
-            index, entries, start=self._start, resource=self._resource, trusted=trusted, as_of=at, each=on_all_cores
+            index, entries, start=self._start, resource=resource, trusted=trusted, as_of=at, each=on_all_cores
         )
         self._chain = chain
         self._facts = facts_of(chain)

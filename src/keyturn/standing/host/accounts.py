@@ -15,7 +15,6 @@ from keyturn.standing.host.tree import HostTree, Status, look
 __all__ = ["Account", "Accounts", "lines_of", "read_accounts"]
 
 AREA = "accounts"
-_NO_SHELLS = ("/nologin", "/false", "/sync", "/shutdown", "/halt")
 _ID = re.compile(r"[0-9]{1,10}\Z", re.ASCII)
 _LOCAL_SOURCES = frozenset({"files", "compat", "systemd", "db", "altfiles"})
 
@@ -30,10 +29,6 @@ class Account:
     gid: int
     home: str
     shell: str
-
-    @property
-    def has_shell(self) -> bool:
-        return not self.shell.endswith(_NO_SHELLS)
 
 
 @dataclass(frozen=True, slots=True)
