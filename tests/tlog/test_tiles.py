@@ -1,16 +1,14 @@
-"""Any hash of the tree is read from tiles, and the tiles of two sizes differ where they should."""
+"""Any hash of the tree is read from tiles."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from keyturn.errors import Malformed
-from keyturn.formats.tile import render_tile, tile_width
+from keyturn.formats.tile import render_tile
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
-from keyturn.tlog.tiles import hash_reader, subtree_root, tiles_between
+from keyturn.tlog.tiles import hash_reader, subtree_root
 
 SIZE = 256 * 3 + 77
 LEAVES = [b"leaf %d" % n for n in range(SIZE)]
@@ -88,24 +86,3 @@ def test_a_short_tile_is_refused():
 def test_only_complete_subtrees_of_whole_hashes_have_a_root(hashes):
     with pytest.raises(Malformed):
         subtree_root(hashes)
-
-
-@given(st.integers(0, 70_000), st.integers(0, 70_000))
-def test_the_tiles_between_two_sizes_are_those_that_the_old_one_lacks(a, b):
-    old, new = sorted((a, b))
-
-    def every_tile(size):
-        return {
-            (level, index, tile_width(level, index, size))
-            for level in range(4)
-            for index in range((size >> (8 * level)) // 256 + 1)
-            if tile_width(level, index, size)
-        }
-
-    assert set(tiles_between(old, new)) == every_tile(new) - every_tile(old)
-
-
-def test_a_log_of_70000_leaves_has_the_tiles_that_the_specification_counts():
-    widths = [(level, width) for level, _, width in tiles_between(0, 70_000)]
-    assert widths.count((0, 256)) == 273
-    assert [w for w in widths if w != (0, 256)] == [(0, 112), (1, 256), (1, 17), (2, 1)]

@@ -15,7 +15,7 @@ from keyturn.errors import Malformed
 from keyturn.formats.tile import TILE_WIDTH, parse_tile, tile_width
 from keyturn.tlog.merkle import HashReader
 
-__all__ = ["TileReader", "hash_reader", "subtree_root", "tiles_between"]
+__all__ = ["TileReader", "hash_reader", "subtree_root"]
 
 TileReader = Callable[[int, int, int], bytes]
 """`(tile level, index, width)` -> the bytes of that tile, at least `width` hashes (a wider tile begins with them)."""
@@ -52,20 +52,6 @@ def hash_reader(size: int, read_tile: TileReader) -> HashReader:
         return found
 
     return read
-
-
-def tiles_between(old: int, new: int) -> list[tuple[int, int, int]]:
-    """List the tiles `(level, index, width)` that a log of `new` leaves has and one of `old` leaves had not."""
-    tiles: list[tuple[int, int, int]] = []
-    level = 0
-    while new >> (8 * level):
-        last = ((new >> (8 * level)) - 1) // TILE_WIDTH
-        for index in range((old >> (8 * level)) // TILE_WIDTH, last + 1):
-            width = tile_width(level, index, new)
-            if width != tile_width(level, index, old):
-                tiles.append((level, index, width))
-        level += 1
-    return tiles
 
 
 def _read(read_tile: TileReader, level: int, index: int, size: int) -> tuple[bytes, ...]:
