@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.policy.schema import FACTS
+
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 500
 TEST_LINES_MAX = 800  # tables of cases
@@ -137,6 +139,28 @@ def test_the_names_of_rooms_are_the_names_in_the_import_contract() -> None:
     contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     rooms = {path.parent.name for path in (ROOT / "src" / "keyturn").glob("*/__init__.py")}
     assert {room for room in rooms if not re.search(rf'["| ]{room}["| ]', contract)} == set()
+
+
+def _place_named(reference: str) -> tuple[Path, list[str]]:
+    """The file of the longest module that `reference` begins with, and what is left of it."""
+    parts, place = reference.split("."), ROOT / "src" / "keyturn"
+    while parts and ((place / parts[0]).is_dir() or (place / f"{parts[0]}.py").is_file()):
+        place /= parts.pop(0)
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py"), parts
+
+
+def test_what_the_source_says_is_elsewhere_is_there() -> None:
+    """`app.custody.run_step.Receipt` in a docstring is a name in that file; facts of policy have names of the same form."""
+    rooms = {path.parent.name for path in (ROOT / "src" / "keyturn").glob("*/__init__.py")}
+    found = []
+    for name, path in zip(_names(SOURCE), SOURCE, strict=True):
+        for reference in re.findall(r"`(?:keyturn\.)?((?:[a-z_]+\.)+\w+)`", path.read_text(encoding="utf-8")):
+            place, rest = _place_named(reference)
+            if reference.split(".")[0] not in rooms or reference.endswith(".toml") or reference in FACTS:
+                continue
+            if rest and not re.search(rf"\b{rest[0]}\b", place.read_text(encoding="utf-8")):
+                found.append(f"{name}: {reference}")
+    assert found == []
 
 
 def test_what_tests_share_has_one_name() -> None:

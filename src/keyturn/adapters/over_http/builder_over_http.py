@@ -38,7 +38,7 @@ class Order(_Strict, frozen=True, kw_only=True):
 
 
 class Outcome(_Strict, frozen=True, kw_only=True):
-    """What a step that ran to its end left: see `app.run_step.Receipt`."""
+    """What a step that ran to its end left: see `app.custody.run_step.Receipt`."""
 
     provenance: str
     outputs: dict[str, str]
