@@ -20,11 +20,9 @@ from keyturn.adapters.files.trust_on_disk import TrustOnDisk
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
 from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
-from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import dsse, note, release_order
-from keyturn.formats.records import leaf_of
 from keyturn.formats.release_order import ReleaseOrder
 from keyturn.grants import bundle as bundles
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
@@ -60,17 +58,8 @@ class Running:
 
     def witnessed(self, number: int) -> WitnessedCheckpoint:
         """Log a request and wait until it is in force under the newest definition."""
-        raw, state = request(self.place.lab, number, at=NOW), self.place.lab.state
-        return await_witnessed(
-            self.log,
-            index=self.log.append(raw),
-            leaf=leaf_of(raw),
-            log=state.log,
-            limits=state.limits,
-            clock=SystemClock(),
-            pause=pause,
-            deadline_s=30,
-        )
+        raw = request(self.place.lab, number, at=NOW)
+        return self.place.in_force(self.url, self.log.append(raw), raw)
 
     def gate(self) -> FollowedLog:
         """A gate in this process that follows from now on."""

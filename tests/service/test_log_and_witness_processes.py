@@ -17,7 +17,6 @@ from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
 from keyturn.app.log.prove_entry import prove_entry
 from keyturn.app.log.show_log import show_log
 from keyturn.app.log.verify_log import read_log
-from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.errors import Conflict, KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint, tlog_proof
 from keyturn.formats.add_checkpoint import AddCheckpoint
@@ -27,7 +26,7 @@ from keyturn.formats.records import leaf_of
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.proof import verify_proof
 from keyturn.tlog.signing import sign_checkpoint
-from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
+from keyturn.tlog.verify_checkpoint import verify_checkpoint
 from keyturn.wiring.log import lab_log, log_writer, reindex, witnesses_of
 from keyturn.wiring.places import find_lab
 from support.labs import make_key
@@ -35,20 +34,6 @@ from support.processes import wait_for
 from support.signed_records import checkin, request
 
 NOW = int(time.time())
-
-
-def witnessed(lab: object, url: str, index: int, raw: bytes) -> WitnessedCheckpoint:
-    state = lab.lab.state  # type: ignore[attr-defined]
-    return await_witnessed(
-        LogOverHttp(url),
-        index=index,
-        leaf=leaf_of(raw),
-        log=state.log,
-        limits=state.limits,
-        clock=SystemClock(),
-        pause=threading.Event().wait,  # type: ignore[arg-type]
-        deadline_s=20,
-    )
 
 
 def test_a_record_is_submitted_witnessed_proved_and_verified(make_lab_on_disk: Callable) -> None:
@@ -59,7 +44,7 @@ def test_a_record_is_submitted_witnessed_proved_and_verified(make_lab_on_disk: C
         raw = request(lab.lab, 1, at=NOW)
         index = log.append(raw)
         assert log.append(raw) == index == 2
-        seen = witnessed(lab, url, index, raw)
+        seen = lab.in_force(url, index, raw)
         assert seen.cosigners == {"north", "south"}
         view = show_log(log, log=state.log, limits=state.limits, clock=SystemClock(), last=10)
         assert [entry.leaf.kind for entry in view.entries] == ["rot", "tgt", "req"]
@@ -91,18 +76,9 @@ def test_nothing_is_in_force_while_too_few_witnesses_cosign(make_lab_on_disk: Ca
         index = log.append(raw)
         process.wait_for_line("witness-quorum")
         with pytest.raises(Unavailable, match="NOT IN FORCE"):
-            await_witnessed(
-                log,
-                index=index,
-                leaf=leaf_of(raw),
-                log=lab.lab.state.log,
-                limits=lab.lab.state.limits,
-                clock=SystemClock(),
-                pause=threading.Event().wait,  # type: ignore[arg-type]
-                deadline_s=0.3,
-            )
+            lab.in_force(url, index, raw, deadline_s=0.3)
         with lab.witness("south"):
-            assert witnessed(lab, url, index, raw).cosigners == {"north", "south"}
+            assert lab.in_force(url, index, raw).cosigners == {"north", "south"}
 
 
 def test_nothing_acknowledged_is_lost_when_the_log_is_killed_during_appends(make_lab_on_disk: Callable) -> None:
@@ -138,7 +114,7 @@ def test_nothing_acknowledged_is_lost_when_the_log_is_killed_during_appends(make
             log = LogOverHttp(url)
             last = request(lab.lab, 1, at=NOW)
             index = wait_for("the log to accept", lambda: _append(log, last))
-            tree = witnessed(lab, url, index, last).checkpoint
+            tree = lab.in_force(url, index, last).checkpoint
             leaves = log.leaves(0, tree.size)
             assert Frontier.empty().extend(leaves).root == tree.root
             for place, raw in acknowledged.items():
@@ -158,14 +134,14 @@ def test_a_log_restored_from_a_backup_refuses_to_write(make_lab_on_disk: Callabl
     with lab.witness():
         with lab.log() as (_, url):
             raw = request(lab.lab, 1, at=NOW)
-            witnessed(lab, url, LogOverHttp(url).append(raw), raw)
+            lab.in_force(url, LogOverHttp(url).append(raw), raw)
         for name in ("log", "index.sqlite"):
             source = lab.path / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
         with lab.log() as (_, url):
             raw = request(lab.lab, 2, at=NOW)
             index = wait_for("the log to accept", lambda: _append(LogOverHttp(url), raw))
-            witnessed(lab, url, index, raw)
+            lab.in_force(url, index, raw)
         shutil.rmtree(lab.path / "log")
         for left in lab.path.glob("index.sqlite*"):
             left.unlink()
@@ -185,7 +161,7 @@ def test_a_log_begun_anew_is_never_cosigned_again(make_lab_on_disk: Callable) ->
     with lab.witness():
         with lab.log() as (_, url):
             raw = request(lab.lab, 1, at=NOW)
-            witnessed(lab, url, LogOverHttp(url).append(raw), raw)
+            lab.in_force(url, LogOverHttp(url).append(raw), raw)
         shutil.rmtree(lab.path / "log")
         for left in lab.path.glob("index.sqlite*"):
             left.unlink()
@@ -285,7 +261,7 @@ def test_the_command_line_and_the_service_write_to_one_log(make_lab_on_disk: Cal
             thread.join()
             assert sorted(found.values()) == list(range(2, 42))
             assert [opened.admission.submit(raws[number]).index for number in found] == list(found.values())
-        tree = witnessed(lab, url, max(found.values()), raws[max(found, key=found.__getitem__)]).checkpoint
+        tree = lab.in_force(url, max(found.values()), raws[max(found, key=found.__getitem__)]).checkpoint
         assert tree.size == 42
         assert Frontier.empty().extend(service.leaves(0, 42)).root == tree.root
 

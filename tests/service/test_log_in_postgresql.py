@@ -20,13 +20,11 @@ from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.app.log.verify_log import read_log
-from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.config import lab as lab_config
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.digest import sha256
 from keyturn.formats.records import leaf_of
 from keyturn.tlog.frontier import Frontier
-from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.wiring.log import log_writer
 from keyturn.wiring.places import find_lab
 from support.members import People
@@ -35,20 +33,6 @@ from support.processes import Process, wait_for
 from support.signed_records import checkin, request
 
 NOW = int(time.time())
-
-
-def witnessed(lab: object, url: str, index: int, raw: bytes) -> WitnessedCheckpoint:
-    state = lab.lab.state  # type: ignore[attr-defined]
-    return await_witnessed(
-        LogOverHttp(url),
-        index=index,
-        leaf=leaf_of(raw),
-        log=state.log,
-        limits=state.limits,
-        clock=SystemClock(),
-        pause=threading.Event().wait,  # type: ignore[arg-type]
-        deadline_s=20,
-    )
 
 
 def appended(url: str, raw: bytes) -> int | None:
@@ -98,12 +82,12 @@ def test_two_services_on_one_database_are_one_log(make_lab_on_disk: Callable, st
                 index = LogOverHttp(url).append(raw)
                 found[index] = raw
                 assert LogOverHttp(beside).append(raw) == index
-                tree = witnessed(lab, beside, index, raw).checkpoint
+                tree = lab.in_force(beside, index, raw).checkpoint
                 assert Frontier.empty().extend(LogOverHttp(beside).leaves(0, tree.size)).root == tree.root
                 assert [one.index for one in IndexOverHttp(beside).by_record(leaf_of(raw).record)] == [index]
             one.kill()
             raw = request(lab.lab, 999, at=NOW)
-            tree = witnessed(lab, second, LogOverHttp(second).append(raw), raw).checkpoint
+            tree = lab.in_force(second, LogOverHttp(second).append(raw), raw).checkpoint
             assert tree.size == 165
             whole = read_log(LogOverHttp(second), history=lab.lab.history, clock=SystemClock(), progress=lambda n: None)
             assert (whole.size, whole.faults) == (165, ())
@@ -126,7 +110,7 @@ def test_a_service_whose_database_was_started_again_asks_its_witnesses_and_goes_
     lab = make_lab_on_disk(store=store.url())
     with lab.witness(), lab.log() as (process, url):
         raw = request(lab.lab, 1, at=NOW)
-        witnessed(lab, url, LogOverHttp(url).append(raw), raw)
+        lab.in_force(url, LogOverHttp(url).append(raw), raw)
         cluster.stop()
         process.wait_for_line("store-unreachable")
         with pytest.raises(KeyturnError):
@@ -134,7 +118,7 @@ def test_a_service_whose_database_was_started_again_asks_its_witnesses_and_goes_
         cluster.start()
         raw = request(lab.lab, 2, at=NOW)
         index = wait_for("the log to accept", lambda: appended(url, raw), process)
-        assert witnessed(lab, url, index, raw).checkpoint.size == index + 1 == 4
+        assert lab.in_force(url, index, raw).checkpoint.size == index + 1 == 4
 
 
 def test_a_service_on_a_restored_database_refuses_to_write(
@@ -145,10 +129,10 @@ def test_a_service_on_a_restored_database_refuses_to_write(
     with lab.witness():
         with lab.log() as (_, url):
             raw = request(lab.lab, 1, at=NOW)
-            witnessed(lab, url, LogOverHttp(url).append(raw), raw)
+            lab.in_force(url, LogOverHttp(url).append(raw), raw)
             subprocess.run(["pg_dump", "-Fc", "-f", backup, store.url("admin")], check=True)
             raw = request(lab.lab, 2, at=NOW)
-            witnessed(lab, url, LogOverHttp(url).append(raw), raw)
+            lab.in_force(url, LogOverHttp(url).append(raw), raw)
         restored = cluster.store("template1")
         subprocess.run(["pg_restore", "-e", "-d", restored.url("admin"), backup], check=True)
         config = lab_config.parse((lab.path / "keyturn.toml").read_bytes())

@@ -9,11 +9,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from keyturn.adapters.clock import SystemClock, pause
 from keyturn.adapters.files import run_files
 from keyturn.adapters.files.key_files import write_key
 from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.adapters.over_http.log_over_http import LogOverHttp
+from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.config import lab as lab_config
 from keyturn.config.lab import LabConfig
+from keyturn.formats.records import leaf_of
+from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.wiring.builder import default_runtimes, make_builder
 from keyturn.wiring.gate import init_gate
 from keyturn.wiring.log import lab_log
@@ -46,6 +51,20 @@ class LabOnDisk:
 
     def witness(self, name: str = "north") -> AbstractContextManager[tuple[Process, str]]:
         return self.serving("witness", "serve", name, name=f"witness-{name}")
+
+    def in_force(self, url: str, index: int, raw: bytes, *, deadline_s: float = 30) -> WitnessedCheckpoint:
+        """Wait until the record `raw`, at `index` of the log at `url`, is in force under the newest trust."""
+        state = self.lab.state
+        return await_witnessed(
+            LogOverHttp(url),
+            index=index,
+            leaf=leaf_of(raw),
+            log=state.log,
+            limits=state.limits,
+            clock=SystemClock(),
+            pause=pause,
+            deadline_s=deadline_s,
+        )
 
     def copied(self, path: Path, witnesses: Mapping[str, str]) -> LabOnDisk:
         """The same lab on another machine, whose log service has the same keys and database, and its own of everything else."""
