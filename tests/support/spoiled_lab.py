@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock
@@ -246,10 +247,11 @@ class Outcome:
     defect: str
 
 
-def attempts(place: Path, program: str, state: str) -> list[Outcome]:
-    """Spoil each file that `program` reads, one at a time in a copy of the lab at `place`, and run it."""
+@cache
+def attempts(place: Path, program: str, state: str) -> tuple[Outcome, ...]:
+    """Spoil each file that `program` reads, one at a time in a copy of the lab at `place`, and run it. Each is tried once."""
     run, belongs = PROGRAMS[program]
-    _in_copy(place, run, lambda _: None)  # everything is imported: who is not root may not read where it comes from
+    _import_all(place, program)
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -265,7 +267,13 @@ def attempts(place: Path, program: str, state: str) -> list[Outcome]:
     with os.fdopen(read_end) as said:
         text = said.read()
     os.waitpid(child, 0)
-    return [Outcome(*one) for one in json.loads(text)]
+    return tuple(Outcome(*one) for one in json.loads(text))
+
+
+@cache
+def _import_all(place: Path, program: str) -> None:
+    """Run `program` over a lab that is whole: who is not root may not read where its modules lie."""
+    _in_copy(place, PROGRAMS[program][0], lambda _: None)
 
 
 def _hanging(*_: object) -> None:

@@ -15,7 +15,7 @@ The signing key is the caller's: nothing here hands it to the sandbox, and the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,23 +128,8 @@ def run_step(
     _require_kept(request, layout, files)
     _require_made(request, outputs)
     on_stage("signing")
-    made = Provenance(
-        lab=request.lab,
-        build=request.build,
-        step=request.step,
-        request=admitted.digest,
-        command=request.command,
-        dependencies=(
-            *(Dependency(i.name, i.role, i.artifact, "", i.check) for i in request.inputs),
-            *(Dependency(path, "runtime", digest) for path, digest, _ in runtime),
-        ),
-        outputs=outputs,
-        builder=signer.id,
-        level=signer.level,
-        sandbox=sandbox.kind,
-        started_at=started_at,
-        finished_at=max(clock.now(), started_at),
-        byproducts=(Output("log", ArtifactDigest("sha256", sha256(ran.output))),),
+    made = _provenance(
+        admitted, runtime, outputs, ran, signer=signer, sandbox=sandbox.kind, ran_at=(started_at, clock.now())
     )
     result = _result(admitted, judge, outputs, layout, files, signer) if judge is not None else None
     made_record = signer.sign(provenance.make(made))  # (7)
@@ -161,6 +146,37 @@ def run_step(
     text = msgspec.json.format(msgspec.json.encode(receipt, order="sorted"), indent=2) + b"\n"
     files.publish([layout.outputs[name] for name in request.outputs], {RECEIPT_NAME: text, LOG_NAME: ran.output})  # (8)
     return receipt
+
+
+def _provenance(
+    admitted: AdmittedStep,
+    runtime: Sequence[tuple[str, ArtifactDigest, str]],
+    outputs: tuple[Output, ...],
+    ran: SandboxRun,
+    *,
+    signer: Signer,
+    sandbox: Literal["bubblewrap", "none"],
+    ran_at: tuple[int, int],
+) -> Provenance:
+    request, (started_at, finished_at) = admitted.request, ran_at
+    return Provenance(
+        lab=request.lab,
+        build=request.build,
+        step=request.step,
+        request=admitted.digest,
+        command=request.command,
+        dependencies=(
+            *(Dependency(i.name, i.role, i.artifact, "", i.check) for i in request.inputs),
+            *(Dependency(path, "runtime", digest) for path, digest, _ in runtime),
+        ),
+        outputs=outputs,
+        builder=signer.id,
+        level=signer.level,
+        sandbox=sandbox,
+        started_at=started_at,
+        finished_at=max(finished_at, started_at),
+        byproducts=(Output("log", ArtifactDigest("sha256", sha256(ran.output))),),
+    )
 
 
 def _check_names(request: StepRequest, layout: Layout) -> None:
