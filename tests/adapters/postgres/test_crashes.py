@@ -27,7 +27,7 @@ from support.log_records import make_record, make_records
 from support.postgresql import Cluster, Store
 from support.processes import Process, running, wait_for
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
