@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_entry import ENVELOPE_BYTES_MAX
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.postgres import batches
@@ -174,6 +175,12 @@ def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     with LogOnDisk(tmp_path / "log", index) as log:
         yield log
     index.close()
+
+
+def test_an_envelope_that_is_too_large_for_an_entry_is_refused(keeper: Any) -> None:
+    with pytest.raises(Malformed, match="record-too-large"):
+        keeper.append_leaf(bytes(ENVELOPE_BYTES_MAX + 1), leaf_of(make_record(1)))
+    assert keeper.settle().size == 0
 
 
 def test_a_checkpoint_is_replaced_by_compare_and_swap(keeper: Any) -> None:

@@ -28,7 +28,7 @@ import msgspec
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.run_files import find
-from keyturn.adapters.log_on_disk.group_commit import Waiting
+from keyturn.adapters.group_commit import Waiting
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
+from keyturn.adapters.log_entry import leaf_text
 from keyturn.adapters.log_on_disk.checkpoint_files import check_follows
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable
-from keyturn.formats import leaf as leaf_format
+from keyturn.errors import Conflict, KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.records import leaf_of
@@ -20,8 +20,6 @@ from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
 
 __all__ = ["LogInMemory"]
-
-_ENVELOPE_BYTES_MAX = 1 << 20
 
 
 class LogInMemory:
@@ -43,9 +41,7 @@ class LogInMemory:
 
     def append_leaf(self, envelope: bytes, leaf: Leaf) -> int:
         """Append an envelope whose `leaf` the caller computed with `leaf_of`."""
-        raw = leaf_format.render(leaf)
-        if len(envelope) > _ENVELOPE_BYTES_MAX or len(raw) > leaf_format.LEAF_BYTES_MAX:
-            raise Malformed("record-too-large", f"expected at most {_ENVELOPE_BYTES_MAX} bytes, got {len(envelope)}")
+        raw = leaf_text(envelope, leaf)
         with self._lock:
             if self._refusal is not None:
                 raise self._refusal

@@ -16,31 +16,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
+from keyturn.adapters.group_commit import GroupCommit, Waiting
 from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_entry import leaf_text
 from keyturn.adapters.log_on_disk import batch as batch_format
 from keyturn.adapters.log_on_disk import erasing
 from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
-from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
 from keyturn.adapters.log_on_disk.intact import intact
 from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, open_pack, pack_begins_at, pack_path, recover
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_on_disk.tile_files import read_mark
 from keyturn.adapters.log_on_disk.tile_writer import TileWriter
 from keyturn.adapters.log_on_disk.writer_lock import WriterLock
-from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
-from keyturn.formats import leaf as leaf_format
+from keyturn.errors import KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats.digest import Sha256, sha256
-from keyturn.formats.leaf import LEAF_BYTES_MAX, Leaf
+from keyturn.formats.leaf import Leaf
 from keyturn.formats.records import leaf_of
 from keyturn.formats.tile import TilePath
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
 
-__all__ = ["ENVELOPE_BYTES_MAX", "LogOnDisk"]
+__all__ = ["LogOnDisk"]
 
-ENVELOPE_BYTES_MAX = 1 << 20
 PACK_BYTES_MAX = 256 << 20
 _GROUP_BYTES_MAX = 4 << 20
 _SETTLE_COUNT = 8192
@@ -400,7 +399,4 @@ def _not_appended(err: OSError) -> Unavailable:
 
 
 def _waiting(envelope: bytes, leaf: Leaf) -> Waiting:
-    raw = leaf_format.render(leaf)
-    if len(envelope) > ENVELOPE_BYTES_MAX or len(raw) > LEAF_BYTES_MAX:
-        raise Malformed("record-too-large", f"expected at most {ENVELOPE_BYTES_MAX} bytes, got {len(envelope)}")
-    return Waiting(envelope, leaf.envelope, raw, rendered=True)
+    return Waiting(envelope, leaf.envelope, leaf_text(envelope, leaf), rendered=True)

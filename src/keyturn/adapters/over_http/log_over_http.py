@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from keyturn.adapters.log_entry import ENVELOPE_BYTES_MAX
 from keyturn.adapters.over_http.http_client import Credentials, HttpClient
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import checkpoint as checkpoints
@@ -24,7 +25,6 @@ __all__ = ["LogOverHttp"]
 
 _CHECKPOINT_BYTES_MAX = notes.SIZE_BYTES_MAX
 _BUNDLE_BYTES_MAX = TILE_WIDTH * (ENTRY_BYTES_MAX + 2)  # what stands in the log is read, also what no leaf could be
-_ENVELOPE_BYTES_MAX = 1 << 20
 _FULL_TILES_KEPT = 256
 
 
@@ -73,7 +73,7 @@ class LogOverHttp:
             raise Unavailable("log-tile", f"a tile is damaged: {err.message}") from err
 
     def envelope(self, digest: Sha256) -> bytes:
-        raw = self._client.get(f"/envelope/{parse_sha256(digest)}", size_bytes_max=_ENVELOPE_BYTES_MAX)
+        raw = self._client.get(f"/envelope/{parse_sha256(digest)}", size_bytes_max=ENVELOPE_BYTES_MAX)
         if sha256(raw) != digest:
             raise Unavailable("envelope-damaged", f"the log answered another envelope than `{digest[:16]}`")
         return raw

@@ -22,16 +22,17 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self
 
-from keyturn.adapters.log_on_disk.group_commit import GroupCommit, Waiting
+from keyturn.adapters.group_commit import GroupCommit, Waiting
+from keyturn.adapters.log_entry import leaf_text
 from keyturn.adapters.postgres import batches, index
 from keyturn.adapters.postgres.connections import Connections, Database, commit
 from keyturn.adapters.postgres.notes import Notes
 from keyturn.adapters.postgres.reader import LogInPostgresReader
 from keyturn.adapters.postgres.schema import require_ready
-from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
+from keyturn.errors import KeyturnError, Refused, Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats.digest import Sha256
-from keyturn.formats.leaf import LEAF_BYTES_MAX, Leaf
+from keyturn.formats.leaf import Leaf
 from keyturn.formats.records import leaf_of
 from keyturn.formats.tile import TilePath
 from keyturn.tlog import merkle
@@ -39,7 +40,6 @@ from keyturn.tlog.frontier import Frontier
 
 __all__ = ["LogInPostgres", "reindex", "verify_batches"]
 
-ENVELOPE_BYTES_MAX = 1 << 20
 _GROUP_BYTES_MAX = 4 << 20
 _PATIENCE_S = 20.0
 """How long a group waits for a database that went away, before who waits is told that nobody knows."""
@@ -334,7 +334,4 @@ def _nobody_knows(err: KeyturnError) -> Unavailable:
 
 
 def _waiting(envelope: bytes, leaf: Leaf) -> Waiting:
-    raw = leaf_format.render(leaf)
-    if len(envelope) > ENVELOPE_BYTES_MAX or len(raw) > LEAF_BYTES_MAX:
-        raise Malformed("record-too-large", f"expected at most {ENVELOPE_BYTES_MAX} bytes, got {len(envelope)}")
-    return Waiting(envelope, leaf.envelope, raw)
+    return Waiting(envelope, leaf.envelope, leaf_text(envelope, leaf))
