@@ -20,8 +20,8 @@ from pathlib import Path
 from bench.measure import Row, median_and_spread, paired, row, seconds
 from keyturn.adapters.files.witness_files import WitnessFiles
 from keyturn.adapters.group_commit import GroupCommit, Waiting
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.batch import COUNT_MAX
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.over_http.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.log.cosign_checkpoint import Witnessing, cosign_checkpoint

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from bench.measure import Row, median_and_spread, row
-from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.app.log.follow_log import follow_log

@@ -13,8 +13,8 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.measure import Row, percentile, row
-from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.batch import Batch
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import Tail
 from keyturn.adapters.over_http.index_over_http import IndexOverHttp

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.appends import THREADS, each, opened_log
 from bench.measure import Row, paired, row
-from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.app.records.quotas import Quotas
 from keyturn.app.records.submit import Admission
 from keyturn.crypto.dsse_signing import verify_one

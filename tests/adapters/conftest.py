@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from support.power import Power
 

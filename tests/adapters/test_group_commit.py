@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.adapters.group_commit import GroupCommit, Waiting
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.disk import PosixDisk
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.errors import Unavailable
 from support.log_records import make_record, make_records

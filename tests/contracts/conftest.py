@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.log_on_disk.erasing import LogOnDiskEraser
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.over_http.log_over_http import LogOverHttp

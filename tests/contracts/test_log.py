@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_entry import ENVELOPE_BYTES_MAX
 from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.postgres import batches
 from keyturn.adapters.postgres.log import LogInPostgres

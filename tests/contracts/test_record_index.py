@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_in_memory import LogInMemory
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.adapters.postgres.index import IndexInPostgres

@@ -23,7 +23,7 @@ from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.adapters.files.pushed_files import PushedFiles
 from keyturn.adapters.files.release_journal import ReleaseJournalFiles
-from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.app.log.cosign_checkpoint import cosign_checkpoint
 from keyturn.app.log.verify_log import read_log, refuse_faults

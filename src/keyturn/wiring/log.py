@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.files import run_files
-from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import PosixDisk
 from keyturn.adapters.log_on_disk.erasing import finish as finish_erasing
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.intact import intact
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import START, batches_from, recover, verify_packs

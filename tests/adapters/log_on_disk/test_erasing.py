@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk import erasing
 from keyturn.adapters.log_on_disk.disk import PosixDisk
 from keyturn.adapters.log_on_disk.erasing import LogOnDiskEraser
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import START, batches_from, pack_path, verify_packs
 from keyturn.errors import Tampered, Unavailable

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters import index_sqlite
-from keyturn.adapters.index_sqlite import IndexSqlite, rebuild
+from keyturn.adapters.log_on_disk import index_sqlite
 from keyturn.adapters.log_on_disk.batch import Batch
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite, rebuild
 from keyturn.adapters.log_on_disk.pack import Tail
 from keyturn.errors import Unavailable
 from keyturn.formats import leaf

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.adapters.group_commit import Waiting
-from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import verify_packs
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from keyturn.adapters.index_sqlite import IndexSqlite
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.postgres import batches
 from keyturn.adapters.postgres.connections import Connections

@@ -5,5 +5,5 @@ log/envelopes/<first>.pack    batches: envelopes, leaves, tree (`batch`, `pack`)
 log/tile/...                  C2SP tiles and entry bundles (`tile_writer`, `tile_files`)
 log/derived                   how far tiles are derived and synced
 log/signed, log/checkpoint    the newest checkpoint signed, and the newest that witnesses cosigned (`checkpoint_files`)
-index.sqlite                  look-ups (`keyturn.adapters.index_sqlite`)
+index.sqlite                  look-ups (`keyturn.adapters.log_on_disk.index_sqlite`)
 """

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 from keyturn.adapters.group_commit import GroupCommit, Waiting
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_entry import leaf_text
 from keyturn.adapters.log_on_disk import batch as batch_format
 from keyturn.adapters.log_on_disk import erasing
 from keyturn.adapters.log_on_disk.batch import Batch
 from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
 from keyturn.adapters.log_on_disk.disk import Disk, PosixDisk
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.intact import intact
 from keyturn.adapters.log_on_disk.pack import START, Tail, batches_from, open_pack, pack_begins_at, pack_path, recover
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from keyturn.adapters.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk import tile_files
 from keyturn.adapters.log_on_disk.checkpoint_files import body_of, read_note
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.pack import envelope_at
 from keyturn.errors import Unavailable
 from keyturn.formats.digest import Sha256, sha256
