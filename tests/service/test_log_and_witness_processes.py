@@ -27,8 +27,9 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.proof import verify_proof
 from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
-from keyturn.wiring.log import lab_log, log_writer, reindex, witnesses_of
+from keyturn.wiring.log import lab_log, log_writer, reindex
 from keyturn.wiring.places import find_lab
+from keyturn.wiring.witnesses import witnesses_of
 from support.labs import make_key
 from support.processes import wait_for
 from support.signed_records import checkin, request

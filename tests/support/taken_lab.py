@@ -51,7 +51,8 @@ from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.trust.roster import TrustState
-from keyturn.wiring.log import LabLog, lab_log, witnesses_of
+from keyturn.wiring.log import LabLog, lab_log
+from keyturn.wiring.witnesses import witnesses_of
 from support.builders import RUNTIME
 from support.processes import Process, running
 

@@ -21,7 +21,7 @@ from keyturn.grants import bundle as bundles
 from keyturn.grants import checks
 from keyturn.policy.facts import NO_FACTS
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.log import FoundLog
+from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.places import find_lab
 from support.members import BREAK_GLASS, POLICY, People
 

@@ -29,10 +29,11 @@ from keyturn.service.log_routes import log_routes
 from keyturn.service.login import Login
 from keyturn.service.metrics import Metrics
 from keyturn.service.rates import Rates
-from keyturn.wiring import log as wiring
+from keyturn.wiring.log import lab_log
 from keyturn.wiring.log_keys import key_ring
 from keyturn.wiring.places import find_lab
 from keyturn.wiring.trust import trust_store
+from keyturn.wiring.witnesses import witnesses_of
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -79,13 +80,13 @@ def serve_lab(
 ) -> None:
     """Serve the lab in `directory` until told to stop, and publish its log."""
     clock = SystemClock()
-    with wiring.lab_log(directory, quotas=quotas) as lab:
+    with lab_log(directory, quotas=quotas) as lab:
         publisher = Publisher(
             lab.log,
             keys=key_ring(directory),
             trust=lab.trust,
             earlier=lambda: lab.admission.earlier_logs,
-            witnesses=lambda logs: wiring.witnesses_of(directory, *logs),
+            witnesses=lambda logs: witnesses_of(directory, *logs),
             clock=clock,
             freshen_s=FRESHEN_S,
         )

@@ -31,7 +31,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused, Usage
 from keyturn.formats.provenance import BuilderId
 from keyturn.ports import Clock, LogWriter, Sandbox
-from keyturn.wiring.log import FoundLog
+from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
 

@@ -20,11 +20,11 @@ from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.grants import Viewed, viewed
-from keyturn.wiring.log import witness_address
 from keyturn.wiring.notify import CONFIG as NOTIFY_CONFIG
 from keyturn.wiring.places import LabPlace, Person, find_person
 from keyturn.wiring.scan import read_ledger
 from keyturn.wiring.trust import person_keys
+from keyturn.wiring.witnesses import witness_address
 
 __all__ = ["examine"]
 

@@ -29,7 +29,7 @@ from keyturn.gates.release.gate import ReleaseGate, ReleaseGateParts
 from keyturn.gates.release.recorded import Recorded
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.metadata import parse_root
-from keyturn.wiring.log import FoundLog
+from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
 from keyturn.wiring.trust import own_pin, trust_store

@@ -42,7 +42,7 @@ from keyturn.gates.host.recorded import RecordedLogins
 from keyturn.grants import bundle as bundles
 from keyturn.grants.view import GateView
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.log import FoundLog
+from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
 
 __all__ = ["LOOK_WITHIN_S", "OpenedHostGate", "banner_beside", "bring", "open_host_gate", "read_config"]

@@ -1,53 +1,41 @@
-"""Join the log to this machine: open it, read it or write to it wherever it is, and find its witnesses."""
+"""Join the log to this machine: open it, read it or write to it wherever it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.files import run_files
-from keyturn.adapters.log_on_disk.checkpoint_files import CheckpointFiles
-from keyturn.adapters.log_on_disk.disk import PosixDisk
-from keyturn.adapters.log_on_disk.erasing import finish as finish_erasing
-from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite, rebuild
-from keyturn.adapters.log_on_disk.intact import intact
+from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
-from keyturn.adapters.log_on_disk.pack import START, batches_from, recover, verify_packs
+from keyturn.adapters.log_on_disk.pack import verify_packs
 from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
-from keyturn.adapters.log_on_disk.tile_writer import TileWriter
-from keyturn.adapters.log_on_disk.writer_lock import WriterLock
+from keyturn.adapters.log_on_disk.reindex import reindex as reindex_packs
 from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
-from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
-from keyturn.adapters.over_http.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.log.publish_checkpoint import confirm_standing
 from keyturn.app.records.quotas import Quotas
 from keyturn.app.records.submit import Admission
 from keyturn.app.trust.lab_trust import read_history
-from keyturn.errors import KeyturnError, Refused, Unavailable
-from keyturn.formats.add_checkpoint import AddCheckpoint
-from keyturn.formats.digest import Sha256, sha256
-from keyturn.formats.note import NoteSignature
-from keyturn.ports import LogReader, LogWriter, RecordIndex, Witnesses
+from keyturn.errors import Refused
+from keyturn.formats.digest import sha256
+from keyturn.ports import LogReader, LogWriter, RecordIndex
 from keyturn.trust.history import TrustHistory
-from keyturn.trust.roster import Log, TrustState
-from keyturn.wiring.lab_file import read_lab_file
+from keyturn.trust.roster import TrustState
 from keyturn.wiring.login import credentials_for
 from keyturn.wiring.pinned_log import history_of
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.store import index_in, log_in, reader_of, reindex_store, store_of, verify_store
 from keyturn.wiring.trust import own_pin, trust_store
+from keyturn.wiring.witnesses import witnesses_of
 
 if TYPE_CHECKING:
     from keyturn.adapters.postgres.log import LogInPostgres
 
 __all__ = [
-    "FoundLog",
     "LabLog",
     "lab_index",
     "lab_log",
@@ -56,8 +44,6 @@ __all__ = [
     "reindex",
     "trust_behind",
     "verify_batches",
-    "witness_address",
-    "witnesses_of",
 ]
 
 
@@ -163,37 +149,7 @@ def reindex(directory: Path) -> int:
     """
     if (store := store_of(directory)) is not None:
         return reindex_store(store)
-    try:
-        return _reindexed(directory)
-    except PermissionError:
-        raise
-    except OSError as err:
-        raise Unavailable(
-            "log-not-settled",
-            f"tiles or index cannot be derived: {err}",
-            hint="free space on the log's disk, or move what it names away: it is made again",
-        ) from err
-
-
-def _reindexed(directory: Path) -> int:
-    log = directory / "log"
-    with WriterLock(log / "lock"), WriterLock(log / "settle.lock"):
-        finish_erasing(PosixDisk(), log)
-        signed = CheckpointFiles(PosixDisk(), log).read_body("signed")
-        tail = recover(
-            PosixDisk(),
-            log,
-            START,
-            signed_size=0 if signed is None else signed.size,
-            rewrite=False,
-            seen=lambda found, after: None,
-        )
-        rebuild(directory / "index.sqlite", ((intact(found), after) for found, after in batches_from(log, START)))
-        tiles = TileWriter(PosixDisk(), log)
-        for found, after in batches_from(log, START):
-            tiles.add(found, after)
-        tiles.settle()
-    return tail.size
+    return reindex_packs(directory / "log", index=directory / "index.sqlite")
 
 
 def verify_batches(directory: Path, *, size_min: int, faults: Sequence[range]) -> None:
@@ -203,12 +159,6 @@ def verify_batches(directory: Path, *, size_min: int, faults: Sequence[range]) -
         verify_store(store, size_min=size_min)
     else:
         verify_packs(directory / "log", size_min=size_min, faults=faults)
-
-
-def witnesses_of(directory: Path, *logs: Log) -> Witnesses:
-    """How to reach each witness of `logs`: the address in keyturn.toml, or that of a process of this lab."""
-    names = {witness.name for log in logs for witness in log.witnesses}
-    return WitnessesAtOnce({name: _FoundWitness(partial(witness_address, directory, name)) for name in names})
 
 
 def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
@@ -228,61 +178,6 @@ def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
     return history
 
 
-class FoundLog:
-    """The lab's service for a process that outlives it: looked up for each call, as one that starts again moves.
-
-    Where the service asks for a login and the process has none, that is said as its own operator's concern: whoever brought it an
-    order would otherwise log in himself, in vain.
-    """
-
-    def __init__(self, find: Callable[[], str | None]) -> None:
-        self._find = find
-        self._known: tuple[str, LogOverHttp] | None = None
-
-    def checkpoint(self) -> bytes:
-        with self._let_in() as log:
-            return log.checkpoint()
-
-    def leaves(self, start: int, end: int) -> Sequence[bytes]:
-        with self._let_in() as log:
-            return log.leaves(start, end)
-
-    def hashes(self, level: int, start: int, end: int) -> Sequence[bytes]:
-        with self._let_in() as log:
-            return log.hashes(level, start, end)
-
-    def envelope(self, digest: Sha256) -> bytes:
-        with self._let_in() as log:
-            return log.envelope(digest)
-
-    def append(self, envelope: bytes) -> int:
-        with self._let_in() as log:
-            return log.append(envelope)
-
-    @contextmanager
-    def _let_in(self) -> Iterator[LogOverHttp]:
-        log = self._log()
-        try:
-            yield log
-        except KeyturnError as err:
-            if not err.code.startswith("login-"):
-                raise
-            raise Unavailable(
-                "process-not-logged-in",
-                f"the log does not let this process in: {err.message} ({err.code})",
-                hint=f"whoever runs the process, with its KEYTURN_HOME: {err.hint or 'keyturn login'}",
-            ) from err
-
-    def _log(self) -> LogOverHttp:
-        url = self._find()
-        if url is None:
-            raise Unavailable("process-not-running", "the lab's service does not run here", hint="keyturn up")
-        known = self._known
-        if known is None or known[0] != url:
-            known = self._known = (url, LogOverHttp(url, credentials=credentials_for(url)))
-        return known[1]
-
-
 class _Admitted:
     """`LogWriter` through admission."""
 
@@ -291,36 +186,6 @@ class _Admitted:
 
     def append(self, envelope: bytes) -> int:
         return self._admission.submit(envelope).index
-
-
-class _FoundWitness:
-    """A witness whose address is looked up for each call: a process that starts again has another one."""
-
-    def __init__(self, find: Callable[[], str | None]) -> None:
-        self._find = find
-        self._known: dict[str, WitnessOverHttp] = {}
-
-    def add_checkpoint(self, request: AddCheckpoint) -> tuple[NoteSignature, ...] | int:
-        return self._witness().add_checkpoint(request)
-
-    def newest(self, origin: str) -> bytes | None:
-        return self._witness().newest(origin)
-
-    def _witness(self) -> WitnessOverHttp:
-        url = self._find()
-        if url is None:
-            raise Unavailable("witness-address", "no address of the witness is known", hint="keyturn up")
-        if url not in self._known:
-            self._known = {url: WitnessOverHttp(url)}
-        return self._known[url]
-
-
-def witness_address(directory: Path, name: str) -> str | None:
-    """Where the witness `name` of the lab in `directory` answers: its process here, or what keyturn.toml says."""
-    running = run_files.find(directory / "run", f"witness-{name}")
-    if running is not None:
-        return running
-    return read_lab_file(directory).witnesses.get(name)
 
 
 def _root_sha256(directory: Path) -> str:

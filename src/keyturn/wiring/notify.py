@@ -27,7 +27,7 @@ from keyturn.errors import Conflict, Refused, Usage
 from keyturn.grants.view import GateView
 from keyturn.ports import NoticeReceiver
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.log import FoundLog
+from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.pinned_log import first_root
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import root_to_pin

@@ -7,10 +7,10 @@ from keyturn.adapters.log_on_disk.held_still import held_still
 from keyturn.app.log.recover_notes import RecoveredNotes, recover_notes
 from keyturn.app.trust.lab_trust import read_history
 from keyturn.errors import Refused, Unavailable, Usage
-from keyturn.wiring.log import witnesses_of
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.store import store_of
 from keyturn.wiring.trust import own_pin, trust_store
+from keyturn.wiring.witnesses import witnesses_of
 
 __all__ = ["recover"]
 
