@@ -20,6 +20,7 @@ from keyturn.formats import dsse, records
 from keyturn.formats.digest import sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.grants.negatives import PAIR_REST_S
+from keyturn.standing.ledger import EMPTY
 from support.chains import changed
 from support.labs import NOW
 from support.world import BREAK_GLASS, Witnessed, World, make_world
@@ -255,8 +256,17 @@ def test_a_live_denial_may_go_and_is_no_void_entry_nor_a_finding() -> None:
     assert view.known.unread == {f"request:{request.record_digest}"}
     reader.envelope = lambda digest: pytest.fail("nobody looks for it")  # type: ignore[method-assign, assignment]
     assert follow_log(view, reader, now=world.now).known == view.known
-    found = check_up(view, world.lab.state, lambda: stats(world), member="ada", own_keys=(), processes={}, now=NOW)
-    records_found = [one for one in found if one.check == "records"]
+    examined = check_up(
+        view,
+        world.lab.state,
+        lambda: stats(world),
+        member="ada",
+        own_keys=(),
+        processes={},
+        ledger=lambda: EMPTY,
+        now=NOW,
+    )
+    records_found = [one for one in examined if one.check == "records"]
     assert records_found == [
         Finding("ok", "records", "1 records were erased, and what they took away stays taken until they are over")
     ]
