@@ -6,9 +6,11 @@ It is quick, and silent about whatever it cannot read or is not told at once: an
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Offer", "offer_names", "offer_records", "typed_words"]
 
 Offer = Callable[[typer.Context, str], list[str]]
+
+_WITHIN_S = 2.0
+"""Whatever is read was written by somebody: a few kilobytes of TOML can take minutes to parse."""
 
 
 def offer_records(*kinds: str) -> Offer:
@@ -82,8 +87,36 @@ def _silently(
     from keyturn.wiring.places import find_lab
 
     # Files and answers that are not there, not ours, broken, late, or of another shape: nothing is offered, and nobody told.
-    unreadable = (KeyturnError, OSError, sqlite3.Error, ValueError, LookupError, TypeError, AttributeError)
-    with suppress(*unreadable):
+    unreadable = (
+        KeyturnError,
+        OSError,
+        sqlite3.Error,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    )
+    with suppress(*unreadable), _within(_WITHIN_S):
         place = find_lab(ctx.params.get("lab") or os.environ.get("KEYTURN_LAB"))
         return here(place.path) if place.path is not None else elsewhere(place.url or "")
     return []
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` in whatever is done for longer."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's, and a program that completes has no other
+        return
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -2,6 +2,9 @@
 
 A name with control characters or bytes that are no text is quoted as bash reads it (`$'...'`), so that the command shows what
 it does and contains no escape of its own.
+
+Whoever types them is root, and what they touch belongs to somebody who may have put a link there, also after the scan: so nothing
+is written, emptied or given to anybody else but root by a path that another may turn elsewhere.
 """
 
 from __future__ import annotations
@@ -38,20 +41,20 @@ def typed(*words: str) -> str:
 def delete_line(path: str, line: str, *, number: int) -> str:
     """Take each line that is exactly `line` out of the file; a very long one is named by its number."""
     if len(line) > _LINE_MAX:
-        return typed("sed", "-i", f"{number}d", path)
+        return typed("sed", "-i", f"{number}d", "--", path)
     pattern = re.sub(r"([][\\.*^$|])", r"\\\1", line)
-    return "LC_ALL=C " + typed("sed", "-i", rf"\|^{pattern}$|d", path)
+    return "LC_ALL=C " + typed("sed", "-i", rf"\|^{pattern}$|d", "--", path)
 
 
 def comment_out(path: str, first: int, last: int) -> str:
     """Make the lines `first` to `last` comments."""
     lines = str(first) if first == last else f"{first},{last}"
-    return typed("sed", "-i", f"{lines}s/^/# /", path)
+    return typed("sed", "-i", f"{lines}s/^/# /", "--", path)
 
 
 def give_to_root(path: str) -> str:
     """Make root the owner, and nobody else a writer."""
-    return f"{typed('chown', 'root:root', '--', path)} && {typed('chmod', 'go-w', '--', path)}"
+    return f"{typed('chown', '--no-dereference', 'root:root', '--', path)} && {typed('chmod', 'go-w', '--', path)}"
 
 
 def url_part(text: str) -> str:

@@ -21,13 +21,15 @@ _REFUSING = ("pre-receive", "update", "reference-transaction", "proc-receive")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A file or directory of the repository: `path` as it is typed, its permission bits, owner and group; where a link leads."""
+    """A file or directory of the repository: `path` as it is typed, its permission bits, owner and group; where a link leads, and
+    `real`, the same without any link."""
 
     path: str
     mode: int
     uid: int
     gid: int
     link: str = ""
+    real: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _hooks(repository: Repository) -> Iterator[Finding]:
             close="gitolite list-users; gitolite access -s REPOSITORY USER W",
         )
     elif not working:
-        place = f"{repository.settings.get('core.hookspath') or repository.path + '/hooks'}/update"
+        place = f"{repository.path}/hooks/update"
         lines = typed("#!/bin/sh", f'test "$1" != {quoted(repository.head or "refs/heads/main")}')
         yield found(
             "git-unprotected",
@@ -88,10 +90,27 @@ def _hooks(repository: Repository) -> Iterator[Finding]:
             opens=f"every branch, `{repository.head}` too: no hook refuses a push",
             to="whoever may push",
             severity="high",
-            close=f"printf '%s\\n' {lines} > {quoted(place)} && chmod 0755 {quoted(place)}",
+            # `install` makes another file in the place of a link, and writes nowhere else.
+            close=" && ".join(
+                [*_hooks_home(repository), f"printf '%s\\n' {lines} | {typed('install', *_HOOK, '/dev/stdin', place)}"]
+            ),
         )
 
 
+def _hooks_home(repository: Repository) -> list[str]:
+    """The commands that have the hooks lie in the repository: its owner may have named a directory that is not his."""
+    steps = []
+    own = f"{repository.path}/hooks"
+    directory = repository.parts.get("hooks' directory")
+    if "core.hookspath" in repository.settings:
+        config = f"{repository.path}/config"
+        steps.append(typed("git", "config", "--file", config, "--replace-all", "core.hooksPath", own))
+    elif directory is not None and directory.link:
+        steps.append(f"{typed('rm', '-f', '--', own)} && {typed('mkdir', '--', own)}")
+    return steps
+
+
+_HOOK = ("-D", "-m", "0755", "-T")
 _WANTED = (
     (
         "receive.denynonfastforwards",
@@ -163,7 +182,11 @@ def _writable(repository: Repository, what: str, part: Part) -> Iterator[Finding
     runs = what.startswith("hook") or what == "configuration"
     steps = [typed("chmod", "go-w", "--", part.path)]
     if part.uid not in (0, owner):
-        steps.insert(0, typed("chown", str(owner), "--", part.path))
+        is_hook = what.startswith("hook")
+        if is_hook and _is_elsewhere(repository, part):
+            steps = _hooks_home(repository) or [typed("rm", "-f", "--", part.path)]
+        else:
+            steps.insert(0, typed("chown", "--no-dereference", "root" if runs else str(owner), "--", part.path))
     yield found(
         "git-writable",
         AREA,
@@ -174,3 +197,7 @@ def _writable(repository: Repository, what: str, part: Part) -> Iterator[Finding
         close=" && ".join(steps),
         mark=others,
     )
+
+
+def _is_elsewhere(repository: Repository, part: Part) -> bool:
+    return not part.real.startswith(f"{repository.parts['repository'].real}/")

@@ -61,8 +61,15 @@ class HostFiles:
     def prefix(self) -> Sequence[str]:
         return () if self.live else ("--prefix", str(self._root))
 
-    def typed(self, path: str) -> str:
-        return path if self.live else str(self._root / path.lstrip("/"))
+    def typed(self, path: str, *, followed: bool = False) -> str:
+        above, _, name = path.rstrip("/").rpartition("/")
+        followed = followed or name in ("", ".", "..")
+        try:
+            with self._opened(path if followed else above) as at:
+                real = str(Path(f"/proc/self/fd/{at}").readlink())
+        except OSError:  # nothing is there, or nothing that can be looked at
+            return path if self.live else str(self._root / path.lstrip("/"))
+        return real if followed else f"{real.rstrip('/')}/{name}"
 
     def read(self, path: str) -> bytes:
         with self._opened(path) as at:

@@ -73,7 +73,7 @@ def _part(path: Path, unread: list[tuple[str, str]]) -> Part | None:
     except OSError as err:
         unread.append((str(path), err.strerror or "it cannot be looked at"))
         return None
-    return Part(str(path), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, link)
+    return Part(str(path), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, link, os.path.realpath(path))
 
 
 def _head(there: Path, unread: list[tuple[str, str]]) -> str:

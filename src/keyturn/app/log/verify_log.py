@@ -83,7 +83,7 @@ def read_log(reader: LogReader, *, history: TrustHistory, clock: Clock, progress
     witnessed = verify_checkpoint(reader.checkpoint(), trust.log, now=clock.now(), skew_s=skew_s)  # (1)
     body = witnessed.checkpoint
     numbers = {link.digest: link.version for link in history.links if link.role == "targets"}
-    frontier, found, void, newest = Frontier.empty(), list[tuple[Fault, str]](), NOTHING_VOID, 0
+    frontier, found, void, newest = Frontier.empty(), list[tuple[Fault, Leaf | None]](), NOTHING_VOID, 0
     erasures: dict[str, Erasure] = {}
     for start in range(0, body.size, _LEAVES):
         raws = reader.leaves(start, min(start + _LEAVES, body.size))
@@ -91,7 +91,7 @@ def read_log(reader: LogReader, *, history: TrustHistory, clock: Clock, progress
         for index, raw in enumerate(raws, start):
             leaf, fault = _read(reader, index, raw)
             if fault is not None:
-                found.append((fault, leaf.record if leaf else ""))
+                found.append((fault, leaf))
             elif leaf is not None and leaf.kind == "tgt" and (number := numbers.get(Sha256(leaf.record), 0)) > newest:
                 newest, void = number, void.after(history.states[number - 1].void, at=index)
             elif leaf is not None and leaf.kind == "tmb" and newest:
@@ -105,7 +105,7 @@ def read_log(reader: LogReader, *, history: TrustHistory, clock: Clock, progress
         root=body.root.hex(),
         cosigned_at=witnessed.cosigned_at,
         cosigners=tuple(sorted(witnessed.cosigners)),
-        faults=tuple(_judged(fault, erasures.get(record), void) for fault, record in found),
+        faults=_judged(found, erasures, void, reader, body.size),
         erasures=erasures,
     )
 
@@ -135,11 +135,49 @@ def _count(erasures: dict[str, Erasure], reader: LogReader, index: int, leaf: Le
     erasures[made.record] = erasures.get(made.record, Erasure()).signed(made.member, at=index, trust=trust)
 
 
-def _judged(fault: Fault, erasure: Erasure | None, void: VoidEntries) -> Fault:
-    fault = replace(fault, void=fault.index in void)
-    if fault.what != "missing" or erasure is None or erasure.index is None or fault.id[:3] not in ERASABLE:
-        return fault
-    return replace(fault, what="erased", tombstone=erasure.index)
+def _judged(
+    found: list[tuple[Fault, Leaf | None]],
+    erasures: Mapping[str, Erasure],
+    void: VoidEntries,
+    reader: LogReader,
+    size: int,
+) -> tuple[Fault, ...]:
+    """The faults, those marked that are void, and those that people erased: never what came after their tombstones, nor what
+    only names their record, and says else than its leaf. That is a lie, and void when people say so."""
+    erased: dict[int, tuple[Leaf, int]] = {}
+    for fault, leaf in found:
+        erasure = erasures.get(leaf.record) if leaf is not None else None
+        if leaf is None or erasure is None or erasure.index is None or fault.what != "missing":
+            continue
+        if leaf.kind in ERASABLE and fault.index < erasure.index:
+            erased[fault.index] = (leaf, erasure.index)
+    left = _still_read(reader, size, {leaf.record for leaf, _ in erased.values()})
+    gone = {at: by for at, (leaf, by) in erased.items() if left.get(leaf.record, _said(leaf)) == _said(leaf)}
+    return tuple(
+        replace(
+            fault,
+            void=fault.index in void,
+            what="erased" if fault.index in gone else fault.what,
+            tombstone=gone.get(fault.index),
+        )
+        for fault, _ in found
+    )
+
+
+def _still_read(reader: LogReader, size: int, wanted: set[str]) -> Mapping[str, tuple[object, ...]]:
+    """What the leaves of those of the records `wanted` say that can be read: their keeper has not erased them yet."""
+    said: dict[str, tuple[object, ...]] = {}
+    for start in range(0, size if wanted else 0, _LEAVES):
+        for index, raw in enumerate(reader.leaves(start, min(start + _LEAVES, size)), start):
+            if any(record.encode() in raw for record in wanted):
+                leaf, fault = _read(reader, index, raw)
+                if leaf is not None and fault is None and leaf.record in wanted:
+                    said[leaf.record] = _said(leaf)
+    return said
+
+
+def _said(leaf: Leaf) -> tuple[object, ...]:
+    return leaf.kind, leaf.about, leaf.until
 
 
 def _read(reader: LogReader, index: int, raw: bytes) -> tuple[Leaf | None, Fault | None]:  # (3)

@@ -10,7 +10,7 @@ The leaf stays, and with it every hash and proof. This changes no verdict on acc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ from keyturn.app.access.take_away import Hand
 from keyturn.app.log.verify_log import VerifiedLog
 from keyturn.app.records.find_record import find_record, held_against
 from keyturn.app.records.sign_record import Logged, about
-from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
+from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import leaf as leaf_format
 from keyturn.formats import records
 from keyturn.formats.digest import Sha256
@@ -63,7 +63,7 @@ def find_erasable(reader: LogReader, index: RecordIndex, known: Known, text: str
     """The record that `text` (an id) names, with what it says; `Refused` when it may not go, or not yet."""
     found = find_record(index, text)
     tombstones.require_erasable(found.kind)
-    one = _read(reader, found)
+    one = _read_one(reader, index.by_record(found.record, found.kind))
     _require_unneeded(one.leaf, index, known, now=now)
     return one
 
@@ -168,6 +168,18 @@ def _require_apart(record: Record, member: str, trust: TrustState) -> None:
             f"{record.id} concerns `{member}`, and nobody removes his own traces",
             hint=f"ask {trust.limits.tombstone_signers} other humans, and give them the id",
         )
+
+
+def _read_one(reader: LogReader, named: Sequence[IndexedRecord]) -> Erasable:
+    """The first of the entries that name a record which is that record: others may name it that nobody can read."""
+    failed: KeyturnError | None = None
+    for found in named:
+        try:
+            return _read(reader, found)
+        except (Malformed, Tampered, Unavailable) as err:
+            failed = failed or err
+    assert failed is not None  # the index has one at least
+    raise failed
 
 
 def _read(reader: LogReader, found: IndexedRecord) -> Erasable:

@@ -136,8 +136,8 @@ class Admission:
         found = self._index.by_record(made.record)
         if not found:
             raise Refused("record-not-found", f"the log has no record `{made.record}`", hint="keyturn log show")
-        for one in found:
-            require_erasable(one.kind)
+        if not any(one.kind in ERASABLE for one in found):  # any other beside it names a record that it is not of
+            require_erasable(found[0].kind)
         require_counts(leaf, raw, trust)
 
     def _is_to_be_erased(self, record: str) -> bool:

@@ -153,7 +153,7 @@ def _writable(tree: HostTree, accounts: Accounts, path: str, user: str, why: str
                 opens=f"{user}, by what is written there: {why}",
                 to=", ".join(others),
                 severity="high" if user in ("root", "any account") else "medium",
-                close=give_to_root(tree.typed(place)),
+                close=give_to_root(tree.typed(place, followed=True)),
                 mark=(user, *others),
             )
             return

@@ -45,7 +45,7 @@ def scan_path(tree: HostTree, accounts: Accounts) -> Iterator[Finding]:
                 opens="whoever runs a program by its name, root too",
                 to=", ".join(others),
                 severity="high",
-                close=give_to_root(tree.typed(path)),
+                close=give_to_root(tree.typed(path, followed=True)),
                 mark=others,
             )
 

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 
 from keyturn.errors import KeyturnError
-from keyturn.standing.closing import typed
+from keyturn.standing.closing import give_to_root, typed
 from keyturn.standing.finding import Finding, found, unseen
 from keyturn.standing.host.accounts import Account, Accounts, lines_of
 from keyturn.standing.host.ssh_keys import keys_in
@@ -284,9 +284,9 @@ def _writable(tree: HostTree, path: str, user: Account, accounts: Accounts) -> I
             opens=f"`{user.name}`, by adding a key to this file",
             to=", ".join(others),
             severity="high" if user.uid == 0 else "medium",
-            close=typed("chmod", "go-w", tree.typed(path))
+            close=typed("chmod", "go-w", "--", tree.typed(path, followed=True))
             if status.uid in (0, user.uid)
-            else typed("chown", f"{user.name}:", tree.typed(path)),
+            else give_to_root(tree.typed(path, followed=True)),  # and not to the user, who may have linked to another's
             mark=others,
         )
 

@@ -55,7 +55,7 @@ def keys_in(raw: bytes, *, where: str, file: str, user: str, root: bool, area: s
                 opens=f"`{user}`, by more than {KEYS_MAX} keys",
                 to="whoever holds one",
                 severity="high",
-                close=typed("truncate", "--size", "0", file),
+                close=typed("rm", "-f", "--", file),  # nothing is emptied by a link
                 mark=(raw,),
             )
             return

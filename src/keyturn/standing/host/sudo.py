@@ -127,7 +127,7 @@ def scan_sudo(tree: HostTree, tools: HostTools, accounts: Accounts) -> Iterator[
                 opens="root, by adding a rule",
                 to=", ".join(others),
                 severity="high",
-                close=give_to_root(tree.typed(path)),
+                close=give_to_root(tree.typed(path, followed=True)),
                 mark=others,
             )
 

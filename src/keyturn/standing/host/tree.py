@@ -60,8 +60,8 @@ class HostTree(Protocol):
         """Every plain file with a setuid or setgid bit or capabilities; or a path that could not be looked into, and why."""
         ...
 
-    def typed(self, path: str) -> str:
-        """The path as it is typed on the machine that scans."""
+    def typed(self, path: str, *, followed: bool = False) -> str:
+        """The path as it is typed on the machine that scans: no link above its last name, and none at all when `followed`."""
         ...
 
     @property
