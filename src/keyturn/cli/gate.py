@@ -1,4 +1,4 @@
-"""`keyturn gate`: set up and run the release gate; `keyturn gate host` is the gate of a host."""
+"""`keyturn gate`: set up and run the release gate; `gate host` is the gate of a host, `gate postgres` that of a database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyturn.cli import gate_host, output
+from keyturn.cli import gate_host, gate_postgres, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import there, this_is_there
 from keyturn.cli.options import Json, Lab, LogJson, Root
@@ -18,6 +18,7 @@ app = typer.Typer(
     help="The release gate: lets models out that people granted, and makes their packs.", no_args_is_help=True
 )
 app.add_typer(gate_host.app, name="host")
+app.add_typer(gate_postgres.app, name="postgres")
 
 Name = Annotated[
     str,

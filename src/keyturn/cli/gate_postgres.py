@@ -1,0 +1,111 @@
+"""`keyturn gate postgres`: set up and run the gate of a PostgreSQL database."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json, Lab, LogJson, Root
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="The gate of a PostgreSQL database: a role for each grant, for as long as it stands.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The gate's name, as the lab's targets list it.")]
+
+
+@app.command()
+def init(
+    name: Name,
+    service: Annotated[str, typer.Option(help="The lab's service, https://...")],
+    owner: Annotated[str, typer.Option(help="The role that owns the tables people are let in to.")],
+    database: Annotated[str | None, typer.Option(help="The database, as PostgreSQL knows it. Default: NAME.")] = None,
+    uri: Annotated[str | None, typer.Option(help="Its resource. Default: keyturn://<lab>/db/NAME.")] = None,
+    socket: Annotated[str, typer.Option(help="The directory of the server's Unix socket.")] = "/var/run/postgresql",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The server's port.")] = 5432,
+    address: Annotated[str, typer.Option(help="Where people reach the server.")] = "localhost",
+    user: Annotated[str, typer.Option(help="Who runs the gate on this machine.")] = "keyturn-gate",
+    root: Root = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Set a postgres gate up: its key, its pinned root, its certificate authority; and say what a superuser types."""
+    from keyturn.config.postgres_gate import Database
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.postgres_gate import init_gate, what_to_type
+    from keyturn.wiring.set_up import root_to_pin
+
+    place = find_lab(lab)
+    named = Database(
+        uri=uri or f"keyturn://{root_to_pin(place, root).lab}/db/{name}",
+        name=database or name,
+        socket=socket,
+        port=port,
+        address=address,
+        user=user,
+    )
+    config, key = init_gate(place, named, name=name, service=service, pin=root)
+    typed = what_to_type(config, place.directory.resolve() / "gates" / name, owner=owner)
+    said = "\n".join(
+        (
+            f"gate {config.resource} of {config.database.uri}",
+            f"  public key  {key.text}",
+            "targets must list this key as a gate of kind `postgres`.",
+            "pg_hba.conf begins with, before every other line:",
+            *(f"  {line}" for line in typed["pg_hba.conf"]),
+            "pg_ident.conf has:",
+            *(f"  {line}" for line in typed["pg_ident.conf"]),
+            f"a superuser types, in {config.database.name}, with `ssl = on` in postgresql.conf:",
+            *(f"  {line};" for line in typed["sql"]),
+            f"then the server reloads its configuration, and: keyturn gate postgres run {name}",
+        )
+    )
+    output.emit(
+        {"gate": str(config.resource), "database": config.database.uri, "key": key.text, "keyid": key.keyid, **typed},
+        json=json,
+        human=lambda screen: screen.print(output.plain(said)),
+    )
+
+
+@app.command()
+def run(
+    name: Name,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    log_json: LogJson = False,
+    lab: Lab = None,
+) -> None:
+    """Run the gate until told to stop: it follows the log, makes roles, and ends what is over. Nobody stays in without it."""
+    from keyturn.adapters import process_log
+    from keyturn.service import shell
+    from keyturn.service.postgres_gate import LetInByCertificate, create_app
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.postgres_gate import LOOK_WITHIN_S, open_gate
+
+    process_log.begin(f"gate-{name}", log_json=log_json)
+    place = find_lab(lab)
+    opened = open_gate(place, name)
+    named = opened.config.database
+
+    def let_in(asked: bytes) -> LetInByCertificate:
+        found = opened.let_in(asked)
+        return LetInByCertificate(
+            role=found.role,
+            certificate=found.certificate.decode("ascii"),
+            address=named.address,
+            port=named.port,
+            database=named.name,
+            ends_at=found.ends_at,
+        )
+
+    about = {
+        "gate": str(opened.config.resource),
+        "database": named.uri,
+        "pinned_root": opened.config.pinned_root,
+    }
+    with opened.running():
+        app_ = create_app(let_in, obey=opened.gate.obey, look=lambda: opened.followed.look(LOOK_WITHIN_S), about=about)
+        shell.serve(app_, name=f"gate-{name}", run_dir=place.directory / "run", port=port)

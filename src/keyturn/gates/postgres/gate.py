@@ -1,0 +1,182 @@
+"""Let people into a database by their grants, watch that they stand, and end what does not: the postgres gate around its door.
+
+To open, when somebody proved a session key by signing a certificate request with it:
+1. the server has no other way in as a role of a grant, or as the gate's own account;
+2. the door says by which grant the key opens, and with what;
+3. the decision is written down, and the gate's signed use of the grant: what cannot be kept opens nothing;
+4. the role is made, in one transaction that is undone when the role could do anything that the grant does not say;
+5. a certificate over the session key is given, good for `CERTIFICATE_S` and never beyond the window. It is no secret, and whoever
+   wants to connect later asks again: a gate that is dead lets nobody in.
+
+To watch, twice a second, for each role that is there:
+1. whose grant the door would not give again, for whatever reason: it is ended, and looked at until it is gone;
+2. connections of roles that are gone already are ended too.
+
+A gate that starts ends every role first: it was not there to see whether they stood. Whose process dies or stands still meanwhile
+is outlived by a watchman inside the server (`adapters.postgres.grant_roles`), who ends every connection that came in by a grant.
+
+Overlapping grants of one person are roles of their own: the end of one neither ends nor prolongs another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from keyturn.crypto import dsse_signing
+from keyturn.crypto.keys import PublicKey
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import KeyturnError, Refused
+from keyturn.formats import access, dsse, gate_answer, statement
+from keyturn.formats.access import AccessUse
+from keyturn.formats.gate_answer import GateObeys
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.uri import Uri
+from keyturn.gates.postgres.door import DatabaseDoor, Opened
+from keyturn.gates.postgres.needs import GrantRoles, SessionCertificates, UseJournal
+from keyturn.gates.postgres.recorded import RecordedOpenings
+from keyturn.grants.pushed import Pushed
+from keyturn.grants.view import GateView
+from keyturn.ports import Clock, Entropy, LogWriter
+
+__all__ = ["CERTIFICATE_S", "DatabaseGate", "DatabaseGateParts", "LetIn"]
+
+CERTIFICATE_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseGateParts:
+    """What a postgres gate is made of. `obey` takes what takes access away before the log has it; `say` tells its operator."""
+
+    gate: Uri
+    key: SoftwareKey
+    door: DatabaseDoor
+    roles: GrantRoles
+    certificates: SessionCertificates
+    journal: UseJournal
+    recorded: RecordedOpenings
+    writer: LogWriter
+    clock: Clock
+    entropy: Entropy
+    obey: Callable[[bytes], Pushed]
+    seen: Callable[[], GateView]
+    say: Callable[[str, str, KeyturnError | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """As which role, by which certificate (PEM), and until when (POSIX seconds) the sessions last."""
+
+    role: str
+    certificate: bytes
+    ends_at: int
+
+
+class DatabaseGate:
+    """One database's gate. Safe for threads. No opening, however long the server takes for it, keeps the watch waiting."""
+
+    def __init__(self, parts: DatabaseGateParts) -> None:
+        self._parts = parts
+        self._opening = threading.Lock()
+        self._watching = threading.Lock()
+
+    def start(self) -> None:
+        """End what a gate before left behind. Nobody is let in until this returned."""
+        with self._watching:
+            self._parts.roles.begin()
+            for role in self._parts.roles.standing():
+                self._end(role, None)
+            self._parts.roles.end_strays()
+
+    def let_in(self, key: PublicKey) -> LetIn:
+        """Make the role of the grant that `key` opens, and give the certificate to connect by; raises when nothing opens."""
+        parts = self._parts
+        with self._opening:
+            try:
+                parts.roles.require_closed()  # (1)
+                opened = parts.door.open(key)  # (2)
+                if not parts.roles.has(opened.role):
+                    self._keep(opened)  # (3)
+                    parts.roles.make(  # (4)
+                        opened.role, opened.schema, opened.privileges, ends_at=opened.granted.window.ends_at
+                    )
+            except KeyturnError as err:
+                parts.recorded.refused(err)
+                raise
+            now, ends_at = parts.clock.now(), opened.granted.window.ends_at
+            certificate = parts.certificates.issue(  # (5)
+                opened.key, opened.role, now=now, until=min(now + CERTIFICATE_S, ends_at)
+            )
+            return LetIn(opened.role, certificate, ends_at)
+
+    def watch(self) -> int:
+        """Look at every role once, and end what does not stand; gives how many do. `Unavailable`: the server does not answer."""
+        with self._watching:
+            standing = 0
+            for role, may_connect in self._parts.roles.standing().items():
+                why: KeyturnError | None = None
+                try:
+                    self._parts.door.stands(role)
+                except KeyturnError as err:
+                    why = err
+                if why is None and may_connect:
+                    standing += 1
+                else:
+                    self._end(role, why)  # (1)
+            self._parts.roles.end_strays()  # (2)
+            return standing
+
+    def log_what_waits(self) -> int:
+        """Log the uses that wait for it; gives how many those were. Raises as the log does."""
+        waiting = self._parts.journal.waiting()
+        for grant, envelope in waiting:
+            try:
+                self._parts.writer.append(envelope)
+            except Refused as err:
+                self._parts.say("use-refused", f"the log refuses the use of {grant[:32]}", err)
+                continue
+            self._parts.journal.logged(grant)
+        return len(waiting)
+
+    def obey(self, negative: bytes) -> bytes:
+        """Obey the signed denial, revocation or suspension `negative`, end what came in by it, and give the gate's word."""
+        parts = self._parts
+        found = parts.obey(negative)
+        self.watch()
+        said = GateObeys(
+            lab=parts.gate.lab,
+            gate=str(parts.gate),
+            key=parts.key.public.keyid,
+            record=found.digest,
+            size=parts.seen().frontier.size,
+            acted=found.request is not None and parts.journal.is_used(found.request),
+            signed_at=parts.clock.now(),
+        )
+        return dsse.render(dsse_signing.sign(gate_answer.make(said), parts.key))
+
+    def _end(self, role: str, why: KeyturnError | None) -> None:
+        try:
+            if self._parts.roles.end(role):
+                self._parts.say("role-ended", role, why)
+        except KeyturnError as err:  # INVARIANT: what keeps one role from being dropped keeps no other alive
+            self._parts.say("role-not-ended", role, err)
+
+    def _keep(self, opened: Opened) -> None:
+        parts, granted = self._parts, opened.granted
+        parts.recorded.granted(granted)
+        if parts.journal.is_used(granted.digest):
+            return
+        made = AccessUse(
+            lab=parts.gate.lab,
+            nonce=parts.entropy.nonce(),
+            gate=str(parts.gate),
+            key=parts.key.public.keyid,
+            request=granted.digest,
+            approvals=tuple(sorted(granted.approvals)),
+            used_at=parts.clock.now(),
+        )
+        subject = (Subject(digest=DigestSet(sha256=granted.digest), name="request"),)
+        use = dsse_signing.sign(statement.make(made, access.ACCESS_USE, subject), parts.key)
+        parts.journal.keep_use(granted.digest, dsse.render(use))

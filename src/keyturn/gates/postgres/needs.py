@@ -1,0 +1,59 @@
+"""What the postgres gate needs of the world: the roles of its database, a journal of uses, and certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from keyturn.crypto.keys import PublicKey
+from keyturn.formats.sql_privileges import Privileges
+
+__all__ = ["GrantRoles", "SessionCertificates", "UseJournal"]
+
+
+class GrantRoles(Protocol):
+    """The roles of grants in one database. Each call is one look or one transaction; or raises `Unavailable`."""
+
+    def require_closed(self) -> None:
+        """`Refused` when the server lets anybody in as such a role, or as the gate's account, by another way than the gate's."""
+
+    def has(self, role: str) -> bool:
+        """Whether `role` is there and may connect."""
+
+    def standing(self) -> Mapping[str, bool]:
+        """The roles that are there, and whether each may connect: for the watch, by which the server sees that the gate lives."""
+
+    def make(self, role: str, schema: str, privileges: Privileges, *, ends_at: int) -> None:
+        """Make `role` with exactly `privileges` on what is in `schema`; `Refused`, and nothing is made, if it could do more."""
+
+    def end(self, role: str) -> bool:
+        """Let nobody in as `role` any more, end its connections, and drop it with what it owns. False: ask again in a moment."""
+
+    def begin(self) -> None:
+        """Have a watchman in the server who ends every connection by a grant when this process looks no more."""
+
+    def end_strays(self) -> None:
+        """End the connections of roles of grants that are not there any more."""
+
+
+class SessionCertificates(Protocol):
+    """What the server's TLS lets a role in by."""
+
+    def issue(self, key: PublicKey, role: str, *, now: int, until: int) -> bytes:
+        """A certificate (PEM) for `role` over `key`, good from `now` `until` (POSIX seconds). It is no secret."""
+
+
+class UseJournal(Protocol):
+    """The uses that a gate signed, by the digest of the grant. Each write is durable before it returns."""
+
+    def is_used(self, grant: str) -> bool:
+        """Whether a use of `grant` was kept, logged or not."""
+
+    def keep_use(self, grant: str, envelope: bytes) -> None:
+        """Keep the signed use."""
+
+    def waiting(self) -> Sequence[tuple[str, bytes]]:
+        """The grants and uses that the log has not got yet."""
+
+    def logged(self, grant: str) -> None:
+        """The log has it."""

@@ -1,0 +1,219 @@
+"""Set up and open a postgres gate in its directory: `gate.toml`, `root.json`, `key`, `ca.key`, `ca.pem`, `state/`.
+
+It lies beside a lab's directory as a release gate does, or alone on the database's machine (`gates/<name>` below any directory).
+Every thread that a gate lives by ends the process when it ends: half a gate would be none, and the watchman in the server would
+not know.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters import process_log
+from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.files.config_files import read_kept
+from keyturn.adapters.files.decision_files import DecisionFiles
+from keyturn.adapters.files.key_files import read_key
+from keyturn.adapters.files.pushed_files import PushedFiles
+from keyturn.adapters.files.use_journal import UseJournalFiles
+from keyturn.adapters.keys.session_certificates import SessionAuthority, make_authority, read_request
+from keyturn.adapters.postgres import grant_doors
+from keyturn.adapters.postgres.grant_roles import GrantRolesInPostgres, ServerPlace
+from keyturn.app.gates.follow_always import FollowedAlways
+from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
+from keyturn.app.gates.obey_pushed import PushedNegatives
+from keyturn.config import postgres_gate as gate_config
+from keyturn.config.postgres_gate import Database, PostgresGateConfig
+from keyturn.crypto.keys import PublicKey
+from keyturn.errors import KeyturnError, Usage
+from keyturn.formats.sql_privileges import Privileges
+from keyturn.formats.uri import Uri
+from keyturn.gates.postgres.door import DatabaseDoor
+from keyturn.gates.postgres.gate import DatabaseGate, DatabaseGateParts, LetIn
+from keyturn.gates.postgres.recorded import RecordedOpenings
+from keyturn.trust.history import TrustHistory
+from keyturn.wiring.log import FoundLog
+from keyturn.wiring.places import LabPlace
+from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
+
+__all__ = ["LOOK_WITHIN_S", "OpenedPostgresGate", "init_gate", "open_gate", "read_config", "what_to_type"]
+
+LOOK_WITHIN_S = 3.0
+_WATCH_EVERY_S = 0.5
+_LOG_EVERY_S = 1.0
+READING = Privileges(tables=("SELECT",), sequences=("SELECT",))
+WRITING = Privileges(tables=("SELECT", "INSERT", "UPDATE", "DELETE"), sequences=("USAGE", "SELECT"))
+
+
+def init_gate(
+    place: LabPlace, database: Database, *, name: str, service: str, pin: str | None
+) -> tuple[PostgresGateConfig, PublicKey]:
+    """Write the gate's configuration, pinned root, key and certificate authority; nothing is overwritten."""
+    history = root_to_pin(place, pin)
+    config = PostgresGateConfig(
+        name=name,
+        resource=Uri(history.lab, "gate", name),
+        service=service,
+        pinned_root=history.root_sha256,
+        database=database,
+        actions={"db:read": READING, "db:write": WRITING},
+    )
+    text = gate_config.render(config)
+    gate_config.parse(text, where="options")
+    directory = place.directory / "gates" / name
+    if not (directory / "ca.pem").exists():
+        make_authority(directory, name=name, now=SystemClock().now())
+    return config, set_up(directory, "gate.toml", text, pinned=history)
+
+
+def what_to_type(config: PostgresGateConfig, directory: Path, *, owner: str) -> dict[str, tuple[str, ...]]:
+    """What a superuser of the server does once: lines for its files, and statements for this database."""
+    named = config.database
+    return {
+        "pg_hba.conf": grant_doors.hba_lines(named.name),
+        "pg_ident.conf": (grant_doors.ident_line(named.user),),
+        "sql": grant_doors.setting_up(named.name, owner=owner, ca_file=str(directory / "ca.pem")),
+    }
+
+
+def read_config(place: LabPlace, name: str) -> PostgresGateConfig:
+    """Read the gate's configuration, or raise `Usage` saying how to make one."""
+    path = place.directory / "gates" / name / "gate.toml"
+    if not path.exists():
+        raise Usage("gate-none", f"expected a gate at `{path.parent}`", hint=f"keyturn gate postgres init {name}")
+    return gate_config.parse(read_kept(path), where=str(path))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPostgresGate:
+    """A postgres gate and what keeps it going."""
+
+    config: PostgresGateConfig
+    gate: DatabaseGate
+    followed: FollowedAlways
+
+    def let_in(self, request: bytes) -> LetIn:
+        """Answer a certificate request; looks at the log once before it refuses, for what was approved a moment ago."""
+        key = read_request(request)
+        try:
+            return self.gate.let_in(key)
+        except KeyturnError:
+            self.followed.look(LOOK_WITHIN_S)
+        return self.gate.let_in(key)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Follow and watch for as long as the block runs; nobody stays in behind it."""
+        stop = threading.Event()
+        self.gate.start()
+        for name, work in (
+            ("follow", lambda: self.followed.run(stop)),
+            ("watch", lambda: self._watch(stop)),
+            ("log", lambda: self._log(stop)),
+        ):
+            threading.Thread(target=_or_die, args=(work, stop), name=name, daemon=True).start()
+        try:
+            yield
+        finally:
+            stop.set()
+            with suppress(KeyturnError):  # then the watchman ends what is connected
+                self.gate.start()
+
+    def _watch(self, stop: threading.Event) -> None:
+        said = _once_each("database-unwatched", "the database is watched again")
+        while not stop.wait(_WATCH_EVERY_S):
+            try:
+                self.gate.watch()
+                said(None)
+            except KeyturnError as err:
+                said(err)
+
+    def _log(self, stop: threading.Event) -> None:
+        while not stop.wait(_LOG_EVERY_S):
+            with suppress(KeyturnError):  # the log cannot be reached, which whoever follows it says
+                self.gate.log_what_waits()
+
+
+def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
+    """Make the postgres gate `name`: reads its keys once, and pins its root."""
+    config = read_config(place, name)
+    directory = place.directory / "gates" / name
+    state = directory / "state"
+    key = read_key(directory / "key", passphrase=None)
+    root = read_kept(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
+    history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.pinned_root)
+    clock, entropy, log = SystemClock(), SystemEntropy(), FoundLog(lambda: config.service)
+    followed = FollowedLog(
+        history,
+        gate=config.resource,
+        key=key,
+        stricter=Stricter(witnesses_min=config.witnesses_min, log_age_max_s=config.log_age_max_s),
+        log=log,
+        clock=clock,
+        entropy=entropy,
+        pause=pause,
+    )
+    pushed = PushedNegatives(PushedFiles(state / "pushed"), clock)
+    database, named = Uri.parse(config.database.uri), config.database
+    door = DatabaseDoor(
+        gate=config.resource,
+        database=database,
+        actions=config.actions,
+        # What is known of takings-away is newer than what was believed with a nonce: a witness that is slow keeps nobody in.
+        view=lambda: pushed.over(followed.believed.knowing(followed.seen.known)),
+        strict=followed.require_strict,
+        clock=clock,
+    )
+    server = ServerPlace(
+        socket=named.socket, port=named.port, database=named.name, user=named.user, connections=named.connections
+    )
+    gate = DatabaseGate(
+        DatabaseGateParts(
+            gate=config.resource,
+            key=key,
+            door=door,
+            roles=GrantRolesInPostgres(server, definers=named.definers),
+            certificates=SessionAuthority(directory),
+            journal=UseJournalFiles(state),
+            recorded=RecordedOpenings(
+                DecisionFiles(state / "decisions"), gate=config.resource, database=database, clock=clock
+            ),
+            writer=log,
+            clock=clock,
+            entropy=entropy,
+            obey=lambda negative: pushed.take(negative, followed.seen),
+            seen=lambda: followed.seen,
+            say=lambda event, role, err: process_log.say("info", event, err=err, about={"role": role}),
+        )
+    )
+    return OpenedPostgresGate(
+        config, gate, FollowedAlways(followed, _once_each("log-not-followed", "the log is followed again"))
+    )
+
+
+def _once_each(event: str, again: str) -> Callable[[KeyturnError | None], None]:
+    """Say of a failure that it began, once for as long as it is the same."""
+    before = [""]
+
+    def said(err: KeyturnError | None) -> None:
+        code = "" if err is None else err.code
+        if code and code != before[0]:
+            process_log.say("warning", event, err=err)
+        elif before[0] and not code:
+            process_log.say("info", "works-again", again)
+        before[0] = code
+
+    return said
+
+
+def _or_die(work: Callable[[], None], stop: threading.Event) -> None:
+    doing = threading.Thread(target=work, daemon=True)  # what ends it, Python prints
+    doing.start()
+    doing.join()
+    if not stop.is_set():
+        os._exit(70)  # EX_SOFTWARE
