@@ -18,6 +18,7 @@ from keyturn.service import (
     host_gate,
     lab_service,
     notifier,
+    postgres_gate,
     release_gate,
     witness_service,
 )
@@ -57,6 +58,7 @@ APPS: Mapping[str, Callable[[], Litestar]] = {
     "builder": lambda: builder_service.create_app(_NOBODY),
     "release-gate": lambda: release_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "host-gate": lambda: host_gate.create_app(obey=_NOBODY, look=_NOBODY, about={}),
+    "postgres-gate": lambda: postgres_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "notifier": lambda: notifier.create_app(_NOBODY, _NOBODY),
     "witness": lambda: witness_service.create_app(_NOBODY, store=_NOBODY, clock=_NOBODY),
 }

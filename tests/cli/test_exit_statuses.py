@@ -206,6 +206,8 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "gate init": ("gate", "init", "other"),
     "ssh": ("ssh", *SIGNS, "gpu1"),
     "gate serve": ("gate", "serve"),
+    "gate postgres init": ("gate", "postgres", "init", "main", "--service", "http://s", "--owner", "app"),
+    "gate postgres run": ("gate", "postgres", "run", "main"),
     "gate show": ("gate", "show"),
     "notify init": ("notify", "init"),
     "notify serve": ("notify", "serve"),

@@ -318,6 +318,11 @@ GATE = (
     b'version = 1\nname = "release"\nkind = "release"\nresource = "keyturn://acme.example/gate/release"\n'
     b'pinned_root = "%s"\nlog_age_max_s = 600\nmode = "enforce"\n[release]\nmodels = ["/srv/models"]\n' % (b"a" * 64)
 )
+POSTGRES_GATE = (
+    b'version = 1\nname = "main"\nkind = "postgres"\nresource = "keyturn://acme.example/gate/main"\nservice = "https://k"\n'
+    b'pinned_root = "%s"\nmode = "enforce"\n[database]\nuri = "keyturn://acme.example/db/main"\nname = "main"\n'
+    b'address = "db"\n[actions."db:read"]\ntables = ["SELECT"]\n' % (b"a" * 64)
+)
 BUILDER = b'version = 1\nname = "b"\nlab = "acme.example"\nroot = "%s"\nwork = ["/w"]\nruntime = ["/usr"]\n' % (
     b"a" * 64
 )
@@ -515,6 +520,7 @@ def _made() -> Iterator[Target]:
         refusals=(Malformed, Refused),
     )
     yield from own("config.witness.parse", WITNESS, refusals=(Usage,))
+    yield from own("config.postgres_gate.parse", POSTGRES_GATE, refusals=(Usage, Malformed))
     yield from own("config.gate.parse", GATE, refusals=(Usage, Malformed))
     yield from own("config.host.parse", HOST_GATE, refusals=(Usage, Malformed))
     yield from own("formats.host_session.parse", HOST_SESSION, render="formats.host_session.render")

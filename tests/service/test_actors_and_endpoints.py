@@ -20,6 +20,7 @@ import pytest
 from litestar.testing import TestClient
 
 from keyturn.adapters.files.witness_files import WitnessFiles
+from keyturn.adapters.keys.session_certificates import request_for
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.app.access.evaluate_access import AccessView
 from keyturn.app.log.cosign_checkpoint import Witnessing
@@ -39,6 +40,7 @@ from keyturn.service.login import Login
 from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.signing import sign_checkpoint
 from support.builders import Place
+from support.databases import DatabaseLab, database_lab
 from support.labs import NOW, Lab, make_key, make_lab
 from support.live_gate import LiveGate, live_gate
 from support.signed_records import checkin, request, sign
@@ -145,6 +147,16 @@ ELSEWHERE: Mapping[tuple[str, str, str], str] = {
         ("host-gate", "get", path): "service/test_actors_and_endpoints.py"
         for path in ("/about", "/health", "/metrics", "/openapi.json")
     },
+}
+
+# The same at a database's running gate. Whoever has the session key of a grant has what was granted, and no other key has.
+AT_A_DATABASE: Mapping[tuple[str, str, str, str], Row] = {
+    ("postgres-gate", "post", "/certificate", "a certificate request by a key of one's own"): only(),
+    ("postgres-gate", "post", "/certificate", "one by the session key of Ada's grant"): {**ALL, "nobody": 400},
+    ("postgres-gate", "post", "/certificate", "rubbish"): dict.fromkeys(ACTORS, 400),
+    ("postgres-gate", "post", "/negative", "a revocation of Ada's grant"): only(human=200),
+    ("postgres-gate", "post", "/negative", "rubbish"): dict.fromkeys(ACTORS, 400),
+    **{("postgres-gate", "get", path, ""): ALL for path in ("/about", "/health", "/metrics", "/openapi.json")},
 }
 
 
@@ -358,6 +370,33 @@ def test_everybody_gets_what_the_matrix_says_at_running_processes(
         assert answer.json()["status"] == answer.status_code
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseLab]:
+    with database_lab(tmp_path_factory.mktemp("database")) as running:
+        running.start_gate()
+        yield running
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("cell", AT_A_DATABASE, ids=" ".join)
+def test_everybody_gets_what_the_matrix_says_at_a_database(
+    database: DatabaseLab, cell: tuple[str, str, str, str], actor: str
+) -> None:
+    _, method, path, what = cell
+    key, content = KEYS[actor], None if method == "get" else b"{}"
+    if key is not None and what not in ("", "rubbish"):
+        asked = database.granted()
+        database.let_in(asked)
+        by_key = {"a key of one's own": key, "the session key of Ada's grant": asked.proves}
+        content = (
+            database.revocation(asked, "ada", key=key)
+            if path == "/negative"
+            else request_for(by_key[what.partition(" by ")[2]])
+        )
+    answer = httpx.request(method, database.gate_url + path, content=content, timeout=60)
+    assert answer.status_code == AT_A_DATABASE[cell][actor], answer.text
+
+
 @pytest.mark.parametrize("actor", ACTORS)
 @pytest.mark.parametrize("cell", [cell for cell in MATRIX if cell[0] == "service"], ids=" ".join)
 def test_where_a_login_is_asked_for_it_is_needed_and_replaces_no_key(
@@ -414,12 +453,15 @@ def test_every_endpoint_is_in_the_matrix() -> None:
         for path, methods in json.loads(openapi.render(make()))["paths"].items()
         for method in methods
     }
-    listed = {(service, method, path) for service, method, path, _ in (*MATRIX, *AT_PROCESSES)} | ELSEWHERE.keys()
+    shown = (*MATRIX, *AT_PROCESSES, *AT_A_DATABASE)
+    listed = {(service, method, path) for service, method, path, _ in shown} | ELSEWHERE.keys()
     assert listed == there
 
 
 def test_every_row_names_every_actor() -> None:
-    assert [cell for cell, row in ({**MATRIX, **AT_PROCESSES}).items() if set(row) != set(ACTORS)] == []
+    assert [
+        cell for cell, row in ({**MATRIX, **AT_PROCESSES, **AT_A_DATABASE}).items() if set(row) != set(ACTORS)
+    ] == []
 
 
 def test_what_is_shown_elsewhere_is_there() -> None:

@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from support.databases import database_lab
 from support.processes import wait_for
 from support.signed_records import request
 from tools import openapi
@@ -36,13 +37,16 @@ Urls = dict[str, str]
 def urls(make_lab_on_disk: Callable, tmp_path: Path) -> Iterator[Urls]:  # type: ignore[type-arg]
     lab = make_lab_on_disk()
     (tmp_path / "work").mkdir()
+    (tmp_path / "database").mkdir()
     with (
         lab.witness() as (_, witness),
         lab.log() as (_, service),
         lab.gate() as (_, gate),
         lab.builder(tmp_path / "work") as (_, builder),
         lab.notifier() as (_, notifier),
+        database_lab(tmp_path / "database") as database,
     ):
+        database.start_gate()
         http = urllib3.PoolManager(retries=False)
         http.request("POST", f"{service}/submit", body=request(lab.lab, 1, at=int(time.time())))
         wait_for("a checkpoint", lambda: http.request("GET", f"{service}/checkpoint").status == 200 or None)
@@ -52,6 +56,7 @@ def urls(make_lab_on_disk: Callable, tmp_path: Path) -> Iterator[Urls]:  # type:
             "release-gate": gate,
             "builder": builder,
             "notifier": notifier,
+            "postgres-gate": database.gate_url,
         }
 
 

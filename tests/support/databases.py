@@ -111,8 +111,20 @@ class DatabaseLab:
         """The gate's own."""
         return self.disk.path / "gates" / "main"
 
-    def start_gate(self) -> Process:
-        words = [sys.executable, "-m", "keyturn", "gate", "postgres", "run", "main", "--lab", str(self.disk.path)]
+    def start_gate(self, *before: str) -> Process:
+        """Run the gate until it serves; `before` are words that stand before the command."""
+        words = [
+            *before,
+            sys.executable,
+            "-m",
+            "keyturn",
+            "gate",
+            "postgres",
+            "run",
+            "main",
+            "--lab",
+            str(self.disk.path),
+        ]
         (self.disk.path / "run" / "gate-main.json").unlink(missing_ok=True)
         self.gate = self.stack.enter_context(running(words))
         at = self.disk.path / "run" / "gate-main.json"
@@ -171,7 +183,8 @@ class DatabaseLab:
         )
         self.log.append(dsse.render(signed(made, about(asked.digest), key=self.lab.member_keys[member])))
 
-    def revocation(self, asked: Asked, member: str = "cat") -> bytes:
+    def revocation(self, asked: Asked, member: str = "cat", *, key: SoftwareKey | None = None) -> bytes:
+        """A revocation in the name of `member`, signed by `key` if that is given."""
         made = Revocation(
             lab=self.lab.name,
             nonce=secrets.token_hex(16),
@@ -182,7 +195,7 @@ class DatabaseLab:
             signed_at=int(time.time()),
             until=asked.made.not_after,
         )
-        return dsse.render(signed(made, about(asked.digest), key=self.lab.member_keys[member]))
+        return dsse.render(signed(made, about(asked.digest), key=key or self.lab.member_keys[member]))
 
     def suspension(self, by: str, **target: str) -> bytes:
         now = int(time.time())

@@ -56,6 +56,8 @@ EXAMPLES: Mapping[str, str] = {
     "recovery log": "ada.recovery.json",
     "gate init": "release --models /srv/models",
     "gate serve": "release --port 8724",
+    "gate postgres init": "main --service https://keyturn.acme.example --owner app_owner --address db.acme.example",
+    "gate postgres run": "main --port 8726",
     "gate show": "release",
     "gate export": "release --to syslog+tls://siem.acme.example:6514 --ca ca.pem --follow",
     "log show": "--last 50",

@@ -59,7 +59,7 @@ BEGIN
     COMMIT;
   END LOOP;
 END $$
-"""  # noqa: S608 - made of constants of this file
+"""  # noqa: S608  # made of constants of this file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
