@@ -469,7 +469,7 @@ FOUNDED = {
         *(
             words
             for command, words in OTHERS.items()
-            if command not in FOUNDED and command not in ("gate show", "gate export")
+            if command not in FOUNDED and command not in ("gate show", "gate export", "gate postgres run")
         ),
         ("policy", "check"),
         ("builder", "init", "--work", "data"),
