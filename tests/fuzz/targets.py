@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from formats.conftest import PREDICATES, envelope_of
+from keyturn.adapters.keys.session_certificates import request_for
 from keyturn.adapters.log_on_disk import batch
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import Order
@@ -383,7 +384,7 @@ def _message(raw: bytes) -> object:
     found, refused = [], []
     for kind in (Order, Evaluation, Submission):
         try:
-            found.append(resolve("adapters.builder_over_http.decode")(raw, kind, what="message"))
+            found.append(resolve("adapters.over_http.builder_over_http.decode")(raw, kind, what="message"))
         except Malformed as err:
             refused.append(err)
     if not found:
@@ -524,16 +525,21 @@ def _made() -> Iterator[Target]:
     yield from own("config.gate.parse", GATE, refusals=(Usage, Malformed))
     yield from own("config.host.parse", HOST_GATE, refusals=(Usage, Malformed))
     yield from own("formats.host_session.parse", HOST_SESSION, render="formats.host_session.render")
+    yield from own(
+        "adapters.keys.session_certificates.read_request",
+        lazy=lambda: (request_for(make_key("session")),),
+        refusals=(Malformed, Refused),
+    )
     yield from own("adapters.files.held_grants.parse", HELD_GRANT)
     yield from own("formats.gate_answer.parse", lazy=_answers)
     yield from own("grants.pushed.read_pushed", lazy=_negatives, refusals=(Malformed, Refused))
     yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))
     yield from own("config.login.parse", LOGIN, refusals=(Usage,))
     yield from own("adapters.login.login_files.parse", KEPT_LOGIN)
-    yield from own("adapters.client_certificate.parse", KEPT_CERTIFICATE)
+    yield from own("adapters.login.client_certificate.parse", KEPT_CERTIFICATE)
     yield from own("adapters.login.login_files.parse_tokens", TOKENS)
-    yield from own("adapters.device_login.parse_code", DEVICE_CODE)
-    yield from own("app.tell_people.parse_told", TOLD, render="app.tell_people.render_told")
+    yield from own("adapters.login.device_login.parse_code", DEVICE_CODE)
+    yield from own("app.notices.tell_people.parse_told", TOLD, render="app.notices.tell_people.render_told")
     yield from own("grants.bundle.parse", lazy=_bundles, render="grants.bundle.render")
     yield from own("formats.release.read_release", lazy=lambda: (release.make_release(_release()),))
     yield from own("formats.release.read_summary", lazy=lambda: (release.make_summary(_summary()),))
@@ -559,9 +565,9 @@ def _made() -> Iterator[Target]:
     yield from own("crypto.keys.PublicKey.from_spki", make_key("x").public.spki)
     yield from own("adapters.log_on_disk.batch.parse", lazy=lambda: (_batch(),), call=_redigested, refusals=(Tampered,))
     yield from own("adapters.log_on_disk.batch.parse_header", lazy=lambda: (_batch()[:64],))
-    yield from own("adapters.errors_over_http.parse", lazy=lambda: (_error(),), call=_raised)
+    yield from own("adapters.over_http.errors_over_http.parse", lazy=lambda: (_error(),), call=_raised)
     yield from own(
-        "adapters.builder_over_http.decode",
+        "adapters.over_http.builder_over_http.decode",
         lazy=lambda: (_order(), *_authzen()),
         call=_message,
     )
