@@ -579,7 +579,7 @@ def _made() -> Iterator[Target]:
         ("formats.provenance.BuilderId.parse", "keyturn://acme.example/builder/main"),
         ("formats.tile.TilePath.parse", "tile/0/x001/067.p/8"),
         ("formats.posix_time.posix", "2026-11-24T12:00:00Z"),
-        ("app.open_release.read_label", "pack-index/42/1790000000"),
+        ("app.custody.open_release.read_label", "pack-index/42/1790000000"),
         ("policy.quorum.Quorum.parse", "1 weights-owners + 2 security"),
     ):
         yield from own(name, text.encode(), call=_text(name), refusals=(Malformed, Refused))
