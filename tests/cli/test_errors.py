@@ -192,3 +192,24 @@ def test_with_json_each_line_of_standard_error_is_json(founding: Path) -> None:
     asked = keyturn(founding, "trust", "suspend", "--member", "bob", "--reason", "x", "--json")
     for line in (done.stderr + asked.stderr).splitlines():
         assert json.loads(line).keys() <= {"note", "error"}, line
+
+
+def test_a_ledger_in_which_no_scan_is_says_nothing_about_doors(tmp_path: Path) -> None:
+    for words in (("scan", "show"), ("scan", "show", "--place", "host:gpu1")):
+        shown = keyturn(tmp_path, *words)
+        assert (shown.returncode, shown.stdout) == (3, "")
+        assert "[scan-never]\n  try: keyturn scan host" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(("Bob Smith",), "a member's id in lower-case letters, digits and `._-`, as `bob`", id="a member"),
+        pytest.param(("cyd", "--group", "Weights Owners"), "a group's name in lower-case letters", id="a group"),
+    ],
+)
+def test_who_is_invited_by_an_id_that_cannot_be_is_told_how_ids_look(
+    founding: Path, words: tuple[str, ...], said: str
+) -> None:
+    typed = keyturn(founding, "trust", "invite", *words, "--lab", "lab")
+    assert (typed.returncode, said in typed.stderr, "regex" in typed.stderr) == (2, True, False), typed.stderr

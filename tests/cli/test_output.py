@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from keyturn.cli import output
+from keyturn.cli import log, output
 from keyturn.errors import Unavailable
 
 ID, URI = "req-" + "1" * 32, "keyturn://acme.example/model/" + "m" * 60
@@ -56,3 +56,16 @@ def test_what_more_is_known_of_an_error_is_shown_to_people_and_scripts(capsys: p
     assert (len(lines), lines[-1]) == (20, "  | line 29 \\x1b[2J")
     output.show_error(err, json=True)
     assert json.loads(capsys.readouterr().err)["error"]["detail"] == err.detail
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        ("dirHash:" + "a1" * 32, "dirHash:a1a1a1a1a1a1a1a1"),
+        ("model:keyturn://acme.example/model/aurora", "model:keyturn://acme.example/model/aurora"),
+        ("member:" + "m" * 64, "member:" + "m" * 64),
+        ("version:1", "version:1"),
+    ],
+)
+def test_an_entry_of_the_log_is_a_line_that_can_be_read(tag: str, said: str) -> None:
+    assert log.in_short(tag) == said

@@ -50,11 +50,11 @@ def _show(screen: Console, shown: ShownLineage) -> None:
     from keyturn.formats.posix_time import rfc3339
 
     lineage = shown.lineage
-    behind = Tree(f"made from: {shown.artifact}")
+    behind = Tree(f"{shown.artifact} was made by")
     _grow(behind, shown.artifact, shown, back=True, seen=set())
     screen.print(behind)
     if lineage.takers.get(shown.artifact):
-        ahead = Tree(f"became: {shown.artifact}")
+        ahead = Tree(f"{shown.artifact} went into")
         _grow(ahead, shown.artifact, shown, back=False, seen=set())
         screen.print(ahead)
     for failure in shown.failures:

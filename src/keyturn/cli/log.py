@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keyturn.app.log.show_log import LogView
     from keyturn.app.log.verify_log import VerifiedLog
 
-__all__ = ["app"]
+__all__ = ["app", "in_short"]
 
 app = typer.Typer(help="The witnessed log: everything that the lab knows.", no_args_is_help=True)
 
@@ -197,18 +197,24 @@ def _show(screen: Console, view: LogView) -> None:
 
     screen.print(f"log        {view.origin}")
     screen.print(f"size       {view.size}")
-    screen.print(f"root       {view.root}")
+    screen.print(f"root hash  {view.root}")
     screen.print(f"witnessed  by {', '.join(view.cosigners)} (quorum {view.quorum}), {view.age_s} s ago")
     cells = [
         (
             str(entry.index),
             entry.id,
             "" if entry.leaf.until is None else rfc3339(entry.leaf.until),
-            "  ".join(entry.leaf.about),
+            "  ".join(map(in_short, entry.leaf.about)),
         )
         for entry in view.entries
     ]
     output.rows(screen, ("entry", "record", "until", "about"), cells)
+
+
+def in_short(tag: str) -> str:
+    """What `tag` says, with as much of a digest as tells it from others; `--json` has it whole."""
+    kind, _, digest = tag.rpartition(":")
+    return f"{kind}:{digest[:16]}" if len(digest) == 64 and not digest.strip("0123456789abcdef") else tag
 
 
 def _recovered(screen: Console, found: RecoveredNotes) -> None:
@@ -221,7 +227,7 @@ def _recovered(screen: Console, found: RecoveredNotes) -> None:
 
 def _verified(screen: Console, found: VerifiedLog) -> None:
     screen.print(f"verified   {found.size} entries of {found.origin}")
-    screen.print(f"root       {found.root}")
+    screen.print(f"root hash  {found.root}")
     screen.print(f"witnessed  by {', '.join(found.cosigners)}")
     for fault in found.faults:
         why = ", which the lab declared void" if fault.void else ""

@@ -127,12 +127,19 @@ def show(
     """Show what the newest scans found, what of it is accepted and until when. Looks at nothing anew."""
     from keyturn.adapters.clock import SystemClock
     from keyturn.app.oversight.standing_access import doors
+    from keyturn.errors import Unavailable
     from keyturn.wiring.scan import read_ledger
     from keyturn.wiring.typed import instant
 
     now = SystemClock().now()
     begin = 0 if since is None else instant("`--since`", since, now=now, ago=True)
     places = [one for one in read_ledger(ledger).places if place in (None, one.name)]
+    if not places:  # of what nobody looked at nothing is known, and 0 would say that no door is open
+        raise Unavailable(
+            "scan-never",
+            f"expected a scan{'' if place is None else f' of `{place}`'} in the ledger, found none",
+            hint="keyturn scan host, postgres or git; or --ledger FILE",
+        )
     found = doors(places, now=now, since=begin)
     output.emit({"doors": found}, json=json, human=lambda screen: _show(screen, found))
     _exit(found)

@@ -76,7 +76,7 @@ def verify_checkpoint(note_bytes: bytes, log: Log, *, now: int | None, skew_s: i
     if now is not None and cosigned_at > now + skew_s:
         raise Refused(
             "clock-skew",
-            f"checkpoint: cosigned at {cosigned_at}, which is more than {skew_s} s ahead of this clock ({now})",
+            f"checkpoint: cosigned {cosigned_at - now} s ahead of this clock, expected at most {skew_s} s",
             hint="set this machine's clock: the witnesses' clocks agree with each other",
         )
     return WitnessedCheckpoint(checkpoint, cosigned_at, frozenset(times), note_bytes, made_by=_VERIFIER)

@@ -57,7 +57,9 @@ def check_up(
     `ledger` reads what scans of standing access found.
     """
     if trust.profile == "demo":
-        yield Finding("warning", "profile", "demo: one machine, and software keys approve", "init --profile production")
+        yield Finding(
+            "warning", "profile", "demo: one machine, and software keys approve", "keyturn init --profile production"
+        )
     else:
         yield Finding("ok", "profile", trust.profile)
     yield from _trust(view, trust, now)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from keyturn.errors import Malformed, Refused, Usage
 from keyturn.formats.digest import sha256
 from keyturn.formats.enrolment import Invitation, InviteeKind, NewKeys, parse_invitation, render_invitation
+from keyturn.formats.text import MemberId, Name
 from keyturn.ports import Clock, Entropy, TrustStore
 from keyturn.trust.draft import Draft
 
@@ -46,6 +49,11 @@ def invite_members(offers: Sequence[Offer], *, store: TrustStore, clock: Clock, 
     joining = {offer.member for offer in offers if offer.kind == "human"}
     invitations = []
     for offer in offers:
+        _require_form(
+            offer.member, MemberId, "a member's id in lower-case letters, digits and `._-`, as `bob` or `ada+coder`"
+        )
+        for group in offer.groups:
+            _require_form(group, Name, "a group's name in lower-case letters, digits and `._-`, as `security`")
         _require_place(offer, draft, joining)
         invitations.append(_invitation(offer, draft, clock, entropy))
     for offer in offers:
@@ -65,6 +73,17 @@ def withdraw_invitations(member: str, *, store: TrustStore) -> None:
             continue  # nobody can accept what cannot be read
         if offered == member:
             store.withdraw_invitation(sha256(raw))
+
+
+def _require_form(text: str, form: object, expected: str) -> None:
+    try:
+        msgspec.convert(text, form)
+    except msgspec.ValidationError as err:
+        raise Usage(
+            "invitation-invalid",
+            f"expected {expected}, got `{text[:80]}`",
+            hint="keyturn trust invite bob --group security",
+        ) from err
 
 
 def _require_place(offer: Offer, draft: Draft, joining: set[str]) -> None:
