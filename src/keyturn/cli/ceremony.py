@@ -56,7 +56,7 @@ def propose(
     output.emit(value, json=json, human=lambda screen: _show(screen, shown))
     if not json:
         for member, keys in joining:
-            output.warn(f"compare with {member} by another way: {in_words(keys)}", json=json)
+            output.warn(f"compare with {member}, on the phone or in the room: {in_words(keys)}", json=json)
         output.warn(
             "next: each reads it (keyturn trust show) and signs it (keyturn trust sign); then keyturn trust publish",
             json=json,

@@ -274,7 +274,7 @@ def accept(
         human=lambda screen: screen.print(
             output.plain(
                 f"{path}: give it back; your keys are in {home.path}, and stay there\n"
-                f"read to whoever asks, by another way: {in_words(made)}"
+                f"to be read to whoever asks, on the phone or in the room: {in_words(made)}"
                 + ("" if place else "\nfrom now on say where the lab is: --lab DIRECTORY or URL, or KEYTURN_LAB")
             )
         ),

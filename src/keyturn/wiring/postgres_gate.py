@@ -37,7 +37,7 @@ from keyturn.gates.postgres.door import DatabaseDoor
 from keyturn.gates.postgres.gate import DatabaseGate, DatabaseGateParts, LetIn
 from keyturn.gates.postgres.recorded import RecordedOpenings
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.log import FoundLog
+from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
 
