@@ -215,4 +215,4 @@ def _published(screen: Console, versions: tuple[tuple[str, int], ...], root_sha2
     screen.print("published " + ", ".join(f"{role} version {number}" for role, number in versions))
     if ("root", 1) in versions:
         screen.print(f"first root: sha256 {root_sha256}")
-        screen.print("compare it with a coworker by another way, then: keyturn trust pin SHA256")
+        screen.print("compare it with a coworker, on the phone or in the room, then: keyturn trust pin SHA256")
