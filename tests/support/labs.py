@@ -111,6 +111,7 @@ class Lab:
         *,
         policy: Mapping[str, str] | None = None,
         roster: Roster | None = None,
+        gates: Mapping[str, Gate] | None = None,
         log: Log | None = None,
         limits: Limits | None = None,
         void: tuple[range, ...] | None = None,
@@ -122,6 +123,8 @@ class Lab:
             contents = replace(contents, policy=_policy(policy))
         if roster is not None:
             contents = replace(contents, roster=roster)
+        if gates is not None:
+            contents = replace(contents, gates=gates)
         if log is not None:
             contents = replace(contents, log=log)
         if limits is not None:

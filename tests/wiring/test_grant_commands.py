@@ -256,6 +256,14 @@ def test_a_misspelt_name_is_answered_with_the_nearest(people: People, words: tup
     assert (done.returncode, said in done.stderr) == (1, True), done.stderr
 
 
+def test_a_request_for_a_gate_that_is_none_is_refused_with_the_gates_that_there_are(people: People) -> None:
+    session = SoftwareKey.generate().public.text
+    words = ("request", "weights:read", "model/aurora", "--reason", "x", "--yes", "--session-key", session)
+    done = people.run("ada", *words, "--gate", "gate/relase")
+    assert (done.returncode, "[gate-unknown]" in done.stderr) == (1, True), done.stderr
+    assert "did you mean `keyturn://acme.example/gate/release`?" in done.stderr
+
+
 def test_a_misspelt_member_is_not_suspended_in_anothers_place(people: People) -> None:
     done = people.run("cat", "trust", "suspend", "--member", "boob", "--reason", "x", "--yes")
     assert (done.returncode, "did you mean `bob`?" in done.stderr) == (1, True), done.stderr

@@ -78,7 +78,7 @@ def accept(which: Offered, lab: Lab = None, key: Key = None, yes: Yes = False, j
             clock=hand.clock,
             entropy=hand.entropy,
         )
-        require_hope(made, seen.policy, now=seen.now)
+        require_hope(made, seen.policy, gates=seen.trust.gates, now=seen.now)
         output.warn(asked.table(shown(made, pending.subjects)), json=json)
         output.confirm("Sign this request?", yes=yes)
         logged = request_access(made, subjects=pending.subjects, key=hand.key, log=hand.log)

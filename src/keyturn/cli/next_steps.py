@@ -144,6 +144,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
         _POLICY,
         "policy-break-glass",
     ),
+    ("`keyturn grant show` and `keyturn trust show` say which gate it is, and which there are", "gate-unknown"),
     (_REQUEST, "request-unknown quorum-not-met request-twice"),
     (
         _ASK_AGAIN,
@@ -171,7 +172,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ),
     ("something else answers in the gate's place: look at `[processes]` in keyturn.toml", "gate-answer-other"),
     ("ask two other humans to lift it", "lift-own"),
-    (_GATE, "gate-unknown use-not-logged not-a-one-shot release-index-ahead"),
+    (_GATE, "use-not-logged not-a-one-shot release-index-ahead"),
     ("open the release again: `keyturn release`", "release-subjects request-other-model"),
     (
         _STEP,

@@ -136,7 +136,7 @@ def request(
             session=session,
         )
         made = draft_request(wish, seen.policy, keyid=own.key.public.keyid, clock=own.clock, entropy=own.entropy)
-        require_hope(made, seen.policy, now=seen.now)
+        require_hope(made, seen.policy, gates=seen.trust.gates, now=seen.now)
         output.warn(asked.table(shown(made, of_resource(made))), json=json)
         output.confirm("Sign this request?", yes=yes)
         return made

@@ -109,9 +109,9 @@ def open_request(
 
 
 def require_grantable(opened: OpenedRelease) -> None:
-    """Refuse to ask for what no approvals could get granted: a resource that the lab lacks, a chain that the policy refuses."""
-    policy = load(opened.draft.history.newest)
-    require_hope(opened.request, policy, facts=opened.draft.facts, now=SystemClock().now())
+    """Refuse to ask for what no approvals could get granted: a resource or gate that is none, a chain that the policy refuses."""
+    trust = opened.draft.history.newest
+    require_hope(opened.request, load(trust), gates=trust.gates, facts=opened.draft.facts, now=SystemClock().now())
 
 
 def submit_request(place: LabPlace, opened: OpenedRelease) -> tuple[int, Sha256]:

@@ -73,7 +73,7 @@ def test_an_offer_becomes_a_request_that_follows_the_first_and_both_show_it() ->
     assert (made.duration_s, made.bytes_max, made.follows, made.not_before) == (60, 5, pending.digest, NOW + 30)
     assert (made.start_by, made.not_after) == (NOW + 3600, NOW + 3660)
     assert (made.justification, made.session_key) == (pending.made.justification, pending.made.session_key)
-    request_access.require_hope(made, world.view().shelf.policy(world.lab.state), now=NOW)
+    request_access.require_hope(made, world.view().shelf.policy(world.lab.state), gates=world.lab.state.gates, now=NOW)
     logged = request_access.request_access(made, subjects=pending.subjects, key=world.key("ada"), log=world.log)
     view = view_of(world)
     first = show_grants.linked(view, pending.made, pending.digest)

@@ -145,18 +145,29 @@ def test_a_request_that_nobody_could_approve_is_not_accepted_and_reported_as_fin
     world = make_world(policy={"main": POLICY.replace("1 weights-owners + 1 security", "9 security")})
     policy = world.view().shelf.policy(world.lab.state)
     with pytest.raises(Refused, match="request-hopeless"):
-        request_access.require_hope(draft(world), policy, now=NOW)
+        request_access.require_hope(draft(world), policy, gates=world.lab.state.gates, now=NOW)
     world = make_world()
     policy = world.view().shelf.policy(world.lab.state)
-    request_access.require_hope(draft(world), policy, now=NOW)
+    request_access.require_hope(draft(world), policy, gates=world.lab.state.gates, now=NOW)
     with pytest.raises(Usage, match="session-key-missing"):
-        request_access.require_hope(draft(world, session_key=None), policy, now=NOW)
+        request_access.require_hope(draft(world, session_key=None), policy, gates=world.lab.state.gates, now=NOW)
+
+
+def test_a_request_for_a_gate_that_the_lab_lacks_is_refused_before_it_is_signed() -> None:
+    world = make_world()
+    gates = world.lab.state.gates
+    made = msgspec.structs.replace(draft(world), gate="keyturn://acme.example/gate/relase")
+    with pytest.raises(Refused, match="gate-unknown") as refused:
+        request_access.require_hope(made, world.view().shelf.policy(world.lab.state), gates=gates, now=NOW)
+    assert refused.value.hint.startswith("did you mean `keyturn://acme.example/gate/release`? gates: ")
 
 
 def test_facts_that_only_the_gate_knows_leave_hope() -> None:
     text = POLICY.replace('Model::"aurora");', 'Model::"aurora") when { context.custody.verified };')
     world = make_world(policy={"main": text})
-    request_access.require_hope(draft(world), world.view().shelf.policy(world.lab.state), now=NOW)
+    request_access.require_hope(
+        draft(world), world.view().shelf.policy(world.lab.state), gates=world.lab.state.gates, now=NOW
+    )
 
 
 def test_a_request_shows_itself_whole_before_it_is_signed() -> None:
@@ -489,6 +500,15 @@ def test_a_request_that_nobody_can_approve_any_more_is_said_to_be_hopeless_and_n
     assert f"keyturn grant withdraw {pending.id}" in found.sentences[-1]
 
 
+def test_a_request_whose_gate_is_gone_is_said_to_be_hopeless() -> None:
+    world = make_world()
+    pending = asked(world)
+    world.publish(gates={})
+    found = show_grants.explain_grant(view_of(world), world.lab.state, pending.digest, now=NOW)
+    assert (found.hopeless, found.could_approve) == (True, ())
+    assert "is no gate of the lab" in found.sentences[1]
+
+
 def test_a_request_of_another_trust_version_than_the_log_has_is_hopeless() -> None:
     world = make_world()
     pending = asked(world)
@@ -540,7 +560,7 @@ def test_a_break_glass_request_is_over_within_the_hour_and_is_shown_as_one() -> 
         draft(world, break_glass=True, permit="weights-read")
     with pytest.raises(Refused, match="is for break-glass alone"):
         policy = world.view().shelf.policy(world.lab.state)
-        request_access.require_hope(draft(world, permit="repair"), policy, now=NOW)
+        request_access.require_hope(draft(world, permit="repair"), policy, gates=world.lab.state.gates, now=NOW)
 
 
 def test_what_would_not_end_break_glass_is_refused_before_it_is_signed() -> None:

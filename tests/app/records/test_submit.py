@@ -166,6 +166,19 @@ def test_a_request_that_nobody_could_ever_approve_is_not_taken_into_the_log() ->
         assert log.settle().size == 2
 
 
+def test_a_request_for_a_gate_that_the_lab_lacks_is_not_taken_into_the_log() -> None:
+    world = make_world()
+    admission, log = door(world.lab, clock=At(world.now))
+    for gate in ("nowhere", "all"):  # `gate/all` is a resource, and no gate
+        asked = world.ask(world.request(gate=f"keyturn://acme.example/gate/{gate}"), submit=False)
+        with pytest.raises(Refused) as refused:
+            admission.submit(dsse.render(asked))
+        assert refused.value.code == "gate-unknown"
+        assert "keyturn://acme.example/gate/release" in refused.value.hint
+    assert log.settle().size == 2
+    admission.submit(dsse.render(world.ask(world.request(), submit=False)))
+
+
 def test_what_is_over_or_let_somebody_in_by_break_glass_is_evidence_and_is_taken_without_hope() -> None:
     lab = lab_of("2 security")
     admission, log = door(lab, clock=At(NOW + 3601))

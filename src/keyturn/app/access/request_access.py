@@ -1,13 +1,15 @@
 """Ask for access: choose the permit, show the request whole, sign it, log it.
 
-A request that nobody could ever approve is refused here, with every reason: it would otherwise wait in vain. Coworkers and gates
-verify everything again.
+A request that nobody could ever approve, or for a gate that is none, is refused here, with every reason: it would otherwise wait
+in vain. Coworkers and gates verify everything again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from keyturn.app.records.known_gate import require_known_gate
 from keyturn.app.records.nearest import meant
 from keyturn.app.records.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
@@ -22,6 +24,7 @@ from keyturn.policy.hope import hopeless, refuse_hopeless
 from keyturn.policy.load import Permit, Policy
 from keyturn.policy.schema import ACTIONS
 from keyturn.ports import Clock, Entropy, LogWriter
+from keyturn.trust.roster import Gate
 
 __all__ = [
     "Wish",
@@ -97,8 +100,14 @@ def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entro
     )
 
 
-def require_hope(made: AccessRequest, policy: Policy, *, now: int, facts: Facts = NO_FACTS) -> None:
-    """Refuse a request that every human of the lab together could not get granted. What `facts` lacks is not known yet."""
+def require_hope(
+    made: AccessRequest, policy: Policy, *, gates: Mapping[str, Gate], now: int, facts: Facts = NO_FACTS
+) -> None:
+    """Refuse a request for a gate that is none of `gates`, or that every human of the lab together could not get granted.
+
+    What `facts` lacks is not known yet.
+    """
+    require_known_gate(made, gates)
     reasons = hopeless(policy, made, facts, now=now)
     if {reason.code for reason in reasons} == {"session-key-missing"}:
         raise Usage("session-key-missing", f"`{made.action}` opens a session: name its key", hint="--session-key")

@@ -159,6 +159,8 @@ def _in_vain(view: GateView, trust: TrustState, made: AccessRequest, *, now: int
     then = trust if made.trust_version == trust.targets_version else view.trust.at(made.trust_version)
     if then is None:
         return (f"it names trust version {made.trust_version}, which the log does not have",)
+    if made.gate not in trust.gates:
+        return (f"trust version {trust.targets_version}: `{made.gate}` is no gate of the lab",)
     return tuple(
         f"trust version {policy.trust_version}: {reason.text}"
         for policy in policies_of(view.shelf, trust, then)

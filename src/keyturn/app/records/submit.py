@@ -6,8 +6,8 @@
 3. Any other record must be of this lab, and carry only signatures by the right key of the right member, gate or builder under the
    newest trust in the log; provenance and test results by whom they name themselves.
 4. It is not of the future, and matters to nobody for longer than `lifetime_max_s`: gates hold in memory what is live.
-5. A request is one that somebody could get granted: else it would wait in vain, and people be told of it. What is over, or may
-   have let somebody in by break-glass already, is evidence.
+5. A request is for a gate that the lab has, and one that somebody could get granted: else it would wait in vain, and people be
+   told of it. What is over, or may have let somebody in by break-glass already, is evidence.
 6. A tombstone is of a record that the log has and that may be erased. What people asked to erase is not written again.
 7. Its signer has quota left; what takes access away has a quota of its own, which asking for access cannot use up.
 8. Append: durable when this returns. In force is another thing: see `await_witnessed`.
@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from keyturn.app.records.known_gate import require_known_gate
 from keyturn.app.records.quotas import Quota, Quotas
 from keyturn.app.records.verified_signer import verified_signer
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable
@@ -158,6 +159,7 @@ class Admission:
         made = None if record is None else record.statement.predicate
         if not isinstance(made, AccessRequest) or made.break_glass_at is not None or made.start_by < now:
             return
+        require_known_gate(made, trust.gates)
         try:
             policy = self._shelf.policy(trust)
         except Refused:
