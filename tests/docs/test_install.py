@@ -109,5 +109,5 @@ def test_the_units_are_installed_and_their_processes_work_as_it_is_written(tmp_p
         "acme.example/log",
     ):
         assert words in said, f"{words}\n\n{said}"
-    assert said.count('{"status":"pass"}') == len(ports)
+    assert said.count('{"status":"pass","version":') == len(ports)
     assert "keyturn-gate" in (root / "etc" / "passwd").read_text()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import urllib3
 
+import keyturn
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.service.log_routes import RECORD_BYTES_MAX
 from support.processes import wait_for
@@ -50,7 +51,7 @@ def test_who_submits_too_fast_is_told_to_wait_and_reads_on(slow: tuple[Any, str]
     assert late.headers["Content-Type"] == "application/problem+json"
     assert int(late.headers["Retry-After"]) == late.json()["retry_after_s"] == 1
     assert HTTP.request("GET", f"{url}/checkpoint").status == 200
-    assert HTTP.request("GET", f"{url}/health").json() == {"status": "pass"}
+    assert HTTP.request("GET", f"{url}/health").json() == {"status": "pass", "version": keyturn.__version__}
 
 
 def test_a_forwarded_address_that_nobody_vouches_for_changes_nothing(slow: tuple[Any, str]) -> None:
@@ -131,7 +132,10 @@ def test_a_client_that_sends_nothing_more_holds_no_place(make_lab_on_disk: Calla
     with lab.log() as (_, url):
         port = int(url.rpartition(":")[2])
         idle = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(40)]
-        assert json.loads(HTTP.request("GET", f"{url}/health").data) == {"status": "pass"}
+        assert json.loads(HTTP.request("GET", f"{url}/health").data) == {
+            "status": "pass",
+            "version": keyturn.__version__,
+        }
         for client in idle:
             assert client.recv(1) == b""
             client.close()

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +121,8 @@ def document_of(app: Litestar) -> dict[str, Any]:
 
 @get("/health", opt=OPEN)
 async def health() -> Response[dict[str, str]]:
-    """Whether the process answers. What it believes and has is in `/metrics`."""
-    return Response({"status": "pass"}, headers={"Cache-Control": "no-store"})
+    """Whether the process answers, and its software's version. What it believes and has is in `/metrics`."""
+    return Response({"status": "pass", "version": version("keyturn")}, headers={"Cache-Control": "no-store"})
 
 
 def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0, behind_proxy: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,8 @@ from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
 from keyturn.app.oversight.check_up import Finding, check_up, in_order
+from keyturn.app.oversight.erase_records import Asked
+from keyturn.app.oversight.gate_checkins import last_checkins
 from keyturn.app.oversight.show_stats import UNUSED_AFTER_S, Stats, read_whole, show_stats
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Unavailable
@@ -20,9 +23,11 @@ from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.grants import Viewed, viewed
+from keyturn.wiring.log import lab_index
 from keyturn.wiring.notify import CONFIG as NOTIFY_CONFIG
 from keyturn.wiring.places import LabPlace, Person, find_person
 from keyturn.wiring.scan import read_ledger
+from keyturn.wiring.tombstones import all_asked
 from keyturn.wiring.trust import person_keys
 from keyturn.wiring.witnesses import witness_address
 
@@ -45,6 +50,8 @@ def examine(lab: str | None) -> tuple[Finding, ...]:
                 own_keys=_own_keys(person),
                 processes=_processes(seen),
                 ledger=partial(read_ledger, None),
+                gates_seen=partial(_gates_seen, seen),
+                erasures=partial(_erasures, seen),
                 now=seen.now,
             )
         )
@@ -53,6 +60,18 @@ def examine(lab: str | None) -> tuple[Finding, ...]:
 def _stats(seen: Viewed) -> Stats:
     known = read_whole(seen.view, seen.reader)
     return show_stats(seen.view, known, seen.trust, since=seen.now - UNUSED_AFTER_S, now=seen.now)
+
+
+def _gates_seen(seen: Viewed) -> Mapping[str, int | None]:
+    with lab_index(seen.place) as index:
+        return last_checkins(seen.reader, index, seen.trust, size=seen.view.frontier.size)
+
+
+def _erasures(seen: Viewed) -> tuple[Asked, ...]:
+    with lab_index(seen.place) as index:
+        if not index.of_kinds(("tmb",)):  # reading the whole log for them takes a while
+            return ()
+    return all_asked(seen, progress=lambda _: None)
 
 
 def _own_keys(person: Person) -> Iterator[str]:
@@ -79,22 +98,38 @@ def _processes(seen: Viewed) -> Mapping[str, Callable[[], str]]:
 
 def _service(seen: Viewed) -> str:
     url = _running(seen.place.service_url, "service")
-    note = HttpClient(url, timeout_s=_PATIENCE_S).get("/checkpoint", size_bytes_max=_ANSWER_BYTES_MAX)
+    client = HttpClient(url, timeout_s=_PATIENCE_S)
+    note = client.get("/checkpoint", size_bytes_max=_ANSWER_BYTES_MAX)
     size = checkpoints.parse_body(notes.parse(note).text).size
-    return (
-        "" if size >= seen.view.frontier.size else f"shows {size} entries, and {seen.view.frontier.size} are witnessed"
-    )
+    if size < seen.view.frontier.size:
+        return f"shows {size} entries, and {seen.view.frontier.size} are witnessed"
+    return _other_version(client)
 
 
 def _witness(directory: Path, name: str, origin: str) -> str:
-    witness = WitnessOverHttp(_running(witness_address(directory, name), f"witness-{name}"), timeout_s=_PATIENCE_S)
-    return f"never cosigned `{origin}`" if witness.newest(origin) is None else ""
+    url = _running(witness_address(directory, name), f"witness-{name}")
+    if WitnessOverHttp(url, timeout_s=_PATIENCE_S).newest(origin) is None:
+        return f"never cosigned `{origin}`"
+    return _other_version(HttpClient(url, timeout_s=_PATIENCE_S))
 
 
 def _notifier(directory: Path) -> str:
     url = _running(run_files.find(directory / "run", "notify"), "notify")
-    HttpClient(url, timeout_s=_PATIENCE_S).get("/health", size_bytes_max=_ANSWER_BYTES_MAX)
-    return ""
+    return _other_version(HttpClient(url, timeout_s=_PATIENCE_S))
+
+
+def _other_version(client: HttpClient) -> str:
+    """What is to be said of the version that a process names at `/health`: nothing, when it is this client's own."""
+    try:
+        said = msgspec.json.decode(client.get("/health", size_bytes_max=_ANSWER_BYTES_MAX), type=dict[str, str])
+    except (msgspec.MsgspecError, UnicodeError) as err:
+        raise Malformed("message-invalid", f"the answer of `/health`: {err}") from err
+    found, own = said.get("version", ""), version("keyturn")
+    if found == own:
+        return ""
+    return (
+        f"runs Keyturn {found[:40] or 'of a version that it does not say'}, this is {own}: replace whichever is older"
+    )
 
 
 def _running(url: str | None, name: str) -> str:
@@ -108,12 +143,13 @@ def _running(url: str | None, name: str) -> str:
 
 
 def _builder(place: LabPlace, trust: TrustState, name: str) -> str:
-    about = BuilderOverHttp(HttpClient(place.process_url("builder"), timeout_s=_PATIENCE_S)).about()
+    client = HttpClient(place.process_url("builder"), timeout_s=_PATIENCE_S)
+    about = BuilderOverHttp(client).about()
     if about.name != name or about.key != trust.builders[name].key.text:
         return f"answers as `{about.name}` with another key than targets list for `{name}`"
     if about.trust_version != trust.targets_version:
         return f"is at trust version {about.trust_version}, the log at {trust.targets_version}"
-    return ""
+    return _other_version(client)
 
 
 def _gate(place: LabPlace, uri: str, name: str) -> str:
@@ -122,4 +158,6 @@ def _gate(place: LabPlace, uri: str, name: str) -> str:
         said = msgspec.json.decode(client.get("/about", size_bytes_max=_ANSWER_BYTES_MAX), type=dict[str, str])
     except (msgspec.MsgspecError, UnicodeError) as err:
         raise Malformed("message-invalid", f"gate's answer: {err}") from err
-    return "" if said.get("gate") == uri else f"answers as `{said.get('gate', '')[:200]}`, expected `{uri}`"
+    if said.get("gate") != uri:
+        return f"answers as `{said.get('gate', '')[:200]}`, expected `{uri}`"
+    return _other_version(client)

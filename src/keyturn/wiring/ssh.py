@@ -79,7 +79,7 @@ def granted(
                 clock=hand.clock,
                 entropy=hand.entropy,
             )
-            require_hope(made, seen.policy, now=seen.now)
+            require_hope(made, seen.policy, gates=seen.trust.gates, now=seen.now)
             agree(shown(made, of_resource(made)))
             logged = request_access(made, subjects=of_resource(made), key=hand.key, log=hand.log)
             wait_until_in_force(seen, logged)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.oversight.check_up import Finding, check_up, in_order
+from keyturn.app.oversight.erase_records import Asked
+from keyturn.app.oversight.gate_checkins import last_checkins
 from keyturn.app.oversight.show_stats import Stats, read_whole, show_stats
 from keyturn.errors import Unavailable
 from keyturn.formats import dsse
@@ -29,10 +32,11 @@ def examined(
     lost: frozenset[str] = frozenset(),
     processes: Mapping[str, Callable[[], str]] | None = None,
     ledger: Callable[[], Ledger] = lambda: EMPTY,
+    erasures: Callable[[], tuple[Asked, ...]] = lambda: (),
 ) -> dict[str, Finding]:
     """The worst finding of each check."""
     reader = Witnessed(world, lost=lost)
-    view = follow_log(world.start(None), reader, now=NOW)
+    view = follow_log(world.start(None), reader, now=world.now)
 
     def stats() -> Stats:
         return show_stats(view, read_whole(view, reader), world.lab.state, since=now - 90 * DAY_S, now=now)
@@ -47,6 +51,8 @@ def examined(
             own_keys=(own,),
             processes=processes or {},
             ledger=ledger,
+            gates_seen=lambda: last_checkins(reader, world.log, world.lab.state, size=view.frontier.size),
+            erasures=erasures,
             now=now,
         )
     )
@@ -65,6 +71,7 @@ def test_a_lab_in_good_health_says_so() -> None:
         "you": "ok",
         "policy": "warning",
         "permits": "warning",
+        "gates": "warning",
     }
     assert found["profile"].found.startswith("demo")
 
@@ -172,3 +179,51 @@ def test_standing_access_is_counted_whoever_accepted_it_and_a_scan_that_is_old_i
         raise Unavailable("ledger-unreadable", "no ledger", hint="look")
 
     assert examined(world, ledger=unreadable)["standing access"].level == "error"
+
+
+def test_when_each_gate_signed_into_the_log_last_is_said_and_of_which_nothing_is_known() -> None:
+    world = make_world()
+    world.check_in()
+    world.now += 3600
+    world.check_in()
+    for _ in range(3):
+        world.ask()
+    assert "gate/other" in examined(world)["gates"].found
+    world.check_in("other")
+    found = examined(world, now=world.now + DAY_S)["gates"]
+    assert (found.level, "1d ago" in found.found) == ("ok", True), found
+    seen = last_checkins(Witnessed(world), world.log, world.lab.state, size=world.log.settle().size)
+    assert set(seen.values()) == {world.now}, "the newest one counts"
+
+
+def test_a_check_in_that_no_gate_signed_or_that_is_hidden_says_nothing() -> None:
+    world = make_world()
+    world.hide("chk", f"gate:{world.gate}")
+    world.check_in()
+    other = world.lab.state.gates[str(world.lab.gate_uri("other"))]
+    stranger = dataclasses.replace(world.lab.state, gates={str(world.gate): other})
+    size = world.log.settle().size
+    assert last_checkins(Witnessed(world), world.log, stranger, size=size) == {str(world.gate): None}
+    assert last_checkins(Witnessed(world), world.log, world.lab.state, size=size)[str(world.gate)] == world.now
+    lost = Witnessed(world, lost=frozenset(one.envelope for one in world.log.of_kinds(("chk",))))
+    assert last_checkins(lost, world.log, world.lab.state, size=size)[str(world.gate)] is None
+
+
+def test_a_tombstone_that_waits_and_an_erasure_that_is_due_are_named() -> None:
+    world = make_world()
+    waits = Asked("req-1", 3, ("eve",), None, "waiting")
+    found = examined(world, erasures=lambda: (waits,))["erasures"]
+    assert ("req-1" in found.found, found.hint) == (True, "another human: keyturn tombstone sign req-1")
+    due = Asked("apr-2", 4, ("bob", "eve"), 9, "due")
+    found = examined(world, erasures=lambda: (due,))["erasures"]
+    assert (found.level, "apr-2" in found.found, found.hint) == (
+        "warning",
+        True,
+        "keyturn log erase, where the log lies",
+    )
+    assert "erasures" not in examined(world, erasures=lambda: (Asked("apr-2", 4, (), 9, "erased"),))
+
+    def away() -> tuple[Asked, ...]:
+        raise Unavailable("log-behind", "gone")
+
+    assert examined(world, erasures=away)["erasures"].level == "error"

@@ -264,6 +264,8 @@ def test_a_live_denial_may_go_and_is_no_void_entry_nor_a_finding() -> None:
         own_keys=(),
         processes={},
         ledger=lambda: EMPTY,
+        gates_seen=dict,
+        erasures=tuple,
         now=NOW,
     )
     records_found = [one for one in examined if one.check == "records"]

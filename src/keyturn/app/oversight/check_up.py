@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keyturn.app.access.review_use import unreviewed
+from keyturn.app.oversight.erase_records import Asked
 from keyturn.app.oversight.review_access import REVIEW_EVERY_S
 from keyturn.app.oversight.show_stats import Stats
 from keyturn.app.oversight.standing_access import doors
@@ -25,6 +26,9 @@ __all__ = ["Finding", "check_up", "in_order"]
 
 SCAN_EVERY_S = 2 * 86_400
 """A place that was not scanned for so long is one of which nothing is known; timers scan daily."""
+
+_NAMED_MAX = 5
+"""Records that one finding names; commands list them all."""
 
 Level = Literal["error", "warning", "ok"]
 
@@ -48,13 +52,16 @@ def check_up(
     own_keys: Iterable[str],
     processes: Mapping[str, Callable[[], str]],
     ledger: Callable[[], Ledger],
+    gates_seen: Callable[[], Mapping[str, int | None]],
+    erasures: Callable[[], Iterable[Asked]],
     now: int,
 ) -> Iterator[Finding]:
     """Examine the lab as `view` has it at `now`.
 
     `stats` counts its requests, and is asked only when there is a policy that can be read.
     `own_keys` are the key ids that `member` can sign with here; each of `processes` says what is wrong with it, or an empty text;
-    `ledger` reads what scans of standing access found.
+    `ledger` reads what scans of standing access found; `gates_seen` when each gate signed into the log last; `erasures` what
+    tombstones ask for.
     """
     if trust.profile == "demo":
         yield Finding(
@@ -76,6 +83,8 @@ def check_up(
             "warning", "break-glass", f"{use.text}; it locks further break-glass", f"keyturn grant review {use.id}"
         )
     yield from _standing(ledger, now)
+    yield from _erasures(erasures, trust)
+    yield from _gates(gates_seen, now)
     for name, ask in processes.items():
         try:
             wrong = ask()
@@ -166,6 +175,40 @@ def _standing(ledger: Callable[[], Ledger], now: int) -> Iterator[Finding]:
             yield Finding("warning", "standing access", what, "keyturn scan show")
         else:
             yield Finding("ok", "standing access", f"{place.name}: no door that nobody accepted{accepted}")
+
+
+def _erasures(erasures: Callable[[], Iterable[Asked]], trust: TrustState) -> Iterator[Finding]:
+    try:
+        asked = tuple(erasures())
+    except KeyturnError as err:
+        yield Finding("error", "erasures", err.message, err.hint)
+        return
+    due = [one.id for one in asked if one.state == "due"]
+    waiting = [one.id for one in asked if one.state == "waiting"]
+    if due:
+        what = f"{len(due)} records are to be erased, and still have their text: {', '.join(due[:_NAMED_MAX])}"
+        yield Finding("warning", "erasures", what, "keyturn log erase, where the log lies")
+    if waiting:
+        what = (
+            f"{len(waiting)} tombstones wait for more signers, {trust.limits.tombstone_signers} it takes: "
+            f"{', '.join(waiting[:_NAMED_MAX])}"
+        )
+        yield Finding("warning", "erasures", what, f"another human: keyturn tombstone sign {waiting[0]}")
+
+
+def _gates(gates_seen: Callable[[], Mapping[str, int | None]], now: int) -> Iterator[Finding]:
+    try:
+        seen = gates_seen()
+    except KeyturnError as err:
+        yield Finding("error", "gates", err.message, err.hint)
+        return
+    never = sorted(gate for gate, at in seen.items() if at is None)
+    if never:
+        yield Finding("warning", "gates", f"never signed into the log: {', '.join(never)}", "keyturn up, where it runs")
+    for gate, at in sorted(seen.items()):
+        if at is not None:
+            ago = duration(max(0, now - at))
+            yield Finding("ok", "gates", f"{gate} signed into the log last at {rfc3339(at)}, {ago} ago")
 
 
 def _access_review(view: GateView, now: int) -> Iterator[Finding]:
