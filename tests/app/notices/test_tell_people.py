@@ -107,6 +107,46 @@ def test_the_requester_is_told_of_every_change(world: World, reader: Reader) -> 
     assert reader.told == Told()
 
 
+def test_an_offer_of_less_is_told_to_whoever_asked_with_what_to_type(world: World, reader: Reader) -> None:
+    asked = world.ask()
+    reader.new()
+    offer = world.offer(asked, "bob", duration_s=600)
+    found = reader.new()
+    (notice,) = found.values()
+    assert (notice.members, "bob offers less" in notice.title) == ({"ada"}, True)
+    assert f"10m. To take it: keyturn grant accept ofr-{offer.record_digest[:32]}" in notice.body
+    assert reader.new() == {}
+
+
+def test_a_request_that_became_hopeless_is_told_once_and_nobody_is_asked_for_it_any_more(
+    world: World, reader: Reader
+) -> None:
+    world.ask()
+    reader.new()
+    world.publish(gates={})
+    found = reader.new()
+    assert found.keys() == {"hopeless"}
+    assert (found["hopeless"].members, "is no gate of the lab" in found["hopeless"].body) == ({"ada"}, True)
+    assert reader.later(3300) == {}, "that time runs out is no news then"
+
+
+@pytest.mark.parametrize("target", ["member", "beneficiary", "gate"])
+def test_a_request_that_a_suspension_holds_up_is_told_to_whoever_asked(
+    target: str, world: World, reader: Reader
+) -> None:
+    world.ask(world.request(beneficiary="dan"))
+    reader.new()
+    hit = {
+        "member": {"target_member": "ada"},
+        "beneficiary": {"target_member": "dan"},
+        "gate": {"target_gate": str(world.gate)},
+    }
+    world.suspend("bob", **hit[target])  # type: ignore[arg-type]  # the table above
+    held = [one for one in reader.new().values() if "held up by a suspension" in one.title]
+    assert [one.members for one in held] == [{"ada", "dan"}]
+    assert not [one for one in reader.new().values() if "held up" in one.title]
+
+
 def test_an_agents_request_is_told_to_the_human_who_answers_for_it(world: World, reader: Reader) -> None:
     asked = world.ask(world.request("ada+coder"))
     assert "ada" not in reader.new()["asked"].members

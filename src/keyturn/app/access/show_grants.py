@@ -25,7 +25,7 @@ from keyturn.policy.hope import hopeless
 from keyturn.policy.load import Policy
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Agreed", "Explained", "Linked", "Live", "explain_grant", "linked", "list_grants", "live_request"]
+__all__ = ["Agreed", "Explained", "Linked", "Live", "explain_grant", "in_vain", "linked", "list_grants", "live_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +130,10 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
     live = live_request(view, trust, digest, now=now)
     if live.state in lifecycle.END_STATES:
         return Explained(live, (_ending(view, live, now=now),), ())
-    in_vain = _in_vain(view, trust, live.request, now=now)
-    if in_vain:
+    vain = in_vain(view, trust, live.request, now=now)
+    if vain:
         withdraw = f"whoever asked takes it back, and asks for something else: keyturn grant withdraw {live.id}"
-        return Explained(live, ("HOPELESS: whoever approves, no gate opens for it", *in_vain, withdraw), (), True)
+        return Explained(live, ("HOPELESS: whoever approves, no gate opens for it", *vain, withdraw), (), True)
     suspended = frozenset(
         member for member in trust.roster.members if list(view.known.suspensions_of(f"member:{member}", now=now))
     )
@@ -154,7 +154,7 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
     return Explained(live, tuple(sentences), could)
 
 
-def _in_vain(view: GateView, trust: TrustState, made: AccessRequest, *, now: int) -> tuple[str, ...]:
+def in_vain(view: GateView, trust: TrustState, made: AccessRequest, *, now: int) -> tuple[str, ...]:
     """Why nobody can get it granted any more, under the trust that it names or under the newest; nothing while there is hope."""
     then = trust if made.trust_version == trust.targets_version else view.trust.at(made.trust_version)
     if then is None:

@@ -11,7 +11,7 @@ A notice says what to look at, and approves nothing. Who could approve is the po
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated
@@ -19,7 +19,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from keyturn.app.access.show_grants import Live, list_grants
+from keyturn.app.access.show_grants import Live, in_vain, list_grants
 from keyturn.app.notices.notice import Notice, humans_of, says
 from keyturn.app.notices.plain_notice import plain_name
 from keyturn.app.notices.tell_of_suspensions import of_suspension
@@ -127,6 +127,7 @@ def what_to_tell(
     return (() if before is None else tuple(notices)), after
 
 
+_HOPELESS = "hopeless"
 _END = "end"
 """Told of a request that is denied, revoked, lapsed or over."""
 
@@ -163,10 +164,13 @@ class _Telling:
             yield from self._granted()
         if self.live.state in lifecycle.END_STATES:
             yield from self._ended()
-        elif self.live.state == "asked":
-            yield from self._waits()
-        elif self.live.state in ("agreed", "open"):
-            yield from self._expires()
+        elif self.live.state in ("asked", "agreed", "open"):
+            yield from self._held()
+            if self.live.state != "asked":
+                yield from self._expires()
+            elif not (yield from self._hopeless()):
+                yield from self._offered()
+                yield from self._waits()
 
     def _once(self, name: str, title: str, *lines: str, members: frozenset[str], **more: object) -> Iterator[Notice]:
         if name in self.story.told or name in self.names:
@@ -224,6 +228,51 @@ class _Telling:
         self.names.append(_END)
         if not told:
             yield from self._once(self.live.state, *_end_words(self.live.state), members=self._parties)
+
+    def _held(self) -> Iterator[Notice]:
+        """Nothing opens while whoever asked, whoever it is for, the key or the gate is suspended."""
+        made = self.live.request
+        suspended = self.view.known.suspended(now=self.now)
+        for kind, name in sorted(
+            {("gate", made.gate), ("key", made.key), ("member", made.beneficiary), ("member", made.requester)}
+        ):
+            if f"{kind}:{name}" in suspended:
+                yield from self._once(
+                    f"held:{kind}:{name}",
+                    "held up by a suspension",
+                    f"The {kind} {plain_name(name if kind != 'key' else name[:16])} is suspended: no gate opens for it.",
+                    members=self._parties,
+                )
+
+    def _hopeless(self) -> Generator[Notice, None, bool]:
+        """Whether nobody can get it granted any more, by a policy or roster that has changed since; says so once."""
+        if _HOPELESS in self.story.told:
+            return True
+        try:
+            why = in_vain(self.view, self.trust, self.live.request, now=self.now)
+        except KeyturnError:
+            return False  # a policy that does not load says nothing, and may be mended
+        if why:
+            yield from self._once(
+                _HOPELESS,
+                "nobody can grant it any more",
+                f"By the policy that is in force now, no gate will open for it: {plain_name(why[0])}",
+                "Withdraw it, and ask for something else.",
+                members=self._parties,
+            )
+        return bool(why)
+
+    def _offered(self) -> Iterator[Notice]:
+        for one in self.view.known.offers.get(self.live.digest, ()):
+            less = [] if one.duration_s is None else [duration(one.duration_s)]
+            less += [] if one.bytes_max is None else [f"{one.bytes_max} bytes at most"]
+            yield from self._once(
+                f"offered:{one.digest[:16]}",
+                f"{one.by} offers less",
+                f"{', '.join(less)}. To take it: keyturn grant accept ofr-{one.digest[:32]}",
+                says(one.by, one.reason),
+                members=self._parties,
+            )
 
     def _waits(self) -> Iterator[Notice]:
         made, live = self.live.request, self.live
