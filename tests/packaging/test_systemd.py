@@ -54,7 +54,9 @@ confined keyturn-witness@.service witness serve north
 confined keyturn-service.service serve
 confined keyturn-builder.service builder serve
 confined keyturn-gate@.service gate serve release
-for name in witness-north service builder gate-release; do
+as ada notify init
+confined keyturn-notify.service notify serve
+for name in witness-north service builder gate-release notify; do
   until test -e lab/run/$name.json; do sleep 0.1; for one in $RUNNING; do kill -0 "$one"; done; done
 done
 echo weights > work/import/found/model.bin
@@ -128,6 +130,13 @@ def test_a_unit_runs_a_command_of_ours_as_a_user_of_its_own(unit: Path) -> None:
     for line in ("NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "UMask=0077"):
         assert f"\n{line}\n" in text
     assert unit.name in GUIDE
+
+
+def test_what_logs_in_has_a_home_that_it_may_write_into() -> None:
+    for name in ("gate@", "builder", "notify"):
+        text = SCAN.with_name(f"keyturn-{name}.service").read_text(encoding="ascii")
+        (state,) = re.findall(r"^StateDirectory=(.+)$", text, re.MULTILINE)
+        assert f"\nEnvironment=KEYTURN_HOME=/var/lib/{state}/home\n" in text
 
 
 def test_the_users_can_be_made(tmp_path: Path) -> None:
