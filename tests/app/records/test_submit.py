@@ -12,6 +12,7 @@ from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.app.access.recovery_file import add_signature, payload_of
 from keyturn.app.records.quotas import Quotas
 from keyturn.app.records.submit import Admission
+from keyturn.crypto.credentials import Credential
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats import dsse, leaf, negatives, statement, trust_version
 from keyturn.formats.digest import Sha256, sha256
@@ -164,6 +165,20 @@ def test_a_request_that_nobody_could_ever_approve_is_not_taken_into_the_log() ->
             admission.submit(request(lab, 1, at=NOW, **made))
         assert (refused.value.code, bool(refused.value.reasons)) == ("request-hopeless", True)
         assert log.settle().size == 2
+
+
+def test_a_key_that_was_replaced_is_said_to_have_been_with_what_to_type() -> None:
+    world = make_world()
+    old = world.ask(submit=False)
+    ada = world.lab.state.roster.members["ada"]
+    new = Credential(key=make_key("ada again").public, kind="software")
+    members = {**world.lab.state.roster.members, "ada": replace(ada, keys=(new,))}
+    admission, _ = door(world.lab, clock=At(world.now))
+    changed = world.lab.publish(roster=replace(world.lab.state.roster, members=members))
+    admission.submit(changed.containers[-1])
+    with pytest.raises(Refused, match="version 1 was the last that did") as refused:
+        admission.submit(dsse.render(old))
+    assert (refused.value.code, "--new-keys instead" in refused.value.hint) == ("signer-unknown", True)
 
 
 def test_a_request_for_a_gate_that_the_lab_lacks_is_not_taken_into_the_log() -> None:

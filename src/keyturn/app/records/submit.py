@@ -43,6 +43,7 @@ from keyturn.policy.hope import plainly_hopeless, refuse_hopeless
 from keyturn.ports import Clock, LogAppender, LogReader, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Log, TrustState
+from keyturn.trust.signers import NamesItsSigner, signed_by
 from keyturn.trust.void import NOTHING_VOID
 
 __all__ = ["Admission", "Submitted"]
@@ -115,7 +116,7 @@ class Admission:
             if leaf.kind in ("rot", "tgt"):  # (2)
                 return self._submit_trust(raw, leaf)
             trust, now = self.trust, self._clock.now()
-            signer = self._recovery_signer(record) or verified_signer(raw, record, trust)  # (3)
+            signer = self._recovery_signer(record) or self._signer(raw, record, trust)  # (3)
             _require_of_its_time(record, leaf, trust, now=now)  # (4)
             self._require_hope(record, trust, now=now)  # (5)
             if record is not None and isinstance(record.statement.predicate, Tombstone):  # (6)
@@ -174,6 +175,33 @@ class Admission:
         if made.lab != self._history.lab:
             raise Refused("lab-other", f"expected a record of lab `{self._history.lab}`, got one of `{made.lab}`")
         return f"root:{','.join(sorted(require_root_threshold(record.envelope, made, self._history.root)))}"
+
+    def _signer(self, raw: bytes, record: Record | None, trust: TrustState) -> str:
+        try:
+            return verified_signer(raw, record, trust)
+        except Refused as err:
+            last = None if err.code != "signer-unknown" or record is None else self._listed_last(record)
+            if last is None:
+                raise
+            raise Refused(
+                "signer-unknown",
+                f"{err.message}: version {last} was the last that did, so it was replaced or taken out",
+                hint="sign with the key that replaced it: `--key`, or another KEYTURN_HOME; without one, a coworker runs "
+                "`keyturn trust invite MEMBER --new-keys instead`",
+            ) from err
+
+    def _listed_last(self, record: Record) -> int | None:
+        """The newest trust version that listed the key which `record` names, for whoever it names."""
+        made = record.statement.predicate
+        if not isinstance(made, NamesItsSigner):
+            return None
+        for trust in reversed(self._history.states if self._history is not None else ()):
+            try:
+                signed_by(made, trust)
+            except Refused:
+                continue
+            return trust.targets_version
+        return None
 
     def _submit_trust(self, raw: bytes, leaf: Leaf) -> Submitted:
         with self._trust_lock:
