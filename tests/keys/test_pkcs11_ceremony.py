@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.formats import dsse
+from keyturn.formats.digest import sha256
+from keyturn.formats.uri import Uri
+from keyturn.grants.recovery import verify_recovery
+from keyturn.trust.metadata import parse_root
 from support.members import People
 from support.softhsm import MODULE, SoftToken, make_token
 
@@ -113,3 +119,48 @@ def test_a_lab_is_founded_and_changed_with_trust_keys_on_tokens_alone(token: Sof
     people.by("ada", "trust", "publish")
     listed = people.by("ada", "trust", "log")["versions"]
     assert [one["signed_by"] for one in listed] == [["ada", "bob"], ["ada", "bob"]]
+
+
+def test_two_holders_recover_with_trust_keys_on_tokens_and_are_asked_for_the_pin_each_time(
+    token: SoftToken, tmp_path: Path
+) -> None:
+    for label, curve in (("ada-trust", "p256"), ("bob-trust", "ed25519")):
+        token.make_key(curve, label)
+    people = People(tmp_path)
+    people.pin()
+    init = ("init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada")
+    people.by("ada", *init, "--trust-key", token.uri("ada-trust"))
+    people.by("ada", "trust", "invite", "bob")
+    people.by("bob", "trust", "accept", "bob.invitation.json", "--trust-key", token.uri("bob-trust"))
+    people.by("ada", "trust", "propose", "--acceptance", "bob.acceptance.json")
+    for member in ("ada", "bob"):
+        people.by(member, "trust", "sign", "--yes")
+    people.by("ada", "trust", "publish")
+    pin = sha256((people.lab / "trust" / "root.json").read_bytes())
+    for member in ("ada", "bob"):
+        people.by(member, "trust", "pin", pin)
+
+    session = SoftwareKey.generate().public
+    words = ("recovery", "new", "weights:read", "model/aurora", "--gate", "release", "--beneficiary", "ada", "--yes")
+    more = ("--session-key", session.text, "--reason", "nobody can sign in", "--out", "r.json")
+    people.pin("000000")
+    assert people.refused("ada", *words, *more) == "pkcs11-pin-wrong"
+    assert not (people.place / "r.json").exists()
+    people.pin()
+    assert people.by("ada", *words, *more)["signatures"] == 1
+    sign = ("recovery", "sign", "r.json", "--yes")
+    people.pin("000000")
+    assert people.refused("bob", *sign) == "pkcs11-pin-wrong"
+    people.pin()
+    assert people.refused("bob", *sign, "--trust-key", token.uri("sign")) == "recovery-signer"
+    people.by("bob", *sign)
+    shown = people.by("bob", "recovery", "show", "r.json")
+    assert shown["signers"] == ["ada", "bob"]
+    found = verify_recovery(
+        dsse.parse_own((people.place / "r.json").read_bytes()),
+        parse_root((people.lab / "trust" / "root.json").read_bytes()),
+        now=int(shown["recovery"]["not_before"]),
+        gate=Uri("acme.example", "gate", "release"),
+        session_key=session,
+    )
+    assert found.signers == {"ada", "bob"}
