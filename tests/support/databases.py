@@ -341,7 +341,16 @@ def _set_up_server(found: DatabaseLab) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "keyturn", "gate", "postgres", "init", "main", "--lab", str(found.disk.path)),
-            *("--service", found.url, "--owner", "app_owner", "--socket", str(place), "--port", str(found.port)),
+            *(
+                "--service",
+                found.url,
+                "--owner",
+                "app_owner",
+                "--socket-directory",
+                str(place),
+                "--port",
+                str(found.port),
+            ),
             *("--address", "127.0.0.1", "--user", getpass.getuser(), "--root-sha256", found.lab.root_sha256, "--json"),
         ],
         capture_output=True,

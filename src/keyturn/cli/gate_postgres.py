@@ -25,7 +25,9 @@ def init(
     owner: Annotated[str, typer.Option(help="The role that owns the tables people are let in to.")],
     database: Annotated[str | None, typer.Option(help="The database, as PostgreSQL knows it. Default: NAME.")] = None,
     uri: Annotated[str | None, typer.Option(help="Its resource. Default: keyturn://<lab>/db/NAME.")] = None,
-    socket: Annotated[str, typer.Option(help="The directory of the server's Unix socket.")] = "/var/run/postgresql",
+    socket_directory: Annotated[
+        str, typer.Option(help="The directory of the server's Unix socket.")
+    ] = "/var/run/postgresql",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The server's port.")] = 5432,
     address: Annotated[str, typer.Option(help="Where people reach the server.")] = "localhost",
     user: Annotated[str, typer.Option(help="Who runs the gate on this machine.")] = "keyturn-gate",
@@ -43,7 +45,7 @@ def init(
     named = Database(
         uri=uri or f"keyturn://{root_to_pin(place, root).lab}/db/{name}",
         name=database or name,
-        socket=socket,
+        socket=socket_directory,
         port=port,
         address=address,
         user=user,
