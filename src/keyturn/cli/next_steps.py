@@ -34,6 +34,15 @@ _HOST = "ask for what this host opens: `keyturn request host:shell host/NAME --a
 
 _STEPS: tuple[tuple[str, str], ...] = (
     (_HOST, "host-action host-other account-unknown account-root account-closed"),
+    (_ASK_AGAIN, "request-over"),
+    (
+        "ask for what this gate opens: its operator says which database and schemas gate.toml names",
+        "database-other database-schema",
+    ),
+    (
+        "make the certificate request with the key that it is for: `openssl req -new -key KEY`",
+        "certificate-request-signature",
+    ),
     ("sshd alone asks the verifier: `sshd -T` says whether AuthorizedKeysCommand is the gate's", "asked-by-no-sshd"),
     (_DISK, "inbox-unwritable"),
     (
