@@ -20,7 +20,7 @@ import ssl
 import stat
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,7 @@ __all__ = ["BATCH_MAX", "Event", "Sink", "open_sink", "syslog_message"]
 
 BATCH_MAX = 100
 _WITHIN_S = 20.0
+_END_WITHIN_S = 2.0
 _FACILITY = 13
 _SYSLOG_SEVERITY = {1: 6, 2: 4, 3: 3, 4: 1}
 """Of OCSF's severities: informational, warning, error, alert."""
@@ -153,7 +154,8 @@ class _Syslog:
 
     def close(self) -> None:
         if self.connection is not None:
-            self.connection.close()
+            with closing(self.connection), suppress(OSError):
+                _end(self.connection)
         self.connection = None
 
 
@@ -182,6 +184,14 @@ class _Http:
 
     def close(self) -> None:
         self._pool.clear()
+
+
+def _end(connection: socket.socket) -> None:
+    """Say that nothing follows, and wait for the other side: a socket that is closed while bytes are unread in it (the session
+    tickets of TLS 1.3) resets the connection, and the collector loses what it had not read yet."""
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(_END_WITHIN_S)
+        connection.unwrap()
 
 
 def _was_closed(connection: socket.socket) -> bool:
