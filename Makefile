@@ -36,7 +36,7 @@ demo: bootstrap
 
 test: bootstrap-tests lint
 	@rm -f .coverage .coverage.*
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not long" --cov=keyturn --cov-report=
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not long" --durations=30 --durations-min=5 --cov=keyturn --cov-report=
 	$(PYTEST) -m "alone and not long" --cov=keyturn --cov-append --cov-report=
 	$(if $(COVERED),$(BIN)/coverage report --include='$(covered_files)' --fail-under=100)
 

@@ -16,5 +16,5 @@ pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.timeout(460)]
 def test_a_ceremony_works_for_people_with_passkeys(name: str, person: Any, origin: str, tmp_path: Path) -> None:
     keys = {"PAGE": origin, "KEYS": f"--member-key passkey --page {origin}"}
     said = run_ceremony(name, tmp_path, environment=keys, browse=person.open)
-    assert "by another way: webauthn " in said
+    assert "on the phone or in the room: webauthn " in said
     assert len(person.urls) >= 2

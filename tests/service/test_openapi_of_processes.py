@@ -29,6 +29,8 @@ from support.signed_records import request
 from tools import openapi
 
 EXAMPLES = 25
+# A host's gate needs an sshd and root; its routes are the database gate's, by the same code (`service/taking_away.py`).
+WITH_AN_SSHD = {"host-gate"}
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 Urls = dict[str, str]
 
@@ -63,7 +65,7 @@ def urls(make_lab_on_disk: Callable, tmp_path: Path) -> Iterator[Urls]:  # type:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_no_generated_request_meets_a_defect(urls: Urls, mode: GenerationMode) -> None:
-    assert urls.keys() == openapi.APPS.keys()
+    assert urls.keys() == openapi.APPS.keys() - WITH_AN_SSHD
     asked: dict[tuple[str, str], int] = {}
     for name, url in urls.items():
         schema = schemathesis.openapi.from_url(f"{url}/openapi.json")

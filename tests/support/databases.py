@@ -369,7 +369,7 @@ def _set_up_server(found: DatabaseLab) -> None:
     authority.write_bytes((found.directory / "ca.pem").read_bytes())
     with (data / "postgresql.conf").open("a") as conf:
         conf.write(
-            f"listen_addresses = '127.0.0.1'\nport = {found.port}\nssl = on\n"
+            f"listen_addresses = '127.0.0.1'\nport = {found.port}\nmax_connections = 300\nssl = on\n"
             "ssl_cert_file = 'server.pem'\nssl_key_file = 'server.key'\n"
         )
     hba, ident = data / "pg_hba.conf", data / "pg_ident.conf"

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from app.test_erase_records import At, asked, door, erase_all, over, sign, states
 
+from app.oversight.test_erase_records import At, asked, door, erase_all, over, sign, states
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.trust.void_hidden import closing
 from keyturn.errors import Unavailable
