@@ -109,7 +109,7 @@ def test_what_is_shown_to_people_acts_on_no_terminal_and_names_the_command(image
     assert (shown.returncode, "ssh-key" in shown.stdout) == (1, True)
     assert run(tmp_path, "ada", "show", "--since", "2100-01-01").returncode == 0
     assert run(tmp_path, "ada", "show", "--since", "1d").returncode == 1
-    assert run(tmp_path, "ada", "show", "--place", "host:gpu8").returncode == 0
+    assert run(tmp_path, "ada", "show", "--place", "host:gpu8").returncode == 3
     (image.root / "root/.ssh/authorized_keys").unlink()
     closed = run(tmp_path, "ada", "host", "--root", image.root, "--name", "gpu7")
     assert (closed.returncode, "closed since the last scan: ssh-key" in closed.stdout) == (0, True)
