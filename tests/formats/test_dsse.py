@@ -99,6 +99,10 @@ def test_our_own_envelopes_have_one_text(old, new, code):
     assert refused(GOOD.replace(old, new, 1)) == code
 
 
+def test_both_ways_to_read_our_own_envelopes_read_the_same():
+    assert dsse._own_by_field(GOOD) == dsse.parse_own(GOOD)
+
+
 @pytest.mark.parametrize("parse", [dsse.parse_own, dsse.parse_foreign])
 def test_counts_and_sizes_are_bounded(parse):
     many = Envelope(payload_type=IN_TOTO, payload=b"a", signatures=(Signature(keyid="ab" * 32, sig=b"b"),) * 17)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest
+from keyturn.policy.decide import Reason
 from keyturn.policy.facts import NO_FACTS, Facts
-from keyturn.policy.hope import hopeless, plainly_hopeless
+from keyturn.policy.hope import hopeless, plainly_hopeless, refuse_hopeless
 from keyturn.policy.load import Policy
 from support.labs import NOW
 
@@ -92,3 +94,14 @@ def test_a_permit_for_some_hours_leaves_hope_while_one_of_them_is_to_come(
         duration_s=3600,
     )
     assert codes(policy, made, now=AT_NIGHT) == expected
+
+
+def test_a_hopeless_request_is_refused_with_every_reason() -> None:
+    reasons = (Reason("quorum-not-met", "two of `research`"), Reason("duration", "at most 1 h"))
+    with pytest.raises(Refused) as refused:
+        refuse_hopeless(reasons)
+    assert (refused.value.code, [code for code, _ in refused.value.reasons]) == (
+        "request-hopeless",
+        ["quorum-not-met", "duration"],
+    )
+    refuse_hopeless(())
