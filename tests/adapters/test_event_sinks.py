@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -73,7 +72,7 @@ class Collector:
 
 
 @contextmanager
-def collecting(context: ssl.SSLContext | None = None, *, reads_after_s: float = 0) -> Iterator[Collector]:
+def collecting(context: ssl.SSLContext | None = None) -> Iterator[Collector]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         collector = Collector(server.getsockname()[1])
         connections: list[socket.socket] = []
@@ -82,7 +81,6 @@ def collecting(context: ssl.SSLContext | None = None, *, reads_after_s: float = 
             try:
                 spoken = connection if context is None else context.wrap_socket(connection, server_side=True)
                 connections.append(spoken)
-                time.sleep(reads_after_s)
                 with spoken:
                     while part := spoken.recv(65536):
                         collector.got += part
@@ -159,13 +157,6 @@ def test_syslog_over_tls_is_for_a_collector_that_proves_itself(tmp_path: Path) -
     with collecting(context) as collector, pytest.raises(Unavailable, match="IP address mismatch"):
         send(f"syslog+tls://127.0.0.1:{collector.port}", ca=ca)
     assert not collector.got
-
-
-def test_a_collector_that_reads_late_gets_what_was_sent_before_the_end(tmp_path: Path) -> None:
-    ca, context = certificates(tmp_path, "127.0.0.1")
-    with collecting(context, reads_after_s=0.3) as collector:
-        send(f"syslog+tls://127.0.0.1:{collector.port}", ca=ca)
-        wait_for("all of them", lambda: len(messages(bytes(collector.got))) == 3 or None, deadline_s=5)
 
 
 @contextmanager
