@@ -9,7 +9,8 @@ import pytest
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats.decision import Decision
 from keyturn.formats.dsse import Envelope
-from keyturn.gates.release.recorded import REFUSALS_PER_MINUTE, Recorded
+from keyturn.gates.recorder import REFUSALS_PER_MINUTE
+from keyturn.gates.release.recorded import Recorded
 from support.releases import ReleaseWorld, make_release_world
 from support.releases import _Clock as Clock
 

@@ -27,21 +27,19 @@ from dataclasses import dataclass
 
 import msgspec
 
-from keyturn.crypto import dsse_signing
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Refused
-from keyturn.formats import access, dsse, gate_answer, statement
-from keyturn.formats.access import AccessUse
+from keyturn.errors import KeyturnError
+from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256
-from keyturn.formats.gate_answer import GateObeys
 from keyturn.formats.host_session import HostSession, SshdConnection, SshdState
-from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.gates.host.authorized_key import authorized_key
 from keyturn.gates.host.door import HostDoor, Opened
 from keyturn.gates.host.needs import HostJournal, HostProcesses
 from keyturn.gates.host.recorded import RecordedLogins
+from keyturn.gates.uses import log_what_waits
+from keyturn.gates.words import signed_obedience, signed_use
 from keyturn.grants.pushed import Pushed
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, Entropy, LogWriter
@@ -117,15 +115,7 @@ class HostGate:
 
     def log_what_waits(self) -> int:
         """Log the uses that wait for it; gives how many those were. Raises as the log does."""
-        waiting = self._parts.journal.waiting()
-        for grant, envelope in waiting:
-            try:
-                self._parts.writer.append(envelope)
-            except Refused as err:
-                self._parts.say("use-refused", f"the log refuses the use of {grant[:32]}", err)
-                continue
-            self._parts.journal.logged(grant)
-        return len(waiting)
+        return log_what_waits(self._parts.journal, self._parts.writer, self._parts.say)
 
     def obey(self, negative: bytes) -> bytes:
         """Obey the signed denial, revocation or suspension `negative`, end what went in by it, and give the gate's word for
@@ -134,16 +124,14 @@ class HostGate:
         found = parts.obey(negative)
         for _ in range(2):  # at the second look it is ended
             self.watch(at_once=True)
-        said = GateObeys(
-            lab=parts.gate.lab,
-            gate=str(parts.gate),
-            key=parts.key.public.keyid,
-            record=found.digest,
+        return signed_obedience(
+            found,
             size=parts.seen().frontier.size,
             acted=found.request is not None and parts.journal.is_used(found.request),
-            signed_at=parts.clock.now(),
+            gate=parts.gate,
+            key=parts.key,
+            clock=parts.clock,
         )
-        return dsse.render(dsse_signing.sign(gate_answer.make(said), parts.key))
 
     def _answered(self, connection: SshdConnection, opened: Opened, key: PublicKey) -> HostSession:
         return HostSession(
@@ -217,18 +205,10 @@ class HostGate:
         parts = self._parts
         if session.how != "grant" or parts.journal.is_used(session.digest):
             return  # of break-glass and of recovery it was kept before they were let in
-        made = AccessUse(
-            lab=parts.gate.lab,
-            nonce=parts.entropy.nonce(),
-            gate=str(parts.gate),
-            key=parts.key.public.keyid,
-            request=session.digest,
-            approvals=tuple(sorted(session.approvals)),
-            used_at=parts.clock.now(),
+        use = signed_use(
+            session.digest, session.approvals, gate=parts.gate, key=parts.key, clock=parts.clock, entropy=parts.entropy
         )
-        subject = (Subject(digest=DigestSet(sha256=session.digest), name="request"),)
-        use = dsse_signing.sign(statement.make(made, access.ACCESS_USE, subject), parts.key)
-        parts.journal.keep_use(session.digest, dsse.render(use))
+        parts.journal.keep_use(session.digest, use)
 
     def _keep(self, session: HostSession) -> None:
         self._parts.journal.keep_session(session)

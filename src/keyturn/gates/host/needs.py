@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from keyturn.formats.host_session import HostSession, SshdConnection, SshdState
+from keyturn.gates.uses import UseJournal
 
 __all__ = ["HostJournal", "HostProcesses"]
 
@@ -29,9 +30,8 @@ class HostProcesses(Protocol):
         """Kill what is left of the connection; returns without waiting for its end."""
 
 
-class HostJournal(Protocol):
-    """What a host gate must not forget. Each write outlives this process when it returns, that of a use a loss of power too; or
-    `Unavailable`, and nothing is kept."""
+class HostJournal(UseJournal, Protocol):
+    """What a host gate must not forget: its uses, and its connections, whose writes outlive this process when they return."""
 
     def sessions(self) -> Sequence[HostSession]:
         """The connections that the gate answered for and that may be alive."""
@@ -41,15 +41,3 @@ class HostJournal(Protocol):
 
     def forget_session(self, session: HostSession) -> None:
         """Forget a connection of which no process is left."""
-
-    def is_used(self, grant: str) -> bool:
-        """Whether a use of the grant with this digest was kept, logged or not."""
-
-    def keep_use(self, grant: str, envelope: bytes) -> None:
-        """Keep what the log is to be told of the use of a grant: once for each."""
-
-    def waiting(self) -> Sequence[tuple[str, bytes]]:
-        """The uses that are not logged yet, by the digest of the grant."""
-
-    def logged(self, grant: str) -> None:
-        """The use of this grant is in the log, and waits no longer."""

@@ -1,84 +1,37 @@
-"""Write down what the host gate decided, before sshd learns it: every answer that lets in, and refusals as far as nobody
-floods it.
-
-An answer that cannot be written down is not given. Of refusals `REFUSALS_PER_MINUTE` are written down, and the rest counted in
-the next line: whoever reaches sshd can offer keys all day.
-"""
+"""What is written down of one answer of a host gate (`gates.recorder`), before sshd learns it."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
-from keyturn.formats import decision
-from keyturn.formats.decision import NAMES_MAX, REASONS_MAX, TEXT_MAX, Kind, Outcome, Why
+from keyturn.errors import KeyturnError
+from keyturn.formats.decision import TEXT_MAX
 from keyturn.formats.uri import Uri
 from keyturn.gates.host.door import Opened
+from keyturn.gates.recorder import Recorder
 from keyturn.ports import Clock, Decisions
 
-__all__ = ["REFUSALS_PER_MINUTE", "RecordedLogins"]
-
-REFUSALS_PER_MINUTE = 60
+__all__ = ["RecordedLogins"]
 
 
 class RecordedLogins:
     """The decisions of one host gate. Not safe to call from two threads at once."""
 
     def __init__(self, decisions: Decisions, *, gate: Uri, host: Uri, clock: Clock) -> None:
-        self._decisions = decisions
-        self._gate = gate
-        self._host = host
-        self._clock = clock
-        self._minute, self._refusals, self._unsaid = 0, 0, 0
+        self._recorder = Recorder(decisions, gate=gate, clock=clock)
+        self._host = str(host)
 
     def granted(self, opened: Opened) -> None:
         """Keep that `opened` let in, or raise `Unavailable`: then nobody is."""
         made = None if opened.granted is None else opened.granted.request
-        self._keep(
-            "granted",
-            request=opened.digest,
-            requester="" if made is None else made.requester,
-            beneficiary=opened.beneficiary,
-            action="" if made is None else made.action,
-            permit="" if made is None else made.permit,
-            approvals=opened.approvals[:NAMES_MAX],
-            approvers=tuple(sorted(opened.approvers))[:NAMES_MAX],
-        )
+        about = {
+            "request": opened.digest,
+            "requester": "" if made is None else made.requester,
+            "beneficiary": opened.beneficiary,
+            "action": "" if made is None else made.action,
+            "resource": self._host,
+            "permit": "" if made is None else made.permit,
+        }
+        self._recorder.granted(about, approvals=opened.approvals, approvers=opened.approvers)
 
     def refused(self, account: str, err: KeyturnError) -> None:
         """Keep that a key was refused at `account`, if it can be and they are not too many."""
-        minute = self._clock.now() // 60
-        if minute != self._minute:
-            self._minute, self._refusals = minute, 0
-        self._refusals += 1
-        if self._refusals > REFUSALS_PER_MINUTE:
-            self._unsaid += 1
-            return
-        kind: Kind = "unavailable"
-        if isinstance(err, Refused | Malformed | Tampered):
-            kind = "refused" if isinstance(err, Refused) else "malformed" if isinstance(err, Malformed) else "tampered"
-        reasons = err.reasons if isinstance(err, Refused) else ((err.code, err.message),)
-        try:
-            self._keep(
-                "failed" if kind == "unavailable" else "refused",
-                beneficiary=account[:TEXT_MAX],
-                kind=kind,
-                code=err.code,
-                reasons=tuple(Why(code=code[:TEXT_MAX], text=text[:TEXT_MAX]) for code, text in reasons[:REASONS_MAX]),
-            )
-        except Unavailable:
-            self._unsaid += 1  # it is refused all the same
-
-    def _keep(self, outcome: Outcome, **more: Any) -> None:
-        made = decision.Decision(
-            version=1,
-            sequence=0,
-            at=self._clock.now(),
-            gate=str(self._gate),
-            resource=str(self._host),
-            outcome=outcome,
-            unsaid=self._unsaid,
-            **more,
-        )
-        self._decisions.keep(made)
-        self._unsaid = 0
+        self._recorder.refused(err, lambda: {"beneficiary": account[:TEXT_MAX], "resource": self._host})

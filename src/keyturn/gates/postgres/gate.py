@@ -25,18 +25,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from keyturn.crypto import dsse_signing
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Refused
-from keyturn.formats import access, dsse, gate_answer, statement
-from keyturn.formats.access import AccessUse
-from keyturn.formats.gate_answer import GateObeys
-from keyturn.formats.statement import DigestSet, Subject
+from keyturn.errors import KeyturnError
 from keyturn.formats.uri import Uri
 from keyturn.gates.postgres.door import DatabaseDoor, Opened
-from keyturn.gates.postgres.needs import GrantRoles, SessionCertificates, UseJournal
+from keyturn.gates.postgres.needs import GrantRoles, SessionCertificates
 from keyturn.gates.postgres.recorded import RecordedOpenings
+from keyturn.gates.uses import UseJournal, log_what_waits
+from keyturn.gates.words import signed_obedience, signed_use
 from keyturn.grants.pushed import Pushed
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, Entropy, LogWriter
@@ -130,31 +127,21 @@ class DatabaseGate:
 
     def log_what_waits(self) -> int:
         """Log the uses that wait for it; gives how many those were. Raises as the log does."""
-        waiting = self._parts.journal.waiting()
-        for grant, envelope in waiting:
-            try:
-                self._parts.writer.append(envelope)
-            except Refused as err:
-                self._parts.say("use-refused", f"the log refuses the use of {grant[:32]}", err)
-                continue
-            self._parts.journal.logged(grant)
-        return len(waiting)
+        return log_what_waits(self._parts.journal, self._parts.writer, self._parts.say)
 
     def obey(self, negative: bytes) -> bytes:
         """Obey the signed denial, revocation or suspension `negative`, end what came in by it, and give the gate's word."""
         parts = self._parts
         found = parts.obey(negative)
         self.watch()
-        said = GateObeys(
-            lab=parts.gate.lab,
-            gate=str(parts.gate),
-            key=parts.key.public.keyid,
-            record=found.digest,
+        return signed_obedience(
+            found,
             size=parts.seen().frontier.size,
             acted=found.request is not None and parts.journal.is_used(found.request),
-            signed_at=parts.clock.now(),
+            gate=parts.gate,
+            key=parts.key,
+            clock=parts.clock,
         )
-        return dsse.render(dsse_signing.sign(gate_answer.make(said), parts.key))
 
     def _end(self, role: str, why: KeyturnError | None) -> None:
         try:
@@ -168,15 +155,7 @@ class DatabaseGate:
         parts.recorded.granted(granted)
         if parts.journal.is_used(granted.digest):
             return
-        made = AccessUse(
-            lab=parts.gate.lab,
-            nonce=parts.entropy.nonce(),
-            gate=str(parts.gate),
-            key=parts.key.public.keyid,
-            request=granted.digest,
-            approvals=tuple(sorted(granted.approvals)),
-            used_at=parts.clock.now(),
+        use = signed_use(
+            granted.digest, granted.approvals, gate=parts.gate, key=parts.key, clock=parts.clock, entropy=parts.entropy
         )
-        subject = (Subject(digest=DigestSet(sha256=granted.digest), name="request"),)
-        use = dsse_signing.sign(statement.make(made, access.ACCESS_USE, subject), parts.key)
-        parts.journal.keep_use(granted.digest, dsse.render(use))
+        parts.journal.keep_use(granted.digest, use)

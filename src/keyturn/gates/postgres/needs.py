@@ -1,14 +1,14 @@
-"""What the postgres gate needs of the world: the roles of its database, a journal of uses, and certificates."""
+"""What the postgres gate needs of the world: the roles of its database, and certificates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.formats.sql_privileges import Privileges
 
-__all__ = ["GrantRoles", "SessionCertificates", "UseJournal"]
+__all__ = ["GrantRoles", "SessionCertificates"]
 
 
 class GrantRoles(Protocol):
@@ -41,19 +41,3 @@ class SessionCertificates(Protocol):
 
     def issue(self, key: PublicKey, role: str, *, now: int, until: int) -> bytes:
         """A certificate (PEM) for `role` over `key`, good from `now` `until` (POSIX seconds). It is no secret."""
-
-
-class UseJournal(Protocol):
-    """The uses that a gate signed, by the digest of the grant. Each write is durable before it returns."""
-
-    def is_used(self, grant: str) -> bool:
-        """Whether a use of `grant` was kept, logged or not."""
-
-    def keep_use(self, grant: str, envelope: bytes) -> None:
-        """Keep the signed use."""
-
-    def waiting(self) -> Sequence[tuple[str, bytes]]:
-        """The grants and uses that the log has not got yet."""
-
-    def logged(self, grant: str) -> None:
-        """The log has it."""

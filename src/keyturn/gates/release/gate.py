@@ -36,16 +36,16 @@ from keyturn.custody.facts import facts_of
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.verify import Chain, VerifiedChain, verify_chain, with_failures
 from keyturn.errors import Refused, Tampered
-from keyturn.formats import access, dsse, gate_answer, pack, pack_members, release, release_order, statement
-from keyturn.formats.access import AccessRequest, AccessUse
+from keyturn.formats import access, dsse, pack, pack_members, release, release_order, statement
+from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
-from keyturn.formats.gate_answer import GateObeys
 from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.release import Release, Summary
 from keyturn.formats.release_order import ReleaseOrder
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.pack import collect
+from keyturn.gates.words import signed_obedience, signed_use
 from keyturn.grants import bundle as bundles
 from keyturn.grants import checks, withdrawing
 from keyturn.grants.bundle import Bundle
@@ -131,16 +131,14 @@ class ReleaseGate:
         found = parts.obey(negative)
         with self._acting:
             acted = found.request is not None and parts.journal.pack(found.request) is not None
-        said = GateObeys(
-            lab=parts.gate.lab,
-            gate=str(parts.gate),
-            key=parts.key.public.keyid,
-            record=found.digest,
+        return signed_obedience(
+            found,
             size=parts.seen().frontier.size,
             acted=acted,
-            signed_at=parts.clock.now(),
+            gate=parts.gate,
+            key=parts.key,
+            clock=parts.clock,
         )
-        return self._signed(gate_answer.make(said))
 
     def release(self, order: bytes) -> bytes:
         """Carry out `order` and give the pack; or raise `Refused` with every reason, and release nothing."""
@@ -285,17 +283,10 @@ class ReleaseGate:
 
     def _sign_use(self, asked: _Asked) -> bytes:
         parts = self._parts
-        use = AccessUse(
-            lab=asked.request.lab,
-            nonce=parts.entropy.nonce(),
-            gate=str(parts.gate),
-            key=parts.key.public.keyid,
-            request=asked.digest,
-            approvals=tuple(sorted(one.record_digest for one in asked.bundle.authorizations)),
-            used_at=parts.clock.now(),
+        approvals = [one.record_digest for one in asked.bundle.authorizations]
+        return signed_use(
+            asked.digest, approvals, gate=parts.gate, key=parts.key, clock=parts.clock, entropy=parts.entropy
         )
-        subject = (Subject(digest=DigestSet(sha256=asked.digest), name="request"),)
-        return self._signed(statement.make(use, access.ACCESS_USE, subject))
 
     def _act(self, asked: _Asked, judged: _Judged, grant: VerifiedGrant, use: bytes) -> bytes:
         parts = self._parts
