@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from keyturn.config import gate
-from keyturn.config.gate import GateConfig
+from keyturn.config import release_gate as gate
+from keyturn.config.release_gate import ReleaseGateConfig
 from keyturn.errors import KeyturnError
 from keyturn.formats.uri import Uri
 
-CONFIG = GateConfig(
+CONFIG = ReleaseGateConfig(
     name="release",
     resource=Uri("acme.example", "gate", "release"),
     service="https://log.acme.example",
@@ -25,7 +25,7 @@ CONFIG = GateConfig(
 @pytest.mark.parametrize(
     "value", [CONFIG, replace(CONFIG, service=None, log_age_max_s=None, witnesses_min=None, models=())]
 )
-def test_a_gate_config_reads_back_as_it_was(value: GateConfig) -> None:
+def test_a_gate_config_reads_back_as_it_was(value: ReleaseGateConfig) -> None:
     assert gate.parse(gate.render(value)) == value
 
 

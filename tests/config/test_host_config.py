@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from keyturn.config import host as host_config
-from keyturn.config.host import HostGateConfig
+from keyturn.config import host_gate as host_config
+from keyturn.config.host_gate import HostGateConfig
 from keyturn.errors import KeyturnError
 from keyturn.formats.uri import Uri
 

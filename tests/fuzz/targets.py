@@ -523,8 +523,8 @@ def _made() -> Iterator[Target]:
     )
     yield from own("config.witness.parse", WITNESS, refusals=(Usage,))
     yield from own("config.postgres_gate.parse", POSTGRES_GATE, refusals=(Usage, Malformed))
-    yield from own("config.gate.parse", GATE, refusals=(Usage, Malformed))
-    yield from own("config.host.parse", HOST_GATE, refusals=(Usage, Malformed))
+    yield from own("config.release_gate.parse", GATE, refusals=(Usage, Malformed))
+    yield from own("config.host_gate.parse", HOST_GATE, refusals=(Usage, Malformed))
     yield from own("formats.host_session.parse", HOST_SESSION, render="formats.host_session.render")
     yield from own(
         "adapters.keys.session_certificates.read_request",

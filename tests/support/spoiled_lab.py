@@ -35,9 +35,9 @@ from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.decision import Decision
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.tlog import merkle
-from keyturn.wiring.gate import init_gate, open_release_gate
 from keyturn.wiring.log import lab_log, log_reader, reindex, trust_behind, verify_batches
 from keyturn.wiring.places import find_lab
+from keyturn.wiring.release_gate import init_gate, open_release_gate
 from keyturn.wiring.witness import init_witness, open_witness
 from support.lab_on_disk import put_on_disk
 from support.labs import make_lab

@@ -11,8 +11,8 @@ from keyturn.adapters.files.trust_on_disk import TrustOnDisk
 from keyturn.config.lab import LabConfig
 from keyturn.errors import Refused, Usage
 from keyturn.wiring.builder import make_builder
-from keyturn.wiring.gate import init_gate, read_config
 from keyturn.wiring.places import LabPlace
+from keyturn.wiring.release_gate import init_gate, read_config
 from support.labs import Lab, make_lab
 
 

@@ -40,8 +40,8 @@ def init(
     json: Json = False,
 ) -> None:
     """Set a release gate up on this machine: its key, its pinned root, its configuration."""
-    from keyturn.wiring.gate import init_gate
     from keyturn.wiring.places import find_lab
+    from keyturn.wiring.release_gate import init_gate
 
     place = find_lab(lab)
     config, key = init_gate(place, name=name, pin=root, models=[str(path.absolute()) for path in models or ()])
@@ -66,8 +66,8 @@ def serve(
     from keyturn.adapters import process_log
     from keyturn.service import shell
     from keyturn.service.release_gate import create_app
-    from keyturn.wiring.gate import init_demo_gate, open_release_gate, read_config
     from keyturn.wiring.places import find_lab
+    from keyturn.wiring.release_gate import init_demo_gate, open_release_gate, read_config
 
     process_log.begin(f"gate-{name}", log_json=log_json)
     place = find_lab(lab)
@@ -84,8 +84,8 @@ def serve(
 def show(name: Name = "release", lab: Lab = None, json: Json = False) -> None:
     """Show how a release gate is set up: its pinned root, its key, and how much stricter than targets it is."""
     from keyturn.adapters.files.key_files import read_key
-    from keyturn.wiring.gate import read_config
     from keyturn.wiring.places import find_lab
+    from keyturn.wiring.release_gate import read_config
 
     place = find_lab(lab)
     config = read_config(place, name)

@@ -101,7 +101,7 @@ def take(
 ) -> None:
     """Bring the gate what people signed in files, for when the log cannot be reached. The gate verifies it at each login."""
     from keyturn.adapters.files.config_files import read_small
-    from keyturn.wiring.host import bring, read_config
+    from keyturn.wiring.host_gate import bring, read_config
 
     config = read_config(directory)
     brought = [{"file": str(path), "kind": bring(directory, read_small(path))} for path in files]
@@ -124,7 +124,7 @@ def run(
     from keyturn.adapters import process_log
     from keyturn.service import shell
     from keyturn.service.host_gate import create_app
-    from keyturn.wiring.host import LOOK_WITHIN_S, open_host_gate
+    from keyturn.wiring.host_gate import LOOK_WITHIN_S, open_host_gate
 
     process_log.begin("gate-host", log_json=log_json)
     opened = open_host_gate(directory, program=program)

@@ -18,8 +18,8 @@ from keyturn.formats import ocsf
 from keyturn.formats.decision import Decision
 from keyturn.formats.digest import sha256
 from keyturn.formats.posix_time import rfc3339
-from keyturn.wiring.gate import decisions_of, read_config
 from keyturn.wiring.places import LabPlace
+from keyturn.wiring.release_gate import decisions_of, read_config
 
 __all__ = ["Export"]
 

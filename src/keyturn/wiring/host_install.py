@@ -16,14 +16,14 @@ from keyturn.adapters.files.config_files import read_small, replace_file, write_
 from keyturn.adapters.files.key_files import read_key, write_key
 from keyturn.adapters.hosts import sshd_config
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
-from keyturn.config import host as host_config
-from keyturn.config.host import HostGateConfig
+from keyturn.config import host_gate as host_config
+from keyturn.config.host_gate import HostGateConfig
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.digest import parse_sha256
 from keyturn.formats.uri import Uri
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.host import banner_beside, read_config
+from keyturn.wiring.host_gate import banner_beside, read_config
 from keyturn.wiring.pinned_log import first_root
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
 

@@ -7,26 +7,21 @@ not know.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters import process_log
-from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.files.decision_files import DecisionFiles
-from keyturn.adapters.files.key_files import read_key
-from keyturn.adapters.files.pushed_files import PushedFiles
 from keyturn.adapters.files.use_journal import UseJournalFiles
 from keyturn.adapters.keys.session_certificates import SessionAuthority, make_authority, read_request
 from keyturn.adapters.postgres import grant_doors
 from keyturn.adapters.postgres.grant_roles import GrantRolesInPostgres, ServerPlace
 from keyturn.app.gates.follow_always import FollowedAlways
-from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
-from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.config import postgres_gate as gate_config
 from keyturn.config.postgres_gate import Database, PostgresGateConfig
 from keyturn.crypto.keys import PublicKey
@@ -36,10 +31,9 @@ from keyturn.formats.uri import Uri
 from keyturn.gates.postgres.door import DatabaseDoor
 from keyturn.gates.postgres.gate import DatabaseGate, DatabaseGateParts, LetIn
 from keyturn.gates.postgres.recorded import RecordedOpenings
-from keyturn.trust.history import TrustHistory
-from keyturn.wiring.found_log import FoundLog
+from keyturn.wiring.gate_process import following, said_once, start_all
 from keyturn.wiring.places import LabPlace
-from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
+from keyturn.wiring.set_up import root_to_pin, set_up
 
 __all__ = ["LOOK_WITHIN_S", "OpenedPostgresGate", "init_gate", "open_gate", "read_config", "what_to_type"]
 
@@ -111,12 +105,12 @@ class OpenedPostgresGate:
         """Follow and watch for as long as the block runs; nobody stays in behind it."""
         stop = threading.Event()
         self.gate.start()
-        for name, work in (
-            ("follow", lambda: self.followed.run(stop)),
-            ("watch", lambda: self._watch(stop)),
-            ("log", lambda: self._log(stop)),
-        ):
-            threading.Thread(target=_or_die, args=(work, stop), name=name, daemon=True).start()
+        works = {
+            "follow": lambda: self.followed.run(stop),
+            "watch": lambda: self._watch(stop),
+            "log": lambda: self._log(stop),
+        }
+        start_all(works, stop)
         try:
             yield
         finally:
@@ -125,7 +119,7 @@ class OpenedPostgresGate:
                 self.gate.start()
 
     def _watch(self, stop: threading.Event) -> None:
-        said = _once_each("database-unwatched", "the database is watched again")
+        said = said_once("database-unwatched", "the database is watched again")
         while not stop.wait(_WATCH_EVERY_S):
             try:
                 self.gate.watch()
@@ -143,30 +137,16 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
     """Make the postgres gate `name`: reads its keys once, and pins its root."""
     config = read_config(place, name)
     directory = place.directory / "gates" / name
-    state = directory / "state"
-    key = read_key(directory / "key", passphrase=None)
-    root = read_kept(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
-    history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.pinned_root)
-    clock, entropy, log = SystemClock(), SystemEntropy(), FoundLog(lambda: config.service)
-    followed = FollowedLog(
-        history,
-        gate=config.resource,
-        key=key,
-        stricter=Stricter(witnesses_min=config.witnesses_min, log_age_max_s=config.log_age_max_s),
-        log=log,
-        clock=clock,
-        entropy=entropy,
-        pause=pause,
-    )
-    pushed = PushedNegatives(PushedFiles(state / "pushed"), clock)
+    it = following(config, directory, service=lambda: config.service)
+    clock, state = SystemClock(), directory / "state"
     database, named = Uri.parse(config.database.uri), config.database
     door = DatabaseDoor(
         gate=config.resource,
         database=database,
         actions=config.actions,
         # What is known of takings-away is newer than what was believed with a nonce: a witness that is slow keeps nobody in.
-        view=lambda: pushed.over(followed.believed.knowing(followed.seen.known)),
-        strict=followed.require_strict,
+        view=lambda: it.pushed.over(it.followed.believed.knowing(it.followed.seen.known)),
+        strict=it.followed.require_strict,
         clock=clock,
     )
     server = ServerPlace(
@@ -175,7 +155,7 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
     gate = DatabaseGate(
         DatabaseGateParts(
             gate=config.resource,
-            key=key,
+            key=it.key,
             door=door,
             roles=GrantRolesInPostgres(server, definers=named.definers),
             certificates=SessionAuthority(directory),
@@ -183,37 +163,14 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
             recorded=RecordedOpenings(
                 DecisionFiles(state / "decisions"), gate=config.resource, database=database, clock=clock
             ),
-            writer=log,
+            writer=it.log,
             clock=clock,
-            entropy=entropy,
-            obey=lambda negative: pushed.take(negative, followed.seen),
-            seen=lambda: followed.seen,
+            entropy=SystemEntropy(),
+            obey=lambda negative: it.pushed.take(negative, it.followed.seen),
+            seen=lambda: it.followed.seen,
             say=lambda event, role, err: process_log.say("info", event, err=err, about={"role": role}),
         )
     )
     return OpenedPostgresGate(
-        config, gate, FollowedAlways(followed, _once_each("log-not-followed", "the log is followed again"))
+        config, gate, FollowedAlways(it.followed, said_once("log-not-followed", "the log is followed again"))
     )
-
-
-def _once_each(event: str, again: str) -> Callable[[KeyturnError | None], None]:
-    """Say of a failure that it began, once for as long as it is the same."""
-    before = [""]
-
-    def said(err: KeyturnError | None) -> None:
-        code = "" if err is None else err.code
-        if code and code != before[0]:
-            process_log.say("warning", event, err=err)
-        elif before[0] and not code:
-            process_log.say("info", "works-again", again)
-        before[0] = code
-
-    return said
-
-
-def _or_die(work: Callable[[], None], stop: threading.Event) -> None:
-    doing = threading.Thread(target=work, daemon=True)  # what ends it, Python prints
-    doing.start()
-    doing.join()
-    if not stop.is_set():
-        os._exit(70)  # EX_SOFTWARE

@@ -9,18 +9,16 @@ from __future__ import annotations
 import os
 import pwd
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters import process_log
-from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.files.config_files import read_small, replace_file
 from keyturn.adapters.files.decision_files import DecisionFiles
-from keyturn.adapters.files.key_files import read_key
-from keyturn.adapters.files.pushed_files import PushedFiles
 from keyturn.adapters.hosts.host_inbox import HostInbox
 from keyturn.adapters.hosts.host_journal import HostJournalFiles
 from keyturn.adapters.hosts.host_processes import LinuxHost
@@ -28,10 +26,10 @@ from keyturn.adapters.hosts.host_socket import HostSocket
 from keyturn.app.access.break_glass_file import pending_in
 from keyturn.app.access.recovery_file import recovery_in
 from keyturn.app.gates.follow_always import FollowedAlways
-from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
+from keyturn.app.gates.follow_as_gate import FollowedLog
 from keyturn.app.gates.obey_pushed import PushedNegatives
-from keyturn.config import host as host_config
-from keyturn.config.host import HostGateConfig
+from keyturn.config import host_gate as host_config
+from keyturn.config.host_gate import HostGateConfig
 from keyturn.crypto import sshsig
 from keyturn.errors import KeyturnError, Malformed, Usage
 from keyturn.formats.sshsig import parse_public_line
@@ -41,9 +39,7 @@ from keyturn.gates.host.gate import HostGate, HostGateParts
 from keyturn.gates.host.recorded import RecordedLogins
 from keyturn.grants import bundle as bundles
 from keyturn.grants.view import GateView
-from keyturn.trust.history import TrustHistory
-from keyturn.wiring.found_log import FoundLog
-from keyturn.wiring.set_up import ROOT_BYTES_MAX
+from keyturn.wiring.gate_process import following, said_once, start_all
 
 __all__ = ["LOOK_WITHIN_S", "OpenedHostGate", "banner_beside", "bring", "open_host_gate", "read_config"]
 
@@ -102,14 +98,14 @@ class OpenedHostGate:
         """Follow, watch, and answer at `socket`, for as long as the block runs."""
         stop = threading.Event()
         with HostSocket(socket, group=self.group, users=frozenset({self.helper, os.geteuid()})) as answering:
-            for name, work in (
-                ("follow", lambda: self.followed.run(stop)),
-                ("watch", lambda: self._watch(stop)),
-                ("banner", lambda: self._say_when_closed(stop, banner_beside(socket))),
-                ("log", lambda: self._log(stop)),
-                ("answer", lambda: answering.serve(self.answer)),
-            ):
-                threading.Thread(target=_or_die, args=(work, stop), name=name, daemon=True).start()
+            works = {
+                "follow": lambda: self.followed.run(stop),
+                "watch": lambda: self._watch(stop),
+                "banner": lambda: self._say_when_closed(stop, banner_beside(socket)),
+                "log": lambda: self._log(stop),
+                "answer": lambda: answering.serve(self.answer),
+            }
+            start_all(works, stop)
             try:
                 yield
             finally:
@@ -149,29 +145,15 @@ def read_config(directory: Path) -> HostGateConfig:
 def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
     """Make the gate of this host: reads its key once, and pins its root."""
     config = read_config(directory)
-    key = read_key(directory / "key", passphrase=None)
-    root = read_small(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
-    history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.pinned_root)
-    clock, entropy, log = SystemClock(), SystemEntropy(), FoundLog(lambda: config.service)
-    followed = FollowedLog(
-        history,
-        gate=config.resource,
-        key=key,
-        stricter=Stricter(witnesses_min=config.witnesses_min, log_age_max_s=config.log_age_max_s),
-        log=log,
-        clock=clock,
-        entropy=entropy,
-        pause=pause,
-    )
-    state = directory / "state"
-    pushed = PushedNegatives(PushedFiles(state / "pushed"), clock)
-    now = _BelievedNow(followed, pushed)
+    it = following(config, directory, service=lambda: config.service)
+    clock, entropy, state = SystemClock(), SystemEntropy(), directory / "state"
+    now = _BelievedNow(it.followed, it.pushed)
     inbox = HostInbox(directory / "inbox")
     glass = BreakGlassDoor(
         gate=config.resource,
-        key=key,
+        key=it.key,
         followed=now,
-        writer=log,
+        writer=it.log,
         journal=BreakGlassJournalFiles(state),
         clock=clock,
         entropy=entropy,
@@ -182,8 +164,8 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
         host=config.host,
         accounts=config.accounts,
         view=lambda: now.believed,
-        seen=lambda: followed.seen,
-        strict=followed.require_strict,
+        seen=lambda: it.followed.seen,
+        strict=it.followed.require_strict,
         brought=lambda: _brought(inbox),
         glass=glass,
         user_id=_user_id,
@@ -192,23 +174,24 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
     gate = HostGate(
         HostGateParts(
             gate=config.resource,
-            key=key,
+            key=it.key,
             door=door,
             journal=HostJournalFiles(state),
             processes=LinuxHost(helper=user.pw_uid),
             recorded=RecordedLogins(
                 DecisionFiles(state / "decisions"), gate=config.resource, host=config.host, clock=clock
             ),
-            writer=log,
+            writer=it.log,
             clock=clock,
             entropy=entropy,
-            obey=lambda negative: pushed.take(negative, followed.seen),
-            seen=lambda: followed.seen,
+            obey=lambda negative: it.pushed.take(negative, it.followed.seen),
+            seen=lambda: it.followed.seen,
             program=str(program),
             say=lambda event, message, err: process_log.say("warning", event, message, err=err),
         )
     )
-    return OpenedHostGate(config, gate, door, glass, FollowedAlways(followed, _once_each()), user.pw_uid, user.pw_gid)
+    always = FollowedAlways(it.followed, said_once("log-not-followed", "the log is followed again"))
+    return OpenedHostGate(config, gate, door, glass, always, user.pw_uid, user.pw_gid)
 
 
 def banner_beside(socket: Path) -> Path:
@@ -264,27 +247,3 @@ def _user_id(account: str) -> int | None:
         return pwd.getpwnam(account).pw_uid
     except (KeyError, ValueError):
         return None
-
-
-def _once_each() -> Callable[[KeyturnError | None], None]:
-    """Say of a failure that it began, once for as long as it is the same."""
-    before = [""]
-
-    def said(err: KeyturnError | None) -> None:
-        code = "" if err is None else err.code
-        if code and code != before[0]:
-            process_log.say("warning", "log-not-followed", err=err)
-        elif before[0] and not code:
-            process_log.say("info", "log-followed", "the log is followed again")
-        before[0] = code
-
-    return said
-
-
-def _or_die(work: Callable[[], None], stop: threading.Event) -> None:
-    """Do `work`; when it ends before `stop`, so does the process: without one of its threads a gate would be half a gate."""
-    doing = threading.Thread(target=work, daemon=True)  # what ends it, Python prints
-    doing.start()
-    doing.join()
-    if not stop.is_set():
-        os._exit(70)  # EX_SOFTWARE

@@ -10,28 +10,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.files.decision_files import DecisionFiles
-from keyturn.adapters.files.key_files import read_key
-from keyturn.adapters.files.pushed_files import PushedFiles
 from keyturn.adapters.files.release_journal import ReleaseJournalFiles
-from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
-from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.bulk import manifest
-from keyturn.config import gate as gate_config
-from keyturn.config.gate import GateConfig
+from keyturn.config import release_gate as gate_config
+from keyturn.config.release_gate import ReleaseGateConfig
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.gate import ReleaseGate, ReleaseGateParts
 from keyturn.gates.release.recorded import Recorded
-from keyturn.trust.history import TrustHistory
 from keyturn.trust.metadata import parse_root
-from keyturn.wiring.found_log import FoundLog
+from keyturn.wiring.gate_process import following
 from keyturn.wiring.places import LabPlace
-from keyturn.wiring.set_up import ROOT_BYTES_MAX, root_to_pin, set_up
+from keyturn.wiring.set_up import root_to_pin, set_up
 from keyturn.wiring.trust import own_pin, trust_store
 
 __all__ = [
@@ -47,10 +42,10 @@ __all__ = [
 
 def init_gate(
     place: LabPlace, *, name: str, pin: str | None, models: Sequence[str] = (), service: str | None = None
-) -> tuple[GateConfig, PublicKey]:
+) -> tuple[ReleaseGateConfig, PublicKey]:
     """Write the gate's configuration and pinned root, and its key unless there is one; nothing is overwritten."""
     history = root_to_pin(place, pin)
-    config = GateConfig(
+    config = ReleaseGateConfig(
         name=name,
         resource=Uri(history.lab, "gate", name),
         service=service,
@@ -71,7 +66,7 @@ def init_demo_gate(place: LabPlace, *, name: str) -> None:
     init_gate(place, name=name, pin=pin, models=(str(place.directory.resolve().parent),))
 
 
-def read_config(place: LabPlace, name: str) -> GateConfig:
+def read_config(place: LabPlace, name: str) -> ReleaseGateConfig:
     """Read the gate's configuration, or raise `Usage` saying how to make one."""
     path = place.directory / "gates" / name / "gate.toml"
     if not path.exists():
@@ -92,45 +87,31 @@ def open_release_gate(place: LabPlace, name: str) -> OpenedGate:
     """Make the release gate `name` of the lab at `place`: reads its key once, and pins its root."""
     config = read_config(place, name)
     directory = place.directory / "gates" / name
-    key = read_key(directory / "key", passphrase=None)
-    root = read_kept(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
-    log = FoundLog(lambda: config.service or place.service_url)
-    history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.pinned_root)
-    followed = FollowedLog(
-        history,
-        gate=config.resource,
-        key=key,
-        stricter=Stricter(witnesses_min=config.witnesses_min, log_age_max_s=config.log_age_max_s),
-        log=log,
-        clock=SystemClock(),
-        entropy=SystemEntropy(),
-        pause=pause,
-    )
+    it = following(config, directory, service=lambda: config.service or place.service_url)
     journal = ReleaseJournalFiles(directory / "state")
-    pushed = PushedNegatives(PushedFiles(directory / "state" / "pushed"), SystemClock())
     gate = ReleaseGate(
         ReleaseGateParts(
             gate=config.resource,
-            key=key,
-            root_json=root,
+            key=it.key,
+            root_json=it.root_json,
             pinned_sha256=config.pinned_root,
-            log=log,
-            writer=log,
+            log=it.log,
+            writer=it.log,
             journal=journal,
             clock=SystemClock(),
             entropy=SystemEntropy(),
-            refresh=followed.refresh,
-            await_witnessed=followed.await_witnessed,
+            refresh=it.followed.refresh,
+            await_witnessed=it.followed.await_witnessed,
             hash_model=lambda path: hash_model(path, config.models),
-            seen=lambda: followed.seen,
-            obey=lambda negative: pushed.take(negative, followed.seen),
-            obeying=pushed.over,
+            seen=lambda: it.followed.seen,
+            obey=lambda negative: it.pushed.take(negative, it.followed.seen),
+            obeying=it.pushed.over,
         )
     )
     recorded = Recorded(
         gate.release, gate=config.resource, journal=journal, decisions=decisions_of(directory), clock=SystemClock()
     )
-    return OpenedGate(gate, recorded, followed.look)
+    return OpenedGate(gate, recorded, it.followed.look)
 
 
 def decisions_of(directory: Path) -> DecisionFiles:

@@ -1,0 +1,83 @@
+"""What the `gate.toml` of every gate begins with: which gate it is, where it finds the log, and how much stricter than targets.
+
+    version = 1
+    name = "release"
+    kind = "release"
+    resource = "keyturn://acme.example/gate/release"
+    service = "https://keyturn.acme.example"
+    pinned_root = "<sha256 of the lab's first root>"
+    log_age_max_s = 600                         # absent: what targets say
+    witnesses_min = 2                           # absent: what targets say
+    mode = "enforce"
+
+The file belongs to whoever operates the gate, and may only tighten what targets say: `app.gates.follow_as_gate` takes the
+stricter of the two, whatever the file claims. `pinned_root` is what its operator compared with a coworker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keyturn.errors import Usage
+from keyturn.formats.text import HexDigest, Name
+from keyturn.formats.uri import Uri
+
+__all__ = ["GateFile", "GateHead", "ServiceUrl", "head_of", "head_table"]
+
+ServiceUrl = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateHead:
+    """A gate as its operator configured it; `None` where targets are strict enough, or the log lies beside it."""
+
+    name: str
+    resource: Uri
+    service: str | None
+    pinned_root: str
+    log_age_max_s: int | None = None
+    witnesses_min: int | None = None
+
+
+class GateFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same as it stands in the file; each gate adds its `kind` and its own table."""
+
+    version: Literal[1]
+    name: Name
+    resource: Annotated[str, Meta(max_length=1024)]
+    service: ServiceUrl | None = None
+    pinned_root: HexDigest
+    log_age_max_s: Annotated[int, Meta(ge=1, le=86400)] | None = None
+    witnesses_min: Annotated[int, Meta(ge=1, le=64)] | None = None
+    mode: Literal["enforce"]
+
+
+def head_of(file: GateFile, *, where: str) -> dict[str, Any]:
+    """The fields of a `GateHead` out of `file`, or `Usage` naming `where` when its resource is not that gate."""
+    resource = Uri.parse(file.resource)
+    if (resource.type, resource.name) != ("gate", file.name):
+        raise Usage("config-invalid", f"`{where}`: expected `resource` to be the gate `{file.name}`, got `{resource}`")
+    return {
+        "name": file.name,
+        "resource": resource,
+        "service": file.service,
+        "pinned_root": file.pinned_root,
+        "log_age_max_s": file.log_age_max_s,
+        "witnesses_min": file.witnesses_min,
+    }
+
+
+def head_table(value: GateHead, *, kind: str) -> dict[str, Any]:
+    """The head of the table that is rendered: what is `None` is absent."""
+    table: dict[str, Any] = {"version": 1, "name": value.name, "kind": kind, "resource": str(value.resource)}
+    if value.service is not None:
+        table["service"] = value.service
+    table |= {"pinned_root": value.pinned_root, "mode": "enforce"}
+    for key, given in (("log_age_max_s", value.log_age_max_s), ("witnesses_min", value.witnesses_min)):
+        if given is not None:
+            table[key] = given
+    return table
