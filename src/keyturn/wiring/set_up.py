@@ -4,7 +4,7 @@
     <directory>/root.json    the lab's first root, whose SHA-256 the configuration pins
     <directory>/*.toml       the configuration, written last: a process is set up when it is there
 
-What each configuration says is for `wiring.gate` and `wiring.builder`.
+What each configuration says is for `wiring.release_gate` and `wiring.builder`.
 """
 
 from __future__ import annotations
