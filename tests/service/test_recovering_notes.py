@@ -50,8 +50,16 @@ def size_of(url: str) -> int | None:
 
 
 def append(url: str, lab: LabOnDisk, number: int) -> int:
-    """Append the request of that number, wait until it is witnessed, and give its index."""
-    index = LogOverHttp(url).append(request(lab.lab, number, at=NOW))
+    """Append the request of that number when the log has asked its witnesses, wait until it is witnessed, and give its index."""
+
+    def appended() -> int | None:
+        try:
+            return LogOverHttp(url).append(request(lab.lab, number, at=NOW))
+        except Unavailable as err:
+            assert err.code == "log-unconfirmed", err  # noqa: PT017  # it was just started
+            return None
+
+    index = wait_for("the log to be confirmed", appended)
     wait_for("the record to be witnessed", lambda: (size_of(url) or 0) > index or None)
     return index
 

@@ -45,9 +45,11 @@ def test_an_agent_is_no_second_account(lab: TakenLab) -> None:
 
 
 def test_who_answers_for_an_agent_does_not_approve_for_it(lab: TakenLab) -> None:
-    asked = lab.ask(beneficiary="ada+coder")
-    assert lab.refused("ada", "approve", name_of(asked), "--yes") == {"approver-concerned"}
-    by_agent = lab.ask("ada+coder")  # it may ask; no permit is for it
+    for_agent, by_agent = lab.ask(beneficiary="ada+coder", submit=False), lab.ask("ada+coder", submit=False)
+    for asked in (for_agent, by_agent):  # no permit is for it, and the log's door says so at once
+        assert "request-hopeless" in code_of(lambda asked=asked: lab.submit(asked))
+    lab.write(*map(dsse.render, (for_agent, by_agent)))  # even if whoever keeps the log helps
+    assert lab.refused("ada", "approve", name_of(for_agent), "--yes") == {"approver-concerned"}
     given = [lab.approval(by_agent, member) for member in ("bob", "carol")]
     lab.submit(*given)
     assert code_of(lambda: lab.release(by_agent, *given)) == {"policy-not-permitted"}
