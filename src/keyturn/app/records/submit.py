@@ -18,14 +18,14 @@ Admission keeps rubbish out of the log and grants nothing: every gate verifies a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from keyturn.app.records.erasures import Erasures
 from keyturn.app.records.known_gate import require_known_gate
 from keyturn.app.records.quotas import Quota, Quotas
 from keyturn.app.records.verified_signer import verified_signer
-from keyturn.errors import Malformed, Refused, Tampered, Unavailable
-from keyturn.formats import leaf as leaf_format
+from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import records, trust_version
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.leaf import Leaf
@@ -34,7 +34,6 @@ from keyturn.formats.records import Record
 from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.tombstone import Tombstone
 from keyturn.formats.trust_version import TrustVersion
-from keyturn.grants.known import Erasure
 from keyturn.grants.negatives import lifetime_max_s
 from keyturn.grants.recovery import require_root_threshold
 from keyturn.grants.tombstones import ERASABLE, require_counts, require_erasable
@@ -78,6 +77,7 @@ class Admission:
         self._quota = Quota(quotas)
         self._reader = reader
         self._shelf = PolicyShelf()
+        self._erasures = Erasures(index, reader)
         self._trust_lock = threading.RLock()
         self._history: TrustHistory | None = None
         self._newest: TrustState | None = None
@@ -109,6 +109,10 @@ class Admission:
         history = self._history
         return tuple(log for log in history.logs_since(1) if log != newest) if history is not None else ()
 
+    @property
+    def _states(self) -> Sequence[TrustState]:
+        return self._history.states if self._history is not None else ()
+
     def submit(self, raw: bytes) -> Submitted:
         """Verify and append one record; raises `Malformed`, `Refused`, or what the log raises."""
         leaf, record = records.read(raw)  # (1)
@@ -126,8 +130,10 @@ class Admission:
             if (known := self._known(leaf)) is None:
                 raise
             return Submitted(known, leaf)  # it was admitted when it came first
-        if leaf.kind in ERASABLE and self._is_to_be_erased(leaf.record) and (known := self._known(leaf)) is not None:
-            return Submitted(known, leaf)  # (6)
+        if leaf.kind in ERASABLE and self._erasures.asked_for(leaf.record, self._states):  # (6)
+            known = self._known(leaf)
+            if known is not None:
+                return Submitted(known, leaf)
         return Submitted(self._append(raw, leaf), leaf)
 
     def _known(self, leaf: Leaf) -> int | None:
@@ -141,20 +147,6 @@ class Admission:
         if not any(one.kind in ERASABLE for one in found):  # any other beside it names a record that it is not of
             require_erasable(found[0].kind)
         require_counts(leaf, raw, trust)
-
-    def _is_to_be_erased(self, record: str) -> bool:
-        """Whether as many people as it takes signed that its text shall go, under any trust that the lab ever had."""
-        erasure = Erasure()
-        for found in self._index.about(f"erases:{record}"):
-            for trust in reversed(self._history.states if self._history is not None else ()):
-                try:
-                    (leaf,) = map(leaf_format.parse, self._reader.leaves(found.index, found.index + 1))
-                    made = require_counts(leaf, self._reader.envelope(found.envelope), trust)
-                except (Malformed, Refused, Tampered, Unavailable):
-                    continue
-                erasure = erasure.signed(made.member, at=found.index, trust=trust)
-                break
-        return erasure.index is not None
 
     def _require_hope(self, record: Record | None, trust: TrustState, *, now: int) -> None:
         made = None if record is None else record.statement.predicate
@@ -195,7 +187,7 @@ class Admission:
         made = record.statement.predicate
         if not isinstance(made, NamesItsSigner):
             return None
-        for trust in reversed(self._history.states if self._history is not None else ()):
+        for trust in reversed(self._states):
             try:
                 signed_by(made, trust)
             except Refused:
@@ -224,6 +216,7 @@ class Admission:
     def _read_trust(self) -> None:
         with self._trust_lock:
             self._read_at = self._clock.now()
+            self._erasures.follow()
             hidden: list[int] = []
             while found := self._index.of_kinds(("rot", "tgt"), start=self._read_to):
                 for known in found:
