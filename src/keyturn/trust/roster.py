@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -117,6 +117,7 @@ class Roster:
     groups: Mapping[str, Group]
     signing: tuple[SigningPage, ...] = ()
     attestation: AttestationRules | None = None
+    _everyone_in: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
@@ -148,6 +149,7 @@ class Roster:
             for name in group.groups:
                 if name not in self.groups:
                     raise Malformed("group-member", f"group `{group.name}` lists the unknown group `{name}`")
+        object.__setattr__(self, "_everyone_in", {name: self._found_in(name) for name in self.groups})
 
     def credential(self, enrolled: EnrolledKey) -> Credential:
         """The key that `enrolled` lists, which signs at this roster's signing pages if it is a passkey."""
@@ -155,15 +157,18 @@ class Roster:
 
     def members_of(self, group: str) -> frozenset[str]:
         """Everyone in `group`, nested groups included; empty when there is no such group."""
+        return self._everyone_in.get(group, frozenset())
+
+    def _found_in(self, group: str) -> frozenset[str]:
         seen: set[str] = set()
         found: set[str] = set()
         todo = [group]
         while todo:
             name = todo.pop()
-            known = self.groups.get(name)
-            if known is None or name in seen:
+            if name in seen:
                 continue
             seen.add(name)
+            known = self.groups[name]
             found |= known.members
             todo.extend(known.groups)
         return frozenset(found)
