@@ -4,18 +4,19 @@ POST /release     a release order (`formats.release_order`) -> the pack
 POST /negative    what takes access away (`service.taking_away`)
 
 Who can reach the port can release nothing that people did not grant, and take away nothing that its signer may not: the gate
-verifies all of it. One order at a time; what takes away waits for no order.
+verifies all of it. One order at a time, and so many wait their turn; what takes away waits for no order.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import anyio.to_thread
 from litestar import Request, Response, get, post
 
+from keyturn.errors import Unavailable
 from keyturn.service import shell
 from keyturn.service.openapi import takes
 from keyturn.service.taking_away import taking_away
@@ -23,7 +24,10 @@ from keyturn.service.taking_away import taking_away
 if TYPE_CHECKING:
     from litestar import Litestar
 
-__all__ = ["create_app"]
+__all__ = ["WAITING_MAX", "create_app"]
+
+WAITING_MAX = 32
+"""How many orders may wait: fewer than a process answers at once, so that a flood of orders keeps none from being refused."""
 
 
 def create_app(
@@ -34,17 +38,26 @@ def create_app(
     about: dict[str, str],
 ) -> Litestar:
     """Make the service of one gate: `release` carries out an order, `obey` what takes away, before which `look` reads the log."""
-    one_at_a_time = threading.Lock()
-
-    def carry_out(order: bytes) -> bytes:
-        with one_at_a_time:
-            return release(order)
+    in_turn, taken = anyio.CapacityLimiter(1), 0
 
     @post("/release", media_type="application/octet-stream", status_code=200, opt=takes())
     async def ordered(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Carry out a release order: the pack, or every reason why not."""
+        nonlocal taken
         order = await request.body()
-        return Response(await anyio.to_thread.run_sync(carry_out, order), media_type="application/octet-stream")
+        if taken > WAITING_MAX:
+            raise Unavailable(
+                "gate-busy",
+                f"{WAITING_MAX} orders wait for this gate already",
+                hint="run it again; if it lasts, whoever runs the gate finds out who orders so much",
+                retry_after_s=5,
+            )
+        taken += 1
+        try:
+            pack = await anyio.to_thread.run_sync(release, order, limiter=in_turn)
+        finally:
+            taken -= 1
+        return Response(pack, media_type="application/octet-stream")
 
     @get("/about")
     async def say() -> dict[str, str]:
