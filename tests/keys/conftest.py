@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from support.https import Certificate, make_certificate
 
@@ -20,9 +20,10 @@ ELSEWHERE = "sign.test"
 
 @dataclass
 class Person:
-    """Who sits at the browser: their authenticator, what they press, and what they saw."""
+    """Who sits at the browser: their authenticator, what they press, and what they saw. `profile` is of a browser in use."""
 
     browser: Browser
+    profile: BrowserContext | None = None
     verifies: bool = True
     credentials: list[dict[str, object]] = field(default_factory=list)
     press: str = "sign"
@@ -36,7 +37,7 @@ class Person:
     def open(self, url: str) -> None:
         """Open the page at `url`, press, and read what it says; the authenticator keeps the passkeys that it makes."""
         self.urls.append(url)
-        context = self.browser.new_context()
+        context = self.profile or self.browser.new_context()
         page = context.new_page()
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("dialog", lambda dialog: (self.ran.append(dialog.message), dialog.dismiss()))
@@ -65,7 +66,8 @@ class Person:
             page.wait_for_selector("#status.yes, #status.no")
         self.said = page.inner_text("#status")
         self.credentials = device.send("WebAuthn.getCredentials", {"authenticatorId": found})["credentials"]
-        context.close()
+        if context is not self.profile:
+            context.close()
 
 
 @pytest.fixture(scope="session")

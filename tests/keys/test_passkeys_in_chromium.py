@@ -225,7 +225,14 @@ def test_hostile_text_in_a_justification_runs_nothing_and_is_shown_as_it_is(lab:
     lab.world.approve(lab.asked, "bob", reason=hostile)
     person = lab.person
     assert person.ran == []
-    assert {url.rpartition("/")[2] for url in person.requests} <= {"", "task", "sign.js", "style.css", "answer"}
+    assert {url.rpartition("/")[2] for url in person.requests} <= {
+        "",
+        "forget",
+        "task",
+        "sign.js",
+        "style.css",
+        "answer",
+    }
     assert person.shown.count(hostile) == 2
 
 
@@ -281,17 +288,21 @@ def test_the_server_answers_only_its_own_page(lab: Lab) -> None:
     seen: list[tuple[str, int]] = []
     own = origin_of(lab).removeprefix("http://")
 
-    def ask(method: str, path: str, body: bytes = b"", **headers: str) -> http.client.HTTPResponse:
-        client = http.client.HTTPConnection("127.0.0.1", int(own.rpartition(":")[2]), timeout=5)
+    def ask(method: str, path: str, body: bytes = b"", *, at: str = own, **headers: str) -> http.client.HTTPResponse:
+        client = http.client.HTTPConnection("127.0.0.1", int(at.rpartition(":")[2]), timeout=5)
         client.request(method, path, body or None, {"Host": own, **headers})
         answer = client.getresponse()
-        answer.read()
+        said = answer.read()
         client.close()
+        answer.read = lambda *amount: said  # type: ignore[method-assign]
         return answer
 
-    def visit(url: str) -> None:
+    def visit(first: str) -> None:
+        host, _, before = first.removeprefix("http://").partition("/")
+        url = re.findall(r"url=([^\"]+)", ask("GET", f"/{before}", at=host, Host=host).read().decode())[0]
         path = url.removeprefix(origin_of(lab))
         answer = ask("GET", path)
+        assert ask("GET", f"{path}forget").getheader("Clear-Site-Data") == '"cache", "storage"'
         assert answer.getheader("Content-Security-Policy") == CSP
         assert answer.getheader("Cache-Control") == "no-store"
         cases = {
@@ -303,6 +314,12 @@ def test_the_server_answers_only_its_own_page(lab: Lab) -> None:
             "no origin": ask("POST", f"{path}answer", b"{}"),
             "too long": ask("POST", f"{path}answer", Origin=origin_of(lab), **{"Content-Length": "9999999"}),
             "unknown": ask("POST", f"{path}task", b"{}", Origin=origin_of(lab)),
+            "the first page rebound": ask("GET", f"/{before}", at=host, Host="evil.example"),
+            "the first page by the other's host": ask("GET", f"/{before}", at=host),
+            "more of the first page": ask("GET", f"/{before}task", at=host, Host=host),
+            "an answer to the first page": ask(
+                "POST", f"/{before}answer", b"{}", at=host, Host=host, Origin=origin_of(lab)
+            ),
         }
         seen.extend((name, one.status) for name, one in cases.items())
 
@@ -318,6 +335,10 @@ def test_the_server_answers_only_its_own_page(lab: Lab) -> None:
         "no origin": 403,
         "too long": 413,
         "unknown": 404,
+        "the first page rebound": 404,
+        "the first page by the other's host": 404,
+        "more of the first page": 404,
+        "an answer to the first page": 403,
     }
 
 

@@ -9,19 +9,26 @@ from __future__ import annotations
 import hmac
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 from keyturn.adapters.sign_page.task import Outcome
 
-__all__ = ["CSP", "Door", "PageServer", "handler", "serve"]
+__all__ = ["CSP", "FORGET", "Door", "PageServer", "handler", "serve"]
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+FORGET: Final = "forget"
+"""The name below the token at which a browser is told to forget all that it keeps of the origin."""
+_NOTHING_MORE: Final[Mapping[str, str]] = MappingProxyType({})
+_FORGETTING: Final = MappingProxyType(
+    {"Clear-Site-Data": '"cache", "storage"', "Cross-Origin-Resource-Policy": "same-site"}
 )
 _VERDICTS: Final = frozenset({"answer", "decline", "refuse", "closed"})
 _BODY_BYTES_MAX = 64 * 1024
@@ -33,12 +40,15 @@ Content = tuple[bytes, str]
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Who is answered: a request for `host` below `token`; posts from the page's `origin` alone, which set `outcome`."""
+    """Who is answered: a request for `host` below `token`; posts from the page's `origin` alone, which set `outcome`.
+
+    `csp` is what the pages behind it may load."""
 
     host: str
     token: str
     origin: str
     outcome: Outcome
+    csp: str = CSP
 
 
 class PageServer(ThreadingHTTPServer):
@@ -76,7 +86,7 @@ def handler(
             if found is None:
                 self._answer(404)
             else:
-                self._answer(200, *found)
+                self._answer(200, *found, more=_FORGETTING if name == FORGET else _NOTHING_MORE)
 
         def do_POST(self) -> None:  # noqa: N802  # likewise
             name = self._name()
@@ -108,10 +118,12 @@ def handler(
             found = re.fullmatch(r"/([A-Za-z0-9_-]{1,64})/([a-z.]{0,20})", self.path, re.ASCII)
             return found[2] if found is not None and hmac.compare_digest(found[1], door.token) else None
 
-        def _answer(self, status: int, body: bytes = b"", kind: str = "text/plain") -> None:
+        def _answer(
+            self, status: int, body: bytes = b"", kind: str = "text/plain", *, more: Mapping[str, str] = _NOTHING_MORE
+        ) -> None:
             self.send_response(status)
             headers = {
-                "Content-Security-Policy": CSP,
+                "Content-Security-Policy": door.csp,
                 "Content-Type": kind,
                 "Content-Length": str(len(body)),
                 "Cache-Control": "no-store",
@@ -121,7 +133,7 @@ def handler(
                 "X-Content-Type-Options": "nosniff",
                 "X-Frame-Options": "DENY",
             }
-            for header, value in headers.items():
+            for header, value in (headers | dict(more)).items():
                 self.send_header(header, value)
             self.end_headers()
             self.wfile.write(body)
