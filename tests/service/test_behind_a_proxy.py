@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,3 +226,85 @@ def test_a_proxy_that_ends_the_handshake_is_understood(
             show_certificate(find_lab(url), Authority(tmp_path / issued, name=issued).issue("gate-release"), None)
         with pytest.raises(Unavailable, match=code):
             HttpClient(url, credentials=credentials_for(url)).get(CLOSED)
+
+
+def test_no_second_request_is_smuggled_past_the_proxy(behind: Behind) -> None:
+    """As if the proxy's secret were known: a request that came to the service as it was written here would be let in."""
+    (_, forged), *_ = named(behind.listed).items()
+    ours = f"Client-Cert: {forged}\r\nKeyturn-Proxy: {PROXY_SECRET}\r\n"
+    inner = f"GET {CLOSED} HTTP/1.1\r\nHost: x\r\n{ours}\r\n"
+    assert heard(behind.service, inner).startswith(b"HTTP/1.1 200")
+    chunk = f"{len(inner):x}\r\n{inner}\r\n0\r\n\r\n"
+    twice = f"Content-Length: 0\r\nContent-Length: {len(inner)}\r\n"
+    length, chunked = f"Content-Length: {len(inner)}\r\n", "Transfer-Encoding: chunked\r\n"
+    folded, bare = ours.replace("\r\n", "\r\n "), ours.replace("\r\n", "\n")
+    attacks = [
+        *((head, "0\r\n\r\n" + inner) for head in (length + chunked, chunked + length, chunked * 2)),
+        *((f"Content-Length: 4\r\n{te}\r\n", chunk) for te in SMUGGLED_TRANSFER_ENCODINGS),
+        *((f"{te}\r\n", "0\r\n\r\n" + inner) for te in SMUGGLED_TRANSFER_ENCODINGS),
+        *((f"Content-Length: {said}\r\n", inner) for said in ("+0", "-1", "0x0", "0, 9", "0 9", "", "9" * 30)),
+        *((f"X: a{end}{ours}\r\n", "") for end in ("\r", "\n", "\0\r\n", "\x0b", "\x85", "\r\n ", "\r\n\t")),
+        *((f"X: a\r\n{name}: {forged}\r\n{ours[ours.index('Keyturn') :]}", "") for name in SMUGGLED_NAMES),
+        (twice, inner),
+        (length + "Expect: 100-continue\r\n", inner),
+        (chunked, f"0\r\n{ours}\r\n"),  # trailers
+        (chunked, f"0;x=\n\r\n\r\n{inner}"),
+        (chunked, f"10000000000000000\r\n{inner}"),
+        (chunked, f"0\n\n{inner}"),
+        (chunked, f"\r\n0\r\n\r\n{inner}"),
+        (f"X: a\r\n {folded}\r\n", ""),
+        (bare, ""),
+        ("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n", inner),
+        (
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AA==\r\n",
+            inner,
+        ),
+        (f"Connection: close, Client-Cert-Error, Keyturn-Proxy\r\n{ours}", ""),
+    ]
+    heads = [f"{line} HTTP/1.1\r\nHost: x\r\n" for line in ("POST /checkpoint", f"GET {CLOSED}")]
+    said = [head + more + "\r\n" + body for more, body in attacks for head in heads]
+    said += [f"GET {CLOSED} HTTP/1.0\r\n{ours}\r\n", f"GET {behind.service}{CLOSED} HTTP/1.1\r\nHost: x\r\n{ours}\r\n"]
+    over = behind.authority.issue("over", days=-1)
+    with ThreadPoolExecutor(16) as pool:
+        answers = [*pool.map(lambda one: heard(behind.url, one, behind.authority), said)]
+        answers += pool.map(lambda one: heard(behind.url, one, behind.authority, over), said)
+    for text, answer in zip(said * 2, answers, strict=True):
+        assert b"HTTP/1.1 200" not in answer, (text, answer)
+        assert b"[]" not in answer, (text, answer)
+    assert behind.code(behind.listed) == "", "and who comes next is answered what he asked"
+
+
+SMUGGLED_TRANSFER_ENCODINGS = (
+    "Transfer-Encoding: xchunked",
+    "Transfer-Encoding : chunked",
+    "Transfer-Encoding:\x0bchunked",
+    "Transfer-Encoding: chunked, identity",
+    "Transfer-Encoding: identity, chunked",
+    "Transfer-Encoding: chunked;q=1",
+    "Transfer-Encoding:\r\n chunked",
+    "Transfer-Encoding\r\n: chunked",
+    "X: a\rTransfer-Encoding: chunked",
+    "X: a\nTransfer-Encoding: chunked",
+    "transfer_encoding: chunked",
+    "Transfer-Encoding: \x00chunked",
+)
+SMUGGLED_NAMES = ("Client-Cert ", "Client_Cert", " Client-Cert", "\tClient-Cert", "Client-Cert\0", "client-cert\x0b")
+
+
+def heard(url: str, said: str, authority: Authority | None = None, certificate: Path | None = None) -> bytes:
+    """Everything that comes back for the bytes `said`, until nothing comes any more."""
+    host, _, port = url.partition("://")[2].partition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as plain, ExitStack() as stack:
+        connection = plain
+        if authority is not None:
+            tls = ssl.create_default_context(cafile=str(authority.pem))
+            if certificate is not None:
+                tls.load_cert_chain(certificate)
+            connection = stack.enter_context(tls.wrap_socket(plain, server_hostname="localhost"))
+        connection.sendall(said.encode("latin-1"))
+        answer = b""
+        with suppress(OSError):  # it hung up, or says no more
+            while part := connection.recv(65536):
+                answer += part
+                connection.settimeout(0.3)
+        return answer
