@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from keyturn.formats.posix_time import rfc3339
 from keyturn.grants.lifecycle import TABLE
 from keyturn.service import lab_service
 from keyturn.service.authzen_routes import DENIAL_LIFETIME_S, STATUS_OF, authzen_routes
-from support.world import Witnessed, World, make_world
+from support.world import BREAK_GLASS, Witnessed, World, make_world
 
 EVALUATION, REQUESTS = "/access/v1/evaluation", "/access/v1/requests"
 URN = "urn:openid:authzen:access-request:error:"
@@ -77,7 +78,13 @@ class Asking:
 
 @pytest.fixture
 def asking() -> Iterator[Asking]:
-    world = make_world()
+    with asking_in(make_world()) as made:
+        yield made
+
+
+@contextmanager
+def asking_in(world: World) -> Iterator[Asking]:
+    """A client of a service whose log is `world`'s."""
 
     class Clock:
         def now(self) -> int:
@@ -186,6 +193,17 @@ def test_a_suspended_member_may_nothing_and_is_not_told_to_ask(asking: Asking) -
     said = asking.evaluate()
     assert (said["decision"], "access_request" in said["context"]) == (False, False)
     assert "suspended" in {reason["code"] for reason in said["context"]["reasons"]}
+
+
+def test_what_people_agreed_to_by_break_glass_is_no_yes_here() -> None:
+    """A gate opens by it under rules of its own: it journals, and locks until a third person looked."""
+    with asking_in(make_world(policy={"main": BREAK_GLASS})) as asking:
+        world = asking.world
+        asked = world.ask(world.emergency("ada"))
+        world.approve(asked, "bob")
+        said = asking.evaluate()
+        assert (said["decision"], said["context"]["reason"]) == (False, "break-glass-request")
+        assert asking.evaluate(approval={"id": name_of(asked)})["decision"] is False
 
 
 def test_one_approval_of_two_is_a_no(asking: Asking) -> None:

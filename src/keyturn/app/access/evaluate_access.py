@@ -143,6 +143,7 @@ def _standing(view: GateView, trust: TrustState, request: Request, *, now: int) 
             hint="keyturn log verify names it",
         )
     asked, known = checks.parse_bundle(bundle), view.known  # (1); (2) is what made the view current
+    checks.require_no_break_glass(asked)
     for check in checks.requester_checks(asked, trust, known, now=now):  # (3)
         check()
     then = state_then(asked, view.trust, trust)  # (4)
