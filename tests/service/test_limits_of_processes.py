@@ -63,6 +63,26 @@ def test_a_forwarded_address_that_nobody_vouches_for_changes_nothing(slow: tuple
     assert statuses == {200, 429}
 
 
+def test_a_page_of_another_name_that_became_this_machines_reads_nothing(slow: tuple[Any, str]) -> None:
+    """DNS rebinding: its browser takes service and page for one origin. Whoever comes through a tunnel says any port."""
+    lab, url = slow
+    port = url.rpartition(":")[2]
+
+    def code(host: str, path: str = "/index/kinds?kinds=req") -> str:
+        answer = HTTP.request("GET", url + path, headers={"Host": host})
+        return "" if answer.status == 200 else str(answer.json()["code"])
+
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", "LOCALHOST:9000", "[::1]:9000", "127.0.0.1"):
+        assert code(host) == "", host
+    others = (f"evil.test:{port}", "127.0.0.1.evil.test", "localhost.evil.test", "0.0.0.0", "127.0.0.1@evil.test", "")
+    for host in (*others, "localhost:", "keyturn.acme.example"):
+        assert code(host) == "http-host", host
+        assert code(host, "/checkpoint") == "http-host", host
+    config = lab.path / "keyturn.toml"
+    config.write_text('service = "http://keyturn.acme.example:8740"\n' + config.read_text())
+    assert code("keyturn.acme.example:8740") == "", "the address that the operator gave it is its own"
+
+
 def test_behind_a_proxy_each_forwarded_address_has_its_own_rate(make_lab_on_disk: Callable[..., Any]) -> None:
     lab = make_lab_on_disk()
     with lab.serving("serve", "--rate", "1", "--behind-proxy", name="service") as (_, url):

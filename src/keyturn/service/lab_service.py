@@ -28,6 +28,7 @@ from keyturn.service.log_publisher import Publisher
 from keyturn.service.log_routes import log_routes
 from keyturn.service.login import Login
 from keyturn.service.metrics import Metrics
+from keyturn.service.own_host import for_this_machine
 from keyturn.service.rates import Rates
 from keyturn.wiring.log import lab_log
 from keyturn.wiring.log_keys import key_ring
@@ -37,6 +38,7 @@ from keyturn.wiring.witnesses import witnesses_of
 
 if TYPE_CHECKING:
     from litestar import Litestar
+    from litestar.types import ASGIApp
 
 __all__ = ["create_app", "serve_lab"]
 
@@ -57,11 +59,12 @@ def create_app(
     rates: Rates | None = None,
     login: Login | None = None,
     access: Sequence[HTTPRouteHandler] = (),
+    around: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
 ) -> Litestar:
     """Make the service. `appended` is called after each append, `tile` and `trust_file` read static files.
 
     `access` are AuthZEN's routes. `processes` says where the lab's builder and gates are, for people who have this service's
-    address alone. `login` says who may read and write at all; without it everybody may.
+    address alone. `login` says who may read and write at all; without it everybody may. `around`: see `shell.build`.
     """
     routes = log_routes(admission=admission, log=log, index=index, tile=tile, trust_file=trust_file, appended=appended)
 
@@ -71,7 +74,12 @@ def create_app(
         return Response(dict(processes()), headers={"Cache-Control": "no-store"})
 
     return shell.build(
-        [*routes, addresses, *access], title="The lab's service", metrics=metrics, rates=rates, login=login
+        [*routes, addresses, *access],
+        title="The lab's service",
+        metrics=metrics,
+        rates=rates,
+        login=login,
+        around=around,
     )
 
 
@@ -94,14 +102,19 @@ def serve_lab(
         metrics.gauge("keyturn_log_entries", "Entries under the published checkpoint.", lambda: publisher.published[0])
         metrics.gauge("keyturn_log_published_seconds", "When it was published (POSIX).", lambda: publisher.published[1])
         appended = publisher.wake
+
+        def address() -> str | None:
+            return find_lab(str(directory)).configured_url
+
         app = create_app(
+            around=() if behind_proxy else (for_this_machine(address),),
             access=authzen_routes(
                 view=_access_view(directory, lab.log, clock),
                 admission=lab.admission,
                 index=lab.index,
                 clock=clock,
                 appended=appended,
-                address=lambda: find_lab(str(directory)).configured_url,
+                address=address,
             ),
             metrics=metrics,
             rates=rates,

@@ -67,12 +67,13 @@ def build(
     body_timeout_s: float = BODY_TIMEOUT_S,
     rates: Rates | None = None,
     login: Login | None = None,
+    around: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
     **more: Any,
 ) -> Litestar:
     """Make a Litestar application of `handlers` with Keyturn's limits and error answers.
 
     Every service also has `GET /health`, `/metrics` and `/openapi.json`, which are open to everybody. `login` says who is let in
-    to what is not open; without it everybody is.
+    to what is not open; without it everybody is. `around` are middlewares of one service alone, which look first.
     """
     counting = metrics or Metrics()
     document = cache(lambda: describe(every, title=title, ways=login.ways if login is not None else ()))
@@ -100,6 +101,7 @@ def build(
         exception_handlers={KeyturnError: error, HTTPException: _http_error, Exception: defect},
         middleware=[
             counting.around,
+            *around,
             RateLimit(rates or Rates()).around,
             *(() if login is None else (login.around,)),
             _timed_body(body_timeout_s),
