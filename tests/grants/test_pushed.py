@@ -10,7 +10,7 @@ import pytest
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.dsse import Envelope
-from keyturn.grants.pushed import obeying, read_pushed, verify_pushed
+from keyturn.grants.pushed import has_read, obeying, read_pushed, verify_pushed
 from keyturn.grants.verify_grant import verify_grant
 from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS
@@ -193,6 +193,15 @@ def test_what_was_pushed_and_is_in_the_log_by_now_is_there_once(world: World) ->
     view = world.view()
     after = push(world, view, made)
     assert after.known.withdrawals[asked.record_digest] == view.known.withdrawals[asked.record_digest]
+
+
+def test_a_view_knows_whether_it_has_read_what_is_pushed(world: World) -> None:
+    asked, _ = granted(world)
+    for made in (denial(world, asked), world.suspend("cat", submit=False, target_member="eve")):
+        found = read_pushed(dsse.render(made))
+        assert not has_read(world.view(), found)
+        world.submit(made)
+        assert has_read(world.view(), found)
 
 
 def test_a_request_that_the_gate_has_not_read_yet_can_be_ended(world: World) -> None:

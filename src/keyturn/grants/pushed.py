@@ -27,7 +27,7 @@ from keyturn.grants.known import Known, Standing, Withdrawal
 from keyturn.grants.view import GateView
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Pushed", "obeying", "read_pushed", "verify_pushed"]
+__all__ = ["Pushed", "has_read", "obeying", "read_pushed", "verify_pushed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,13 @@ def verify_pushed(raw: bytes, view: GateView, *, now: int) -> Pushed:
         checks.require_addressed(asked.gate, str(view.gate), trust)
     _require_effect(found, read)
     return found
+
+
+def has_read(view: GateView, pushed: Pushed) -> bool:
+    """Whether `view` obeys `pushed` without being given it: the log has it, and it has its effect there."""
+    known = view.known
+    withdrawals = known.withdrawals.get(pushed.request or "", ())
+    return pushed.digest in known.standing or any(one.digest == pushed.digest for one in withdrawals)
 
 
 def obeying(view: GateView, pushed: Iterable[Pushed], *, now: int) -> GateView:

@@ -76,6 +76,21 @@ def test_one_member_fills_no_gate_and_all_of_them_do_not_either(world: World, mo
     assert len(store.raws) == HELD_OF_ONE_MAX + 1
 
 
+def test_nobody_keeps_a_member_from_being_heard_with_his_own_words_that_the_log_has(world: World) -> None:
+    """Who reads the log pushes all of them again, of denials, revocations and suspensions; each is held, and none counts."""
+    pushed = held(world, PushedInMemory())
+    asked = world.ask()
+    logged = [dsse.render(world.deny(asked, "dan")) for _ in range(HELD_OF_ONE_MAX)]
+    logged += [dsse.render(world.suspend("cat", target_member=member)) for member in ("eve", "bob")]
+    view = world.view()
+    for raw in logged:
+        pushed.take(raw, view)
+    other = world.ask()
+    view = world.view()
+    found = pushed.take(denial(world, other), view)
+    assert found.digest in {one.digest for one in pushed.over(view).known.withdrawals[other.record_digest]}
+
+
 def test_what_is_over_makes_room(world: World) -> None:
     store, view = PushedInMemory(), world.view()
     pushed = held(world, store)

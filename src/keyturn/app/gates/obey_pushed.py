@@ -2,6 +2,8 @@
 
 Each is obeyed from memory at once, and kept, so that a gate that starts again goes on obeying it; until it is over, and never
 longer. What one signer, and all of them, can have a gate hold is bounded: beyond that a gate hears of negatives from the log.
+What the log has does not count, or whoever reads there could fill a gate with a signer's words of before. It is held all the
+same: an order that goes on is judged by a view of before.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import threading
 from typing import Final
 
 from keyturn.errors import KeyturnError, Unavailable
-from keyturn.grants.pushed import Pushed, obeying, read_pushed, verify_pushed
+from keyturn.grants.pushed import Pushed, has_read, obeying, read_pushed, verify_pushed
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, PushedStore
 
@@ -46,11 +48,13 @@ class PushedNegatives:
             self._forget_over(now)
             known = found.digest in self._held
             if not known:
-                of_one = sum(one.by == found.by for one in self._held.values())
-                if len(self._held) >= HELD_MAX or of_one >= HELD_OF_ONE_MAX:
+                unread = [] if has_read(view, found) else [o for o in self._held.values() if not has_read(view, o)]
+                of_one = sum(one.by == found.by for one in unread)
+                if len(unread) >= HELD_MAX or of_one >= HELD_OF_ONE_MAX:
                     raise Unavailable(
                         "pushed-full",
-                        f"the gate holds {of_one} of `{found.by}` and {len(self._held)} in all, and takes no more directly",
+                        f"the gate holds {of_one} of `{found.by}` that the log lacks and {len(unread)} in all, and takes "
+                        "no more directly",
                         hint="it hears of this one from the log",
                     )
                 self._held[found.digest] = found
