@@ -71,6 +71,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("policy check", "directory"): (("policy", "check", AT), 1),
     ("policy diff", "directory"): (("policy", "diff", AT), 1),
     ("serve", "login"): (("serve", "--login", AT), 2),
+    ("up", "login"): (("up", "--login", AT), 2),
     ("login", "secret_file"): (("login", "--secret-file", AT), 1),
     ("login", "certificate"): (("login", "--certificate", AT), 1),
     ("login", "certificate_key"): (("login", "--certificate", "garbage", "--certificate-key", AT), 1),

@@ -8,7 +8,7 @@ __all__ = ["EXAMPLES"]
 
 EXAMPLES: Mapping[str, str] = {
     "init": "lab --name acme.example --member ada --group security --witness north",
-    "up": "--lab lab",
+    "up": "--lab lab --port 8720 --behind-proxy --login login.toml",
     "serve": "--port 8720 --lab /var/lib/keyturn/lab",
     "request": "weights:read model/aurora --gate gpu1 --duration 2h --session-key MCow... --reason 'loss spike at step 40k'",
     "approve": "req-1a2b3c4d --reason 'seen the plot'",

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from keyturn.cli.options import Lab, LogJson
+from keyturn.cli.service_options import QUOTA, RATE, BehindProxy, LoginFile, Quota, Rate, ServicePort
 
 __all__ = ["serve"]
 
 
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
-    quota: Annotated[int, typer.Option(min=1, help="Records that one signer may append in an hour.")] = 2000,
+    port: ServicePort = 0,
+    quota: Quota = QUOTA,
     log_json: LogJson = False,
-    rate: Annotated[
-        int,
-        typer.Option(
-            min=1, max=1_000_000, help="Writes that one address may make in a second; it reads at 10 times that."
-        ),
-    ] = 200,
-    behind_proxy: Annotated[
-        bool,
-        typer.Option(
-            "--behind-proxy",
-            help="A proxy on this machine says in X-Forwarded-For which address asks, and in Client-Cert with which certificate.",
-        ),
-    ] = False,
-    login: Annotated[
-        Path | None, typer.Option(help="login.toml: who may read and write at all. Without it, everybody.")
-    ] = None,
+    rate: Rate = RATE,
+    behind_proxy: BehindProxy = False,
+    login: LoginFile = None,
     lab: Lab = None,
 ) -> None:
     """Serve the lab: take records in, have them witnessed, and give them to people, gates and builders.

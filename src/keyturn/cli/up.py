@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from keyturn.cli import output
 from keyturn.cli.options import Json, Lab
+from keyturn.cli.service_options import QUOTA, RATE, BehindProxy, LoginFile, Quota, Rate, ServicePort, as_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,16 +18,30 @@ if TYPE_CHECKING:
 __all__ = ["up"]
 
 
-def up(lab: Lab = None, json: Json = False) -> None:
+def up(
+    port: ServicePort = 0,
+    quota: Quota = QUOTA,
+    rate: Rate = RATE,
+    behind_proxy: BehindProxy = False,
+    login: LoginFile = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
     """Run the lab's witnesses, service, builder, gates and notifier here; Ctrl-C stops them.
 
-    One machine is form, not separation: in production each of these runs under its own operator.
+    One machine is form, not separation: in production each of these runs under its own operator. Where the service asks for a
+    login, the others show the one of this home (KEYTURN_HOME).
     """
     from keyturn.adapters import supervisor
     from keyturn.errors import Unavailable
     from keyturn.wiring.processes import processes_of
 
-    place, processes = processes_of(lab)
+    said = as_words(port=port, quota=quota, rate=rate, behind_proxy=behind_proxy, login=login)
+    place, processes = processes_of(lab, service=said)
+    if login is not None:  # what is wrong with it is said here, and not by a process that did not start
+        from keyturn.service.login import read_login
+
+        read_login(login, behind_proxy=behind_proxy)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -16,7 +16,7 @@ from keyturn.config import person as person_config
 from keyturn.errors import Usage
 from keyturn.wiring.places import LabPlace
 
-__all__ = ["HomeCredentials", "credentials_for", "log_in", "show_certificate"]
+__all__ = ["HomeCredentials", "credentials_for", "is_logged_in", "log_in", "show_certificate"]
 
 _PENDING = "-"
 
@@ -28,6 +28,11 @@ class HomeCredentials:
         self._login = LoginFile(home, url, clock=SystemClock())
         self._certificate = CertificateFile(home, url, clock=SystemClock())
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is anything to show, good or not."""
+        return self._login.path.exists() or self._certificate.path.exists()
+
     def token(self) -> str | None:
         return self._login.token()
 
@@ -38,6 +43,11 @@ class HomeCredentials:
 def credentials_for(url: str) -> HomeCredentials:
     """What the service at `url` is shown: by the home of whoever runs this process."""
     return HomeCredentials(person_config.home_of(os.environ).path, url)
+
+
+def is_logged_in(url: str) -> bool:
+    """Whether the home of whoever runs this process keeps a login for the service at `url`."""
+    return credentials_for(url).kept
 
 
 def show_certificate(place: LabPlace, certificate_file: Path, key_file: Path | None) -> tuple[str, str]:

@@ -38,11 +38,18 @@ class LabPlace:
 
     @property
     def service_url(self) -> str | None:
-        """The URL of the service: the one given, the one that runs here, or the one keyturn.toml names."""
+        """The URL of the service: the one given, the one that runs here, or the one keyturn.toml names.
+
+        One that runs here may ask for a login that this home has at the address of keyturn.toml alone: then it is that address.
+        """
         if self.url is not None:
             return self.url
-        running = run_files.find(self.directory / "run", "service")
-        return running or (self.config.service if self.config else None)
+        running, configured = run_files.find(self.directory / "run", "service"), self.configured_url
+        if running is None or configured is None:
+            return running or configured
+        from keyturn.wiring.login import is_logged_in
+
+        return configured if is_logged_in(configured) and not is_logged_in(running) else running
 
     @property
     def configured_url(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn.adapters.supervisor import Process
@@ -14,8 +15,11 @@ from keyturn.wiring.trust import trust_store
 __all__ = ["processes_of"]
 
 
-def processes_of(lab: str | None) -> tuple[Path, tuple[Process, ...]]:
-    """The lab's directory and its processes, in the order in which they need each other; `Usage` when there are none."""
+def processes_of(lab: str | None, *, service: Sequence[str]) -> tuple[Path, tuple[Process, ...]]:
+    """The lab's directory and its processes, in the order in which they need each other; `Usage` when there are none.
+
+    `service` are options of `keyturn serve`, refused where the service is not of this machine: it would stay open, unnoticed.
+    """
     place = find_lab(lab).directory
     if not trust_store(place).versions():
         raise Refused(
@@ -29,7 +33,13 @@ def processes_of(lab: str | None) -> tuple[Path, tuple[Process, ...]]:
         for key in sorted(place.glob("witness/*/key"))
     ]
     if key_names(place):
-        found.append(Process("service", ("serve", *at)))
+        found.append(Process("service", ("serve", *at, *service)))
+    elif service:
+        raise Usage(
+            "lab-no-service",
+            f"`{service[0]}` is for the lab's service, whose key is not in `{place}`",
+            hint="keyturn serve with it, on the machine of the service; here keyturn up without",
+        )
     if (place / "builder" / "key").exists():
         found.append(Process("builder", ("builder", "serve", *at)))
     found += [
