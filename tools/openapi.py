@@ -56,7 +56,7 @@ def _lab() -> Litestar:
 APPS: Mapping[str, Callable[[], Litestar]] = {
     "service": _lab,
     "builder": lambda: builder_service.create_app(_NOBODY),
-    "release-gate": lambda: release_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
+    "release-gate": lambda: release_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}, log_size=_NOBODY),
     "host-gate": lambda: host_gate.create_app(obey=_NOBODY, look=_NOBODY, about={}),
     "postgres-gate": lambda: postgres_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "notifier": lambda: notifier.create_app(_NOBODY, _NOBODY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from base64 import b64decode
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from keyturn.adapters.files.run_files import find
@@ -109,6 +111,24 @@ def test_a_gate_that_does_not_run_is_said_and_the_exit_status_is_3(served: Serve
     assert done.returncode == 3
     assert "NOT IN FORCE" in done.stdout
     assert "NOT IN FORCE" in done.stderr
+
+
+def test_a_gate_that_nobody_told_has_what_reaches_the_log_in_force_within_seconds(served: Served) -> None:
+    asked = served.people.ask()
+    run = served.people.lab / "run" / "gate-release.json"
+    url = find(run.parent, "gate-release")
+    run.rename(run.with_suffix(".away"))
+    status, said, code = served.says("bob", "deny", asked, *DENY)
+    assert (status, code, said["gates"][0]["code"]) == (3, "gate-not-in-force", "gate-address")
+    size = len(served.people.by("bob", "log", "show", "--last", "1000")["entries"])
+
+    def has_read() -> bool | None:
+        found = re.search(r"^keyturn_gate_log_entries (\S+)$", httpx.get(f"{url}/metrics").text, re.MULTILINE)
+        assert found is not None
+        return float(found[1]) >= size or None
+
+    wait_for("the gate to read the denial", has_read, deadline_s=10)
+    assert not (served.people.lab / "gates" / "release" / "state" / "pushed").exists()
 
 
 @pytest.mark.parametrize("answer", [b"{}", b"x" * 100_000, None], ids=["a lie", "a flood", "nothing, for ever"])

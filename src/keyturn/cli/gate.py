@@ -66,6 +66,7 @@ def serve(
     from keyturn.adapters import process_log
     from keyturn.service import shell
     from keyturn.service.release_gate import create_app
+    from keyturn.service.taking_away import LOOK_WITHIN_S
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.release_gate import init_demo_gate, open_release_gate, read_config
 
@@ -76,8 +77,15 @@ def serve(
     config = read_config(place, name)
     opened = open_release_gate(place, name)
     about = {"gate": str(config.resource), "pinned_root": config.pinned_root}
-    app = create_app(opened.recorded.release, obey=opened.gate.obey, look=opened.look, about=about)
-    shell.serve(app, name=f"gate-{name}", run_dir=place.directory / "run", port=port)
+    app = create_app(
+        opened.recorded.release,
+        obey=opened.gate.obey,
+        look=lambda: opened.followed.look(LOOK_WITHIN_S),
+        about=about,
+        log_size=opened.log_size,
+    )
+    with opened.running():
+        shell.serve(app, name=f"gate-{name}", run_dir=place.directory / "run", port=port)
 
 
 @app.command()

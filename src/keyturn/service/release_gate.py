@@ -18,6 +18,7 @@ from litestar import Request, Response, get, post
 
 from keyturn.errors import Unavailable
 from keyturn.service import shell
+from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import takes
 from keyturn.service.taking_away import taking_away
 
@@ -36,8 +37,14 @@ def create_app(
     obey: Callable[[bytes], bytes],
     look: Callable[[], None],
     about: dict[str, str],
+    log_size: Callable[[], int],
 ) -> Litestar:
-    """Make the service of one gate: `release` carries out an order, `obey` what takes away, before which `look` reads the log."""
+    """Make the service of one gate: `release` carries out an order, `obey` what takes away, before which `look` reads the log.
+
+    `log_size` is up to where the gate has read it: what takes access away below that is in force here, whoever told it or not.
+    """
+    metrics = Metrics()
+    metrics.gauge("keyturn_gate_log_entries", "Entries of the log that the gate has read.", log_size)
     in_turn, taken = anyio.CapacityLimiter(1), 0
 
     @post("/release", media_type="application/octet-stream", status_code=200, opt=takes())
@@ -64,4 +71,4 @@ def create_app(
         """The gate's URI, and the root that its operator pinned."""
         return about
 
-    return shell.build([ordered, taking_away(obey, look), say], title="A release gate")
+    return shell.build([ordered, taking_away(obey, look), say], title="A release gate", metrics=metrics)

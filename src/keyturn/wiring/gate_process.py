@@ -13,6 +13,7 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.pushed_files import PushedFiles
+from keyturn.app.gates.follow_always import FollowedAlways
 from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
 from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.config.gate_head import GateHead
@@ -22,7 +23,7 @@ from keyturn.trust.history import TrustHistory
 from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
 
-__all__ = ["FollowingGate", "following", "said_once", "start_all"]
+__all__ = ["FollowingGate", "always", "following", "said_once", "start_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ def following(config: GateHead, directory: Path, *, service: Callable[[], str | 
         pause=pause,
     )
     return FollowingGate(key, root, log, followed, PushedNegatives(PushedFiles(directory / "state" / "pushed"), clock))
+
+
+def always(refresh: Callable[[], object]) -> FollowedAlways:
+    """Something that calls `refresh` by the clock, and says in the process's log when the log is not followed, and again is."""
+    return FollowedAlways(refresh, said_once("log-not-followed", "the log is followed again"))
 
 
 def start_all(works: Mapping[str, Callable[[], None]], stop: threading.Event) -> None:

@@ -39,7 +39,7 @@ from keyturn.gates.host.gate import HostGate, HostGateParts
 from keyturn.gates.host.recorded import RecordedLogins
 from keyturn.grants import bundle as bundles
 from keyturn.grants.view import GateView
-from keyturn.wiring.gate_process import following, said_once, start_all
+from keyturn.wiring.gate_process import always, following, start_all
 
 __all__ = ["LOOK_WITHIN_S", "OpenedHostGate", "banner_beside", "bring", "open_host_gate", "read_config"]
 
@@ -190,8 +190,7 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
             say=lambda event, message, err: process_log.say("warning", event, message, err=err),
         )
     )
-    always = FollowedAlways(it.followed, said_once("log-not-followed", "the log is followed again"))
-    return OpenedHostGate(config, gate, door, glass, always, user.pw_uid, user.pw_gid)
+    return OpenedHostGate(config, gate, door, glass, always(it.followed.refresh), user.pw_uid, user.pw_gid)
 
 
 def banner_beside(socket: Path) -> Path:

@@ -31,7 +31,7 @@ from keyturn.formats.uri import Uri
 from keyturn.gates.postgres.door import DatabaseDoor
 from keyturn.gates.postgres.gate import DatabaseGate, DatabaseGateParts, LetIn
 from keyturn.gates.postgres.recorded import RecordedOpenings
-from keyturn.wiring.gate_process import following, said_once, start_all
+from keyturn.wiring.gate_process import always, following, said_once, start_all
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import root_to_pin, set_up
 
@@ -171,6 +171,4 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
             say=lambda event, role, err: process_log.say("info", event, err=err, about={"role": role}),
         )
     )
-    return OpenedPostgresGate(
-        config, gate, FollowedAlways(it.followed, said_once("log-not-followed", "the log is followed again"))
-    )
+    return OpenedPostgresGate(config, gate, always(it.followed.refresh))

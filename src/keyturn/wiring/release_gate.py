@@ -6,7 +6,9 @@ How it follows the log, and what its file can make stricter: `app.gates.follow_a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.adapters.files.release_journal import ReleaseJournalFiles
+from keyturn.app.gates.follow_always import FollowedAlways
 from keyturn.bulk import manifest
 from keyturn.config import release_gate as gate_config
 from keyturn.config.release_gate import ReleaseGateConfig
@@ -24,7 +27,7 @@ from keyturn.formats.uri import Uri
 from keyturn.gates.release.gate import ReleaseGate, ReleaseGateParts
 from keyturn.gates.release.recorded import Recorded
 from keyturn.trust.metadata import parse_root
-from keyturn.wiring.gate_process import following
+from keyturn.wiring.gate_process import always, following, start_all
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import root_to_pin, set_up
 from keyturn.wiring.trust import own_pin, trust_store
@@ -76,11 +79,25 @@ def read_config(place: LabPlace, name: str) -> ReleaseGateConfig:
 
 @dataclass(frozen=True, slots=True)
 class OpenedGate:
-    """A release gate, what carries out its orders and writes them down, and how it looks at the log in between."""
+    """A release gate, what carries out its orders and writes them down, and what reads the log for it in between.
+
+    In between it needs no nonce of its own, which opens, and logs none: it reads what takes access away, within seconds.
+    """
 
     gate: ReleaseGate
     recorded: Recorded
-    look: Callable[[], None]
+    followed: FollowedAlways
+    log_size: Callable[[], int]
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Follow the log for as long as the block runs."""
+        stop = threading.Event()
+        start_all({"follow": lambda: self.followed.run(stop)}, stop)
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 def open_release_gate(place: LabPlace, name: str) -> OpenedGate:
@@ -111,7 +128,7 @@ def open_release_gate(place: LabPlace, name: str) -> OpenedGate:
     recorded = Recorded(
         gate.release, gate=config.resource, journal=journal, decisions=decisions_of(directory), clock=SystemClock()
     )
-    return OpenedGate(gate, recorded, it.followed.look)
+    return OpenedGate(gate, recorded, always(it.followed.follow), lambda: it.followed.seen.frontier.size)
 
 
 def decisions_of(directory: Path) -> DecisionFiles:

@@ -314,14 +314,18 @@ def test_a_denial_that_is_pushed_while_the_use_is_witnessed_stops_the_release(ma
     assert made.journal.packs == {}
 
 
-def test_a_denial_that_is_pushed_while_the_pack_is_made_stops_the_release(made: ReleaseWorld) -> None:
+@pytest.mark.parametrize("way", ["is pushed", "reaches the log, as the gate reads it by the clock"])
+def test_a_denial_that_comes_while_the_pack_is_made_stops_the_release(made: ReleaseWorld, way: str) -> None:
     asked = made.ask()
     given = [made.world.approve(asked, member) for member in ("bob", "cat")]
     gate = made.gate()
     collected = release_gate.collect
 
     def collect(*args: object, **named: object) -> dict[str, bytes]:
-        assert not said(gate.obey(denied(made, asked))).acted
+        if way == "is pushed":
+            assert not said(gate.obey(denied(made, asked))).acted
+        else:
+            made.world.deny(asked, "dan")
         return collected(*args, **named)  # type: ignore[arg-type]  # passed on
 
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from keyturn.app.gates.follow_as_gate import FollowedLog
 from keyturn.errors import KeyturnError
 
 __all__ = ["EVERY_S", "FollowedAlways"]
@@ -19,10 +18,10 @@ REST_S = 0.3
 
 
 class FollowedAlways:
-    """`followed`, refreshed every second by whoever runs `run`, and at once when somebody waits in `look`."""
+    """`refresh`, called every second by whoever runs `run`, and at once when somebody waits in `look`."""
 
-    def __init__(self, followed: FollowedLog, failed: Callable[[KeyturnError | None], None]) -> None:
-        self._followed = followed
+    def __init__(self, refresh: Callable[[], object], failed: Callable[[KeyturnError | None], None]) -> None:
+        self._refresh = refresh
         self._failed = failed
         self._turn = threading.Condition()
         self._begun, self._done, self._wanted = 0, 0, False
@@ -34,7 +33,7 @@ class FollowedAlways:
                 self._begun += 1
                 self._wanted = False
             try:
-                self._followed.refresh()
+                self._refresh()
                 self._failed(None)
             except KeyturnError as err:
                 self._failed(err)

@@ -16,7 +16,7 @@ from typing import Protocol
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.records.sign_record import sign_and_log
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Refused, Unavailable
+from keyturn.errors import Refused, Unavailable
 from keyturn.formats import leaf, records
 from keyturn.formats.access import GateCheckin
 from keyturn.formats.statement import DigestSet, Subject
@@ -30,7 +30,6 @@ __all__ = ["CHECKIN_EVERY_S", "FollowedLog", "LogAtHand", "Stricter"]
 CHECKIN_EVERY_S = 3600
 _WAIT_S = 30.0
 _POLL_S = 0.05
-_LOOK_EVERY_S = 2
 
 
 class LogAtHand(LogReader, LogWriter, Protocol):
@@ -71,7 +70,6 @@ class FollowedLog:
         self._view = GateView.start(history, gate=gate, nonce_record=None)
         self._believed: GateView | None = None
         self._checked_in_at: int | None = None
-        self._looked_at = -_LOOK_EVERY_S
 
     @property
     def seen(self) -> GateView:
@@ -97,20 +95,13 @@ class FollowedLog:
             self._believed = self._view
             return self._view
 
-    def look(self) -> None:
-        """Follow the log without waiting for anybody, unless that was done a moment ago or is being done; raises nothing.
+    def follow(self) -> None:
+        """Read on, without waiting for witnesses of anything: for what takes access away, which needs no nonce of the gate's.
 
-        For judging what takes access away: the gate's own nonce, which opens doors, is not needed for that.
+        Raises when the log cannot be had or is not believed; what is known already stays.
         """
-        if self._clock.now() < self._looked_at + _LOOK_EVERY_S or not self._lock.acquire(blocking=False):
-            return
-        try:
-            self._looked_at = self._clock.now()
-            self._follow(ask_again=False)
-        except KeyturnError:
-            pass  # what is known already has to do: whoever took the log over must not keep a gate from hearing
-        finally:
-            self._lock.release()
+        with self._lock:
+            self._follow()
 
     def require_strict(self, view: GateView) -> None:
         """Refuse `view` when gate.toml asks for more than it has: more witnesses, or a younger checkpoint."""

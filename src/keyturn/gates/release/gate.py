@@ -15,7 +15,8 @@
    again up to there, and repeats 3 and 4. `verify_grant` demands that this use is the log's first.
 7. Only now it signs: release statement, verification summary, and the contents of the pack. The pack is kept before
    anybody gets it, and the two statements are logged. Right before it is kept, the grant is verified once more: what takes
-   access away may have been pushed to the gate meanwhile, which every step obeys (`grants.pushed`).
+   access away may have reached the log meanwhile, which the gate reads by the clock, or have been pushed to it (`grants.pushed`);
+   every step obeys both.
 
 A crash between any two steps leaves the journal with the use or without; the same order goes on from there, with the same
 use, and never makes a second one.
@@ -66,8 +67,9 @@ ACTION = "model:release"
 class ReleaseGateParts:
     """What a release gate is made of.
 
-    `refresh` gives the gate's newest view, or raises, and `seen` the one that it has; `obey` takes what takes access away before
-    the log has it, and `obeying` lays all of that over a view, as it must be for every decision. `await_witnessed` returns when
+    `refresh` gives the gate's newest view, or raises, and `seen` the one that it has, which another thread may bring up to date;
+    `obey` takes what takes access away before the log has it, and `obeying` lays all of that over a view. For every decision a
+    view gets both: what was read since, and what was pushed. `await_witnessed` returns when
     the record at that index is under a checkpoint of the quorum, or raises; `hash_model` digests the files at a path below a
     directory of the operator's.
     """
@@ -147,17 +149,17 @@ class ReleaseGate:
         done = parts.journal.pack(asked.digest)  # (1)
         if done is not None:
             kept = self._own(done, asked)
-            self._require_not_ended(asked, parts.obeying(parts.refresh()))
+            self._require_not_ended(asked, self._obeying(parts.refresh()))
             self._log_statements(kept.members)
             return done
-        view = parts.obeying(parts.refresh())
+        view = self._obeying(parts.refresh())
         self._require_asked(asked, view)
         judged = self._judge(asked, view)  # (2) (3) (4)
         use = parts.journal.use(asked.digest)
         if use is None:
             ready_to_use(  # (5)
                 asked.bundle,
-                parts.obeying(judged.view),
+                self._obeying(judged.view),
                 now=parts.clock.now(),
                 gate=parts.gate,
                 session_key=None,
@@ -176,7 +178,7 @@ class ReleaseGate:
         parts = self._parts
         grant = verify_grant(
             asked.bundle,
-            parts.obeying(judged.view),
+            self._obeying(judged.view),
             now=parts.clock.now(),
             gate=parts.gate,
             session_key=None,
@@ -187,6 +189,10 @@ class ReleaseGate:
                 "one-shot-used", "another use of this gate's was logged first: its journal was lost or copied"
             )
         return grant
+
+    def _obeying(self, view: GateView) -> GateView:
+        parts = self._parts
+        return parts.obeying(view.knowing(parts.seen().known))
 
     def _own(self, kept: bytes, asked: _Asked) -> Pack:
         # Whoever has the journal alone could have the gate hand out what it released for other people.
@@ -336,7 +342,7 @@ class ReleaseGate:
         subject = (Subject(digest=DigestSet.of(asked.model), name=asked.resource.name),)
         made = pack.render(self._signed(statement.make(contents, pack.PACK, subject)), members)
         with self._acting:
-            self._verify(asked, judged, use)  # the log was read meanwhile: what was pushed since then counts
+            self._verify(asked, judged, use)  # what was logged or pushed since the log was read counts
             parts.journal.keep_pack(asked.digest, made)
         self._log_statements(members)
         return made
