@@ -161,6 +161,7 @@ def test_a_tombstone_of_what_can_be_read_or_must_stay_is_passed_over() -> None:
     assert not only_hidden(world.view(missing=gone)).erased, "a use is none of what may be erased"
     assert dict(world.view().known.hidden) == {}
     assert asked.record_digest in world.view().known.requests
+    assert world.view().known.erasures[asked.record_digest].signers == ("bob", "cat")
 
 
 def test_what_custody_gates_and_later_readers_need_stays() -> None:

@@ -35,6 +35,7 @@ from keyturn.grants.known import (
     AccessReviewed,
     Approval,
     BreakGlassUse,
+    Erasure,
     Hidden,
     Known,
     Offer,
@@ -75,6 +76,7 @@ class Following:
         self._access_reviewed = known.access_reviewed
         self._offers = dict(known.offers)
         self._unreviewed = dict(known.unreviewed)
+        self._erasures = dict(known.erasures)
         self._hidden = dict(known.hidden)
         self._void = known.void
         self._take_kind: dict[str, Callable[[int, Leaf, bytes], None]] = {
@@ -188,6 +190,7 @@ class Following:
             offers=MappingProxyType(self._offers),
             unreviewed=MappingProxyType(self._unreviewed),
             access_reviewed=self._access_reviewed,
+            erasures=MappingProxyType(self._erasures),
             hidden=MappingProxyType(hidden),
             void=self._void,
             unread=frozenset(tag for one in hidden.values() for tag in one.tags),
@@ -354,16 +357,15 @@ class Following:
             del self._unreviewed[use.digest]
 
     def _take_tombstone(self, index: int, leaf: Leaf, raw: bytes) -> None:
-        # It is of use only for what cannot be read: to say that nobody need look for it. What it took away stays taken.
-        erased = leaf.tagged("erases")
-        found = [at for at, one in self._hidden.items() if one.record == erased and one.kind in tombstones.ERASABLE]
-        if not found:
-            return
+        # It decides nothing: it says of what cannot be read that nobody need look for it. What that took away stays taken.
         trust = self._require_trust()
         made = tombstones.require_counts(leaf, raw, trust)
         self._require_unsuspended(made.member, made.key, made.signed_at)
-        for at in found:
-            one = self._hidden[at]
+        known = self._erasures.get(made.record, Erasure())
+        self._erasures[made.record] = known.signed(made.member, at=index, trust=trust)
+        found = {at: one for at, one in self._hidden.items() if one.record == made.record}
+        for at in [at for at, one in found.items() if one.kind in tombstones.ERASABLE]:
+            one = found[at]
             self._hidden[at] = replace(one, erasure=one.erasure.signed(made.member, at=index, trust=trust))
 
     def _read(self, leaf: Leaf, raw: bytes, kind: type[P]) -> P:

@@ -232,6 +232,7 @@ class Known:
     `approved_by` is who approved each live request, also when the approval is over: nobody approves one request twice.
     `offers` are what people offered in place of each live request, the last of each.
     `unreviewed` are the uses by break-glass that await a review, by digest, for as long as they do.
+    `erasures` is what tombstones say of each record that they name, whether it can be read or not: for people alone.
     `hidden` is each record that could not be read, by its log index and in that order; `unread` are the tags of all of them;
     `void` are entries that the lab declared to say nothing.
     """
@@ -247,6 +248,7 @@ class Known:
     offers: Mapping[str, tuple[Offer, ...]] = field(default_factory=_none)
     unreviewed: Mapping[str, BreakGlassUse] = field(default_factory=_none)
     access_reviewed: AccessReviewed | None = None
+    erasures: Mapping[str, Erasure] = field(default_factory=_none)
     hidden: Mapping[int, Hidden] = field(default_factory=_none)
     unread: frozenset[str] = frozenset()
     void: VoidEntries = NOTHING_VOID
@@ -290,7 +292,7 @@ class Known:
 
     @property
     def size(self) -> int:
-        """How many things are held: bounded by what is live."""
+        """How many things are held: bounded by what is live, and by what people erased or want to."""
         return (
             len(self.requests)
             + sum(map(len, self.approvals.values()))
@@ -300,6 +302,7 @@ class Known:
             + len(self.uses)
             + sum(map(len, self.offers.values()))
             + len(self.unreviewed)
+            + len(self.erasures)
             + len(self.hidden)
             + len(self.unread)
         )

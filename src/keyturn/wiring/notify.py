@@ -18,16 +18,20 @@ from pathlib import Path
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.files.config_files import read_kept, require_new, unreadable, write_new
 from keyturn.adapters.files.notice_outbox import NoticeOutboxSqlite
+from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.app.notices.route_notices import AddressBook, Away, Place
 from keyturn.app.notices.tell_people import Escalation, Telling
 from keyturn.app.notices.watch_lab import LabWatch
+from keyturn.app.oversight.erase_records import erasable_record
 from keyturn.config import notify as notify_config
 from keyturn.config.notify import NotifyConfig, ReceiverConfig
 from keyturn.errors import Conflict, Refused, Usage
+from keyturn.formats.records import Record
 from keyturn.grants.view import GateView
 from keyturn.ports import NoticeReceiver
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring.found_log import FoundLog
+from keyturn.wiring.login import credentials_for
 from keyturn.wiring.pinned_log import first_root
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import root_to_pin
@@ -101,10 +105,24 @@ def notifier_parts(place: LabPlace) -> Iterator[NotifierParts]:
         history: TrustHistory = TrustHistory.start(root, pinned_sha256=config.root)
         return GateView.start(history, gate=None, nonce_record=None)
 
+    def record_of(digest: str) -> Record | None:
+        url = config.service or place.service_url
+        return (
+            None if url is None else erasable_record(log, IndexOverHttp(url, credentials=credentials_for(url)), digest)
+        )
+
     with _alone(directory / ".lock"):
         outbox = NoticeOutboxSqlite(directory / "outbox.sqlite")
         try:
-            watch = LabWatch(start, log, outbox, book=_book(config), settings=_settings(config), clock=SystemClock())
+            watch = LabWatch(
+                start,
+                log,
+                outbox,
+                book=_book(config),
+                settings=_settings(config),
+                record_of=record_of,
+                clock=SystemClock(),
+            )
             yield NotifierParts(config, watch, outbox, receivers)
         finally:
             outbox.close()

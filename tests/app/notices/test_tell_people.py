@@ -15,9 +15,14 @@ from keyturn.app.notices.route_notices import AddressBook, Away, Place
 from keyturn.app.notices.tell_of_uses import AGAIN_S
 from keyturn.app.notices.tell_people import Escalation, Telling, Told, parse_told, render_told, what_to_tell
 from keyturn.app.notices.watch_lab import LabWatch
+from keyturn.app.oversight.erase_records import erasable_record
 from keyturn.errors import KeyturnError, Malformed, Refused
+from keyturn.formats import dsse
+from keyturn.formats.digest import sha256
+from keyturn.formats.records import Record
 from keyturn.grants.freshness import require_trust
 from keyturn.ports import OutgoingNotice
+from keyturn.trust.roster import Limits
 from support.world import BREAK_GLASS, Witnessed, World, make_world
 
 PLAIN = Telling(link=None, expiring_s=600)
@@ -37,9 +42,15 @@ class Reader:
         now = self.world.now
         view = follow_log(self.world.start(None), Witnessed(self.world, lost=self.hidden), now=now)
         before = self.told and parse_told(render_told(self.told))
-        notices, self.told = what_to_tell(before, view, require_trust(view, now=now), self.settings, now=now)
+        notices, self.told = what_to_tell(
+            before, view, require_trust(view, now=now), self.settings, record_of=self.record_of, now=now
+        )
         assert len({one.event for one in notices}) == len(notices)
         return {one.event.rpartition("/")[2]: one for one in notices}
+
+    def record_of(self, digest: str) -> Record | None:
+        reader = Witnessed(self.world, lost=self.hidden)
+        return erasable_record(reader, self.world.log, digest)  # type: ignore[arg-type]  # a log by delegation
 
     def later(self, seconds: int) -> dict[str, Notice]:
         self.world.now += seconds
@@ -408,7 +419,15 @@ class Dated:
 def test_the_watch_keeps_all_or_nothing_and_tells_nothing_from_a_view_that_is_too_old(world: World) -> None:
     clock = type("Clock", (), {"now": lambda _: world.now})()
     outbox, log = Kept(), Dated(world, world.now)
-    watch = LabWatch(lambda: world.start(None), log, outbox, book=BOOK, settings=PLAIN, clock=clock)  # type: ignore[arg-type]  # a log by delegation
+    watch = LabWatch(
+        lambda: world.start(None),
+        log,  # type: ignore[arg-type]  # a log by delegation
+        outbox,
+        book=BOOK,
+        settings=PLAIN,
+        record_of=lambda _: None,
+        clock=clock,
+    )
     assert watch.look() == (frozenset(), ())
     assert watch.look() == (frozenset(), ())
     assert outbox.kept == 1
@@ -458,3 +477,38 @@ def test_a_use_of_before_the_notifier_is_told_the_next_day() -> None:
     reader = Reader(world)
     assert reader.new() == {}
     assert "unreviewed:1" in reader.later(AGAIN_S)
+
+
+def test_who_could_sign_a_tombstone_that_waits_is_told_once_for_each_signature_and_nobody_whom_it_concerns() -> None:
+    world = make_world(limits=Limits(tombstone_signers=3))
+    world.suspend("bob", target_member="cat")
+    denial = world.deny(world.ask(), "dan")
+    reader = Reader(world, hidden=frozenset({sha256(dsse.render(denial))}))
+    assert reader.new() == {}
+    world.tombstone(denial, "bob")
+    assert reader.new() == {}, "what it names cannot be had, so whom it concerns is not known"
+    reader.hidden = frozenset()
+    first = reader.new()["signed:1"]
+    assert first.members == {"ada", "eve"}, "bob signed, cat is suspended, it is dan's, and agents sign none"
+    assert f"keyturn tombstone sign den-{denial.record_digest[:32]}" in first.body
+    assert reader.later(86_400) == {}
+    reader.settings = Telling(link="https://keys.acme.example/", expiring_s=600)
+    world.tombstone(denial, "bob")
+    assert reader.new() == {}, "the same signer again"
+    world.tombstone(denial, "eve")
+    second = reader.new()["signed:2"]
+    assert (second.members, "2 of 3 humans" in second.body) == ({"ada", "cat"}, True)
+    assert second.body.endswith(f"look: https://keys.acme.example/den-{denial.record_digest[:32]}")
+    world.tombstone(denial, "ada")
+    assert reader.new() == {}
+    world.tombstone(denial, "cat")
+    assert reader.new() == {}, "it was complete before"
+    assert reader.told is not None
+    assert reader.told.tombstones == {}
+
+
+def test_what_no_tombstone_may_erase_is_told_to_nobody(world: World, reader: Reader) -> None:
+    asked = world.ask()
+    use = world.use(asked, world.approve(asked, "bob"), world.approve(asked, "eve"))
+    world.tombstone(use, "bob")
+    assert not [name for name in reader.new() if name.startswith("signed")]

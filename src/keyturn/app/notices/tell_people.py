@@ -1,6 +1,6 @@
-"""Say what people should be told of a lab's requests and suspensions: a function of a verified view and of what was told before.
+"""Say what people should be told of a lab: a function of a verified view and of what was told before.
 
-    notices, told = what_to_tell(told, view, trust, settings, now=now)
+    notices, told = what_to_tell(told, view, trust, settings, record_of=record_of, now=now)
 
 Each thing that happened has a name (`Notice.event`) and is told once, however often this is asked; what was told before comes and
 goes as a value (`Told`), which whoever delivers keeps together with the notices. With `None` for it, at the first start, nothing
@@ -11,7 +11,7 @@ A notice says what to look at, and approves nothing. Who could approve is the po
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated
@@ -23,10 +23,12 @@ from keyturn.app.access.show_grants import Live, in_vain, list_grants
 from keyturn.app.notices.notice import Notice, humans_of, says
 from keyturn.app.notices.plain_notice import plain_name
 from keyturn.app.notices.tell_of_suspensions import of_suspension
+from keyturn.app.notices.tell_of_tombstones import of_tombstone
 from keyturn.app.notices.tell_of_uses import of_use
 from keyturn.errors import KeyturnError
 from keyturn.formats import canonical_json
 from keyturn.formats.posix_time import duration, rfc3339
+from keyturn.formats.records import Record
 from keyturn.grants import lifecycle
 from keyturn.grants.known import Withdrawal
 from keyturn.grants.view import GateView
@@ -67,12 +69,13 @@ class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What was told, of everything that is live: requests by digest, of each suspension by digest who lifted it, and of each use
-    by break-glass that awaits a review for how many days it has."""
+    """What was told, of everything that is live: requests by digest, of each suspension by digest who lifted it, of each use
+    by break-glass that awaits a review for how many days it has, and of each record that a tombstone names how many signed it."""
 
     requests: dict[str, Story] = {}
     suspensions: dict[str, tuple[str, ...]] = {}
     uses: dict[str, Annotated[int, Meta(ge=0, le=2**31)]] = {}
+    tombstones: dict[str, Annotated[int, Meta(ge=0, le=2**31)]] = {}
 
 
 def parse_told(raw: bytes) -> Told:
@@ -86,9 +89,18 @@ def render_told(value: Told) -> bytes:
 
 
 def what_to_tell(
-    before: Told | None, view: GateView, trust: TrustState, settings: Telling, *, now: int
+    before: Told | None,
+    view: GateView,
+    trust: TrustState,
+    settings: Telling,
+    *,
+    record_of: Callable[[str], Record | None],
+    now: int,
 ) -> tuple[tuple[Notice, ...], Told]:
-    """What to tell now, and all that was told then. `view` is a reader's, and fresh; `trust` is the trust in force there."""
+    """What to tell now, and all that was told then. `view` is a reader's, and fresh; `trust` is the trust in force there.
+
+    `record_of` reads the record with a digest that a tombstone names; what cannot be had, nobody is told of until it can be.
+    """
     earlier = before or Told()
     notices: list[Notice] = []
     stories: dict[str, Story] = {}
@@ -119,10 +131,21 @@ def what_to_tell(
     for use in view.known.unreviewed.values():
         new_of_it, uses[use.digest] = of_use(use, earlier.uses.get(use.digest), trust, now=now)
         notices += new_of_it
+    suspended = view.known.suspended(now=now)
+    tombstones: dict[str, int] = {}
+    for digest, asked in view.known.erasures.items():
+        told_of, signed = earlier.tombstones.get(digest, 0), len(asked.signers)
+        if asked.index is None and signed > told_of and (record := record_of(digest)) is not None:
+            look = f"look: {settings.link}{record.id}" if settings.link else "look: keyturn tombstone list"
+            notices += of_tombstone(record, asked, trust, suspended=suspended, look=look)
+            told_of = signed
+        if told_of and asked.index is None:
+            tombstones[digest] = told_of
     after = Told(
         requests=stories,
         suspensions={digest: tuple(sorted(one.lifted_by)) for digest, one in suspensions.items()},
         uses=uses,
+        tombstones=tombstones,
     )
     return (() if before is None else tuple(notices)), after
 

@@ -14,6 +14,7 @@ from keyturn.app.log.follow_log import follow_log
 from keyturn.app.notices.route_notices import AddressBook
 from keyturn.app.notices.tell_people import Telling, parse_told, render_told, what_to_tell
 from keyturn.errors import Refused
+from keyturn.formats.records import Record
 from keyturn.grants.freshness import require_trust
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, LogReader, NoticeOutbox
@@ -26,7 +27,10 @@ _LOOK_AGAIN_S = 10
 
 
 class LabWatch:
-    """One reader's view, the outbox that it fills, whom it tells; `start` gives the view at the pinned root. For one thread."""
+    """One reader's view, the outbox that it fills, whom it tells; for one thread.
+
+    `start` gives the view at the pinned root, `record_of` reads what a tombstone names.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class LabWatch:
         *,
         book: AddressBook,
         settings: Telling,
+        record_of: Callable[[str], Record | None],
         clock: Clock,
     ) -> None:
         self._start = start
@@ -43,6 +48,7 @@ class LabWatch:
         self._outbox = outbox
         self._book = book
         self._settings = settings
+        self._record_of = record_of
         self._clock = clock
         self._view: GateView | None = None
         self._looked: tuple[int, int] = (-1, 0)
@@ -66,7 +72,12 @@ class LabWatch:
             return frozenset(), ()
         kept = self._outbox.told()
         notices, told = what_to_tell(
-            None if kept is None else parse_told(kept), self._view, trust, self._settings, now=now
+            None if kept is None else parse_told(kept),
+            self._view,
+            trust,
+            self._settings,
+            record_of=self._record_of,
+            now=now,
         )
         routed = {notice.event: self._book.route(notice, now=now) for notice in notices}
         raw = render_told(told)

@@ -31,7 +31,7 @@ from keyturn.grants.view import GateView
 from keyturn.ports import IndexedRecord, LogEraser, LogReader, RecordIndex
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Asked", "Erasable", "asked_for", "erase", "find_erasable", "sign_tombstone"]
+__all__ = ["Asked", "Erasable", "asked_for", "erasable_record", "erase", "find_erasable", "sign_tombstone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,16 @@ def find_erasable(reader: LogReader, index: RecordIndex, known: Known, text: str
     one = _read_one(reader, index.by_record(found.record, found.kind))
     _require_unneeded(one.leaf, index, known, now=now)
     return one
+
+
+def erasable_record(reader: LogReader, index: RecordIndex, digest: str) -> Record | None:
+    """The record with this digest, of a kind whose text may go; `None` when the log has none, or it cannot be had now."""
+    try:
+        named = [one for one in index.by_record(digest) if one.kind in tombstones.ERASABLE]
+        found = _read_one(reader, named).record if named else None
+    except KeyturnError:
+        return None
+    return found if found is not None and found.digest == digest else None
 
 
 def sign_tombstone(
