@@ -251,6 +251,18 @@ def test_it_takes_two_humans_to_erase_or_as_many_more_as_targets_say(lab: Lab) -
         )
 
 
+def test_a_lab_says_which_version_its_processes_have_at_least_or_nothing_of_it(lab: Lab) -> None:
+    files = render_contents(lab.contents)
+    limits = files["limits.toml"].decode()
+    assert "version_min" not in limits
+    for said, least in (("", None), ('version_min = "0.10.2"\n', "0.10.2")):
+        parsed = parse_contents(files | {"limits.toml": f"{limits}{said}".encode()}, lab=lab.name)
+        assert parsed.limits.version_min == least
+        assert parse_contents(render_contents(parsed), lab=lab.name) == parsed
+    for said in ('"1"', '"1.0"', '"1.0.0rc1"', '"1.0.0\\n"', '"01.0.0"', "1", '""', '"1.0.0.0"'):
+        assert _code(lab, files | {"limits.toml": f"{limits}version_min = {said}\n".encode()}) == "targets-file-invalid"
+
+
 def test_in_production_no_operator_alone_makes_a_quorum_and_the_service_runs_no_witness(production: Lab) -> None:
     log = production.contents.log
 

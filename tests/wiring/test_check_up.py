@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 
 import keyturn
 from keyturn.adapters.over_http.http_client import HttpClient
+from keyturn.app.oversight.process_versions import wrong_version
 from keyturn.wiring import check_up
+from support.labs import make_lab
 from support.members import People
 
 pytestmark = pytest.mark.timeout(300)
@@ -35,13 +38,37 @@ def test_a_process_that_does_not_run_is_named_and_one_that_answers_is_ok(tmp_pat
         assert (found[name]["level"], found[name]["hint"]) == ("warning", "keyturn up, where it runs")
 
 
-def test_a_process_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering({"status": "pass", "version": keyturn.__version__}) as url:
-        assert check_up._other_version(HttpClient(url, timeout_s=5)) == ""
-        monkeypatch.setattr(check_up, "version", lambda _: "9.9.9")
-        assert "this is 9.9.9" in check_up._other_version(HttpClient(url, timeout_s=5))
+def test_a_process_of_another_version_is_named() -> None:
+    lab = make_lab()
+    own, asks = keyturn.__version__, replace(lab.state, limits=replace(lab.state.limits, version_min="9999.0.0"))
+    with answering({"status": "pass", "version": own}) as url:
+        assert check_up._version(HttpClient(url, timeout_s=5), lab.state) == ""
+        assert "targets ask for 9999.0.0" in check_up._version(HttpClient(url, timeout_s=5), asks)
     with answering({"status": "pass"}) as url:
-        assert "does not say" in check_up._other_version(HttpClient(url, timeout_s=5))
+        assert "does not say" in check_up._version(HttpClient(url, timeout_s=5), lab.state)
+
+
+@pytest.mark.parametrize(
+    ("said", "least", "wrong"),
+    [
+        pytest.param("0.2.0", None, "", id="one's own"),
+        pytest.param("0.1.9", None, "this is 0.2.0", id="another"),
+        pytest.param("0.2.0", "0.2.0", "", id="the least"),
+        pytest.param("0.2.0", "0.1.12", "", id="numbers, and no text"),
+        pytest.param("0.2.0", "0.2.1", "0.2.1 at least: replace it", id="older, if one's own"),
+        pytest.param("0.2.0rc1", "0.2.0", "0.2.0 at least: replace it", id="a pre-release"),
+        pytest.param("0.2.0.dev3", "0.2.0", "0.2.0 at least: replace it", id="on its way there"),
+        pytest.param("0.2.0+lab.1", "0.2.0", "this is 0.2.0", id="a build of the lab's own"),
+        pytest.param("", "0.1.0", "nobody can tell", id="not said"),
+        pytest.param("2", "0.1.0", "nobody can tell", id="of another form"),
+        pytest.param("0.2.0\n", "0.1.0", "nobody can tell", id="with something behind it"),
+    ],
+)
+def test_a_version_is_wrong_when_targets_ask_for_more_or_it_is_unknown(
+    said: str, least: str | None, wrong: str
+) -> None:
+    found = wrong_version(said, own="0.2.0", least=least)
+    assert (wrong in found, bool(found)) == (True, bool(wrong))
 
 
 @contextmanager

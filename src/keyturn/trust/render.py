@@ -102,4 +102,12 @@ def _limits(limits: Limits) -> dict[str, Any]:
         "negative_lifetime_max_s": limits.negative_lifetime_max_s,
         "suspension_max_s": limits.suspension_max_s,
         "breakglass_view_age_max_s": limits.breakglass_view_age_max_s,
-    } | ({} if limits.tombstone_signers == TOMBSTONE_SIGNERS_MIN else {"tombstone_signers": limits.tombstone_signers})
+    } | _said(limits)
+
+
+def _said(limits: Limits) -> dict[str, Any]:
+    """What a lab says only where it wants more than everybody has."""
+    signers, version = limits.tombstone_signers, limits.version_min
+    return ({} if signers == TOMBSTONE_SIGNERS_MIN else {"tombstone_signers": signers}) | (
+        {} if version is None else {"version_min": version}
+    )

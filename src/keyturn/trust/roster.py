@@ -269,7 +269,8 @@ TOMBSTONE_SIGNERS_MIN = 2
 class Limits:
     """How old and how long things may be, in seconds. `breakglass_view_age_max_s`: the view that break-glass opens by.
 
-    `tombstone_signers`: the humans that it takes to erase a record's text.
+    `tombstone_signers`: the humans that it takes to erase a record's text. `version_min`: of Keyturn, as MAJOR.MINOR.PATCH, in
+    the lab's processes; no gate asks for it, people look (`keyturn doctor`).
     """
 
     log_age_max_s: int = 3600
@@ -278,6 +279,7 @@ class Limits:
     suspension_max_s: int = 86400
     breakglass_view_age_max_s: int = 4 * 3600
     tombstone_signers: int = TOMBSTONE_SIGNERS_MIN
+    version_min: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ class LimitsFile(_Struct, frozen=True):
     suspension_max_s: Seconds
     breakglass_view_age_max_s: Annotated[int, Meta(ge=1, le=7 * 86400)] | None = None
     tombstone_signers: Annotated[int, Meta(ge=TOMBSTONE_SIGNERS_MIN, le=16)] = TOMBSTONE_SIGNERS_MIN
+    version_min: Annotated[str, Meta(pattern=r"\A(0|[1-9][0-9]{0,5})(\.(0|[1-9][0-9]{0,5})){2}\Z")] | None = None
 
 
 def check_names(files: Mapping[str, bytes]) -> None:

@@ -270,6 +270,7 @@ def _limits(file: LimitsFile) -> Limits:
         # Whoever wrote none, perhaps before there was one, gets what everything else gets: nothing is loosened unsaid.
         breakglass_view_age_max_s=file.breakglass_view_age_max_s or file.log_age_max_s,
         tombstone_signers=file.tombstone_signers,
+        version_min=file.version_min,
     )
 
 

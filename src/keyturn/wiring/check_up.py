@@ -16,11 +16,13 @@ from keyturn.adapters.over_http.witness_over_http import WitnessOverHttp
 from keyturn.app.oversight.check_up import Finding, check_up, in_order
 from keyturn.app.oversight.erase_records import Asked
 from keyturn.app.oversight.gate_checkins import last_checkins
+from keyturn.app.oversight.process_versions import wrong_version
 from keyturn.app.oversight.show_stats import UNUSED_AFTER_S, Stats, read_whole, show_stats
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
+from keyturn.formats.uri import Uri
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.grants import Viewed, viewed
 from keyturn.wiring.log import lab_index
@@ -86,13 +88,13 @@ def _processes(seen: Viewed) -> Mapping[str, Callable[[], str]]:
     found: dict[str, Callable[[], str]] = {"service": partial(_service, seen)}
     if place.path is not None:  # where the others are is written there alone
         for witness in seen.trust.log.witnesses:
-            found[f"witness-{witness.name}"] = partial(_witness, place.path, witness.name, seen.trust.log.origin)
+            found[f"witness-{witness.name}"] = partial(_witness, place.path, witness.name, seen.trust)
         if (place.path / NOTIFY_CONFIG).exists():
-            found["notify"] = partial(_notifier, place.path)
+            found["notify"] = partial(_notifier, place.path, seen.trust)
     for builder in seen.trust.builders:
         found["builder"] = partial(_builder, place, seen.trust, builder)
     for gate in seen.trust.gates.values():
-        found[f"gate-{gate.uri.name}"] = partial(_gate, place, str(gate.uri), gate.uri.name)
+        found[f"gate-{gate.uri.name}"] = partial(_gate, place, seen.trust, gate.uri)
     return found
 
 
@@ -103,33 +105,29 @@ def _service(seen: Viewed) -> str:
     size = checkpoints.parse_body(notes.parse(note).text).size
     if size < seen.view.frontier.size:
         return f"shows {size} entries, and {seen.view.frontier.size} are witnessed"
-    return _other_version(client)
+    return _version(client, seen.trust)
 
 
-def _witness(directory: Path, name: str, origin: str) -> str:
+def _witness(directory: Path, name: str, trust: TrustState) -> str:
+    origin = trust.log.origin
     url = _running(witness_address(directory, name), f"witness-{name}")
     if WitnessOverHttp(url, timeout_s=_PATIENCE_S).newest(origin) is None:
         return f"never cosigned `{origin}`"
-    return _other_version(HttpClient(url, timeout_s=_PATIENCE_S))
+    return _version(HttpClient(url, timeout_s=_PATIENCE_S), trust)
 
 
-def _notifier(directory: Path) -> str:
+def _notifier(directory: Path, trust: TrustState) -> str:
     url = _running(run_files.find(directory / "run", "notify"), "notify")
-    return _other_version(HttpClient(url, timeout_s=_PATIENCE_S))
+    return _version(HttpClient(url, timeout_s=_PATIENCE_S), trust)
 
 
-def _other_version(client: HttpClient) -> str:
-    """What is to be said of the version that a process names at `/health`: nothing, when it is this client's own."""
+def _version(client: HttpClient, trust: TrustState) -> str:
+    """What is to be said of the version that a process names at `/health`: nothing, of this client's own that is new enough."""
     try:
         said = msgspec.json.decode(client.get("/health", size_bytes_max=_ANSWER_BYTES_MAX), type=dict[str, str])
     except (msgspec.MsgspecError, UnicodeError) as err:
         raise Malformed("message-invalid", f"the answer of `/health`: {err}") from err
-    found, own = said.get("version", ""), version("keyturn")
-    if found == own:
-        return ""
-    return (
-        f"runs Keyturn {found[:40] or 'of a version that it does not say'}, this is {own}: replace whichever is older"
-    )
+    return wrong_version(said.get("version", ""), own=version("keyturn"), least=trust.limits.version_min)
 
 
 def _running(url: str | None, name: str) -> str:
@@ -149,15 +147,15 @@ def _builder(place: LabPlace, trust: TrustState, name: str) -> str:
         return f"answers as `{about.name}` with another key than targets list for `{name}`"
     if about.trust_version != trust.targets_version:
         return f"is at trust version {about.trust_version}, the log at {trust.targets_version}"
-    return _other_version(client)
+    return _version(client, trust)
 
 
-def _gate(place: LabPlace, uri: str, name: str) -> str:
-    client = HttpClient(place.process_url(f"gate-{name}"), timeout_s=_PATIENCE_S)
+def _gate(place: LabPlace, trust: TrustState, uri: Uri) -> str:
+    client = HttpClient(place.process_url(f"gate-{uri.name}"), timeout_s=_PATIENCE_S)
     try:
         said = msgspec.json.decode(client.get("/about", size_bytes_max=_ANSWER_BYTES_MAX), type=dict[str, str])
     except (msgspec.MsgspecError, UnicodeError) as err:
         raise Malformed("message-invalid", f"gate's answer: {err}") from err
-    if said.get("gate") != uri:
+    if said.get("gate") != str(uri):
         return f"answers as `{said.get('gate', '')[:200]}`, expected `{uri}`"
-    return _other_version(client)
+    return _version(client, trust)
