@@ -1,16 +1,20 @@
-"""A shell completes ids and names from a lab's directory or service: by the real bash, at once, and silently when it cannot."""
+"""A shell completes ids and names from a lab's directory or service: real bash and zsh, at once, and silently when it cannot."""
 
 from __future__ import annotations
 
 import json
 import os
+import pty
+import select
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -119,6 +123,51 @@ def test_bash_itself_completes_with_the_script_that_is_installed(people: People)
     )
     assert said.stdout.splitlines()[-1] == people.environment["REQUEST"], said.stderr
     assert "_keyturn_completion" in said.stdout
+
+
+def test_zsh_itself_completes_options_verbs_and_ids_with_the_script_that_is_installed(people: People) -> None:
+    lines = {
+        "keyturn serve --behi": "keyturn serve --behind-proxy",
+        "keyturn trust propo": "keyturn trust propose",
+        "keyturn trust suspend --member b": "keyturn trust suspend --member bob",
+        "keyturn approve re": f"keyturn approve {people.environment['REQUEST']}",
+    }
+    with in_zsh(environment(people)) as (typed, until):
+        typed(
+            'autoload -Uz compinit; compinit -D -u; eval "$(_KEYTURN_COMPLETE=source_zsh keyturn)"; print -r -- "re"ady\n'
+        )
+        until("ready")
+        for line, whole in lines.items():
+            typed(f"{line}\t\x01print -r -- GOT: \n")  # TAB; then to the line's begin, to have it printed as it is now
+            assert until("\nGOT: ").split() == whole.split()
+
+
+@contextmanager
+def in_zsh(env: dict[str, str]) -> Iterator[tuple[Callable[[str], object], Callable[[str], str]]]:
+    """An interactive zsh without anybody's settings: what types into it, and what gives the rest of the line behind a text."""
+    zsh = shutil.which("zsh")
+    assert zsh is not None, "apt-get install zsh, as ./bootstrap --tests does"
+    ours, its = pty.openpty()
+    words = [zsh, "-f", "-i"]
+    with subprocess.Popen(
+        words, stdin=its, stdout=its, stderr=its, env=env | {"TERM": "dumb"}, start_new_session=True
+    ) as shell:
+        os.close(its)
+
+        def until(text: str) -> str:
+            said, end = "", time.monotonic() + 60
+            while "\n" not in said.partition(text)[2]:
+                left = end - time.monotonic()
+                assert left > 0, said
+                if select.select([ours], [], [], left)[0]:
+                    said += os.read(ours, 1 << 16).decode("utf-8", "replace").replace("\r", "")
+            return said.partition(text)[2].splitlines()[0]
+
+        try:
+            yield lambda text: os.write(ours, text.encode()), until
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+            os.close(ours)
 
 
 @pytest.mark.parametrize("line", ["keyturn approve ", "keyturn trust suspend --member ", "keyturn request --permit "])
