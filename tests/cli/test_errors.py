@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from keyturn import __version__
+from support.members import People
 
 
 def keyturn(place: Path, *words: str, home: str = "home") -> subprocess.CompletedProcess[str]:
@@ -77,7 +78,7 @@ def test_a_file_that_is_there_is_never_overwritten_and_that_is_usage(founding: P
             ("grant", "list"),
             1,
             "trust-founding",
-            "try: keyturn trust show says what",
+            "try: keyturn trust propose, unless",
             id="nor grants, and says what next",
         ),
         pytest.param(
@@ -129,6 +130,28 @@ def test_an_error_says_what_to_type_next(
     assert f"[{code}]" in done.stderr
     assert said in done.stderr
     assert "\\A" not in done.stderr, "a pattern is no explanation"
+
+
+def test_what_a_founding_lab_is_told_to_do_next_works_in_each_state_that_it_is_in(tmp_path: Path) -> None:
+    people = People(tmp_path)
+    people.found()
+    people.by("bob", "trust", "accept", "bob.invitation.json")
+
+    def told(*words: str) -> str:
+        done = people.run("ada", *words, "--json")
+        error = json.loads(done.stderr.splitlines()[-1])["error"]
+        assert (done.returncode, error["code"]) == (1, "trust-founding")
+        return str(error["hint"])
+
+    for words in (("up",), ("trust", "pin", "00" * 32), ("log", "recover")):
+        assert "`keyturn trust invite` who is missing, then keyturn trust propose, keyturn trust sign" in told(*words)
+    people.by("ada", "trust", "propose", "--acceptance", "bob.acceptance.json")
+    assert told("up").startswith("keyturn trust show says what awaits signatures, and whose; keyturn trust sign")
+    assert people.run("ada", "trust", "show").returncode == 0
+    for member in ("ada", "bob"):
+        people.by(member, "trust", "sign", "--yes")
+    assert told("up").endswith("then keyturn trust publish"), "it works when everybody signed, too"
+    people.by("ada", "trust", "publish")
 
 
 def test_a_permission_that_is_missing_is_said_with_its_path(capsys: pytest.CaptureFixture[str]) -> None:

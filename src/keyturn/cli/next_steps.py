@@ -138,7 +138,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
         "do not believe this copy: get the lab's trust from its log, and compare its root",
         "trust-root-first trust-root-not-pinned",
     ),
-    ("`keyturn trust show` says what awaits signatures, and whose", "trust-founding"),
+    ("keyturn trust propose, unless that was done; then each founder signs, and it is published", "trust-founding"),
     (_INVITE, "invitation-unknown acceptance-other acceptance-keys invitation-invalid invitation-twice"),
     ("invite the human who answers for it first, or name another: --responsible", "member-responsible"),
     (

@@ -132,19 +132,15 @@ def _named(origin: str | None, key: str | None) -> dict[str, PublicKey] | None:
 
 
 def _logs_of(lab: str | None, *, demo_only: bool = False) -> dict[str, PublicKey]:
-    from keyturn.app.trust.lab_trust import read_history
-    from keyturn.errors import Refused, Usage
+    from keyturn.app.trust.lab_trust import read_history, still_founding
+    from keyturn.errors import Usage
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.trust import own_pin, trust_store
 
     place = find_lab(lab)
     history = read_history(trust_store(place.directory), pinned_sha256=own_pin(place))
     if history is None:
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: its log is not named yet",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("its log is not named yet", trust_store(place.directory))
     if demo_only and history.profile != "demo":
         raise Usage(
             "witness-not-set-up", "a production witness is set up by its operator", hint="keyturn witness init NAME"

@@ -18,7 +18,7 @@ from keyturn.adapters.clock import SystemClock
 from keyturn.app.access.evaluate_access import AccessView
 from keyturn.app.records.quotas import Quotas
 from keyturn.app.records.submit import Admission
-from keyturn.errors import Refused
+from keyturn.app.trust.lab_trust import still_founding
 from keyturn.formats.digest import sha256
 from keyturn.formats.tile import TilePath
 from keyturn.ports import Clock, LogReader, RecordIndex
@@ -138,9 +138,5 @@ def _access_view(directory: Path, log: LogReader, clock: Clock) -> AccessView:
     """A view from the root that lies in the lab's directory: the service's own, whose answers nobody believes."""
     root = trust_store(directory).read_file("root.json")
     if root is None:
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: nothing is published yet, so there is nothing to serve",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("nothing is published yet, so there is nothing to serve", trust_store(directory))
     return AccessView(root, pinned_sha256=sha256(root), log=log, clock=clock)

@@ -19,8 +19,7 @@ from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.app.log.publish_checkpoint import confirm_standing
 from keyturn.app.records.quotas import Quotas
 from keyturn.app.records.submit import Admission
-from keyturn.app.trust.lab_trust import read_history
-from keyturn.errors import Refused
+from keyturn.app.trust.lab_trust import read_history, still_founding
 from keyturn.formats.digest import sha256
 from keyturn.ports import LogReader, LogWriter, RecordIndex
 from keyturn.trust.history import TrustHistory
@@ -170,11 +169,7 @@ def trust_behind(place: LabPlace, reader: LogReader) -> TrustHistory:
         return history_of(reader)
     history = read_history(trust_store(place.path), pinned_sha256=own_pin(place))
     if history is None:
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: nothing is published yet",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("nothing is published yet", trust_store(place.path))
     return history
 
 

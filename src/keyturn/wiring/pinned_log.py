@@ -9,7 +9,7 @@ from __future__ import annotations
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.app.log.follow_log import follow_log
-from keyturn.app.trust.lab_trust import read_history
+from keyturn.app.trust.lab_trust import read_history, still_founding
 from keyturn.app.trust.trust_log import TrustLog, listed, trust_log
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats import leaf as leaves_format
@@ -32,11 +32,7 @@ def first_root(reader: LogReader) -> bytes:
     except Unavailable as err:
         if err.code != "log-range":
             raise
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: its log is empty",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        ) from err
+        raise still_founding("its log is empty", None) from err
     first = leaves_format.parse(leaves[0])
     if first.kind != "rot":
         raise Refused("trust-root-first", f"expected the log to begin with a root, got a record of kind `{first.kind}`")
@@ -84,11 +80,7 @@ def root_of(place: LabPlace, reader: LogReader) -> tuple[bytes, str]:
     pin = own_pin(place)
     root = trust_store(place.path).read_file("root.json")
     if root is None:
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: nothing is published yet",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("nothing is published yet", trust_store(place.path))
     if pin is None:
         raise Usage(
             "trust-root-unpinned",
@@ -106,11 +98,7 @@ def pin_root(place: LabPlace, pinned: str) -> str:
     else:
         history = read_history(trust_store(place.directory), pinned_sha256=pinned)
     if history is None:
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: it has no root to pin yet",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("it has no root to pin yet", None if place.path is None else trust_store(place.path))
     return keep_pin(history.lab, history.root_sha256)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn.adapters.supervisor import Process
-from keyturn.errors import Refused, Usage
+from keyturn.app.trust.lab_trust import still_founding
+from keyturn.errors import Usage
 from keyturn.wiring.log_keys import key_names
 from keyturn.wiring.notify import CONFIG as NOTIFY_CONFIG
 from keyturn.wiring.places import find_lab
@@ -22,11 +23,7 @@ def processes_of(lab: str | None, *, service: Sequence[str]) -> tuple[Path, tupl
     """
     place = find_lab(lab).directory
     if not trust_store(place).versions():
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: nothing is published yet, so there is nothing to serve",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("nothing is published yet, so there is nothing to serve", trust_store(place))
     at = ("--lab", str(place))
     found = [
         Process(f"witness-{key.parent.name}", ("witness", "serve", key.parent.name, *at))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from keyturn.adapters.log_on_disk.disk import PosixDisk
 from keyturn.adapters.log_on_disk.held_still import held_still
 from keyturn.app.log.recover_notes import RecoveredNotes, recover_notes
-from keyturn.app.trust.lab_trust import read_history
-from keyturn.errors import Refused, Unavailable, Usage
+from keyturn.app.trust.lab_trust import read_history, still_founding
+from keyturn.errors import Unavailable, Usage
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.store import store_of
 from keyturn.wiring.trust import own_pin, trust_store
@@ -26,11 +26,7 @@ def recover(place: LabPlace) -> RecoveredNotes:
         )
     history = read_history(trust_store(directory), pinned_sha256=own_pin(place))
     if history is None:
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: its log has no witnesses who could have seen it",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("its log has no witnesses who could have seen it", trust_store(directory))
     log = history.newest.log
     earlier = tuple(one for one in history.logs_since(1) if one != log)
     with held_still(directory / "log", PosixDisk()) as held:

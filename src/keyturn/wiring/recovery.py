@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
-from keyturn.app.trust.lab_trust import read_history
-from keyturn.errors import Refused, Usage
+from keyturn.app.trust.lab_trust import read_history, still_founding
+from keyturn.errors import Usage
 from keyturn.trust.metadata import RootMetadata
 from keyturn.wiring.login import credentials_for
 from keyturn.wiring.pinned_log import history_of
@@ -27,9 +27,5 @@ def root_in_force(place: LabPlace) -> RootMetadata:
         )
     history = read_history(trust_store(place.path), pinned_sha256=pin)
     if history is None:
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: nothing is published yet",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("nothing is published yet", trust_store(place.path))
     return history.root

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from keyturn.adapters.files.config_files import replace_file, require_new, write_new
 from keyturn.adapters.files.key_files import read_key, write_key
+from keyturn.app.trust.lab_trust import still_founding
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Refused, Usage
+from keyturn.errors import Usage
 from keyturn.formats.digest import parse_sha256
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring.places import LabPlace
@@ -30,11 +31,7 @@ def root_to_pin(place: LabPlace, named: str | None) -> TrustHistory:
     """The lab's first root, which has the SHA-256 that was `named` or that whoever runs the command pinned before."""
     root = trust_store(place.directory).read_file("root.json")
     if root is None:
-        raise Refused(
-            "trust-founding",
-            "the lab is founding: it has no root that a gate or builder could pin",
-            hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
-        )
+        raise still_founding("it has no root that a gate or builder could pin", trust_store(place.directory))
     pinned = named or own_pin(place)
     if pinned is None:
         raise Usage(

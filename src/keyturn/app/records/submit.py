@@ -95,7 +95,7 @@ class Admission:
             raise Refused(
                 "trust-founding",
                 "the lab is founding: its log holds no root yet",
-                hint="keyturn trust show says what awaits signatures; then keyturn trust publish",
+                hint="keyturn trust propose, unless that was done; each founder signs it; then keyturn trust publish",
             )
         newest = self._newest
         if newest is None:  # verifying signatures again for each record would cost more than the record

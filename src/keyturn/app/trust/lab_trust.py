@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.errors import Malformed
+from keyturn.errors import Malformed, Refused
 from keyturn.formats import trust_version
 from keyturn.formats.digest import sha256
 from keyturn.ports import TrustStore
 from keyturn.trust.history import TrustHistory, walk
 
-__all__ = ["published_files", "read_history"]
+__all__ = ["published_files", "read_history", "still_founding"]
 
 
 def read_history(store: TrustStore, *, pinned_sha256: str | None) -> TrustHistory | None:
@@ -39,3 +39,19 @@ def published_files(store: TrustStore) -> Mapping[str, bytes]:
         if version.role == "targets":
             return dict(version.files)
     return {}
+
+
+def still_founding(what: str, store: TrustStore | None) -> Refused:
+    """The lab is founding, so `what`; and what to type next, by how far it is: `store` is its trust, where that can be seen."""
+    if store is None:
+        hint = "keyturn trust propose, unless that was done; keyturn trust sign by each founder; then keyturn trust publish"
+    elif store.staged():
+        hint = (
+            "keyturn trust show says what awaits signatures, and whose; keyturn trust sign; then keyturn trust publish"
+        )
+    else:
+        hint = (
+            "`keyturn trust invite` who is missing, then keyturn trust propose, keyturn trust sign by each founder, "
+            "then keyturn trust publish"
+        )
+    return Refused("trust-founding", f"the lab is founding: {what}", hint=hint)
