@@ -7,8 +7,10 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -204,6 +206,18 @@ def test_an_approver_offers_less_and_the_requester_signs_it(people: People) -> N
 @pytest.mark.parametrize("reason", ["", "  "])
 def test_a_reason_that_says_nothing_is_a_slip_of_the_hand(people: People, words: tuple[str, ...], reason: str) -> None:
     assert people.refused("bob", *words, "--reason", reason, status=2) == "text-empty"
+
+
+def test_a_suspension_in_bad_words_fails_on_them_before_any_witness_is_asked(people: People, tmp_path: Path) -> None:
+    still = People(shutil.copytree(people.place, tmp_path / "people", ignore=shutil.ignore_patterns("run")))
+    for words, status, code in (
+        (("--member", "nobody"), 1, "suspend-target-unknown"),
+        (("--key-id", "ab" * 32), 1, "suspend-target-unknown"),
+        (("--gate", "nowhere"), 1, "suspend-target-unknown"),
+        (("--member", "ada", "--duration", "90d"), 1, "suspension-too-long"),
+        (("--member", "ada"), 3, "witness-quorum"),  # as it should be, but for the witnesses
+    ):
+        assert still.refused("bob", "trust", "suspend", *words, "--reason", "lost", "--yes", status=status) == code
 
 
 def test_one_of_security_suspends_and_two_others_lift(people: People) -> None:

@@ -53,19 +53,17 @@ def prove(
     from keyturn.adapters.clock import SystemClock
     from keyturn.adapters.files.config_files import write_new
     from keyturn.app.log.prove_entry import prove_entry
-    from keyturn.app.records.find_record import find_record
+    from keyturn.app.records.find_record import find_entry
     from keyturn.wiring.log import lab_index, log_reader, trust_behind
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
-    found = None
-    if entry.isdecimal():
-        index = int(entry)
-    else:
-        with lab_index(place) as records:
-            found = find_record(records, entry)
-        index = found.index
     with log_reader(place) as reader:
+        found = None
+        if not entry.isdecimal():
+            with lab_index(place) as records:
+                found = find_entry(reader, records, entry)
+        index = int(entry) if found is None else found.index
         trust = trust_behind(place, reader).newest
         proof = prove_entry(reader, index=index, found=found, log=trust.log, limits=trust.limits, clock=SystemClock())
     path = out or Path(f"{entry}.tlog-proof")

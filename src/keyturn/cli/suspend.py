@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from keyturn.grants.known import Standing
+    from keyturn.wiring.grants import Viewed
 
 __all__ = ["lift", "suspend", "suspended"]
 
@@ -47,18 +48,25 @@ def suspend(
     json: Json = False,
 ) -> None:
     """Suspend a member, a key or a gate, alone and at once: yourself always; others, when you are of `security`."""
-    from keyturn.app.access.take_away import Target, require_known
+    from keyturn.app.access.take_away import Target, require_known, require_short
     from keyturn.app.access.take_away import suspend as suspend_target
     from keyturn.formats.posix_time import duration as in_words
     from keyturn.wiring.grants import desk, wait_until_in_force
 
     duration_s = None if duration is None else seconds(duration)
     kind, name = _named(member, key_id, gate)
-    with desk(lab, key=key) as here:
+
+    def named(seen: Viewed) -> Target:
+        short = kind == "gate" and not name.startswith("keyturn://")
+        return Target(kind, f"keyturn://{seen.trust.lab}/gate/{name}" if short else name)
+
+    def check(seen: Viewed) -> None:
+        require_known(named(seen), seen.trust)
+        require_short(duration_s, seen.trust)
+
+    with desk(lab, key=key, check=check) as here:
         seen, hand = here.seen, here.hand
-        whole = name if kind != "gate" or name.startswith("keyturn://") else f"keyturn://{seen.trust.lab}/gate/{name}"
-        target = Target(kind, whole)
-        require_known(target, seen.trust)
+        target = named(seen)
         output.warn(
             f"  suspend {target.kind} {target.name} for {in_words(duration_s or seen.trust.limits.suspension_max_s)}: {reason}",
             json=json,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -78,9 +78,20 @@ def viewed(lab: str | None) -> Iterator[Viewed]:
 
 
 @contextmanager
-def desk(lab: str | None, *, approving: bool = False, key: str | None = None) -> Iterator[Desk]:
-    """As `viewed`, with the person's own key (the one that `key` names, if it does) and a way to write to the log."""
-    with pen(lab, approving=approving, key=key, payload=None) as own, log_writer(own.seen.place) as log:
+def desk(
+    lab: str | None,
+    *,
+    approving: bool = False,
+    key: str | None = None,
+    check: Callable[[Viewed], None] = lambda _: None,
+) -> Iterator[Desk]:
+    """As `viewed`, with the person's own key (the one that `key` names, if it does) and a way to write to the log.
+
+    `check` refuses what the person typed, before the log is asked whether it can be written to, and its witnesses.
+    """
+    with pen(lab, approving=approving, key=key, payload=None) as own, ExitStack() as stack:
+        check(own.seen)
+        log = stack.enter_context(log_writer(own.seen.place))
         gates = TellingGates(log, own.seen.place, own.seen.trust, own.seen.view.known, own.clock)
         yield Desk(own.seen, Hand(own.member, own.key, gates, own.clock, own.entropy), gates)
 

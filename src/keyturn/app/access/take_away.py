@@ -18,6 +18,7 @@ from keyturn.errors import Refused
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import sha256
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.posix_time import duration
 from keyturn.formats.review import Review
 from keyturn.formats.statement import Subject
 from keyturn.formats.tombstone import Tombstone
@@ -27,7 +28,7 @@ from keyturn.grants.view import GateView
 from keyturn.ports import Clock, Entropy, LogWriter
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Hand", "Target", "find_standing", "lift", "require_known", "revoke", "suspend"]
+__all__ = ["Hand", "Target", "find_standing", "lift", "require_known", "require_short", "revoke", "suspend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,17 @@ def require_known(target: Target, trust: TrustState) -> None:
             "suspend-target-unknown",
             f"the lab has no {target.kind} `{target.name[:120]}`, and nothing was suspended",
             hint=meant(target.name, there[target.kind], what=f"{target.kind}s"),
+        )
+
+
+def require_short(duration_s: int | None, trust: TrustState) -> None:
+    """Refuse a suspension for longer than targets allow; `None` is as long as they do."""
+    most_s = trust.limits.suspension_max_s
+    if duration_s is not None and duration_s > most_s:
+        raise Refused(
+            "suspension-too-long",
+            f"a suspension lasts at most {duration(most_s)}, and nothing was suspended",
+            hint="leave out --duration: it lasts as long as the lab allows, and can be signed again",
         )
 
 

@@ -10,11 +10,14 @@ import re
 from collections.abc import Collection
 from typing import TypeVar
 
-from keyturn.errors import Refused, Tampered, Usage
+from keyturn.errors import Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.formats import leaf as leaf_format
+from keyturn.formats import records
+from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import KINDS, Leaf
-from keyturn.ports import IndexedRecord, RecordIndex
+from keyturn.ports import IndexedRecord, LogReader, RecordIndex
 
-__all__ = ["find_record", "held_against", "only_one", "record_prefix"]
+__all__ = ["find_entry", "find_record", "held_against", "only_one", "record_prefix"]
 
 T = TypeVar("T")
 
@@ -63,6 +66,38 @@ def find_record(index: RecordIndex, text: str) -> IndexedRecord:
     if not known:
         raise Refused("record-not-found", f"the log has no record `{text}`", hint="keyturn log show")
     return only_one(text, known.values())
+
+
+def find_entry(reader: LogReader, index: RecordIndex, text: str) -> IndexedRecord:
+    """Give the log entry of the one record that `text` names: of several that name it, the first whose leaf is the record's own.
+
+    Others may name it: whoever had the log for a moment can write leaves that lie. Raises as `find_record`; `Refused`
+    `record-twins` when several name it, and of none the text can be had.
+    """
+    found = find_record(index, text)
+    named = index.by_record(found.record, found.kind)
+    if len(named) == 1:
+        return named[0]
+    for one in named:
+        if _is_own(reader, one):
+            return one
+    raise Refused(
+        "record-twins",
+        f"{len(named)} entries name `{text}`, and which is the record's own cannot be told without its text: "
+        + ", ".join(str(one.index) for one in named[:20]),
+        hint="name the entry itself: keyturn log prove INDEX",
+    )
+
+
+def _is_own(reader: LogReader, found: IndexedRecord) -> bool:
+    try:
+        (raw,) = reader.leaves(found.index, found.index + 1)
+        leaf = leaf_format.parse(raw)
+        held_against(found, leaf)
+        envelope = reader.envelope(Sha256(leaf.envelope))
+        return records.leaf_of(envelope) == leaf
+    except (Malformed, Tampered, Unavailable):
+        return False
 
 
 def held_against(found: IndexedRecord, leaf: Leaf) -> None:
