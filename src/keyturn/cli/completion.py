@@ -11,16 +11,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperArgument, TyperOption
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from keyturn.adapters.files.names_on_disk import NameKind
 
-__all__ = ["Offer", "offer_names", "offer_records", "typed_words"]
+__all__ = ["Offer", "leave_words_as_typed", "offer_names", "offer_records", "typed_words"]
 
 Offer = Callable[[typer.Context, str], list[str]]
 
@@ -68,6 +69,20 @@ def offer_names(kind: NameKind) -> Offer:
         return _silently(here, elsewhere, ctx)
 
     return offer
+
+
+def leave_words_as_typed() -> None:
+    """Have this process, which answers a shell and ends, make no values of the words that were typed.
+
+    No command runs by them: judging them helps nobody in the middle of a line, and imports pydantic, which takes as long
+    as all the rest.
+    """
+    for kind in (TyperArgument, TyperOption):
+        kind.process_value = _as_typed  # type: ignore[assignment]  # of typer's own, which has no other way
+
+
+def _as_typed(_param: object, _ctx: object, value: Any) -> Any:
+    return value
 
 
 def typed_words() -> list[str]:

@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 
 import keyturn
-from keyturn.cli.completion import typed_words
+from keyturn.cli.completion import leave_words_as_typed, typed_words
 from keyturn.cli.examples import EXAMPLES
 from keyturn.cli.options import Invocation
 from keyturn.cli.output import show_error
@@ -135,6 +135,8 @@ def main() -> NoReturn:
     """Run the command line, and exit with its status."""
     # Looked for in the words themselves: what stands before it may be what is wrong.
     invocation = Invocation(json="--json" in sys.argv[1:])
+    if os.environ.get("_KEYTURN_COMPLETE", "").startswith("complete_"):
+        leave_words_as_typed()
     words = typed_words()[1:] if "_KEYTURN_COMPLETE" in os.environ else sys.argv[1:]
     named = next((word for word in words if not word.startswith("-")), "")
     # One module is imported for one command; help, misspelt names and completing a name need all of them.
