@@ -129,7 +129,9 @@ def serve_lab(
         )
         publisher.start()
         try:
-            shell.serve(app, name="service", run_dir=directory / "run", port=port, behind_proxy=behind_proxy)
+            shell.serve(
+                app, name="service", run_dir=directory / "run", port=port, behind_proxy=behind_proxy, alone=False
+            )
         finally:
             publisher.stop()
 

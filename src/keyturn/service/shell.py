@@ -127,10 +127,13 @@ async def health() -> Response[dict[str, str]]:
     return Response({"status": "pass", "version": version("keyturn")}, headers={"Cache-Control": "no-store"})
 
 
-def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0, behind_proxy: bool = False) -> None:
+def serve(
+    app: Litestar, *, name: str, run_dir: Path, port: int = 0, behind_proxy: bool = False, alone: bool = True
+) -> None:
     """Serve `app` on 127.0.0.1 until it is told to stop; its address is in `run_dir/<name>.json` while it does.
 
     `behind_proxy`: a proxy on this machine says in X-Forwarded-For who asks. Without it that header is whatever anybody writes.
+    `alone`: a second process of this name in `run_dir` is refused.
     """
     # Said to be TCP, asyncio sets TCP_NODELAY; otherwise each answer waits 40 ms for the client's delayed acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
@@ -151,7 +154,7 @@ def serve(app: Litestar, *, name: str, run_dir: Path, port: int = 0, behind_prox
         )
         # uvicorn gives SIGTERM back to us once it has stopped: ending as any program does takes the address back.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        with run_files.published(run_dir, name, url):
+        with run_files.published(run_dir, name, url, alone=alone):
             process_log.say("info", "serving", f"serving at {url}", about={"url": url})
             try:
                 uvicorn.Server(config).run(sockets=[bound])
