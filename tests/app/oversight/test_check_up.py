@@ -70,10 +70,18 @@ def test_a_lab_in_good_health_says_so() -> None:
         "witnesses": "ok",
         "you": "ok",
         "policy": "warning",
-        "permits": "warning",
         "gates": "warning",
     }
+    assert found["gates"].hint.startswith("nothing, if it answers"), "a gate that answers is no fault"
     assert found["profile"].found.startswith("demo")
+
+
+def test_a_permit_that_nobody_used_is_a_finding_once_the_lab_is_old_enough_to_know() -> None:
+    world = make_world()
+    world.ask()
+    ends = world.lab.state.targets_expires_at
+    assert "permits" not in examined(world, now=ends - 1)
+    assert "was not asked for in 90 days" in examined(world, now=ends)["permits"].found
 
 
 def test_trust_that_ends_soon_and_trust_that_ended() -> None:

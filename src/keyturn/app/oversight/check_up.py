@@ -72,7 +72,7 @@ def check_up(
     yield from _trust(view, trust, now)
     yield from _log(view, trust, now)
     yield from _member(view, trust, member, tuple(own_keys), now)
-    yield from _policy(view, trust, stats)
+    yield from _policy(view, trust, stats, now)
     yield from _access_review(view, now)
     for standing in view.known.standing.values():
         if standing.stands(trust, at=now):
@@ -190,7 +190,7 @@ def _erasures(erasures: Callable[[], Iterable[Asked]], trust: TrustState) -> Ite
         yield Finding("warning", "erasures", what, "keyturn log erase, where the log lies")
     if waiting:
         what = (
-            f"{len(waiting)} tombstones wait for more signers, {trust.limits.tombstone_signers} it takes: "
+            f"tombstones that wait for more signers: {len(waiting)}; {trust.limits.tombstone_signers} it takes for each: "
             f"{', '.join(waiting[:_NAMED_MAX])}"
         )
         yield Finding("warning", "erasures", what, f"another human: keyturn tombstone sign {waiting[0]}")
@@ -204,7 +204,8 @@ def _gates(gates_seen: Callable[[], Mapping[str, int | None]], now: int) -> Iter
         return
     never = sorted(gate for gate, at in seen.items() if at is None)
     if never:
-        yield Finding("warning", "gates", f"never signed into the log: {', '.join(never)}", "keyturn up, where it runs")
+        what = f"never signed into the log, as one that let nobody in yet: {', '.join(never)}"
+        yield Finding("warning", "gates", what, "nothing, if it answers; else keyturn up, where it runs")
     for gate, at in sorted(seen.items()):
         if at is not None:
             ago = duration(max(0, now - at))
@@ -223,7 +224,7 @@ def _access_review(view: GateView, now: int) -> Iterator[Finding]:
         yield Finding("warning", "access", what, "keyturn policy review, then --attest")
 
 
-def _policy(view: GateView, trust: TrustState, stats: Callable[[], Stats]) -> Iterator[Finding]:
+def _policy(view: GateView, trust: TrustState, stats: Callable[[], Stats], now: int) -> Iterator[Finding]:
     try:
         findings = lint(view.shelf.policy(trust))
     except KeyturnError as err:
@@ -234,8 +235,10 @@ def _policy(view: GateView, trust: TrustState, stats: Callable[[], Stats]) -> It
     for finding in findings:
         yield Finding(finding.level, "policy", finding.text, "keyturn policy check")
     permits = stats().permits
+    # As long as the first targets live, the lab is too young for a permit to have waited for so long.
+    first = next((link.expires_at for link in view.trust.links if link.role == "targets"), now)
     for permit in permits:
-        if permit.unused:
+        if permit.unused and first <= now:
             what = f"permit `{permit.permit}` was not asked for in 90 days"
             yield Finding("warning", "permits", what, "take it out of the policy, if nobody needs it")
     if not findings:
