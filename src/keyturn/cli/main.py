@@ -31,6 +31,9 @@ __all__ = ["COMMANDS", "build", "ending", "main"]
 BROKEN_PIPE = 141
 """Exit status when whoever reads the output went away: as a shell says of a program that SIGPIPE ended."""
 
+_HELP_WIDTH = 120
+"""Columns that help takes where the terminal has them: in the parser's own 80 most commands' summaries are cut off."""
+
 COMMANDS: dict[str, str] = {
     "init": "keyturn.cli.init:init",
     "up": "keyturn.cli.up:up",
@@ -86,6 +89,7 @@ def build(names: Iterable[str], *, overview: bool = False) -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
+        context_settings={"max_content_width": _HELP_WIDTH},
     )
     app.callback()(_root)
     for name in names:
@@ -213,7 +217,11 @@ def _mistyped(err: TyperException) -> Usage:
     text = err.format_message().removesuffix(".").replace("Value error, ", "").replace("'", "`")
     context = getattr(err, "ctx", None)
     path = "keyturn" if context is None else context.command_path
-    return Usage("command-line", f"{text[:1].lower()}{text[1:]}", hint=f"{path} --help")
+    hint = f"{path} --help"
+    example = EXAMPLES.get(path.removeprefix("keyturn "))
+    if example and text.startswith("Missing"):  # the one that is named is seldom the only one
+        hint += f"; as in: {path} {example}"
+    return Usage("command-line", f"{text[:1].lower()}{text[1:]}", hint=hint)
 
 
 def _show_traceback_if_asked() -> None:

@@ -88,14 +88,20 @@ def diff(
 def _policy(lab: str | None, directory: Path | None) -> Policy:
     from dataclasses import replace
 
-    from keyturn.errors import Usage
+    from keyturn.errors import Refused, Usage
     from keyturn.policy.load import load
     from keyturn.wiring.log import log_reader, trust_behind
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
-    with log_reader(place) as reader:
-        state = trust_behind(place, reader).newest
+    try:
+        with log_reader(place) as reader:
+            state = trust_behind(place, reader).newest
+    except Refused as err:
+        if directory is None or err.code != "trust-founding":
+            raise
+        hint = "keyturn trust propose checks the draft's policy, and shows who could then do what"
+        raise Refused("trust-founding", err.message, hint=hint) from err
     if directory is None:
         return load(state)
     texts = []

@@ -7,6 +7,7 @@ directory. A person is a home directory: `KEYTURN_HOME`, else `~/.config/keyturn
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,12 @@ def find_lab(named: str | None) -> LabPlace:
         named = _from_person() or _from_working_directory()
     if named.startswith(("http://", "https://")):
         return LabPlace(path=None, url=named, config=None)
+    if "://" in named:
+        raise Usage(
+            "lab-unknown",
+            f"expected the lab's directory, or its address as `https://keyturn.acme.example`, got `{named[:80]}`",
+            hint="--lab http://..., --lab https://... or --lab DIRECTORY",
+        )
     path = Path(named).absolute()
     return LabPlace(path=path, url=None, config=read_lab_file(path))
 
@@ -125,8 +132,13 @@ def _from_working_directory() -> str:
     for directory in (here, *here.parents):
         if (directory / "keyturn.toml").is_file():
             return str(directory)
+    below = next((path.parent for path in here.glob("*/keyturn.toml") if path.is_file()), None)
     raise Usage(
         "lab-unknown",
-        "expected a keyturn.toml here or in a directory above, found none",
-        hint="keyturn init, or name the lab with --lab PATH or URL, or in KEYTURN_LAB",
+        "expected a keyturn.toml here or in a directory above, found none"
+        + (f"; the lab in `{below.name}` may be meant" if below else ""),
+        # Whoever stands beside a lab and is told to found one soon has two.
+        hint=f"--lab {shlex.quote(below.name)}, or for good: export KEYTURN_LAB={shlex.quote(str(below))}"
+        if below
+        else "keyturn init, or name the lab with --lab PATH or URL, or in KEYTURN_LAB",
     )

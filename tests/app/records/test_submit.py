@@ -181,6 +181,14 @@ def test_a_key_that_was_replaced_is_said_to_have_been_with_what_to_type() -> Non
     assert (refused.value.code, "--new-keys instead" in refused.value.hint) == ("signer-unknown", True)
 
 
+def test_who_was_invited_and_is_not_in_force_yet_is_told_so() -> None:
+    admission, _ = door()
+    with pytest.raises(Refused) as refused:
+        admission.submit(request(LAB, 1, at=NOW, key=STRANGER))
+    assert "`keyturn trust members`" in refused.value.hint
+    assert "from `keyturn trust publish` on" in refused.value.hint
+
+
 def test_a_request_for_a_gate_that_the_lab_lacks_is_not_taken_into_the_log() -> None:
     world = make_world()
     admission, log = door(world.lab, clock=At(world.now))

@@ -65,7 +65,10 @@ class HttpClient:
             raise _of_tls(err.cause, self.url) from err
         except TooLate as err:
             raise Unavailable(
-                "no-answer", f"no answer from `{self.url}{path}`", hint="keyturn up", detail=str(err)
+                "no-answer",
+                f"no answer from `{self.url}{path}`",
+                hint="look at the address; keyturn up, where it runs",
+                detail=str(err),
             ) from err
         if 200 <= status < 300:
             return content
@@ -93,7 +96,12 @@ def _of_tls(cause: ssl.SSLError, url: str) -> Unavailable:
             f"`{url}` refuses your certificate: {why}",
             hint="keyturn login --certificate FILE --certificate-key FILE, with one of the CA that whoever runs it names",
         )
-    return Unavailable("no-answer", f"no answer from `{url}`: TLS failed", hint="keyturn up", detail=str(cause))
+    return Unavailable(
+        "no-answer",
+        f"no answer from `{url}`: TLS failed",
+        hint="look at the address; keyturn up, where it runs",
+        detail=str(cause),
+    )
 
 
 def _error(status: int, url: str, content: bytes) -> KeyturnError:

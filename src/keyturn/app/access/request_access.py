@@ -110,7 +110,12 @@ def require_hope(
     require_known_gate(made, gates)
     reasons = hopeless(policy, made, facts, now=now)
     if {reason.code for reason in reasons} == {"session-key-missing"}:
-        raise Usage("session-key-missing", f"`{made.action}` opens a session: name its key", hint="--session-key")
+        raise Usage(
+            "session-key-missing",
+            f"`{made.action}` opens a session: name its key",
+            hint="openssl genpkey -algorithm ed25519 -out session.pem; then add "
+            '--session-key "$(openssl pkey -in session.pem -pubout -outform DER | base64 -w0)"',
+        )
     refuse_hopeless(reasons)
 
 

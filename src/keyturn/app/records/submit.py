@@ -173,6 +173,13 @@ class Admission:
             return verified_signer(raw, record, trust)
         except Refused as err:
             last = None if err.code != "signer-unknown" or record is None else self._listed_last(record)
+            if last is None and record is not None and err.code == "signer-unknown":
+                raise Refused(
+                    "signer-unknown",
+                    err.message,
+                    hint="`keyturn trust members` says who counts; whoever was invited does from `keyturn trust publish` on; "
+                    "else sign with a key that is listed: `--key`, or another KEYTURN_HOME",
+                ) from err
             if last is None:
                 raise
             raise Refused(
