@@ -26,7 +26,7 @@ def test_twenty_people_get_from_nothing_to_a_two_person_grant_in_ten_minutes(tmp
         "exit status 1: one of two",
         "released dirHash:",
         "approved   by bob, carol, permit `release`",
-        "1 requests in 90 days: 1 granted",
+        "1 request in 90 days: 1 granted",
     ):
         assert words in said, f"{words}\n\n{said}"
     events = [json.loads(line) for line in said.splitlines() if line.startswith('{"class_uid"')]

@@ -172,6 +172,10 @@ def test_one_human_denies_and_another_revokes_and_the_requester_withdraws(people
         assert people.by(member, *words, request, "--yes")["witnessed_at"] > 0
         assert people.by("cat", "grant", "show", request)["live"]["state"] == state
     assert people.refused("bob", "grant", "withdraw", asked(people), "--yes") == "withdraw-other"
+    again = people.run("cat", "grant", "revoke", request, "--reason", "enough", "--yes")
+    assert (again.returncode, "over already: ada revoked it: no longer needed" in again.stderr) == (0, True), (
+        again.stderr
+    )
 
 
 def test_who_is_suspended_withdraws_nothing_and_is_told_so(people: People) -> None:
@@ -198,6 +202,9 @@ def test_an_approver_offers_less_and_the_requester_signs_it(people: People) -> N
     follows = json.loads(taken.stdout)["id"]
     assert f"followed by    {follows}" in people.run("bob", "grant", "show", request).stdout
     assert people.by("bob", "grant", "show", follows)["linked"]["follows"] == request
+    explained = people.run("ada", "grant", "explain", request).stdout
+    assert f"offered 5m by bob: five minutes will do ({offered})" in explained
+    assert people.by("ada", "grant", "explain", request)["linked"]["followed_by"] == [follows]
     people.by("bob", "approve", follows, "--yes")
     assert people.by("cat", "grant", "show", follows)["live"]["state"] == "open"
 
@@ -254,6 +261,18 @@ def test_a_request_that_cannot_be_is_refused_and_nothing_is_logged(
     before = len(people.by("ada", "grant", "list"))
     assert people.refused("ada", *words, "--gate", "gate/release", "--reason", "x", "--yes", status=status) == code
     assert len(people.by("ada", "grant", "list")) == before
+
+
+def test_whoever_names_no_session_key_is_told_how_to_make_one(people: People) -> None:
+    said = people.run("ada", "request", "weights:read", "model/aurora", "--gate", "release", "--reason", "x").stderr
+    command = said.partition("try: ")[2].partition("; then add ")
+    made = subprocess.run(
+        ["bash", "-ec", f"{command[0]}; echo {command[2]}"], cwd=people.place, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    session = made.stdout.removeprefix("--session-key ").strip()
+    words = ("weights:read", "model/aurora", "--gate", "gate/release", "--reason", "a look", "--duration", "30m")
+    assert people.by("ada", "request", *words, "--session-key", session, "--yes")["id"].startswith("req-")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keyturn.app.records.sign_record import Logged
     from keyturn.wiring.grants import Viewed
 
-__all__ = ["chain_behind", "logged_as", "offered", "show_whole", "so_far", "table"]
+__all__ = ["chain_behind", "logged_as", "offered", "say_if_over", "show_whole", "so_far", "table"]
 
 
 def show_whole(pending: Pending, *, json: bool) -> None:
@@ -21,6 +21,16 @@ def show_whole(pending: Pending, *, json: bool) -> None:
     from keyturn.app.access.request_access import shown
 
     output.warn(table((("request", pending.id), *shown(pending.made, pending.subjects))), json=json)
+
+
+def say_if_over(seen: Viewed, pending: Pending, *, json: bool) -> None:
+    """Say who ended a request that somebody is about to end: it can be ended again, and need not be."""
+    from keyturn.grants import withdrawing
+
+    for ended in withdrawing.ending(seen.view.known, pending.digest, pending.made, now=seen.now):
+        verb = "denied" if ended.kind == "den" else "revoked"
+        output.warn(f"  over already: {ended.by} {verb} it: {ended.reason}", json=json)
+        return
 
 
 def so_far(found: Explained) -> tuple[tuple[str, str], ...]:

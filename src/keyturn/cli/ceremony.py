@@ -143,6 +143,19 @@ def sign(
             f"signed as {signed.human}: " + ", ".join(f"{role} version {number}" for role, number, _ in signed.versions)
         ),
     )
+    if not json:
+        _say_next(show_trust(pinned_sha256=pin, store=store))
+
+
+def _say_next(shown: Shown) -> None:
+    """Say, behind a signature, how many more it takes; one that was there already counts once."""
+    needs = {f"{version.role} {more}" for version in shown.versions for _, more in version.needs if more}
+    output.warn(
+        f"next: more people sign ({', '.join(sorted(needs))}): keyturn trust sign"
+        if needs
+        else "next: keyturn trust publish",
+        json=False,
+    )
 
 
 def publish(lab: Lab = None, json: Json = False) -> None:

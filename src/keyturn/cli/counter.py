@@ -87,6 +87,7 @@ def accept(which: Offered, lab: Lab = None, key: Key = None, yes: Yes = False, j
         asked.logged_as(logged, in_force=witnessed.cosigned_at) | {"follows": pending.id},
         json=json,
         human=lambda screen: screen.print(
-            f"{logged.id}: asked in place of {pending.id}; {offer.by} now runs `keyturn approve {logged.id[:12]}`"
+            f"{logged.id}: asked in place of {pending.id}; {offer.by} now runs `keyturn approve {logged.id[:12]}`\n"
+            f"next: the one before waits as well, until you run keyturn grant withdraw {pending.id[:12]}"
         ),
     )

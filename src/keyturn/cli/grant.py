@@ -19,7 +19,7 @@ from keyturn.cli.review import review, unreviewed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.access.show_grants import Explained, Live
+    from keyturn.app.access.show_grants import Explained, Linked, Live
 
 __all__ = ["app"]
 
@@ -90,12 +90,21 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
 def explain(which: Request, lab: Lab = None, json: Json = False) -> None:
     """Say what a request still needs, and who could approve it."""
     from keyturn.app.access.authorize import find_pending
-    from keyturn.app.access.show_grants import explain_grant
+    from keyturn.app.access.show_grants import explain_grant, linked
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:
-        found = explain_grant(seen.view, seen.trust, find_pending(seen.view, which).digest, now=seen.now)
-    output.emit(found, json=json, human=lambda screen: _explained(screen, found))
+        pending = find_pending(seen.view, which)
+        found = explain_grant(seen.view, seen.trust, pending.digest, now=seen.now)
+        links = linked(seen.view, pending.made, pending.digest)
+    value = {
+        "live": found.live,
+        "sentences": found.sentences,
+        "could_approve": found.could_approve,
+        "hopeless": found.hopeless,
+        "linked": links,
+    }
+    output.emit(value, json=json, human=lambda screen: _explained(screen, found, links))
 
 
 @app.command()
@@ -196,6 +205,7 @@ def _revoke(which: str, reason: str, lab: str | None, key: str | None, *, own: b
         if own and hand.member not in (pending.made.requester, pending.made.beneficiary):
             raise Refused("withdraw-other", f"{pending.id} is not yours", hint="keyturn grant revoke, if it must end")
         asked.show_whole(pending, json=json)
+        asked.say_if_over(seen, pending, json=json)
         output.confirm("End this request?", yes=yes)
         with in_force.told_anyway(here, json=json):
             logged = revoke_request(pending, hand, seen.trust, seen.view, reason=reason)
@@ -237,7 +247,9 @@ def _listed(screen: Console, found: tuple[Live, ...]) -> None:
     screen.print(f"profile: {found[0].profile}")
 
 
-def _explained(screen: Console, found: Explained) -> None:
+def _explained(screen: Console, found: Explained, links: Linked) -> None:
     screen.print(f"{found.live.id}: {found.live.state} (profile: {found.live.profile})")
     for sentence in found.sentences or ("nothing is missing but what the gate itself checks",):
         screen.print(output.plain(f"  {sentence}"))
+    for name, what in asked.offered(links):
+        screen.print(output.plain(f"  {name} {what}"))

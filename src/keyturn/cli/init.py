@@ -82,7 +82,8 @@ def init(
     make_lab(directory, home, founding, key=member_key, trust_key=trust_key, store=store or None)
     if chosen:
         output.warn(
-            f"for {profile}, {' and '.join(chosen)} were chosen for you: the lab is {name}, you are {member}; neither can change",
+            f"for {profile}, {' and '.join(chosen)} {'was' if len(chosen) == 1 else 'were'} chosen for you: "
+            f"the lab is {name}, you are {member}; neither can change",
             json=json,
         )
     output.emit(

@@ -274,7 +274,8 @@ def accept(
         human=lambda screen: screen.print(
             output.plain(
                 f"{path}: give it back; your keys are in {home.path}, and stay there\n"
-                f"to be read to whoever asks, on the phone or in the room: {in_words(made)}"
+                f"to be read to whoever asks, on the phone or in the room: {in_words(made)}\n"
+                f"you are {offered.member} of {offered.lab}"
                 + ("" if place else "\nfrom now on say where the lab is: --lab DIRECTORY or URL, or KEYTURN_LAB")
             )
         ),

@@ -12,11 +12,14 @@ from keyturn.cli.names import Entry
 from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from keyturn.app.log.recover_notes import RecoveredNotes
     from keyturn.app.log.show_log import LogView
     from keyturn.app.log.verify_log import VerifiedLog
+    from keyturn.app.oversight.erase_records import Asked
 
 __all__ = ["app", "in_short"]
 
@@ -119,7 +122,6 @@ def erase(
 
     Other copies stay until you see to them: docs/guide/personal-data.md names them.
     """
-    from keyturn.cli.tombstone import asked_rows
     from keyturn.wiring.grants import viewed
     from keyturn.wiring.tombstones import all_asked, erase_all
 
@@ -132,7 +134,15 @@ def erase(
             output.confirm("Erase what these records say, for good?", yes=yes)
         count = erase_all(seen, due, owner=owner)
         after = all_asked(seen, progress=lambda count: None) if due else found
-    output.emit({"erased": count, "tombstones": after}, json=json, human=lambda screen: asked_rows(screen, after))
+    output.emit({"erased": count, "tombstones": after}, json=json, human=lambda screen: _erased(screen, after, count))
+
+
+def _erased(screen: Console, after: Sequence[Asked], count: int) -> None:
+    from keyturn.cli.tombstone import asked_rows
+
+    asked_rows(screen, after)
+    if after:
+        screen.print(f"erased now: {count}" if count else "erased now: 0, since nothing was due")
 
 
 @app.command()

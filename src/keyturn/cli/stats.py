@@ -50,7 +50,8 @@ def _show(screen: Console, found: Stats, days: int) -> None:
         return "-" if seconds is None else duration(seconds)
 
     screen.print(
-        f"{found.asked} requests in {days} days: {found.granted} granted, {found.denied} denied, {found.revoked} revoked, "
+        f"{found.asked} {'request' if found.asked == 1 else 'requests'} in {days} days: "
+        f"{found.granted} granted, {found.denied} denied, {found.revoked} revoked, "
         f"{found.lapsed} lapsed, {found.waiting} waiting; median wait {said(found.wait_median_s)}"
     )
     for use in found.unreviewed:
