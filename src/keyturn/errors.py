@@ -10,11 +10,12 @@ only at the border that acts on it.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 __all__ = [
     "Conflict",
     "KeyturnError",
+    "Kind",
     "Malformed",
     "Refused",
     "Tampered",
@@ -22,14 +23,18 @@ __all__ = [
     "Usage",
 ]
 
+Kind = Literal["malformed", "refused", "tampered", "usage", "unavailable", "conflict"]
+
 
 class KeyturnError(Exception):
     """Base of every error that Keyturn raises on purpose.
 
-    `exit_status` is what the command line exits with: 1 verified and refused, 2 usage, 3 could not find out. Which situation is
-    of which kind is a table in docs/cli.md: what was typed or lies on this machine is `Usage`, what the lab knows is `Refused`.
+    `kind` is what its class is called wherever it is written down or sent. `exit_status` is what the command line exits with:
+    1 verified and refused, 2 usage, 3 could not find out. Which situation is of which kind is a table in docs/cli.md: what was
+    typed or lies on this machine is `Usage`, what the lab knows is `Refused`.
     """
 
+    kind: ClassVar[Kind] = "unavailable"
     exit_status: ClassVar[int] = 3
 
     def __init__(
@@ -49,12 +54,14 @@ class KeyturnError(Exception):
 class Malformed(KeyturnError):
     """The bytes are not what they claim to be: nothing was read from them, nothing was changed."""
 
+    kind: ClassVar[Kind] = "malformed"
     exit_status = 1
 
 
 class Refused(KeyturnError):
     """Everything was read and checked, and a rule says no. `reasons` are (code, sentence), never empty."""
 
+    kind: ClassVar[Kind] = "refused"
     exit_status = 1
 
     def __init__(
@@ -74,22 +81,26 @@ class Refused(KeyturnError):
 class Tampered(KeyturnError):
     """Evidence that something was altered, forked or rolled back: stop, keep the evidence, tell a human."""
 
+    kind: ClassVar[Kind] = "tampered"
     exit_status = 1
 
 
 class Usage(KeyturnError):
     """The person typed or configured something that cannot be: correct it and try again."""
 
+    kind: ClassVar[Kind] = "usage"
     exit_status = 2
 
 
 class Unavailable(KeyturnError):
     """Could not find out: a file, process or network that was needed did not answer. Never read as a yes."""
 
+    kind: ClassVar[Kind] = "unavailable"
     exit_status = 3
 
 
 class Conflict(KeyturnError):
     """Somebody else changed the same thing first, and nothing was changed here: read it again and retry."""
 
+    kind: ClassVar[Kind] = "conflict"
     exit_status = 3

@@ -17,16 +17,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from keyturn.errors import Kind
 from keyturn.formats import canonical_json
 from keyturn.formats.text import PosixTime, Size
 
-__all__ = ["NAMES_MAX", "REASONS_MAX", "TEXT_MAX", "Decision", "Kind", "Outcome", "Why", "parse", "render"]
+__all__ = ["NAMES_MAX", "REASONS_MAX", "TEXT_MAX", "Decision", "Outcome", "Why", "parse", "render"]
 
 TEXT_MAX = 1024
 REASONS_MAX = 16
 NAMES_MAX = 64
 
-Kind = Literal["malformed", "refused", "tampered", "usage", "conflict", "unavailable"]
 Outcome = Literal["granted", "refused", "failed"]
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 

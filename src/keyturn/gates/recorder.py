@@ -9,24 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats import decision
-from keyturn.formats.decision import NAMES_MAX, REASONS_MAX, TEXT_MAX, Kind, Outcome, Why
+from keyturn.formats.decision import NAMES_MAX, REASONS_MAX, TEXT_MAX, Outcome, Why
 from keyturn.formats.uri import Uri
 from keyturn.ports import Clock, Decisions
 
 __all__ = ["REFUSALS_PER_MINUTE", "Recorder"]
 
 REFUSALS_PER_MINUTE = 60
-
-_KINDS: tuple[tuple[type[KeyturnError], Kind], ...] = (
-    (Malformed, "malformed"),
-    (Refused, "refused"),
-    (Tampered, "tampered"),
-    (Usage, "usage"),
-    (Conflict, "conflict"),
-    (Unavailable, "unavailable"),
-)
 
 
 class Recorder:
@@ -56,13 +47,12 @@ class Recorder:
         if self._refusals > REFUSALS_PER_MINUTE:
             self._unsaid += 1
             return
-        kind = next(name for known, name in _KINDS if isinstance(err, known))
         reasons = err.reasons if isinstance(err, Refused) else ((err.code, err.message),)
         try:
             self._keep(
-                "failed" if kind in ("unavailable", "conflict") else "refused",
+                "failed" if err.kind in ("unavailable", "conflict") else "refused",
                 about(),
-                kind=kind,
+                kind=err.kind,
                 code=err.code,
                 reasons=tuple(Why(code=code[:TEXT_MAX], text=text[:TEXT_MAX]) for code, text in reasons[:REASONS_MAX]),
             )

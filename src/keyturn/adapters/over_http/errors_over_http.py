@@ -11,29 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.errors import Conflict, KeyturnError, Kind, Malformed, Refused, Tampered, Unavailable, Usage
 
 __all__ = [
     "MEDIA_TYPE",
     "STATUS",
     "STATUS_OF_CODE",
-    "Kind",
     "Problem",
     "Reason",
     "as_raised",
-    "kind_of",
     "of",
     "parse",
     "render",
 ]
 
 MEDIA_TYPE = "application/problem+json"
-Kind = Literal["malformed", "refused", "tampered", "usage", "conflict", "unavailable"]
 STATUS: Mapping[Kind, int] = MappingProxyType(
     {"malformed": 400, "usage": 400, "refused": 403, "tampered": 409, "conflict": 409, "unavailable": 503}
 )
@@ -58,13 +55,6 @@ STATUS_OF_CODE: Mapping[str, int] = MappingProxyType(
     }
 )
 
-_KINDS: tuple[tuple[type[KeyturnError], Kind], ...] = (
-    (Malformed, "malformed"),
-    (Refused, "refused"),
-    (Tampered, "tampered"),
-    (Usage, "usage"),
-    (Conflict, "conflict"),
-)
 _TYPE = "https://keyturn.dev/errors#"
 _ACCESS_REQUEST = "urn:openid:authzen:access-request:error:"
 _TYPE_OF_CODE: Mapping[str, str] = MappingProxyType(
@@ -101,19 +91,13 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     retry_after_s: Annotated[int, Meta(ge=0, le=_RETRY_AFTER_MAX_S)] | None = None
 
 
-def kind_of(err: KeyturnError) -> Kind:
-    """The kind of `err`: what its receiver can do about it. Whatever has no name of its own could not be found out."""
-    return next((name for known, name in _KINDS if isinstance(err, known)), "unavailable")
-
-
 def of(err: KeyturnError, *, status: int | None = None) -> Problem:
     """The public part of `err`, with the HTTP status of its kind unless `status` says another; its detail stays here."""
-    kind = kind_of(err)
     reasons = err.reasons if isinstance(err, Refused) else ()
     return Problem(
         type=_TYPE_OF_CODE.get(err.code, _TYPE + err.code),
-        title=kind,
-        status=STATUS_OF_CODE.get(err.code, STATUS[kind]) if status is None else status,
+        title=err.kind,
+        status=STATUS_OF_CODE.get(err.code, STATUS[err.kind]) if status is None else status,
         detail=err.message,
         code=err.code,
         hint=err.hint,
