@@ -73,7 +73,6 @@ def event(decision: Decision, *, version: str) -> bytes:
                 "name": "Keyturn",
                 "vendor_name": "Keyturn",
                 "version": version,
-                "feature": {"name": "release gate"},
             },
             "uid": f"{decision.gate}#{decision.sequence}",
             "sequence": decision.sequence,
