@@ -32,7 +32,7 @@ from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.digest import Sha256, sha256
-from keyturn.formats.records import PROVENANCE
+from keyturn.formats.provenance import PROVENANCE
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from keyturn.service import builder_service, lab_service, witness_service
 from keyturn.service.authzen_routes import authzen_routes

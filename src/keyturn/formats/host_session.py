@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.formats import canonical_json
+from keyturn.formats.session_terms import Account
 from keyturn.formats.text import HexDigest, PosixTime, Size
 
 __all__ = ["HostSession", "SshdConnection", "SshdState", "parse", "render"]
@@ -48,7 +49,7 @@ class HostSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     started: Size
     how: Literal["grant", "break-glass", "recovery"]
     digest: HexDigest
-    account: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9._-]{0,31}\Z")]
+    account: Account
     key: Annotated[str, Meta(max_length=400)]
     approvals: Annotated[tuple[HexDigest, ...], Meta(max_length=64)] = ()
     asked_at: PosixTime

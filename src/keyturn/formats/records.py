@@ -23,10 +23,13 @@ from keyturn.formats import (
     dsse,
     leaf,
     negatives,
+    provenance,
     recovery,
+    release,
     review,
     statement,
     steps,
+    test_result,
     tombstone,
     trust_version,
 )
@@ -43,10 +46,6 @@ from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.tombstone import Tombstone
 
 __all__ = [
-    "PROVENANCE",
-    "RELEASE",
-    "TEST_RESULT",
-    "VSA",
     "Record",
     "leaf_of",
     "leaf_of_record",
@@ -55,12 +54,12 @@ __all__ = [
     "record_id",
 ]
 
-PROVENANCE = "https://slsa.dev/provenance/v1"
-VSA = "https://slsa.dev/verification_summary/v1"
-TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
-RELEASE = "https://in-toto.io/attestation/release/v0.2"
-
-_FOREIGN: dict[str, Kind] = {PROVENANCE: "prv", VSA: "vsa", TEST_RESULT: "tst", RELEASE: "rel"}
+_FOREIGN: dict[str, Kind] = {
+    provenance.PROVENANCE: "prv",
+    release.VSA: "vsa",
+    test_result.TEST_RESULT: "tst",
+    release.RELEASE: "rel",
+}
 
 
 @dataclass(frozen=True, slots=True)

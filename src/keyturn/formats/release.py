@@ -19,6 +19,7 @@ from keyturn.errors import Malformed
 from keyturn.formats import statement
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.posix_time import posix, rfc3339
+from keyturn.formats.provenance import Level
 from keyturn.formats.statement import DigestSet, Statement, Subject
 from keyturn.formats.text import HexDigest
 from keyturn.formats.uri import Uri
@@ -27,8 +28,6 @@ __all__ = ["RELEASE", "VSA", "Release", "Summary", "make_release", "make_summary
 
 RELEASE = "https://in-toto.io/attestation/release/v0.2"
 VSA = "https://slsa.dev/verification_summary/v1"
-
-Level = Literal[1, 2, 3]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from keyturn.formats import dsse, leaf, negatives, statement, trust_version
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.negatives import Suspension
-from keyturn.formats.records import PROVENANCE, leaf_of
+from keyturn.formats.provenance import PROVENANCE
+from keyturn.formats.records import leaf_of
 from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from support.chains import MadeChain, artifact

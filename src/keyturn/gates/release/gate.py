@@ -41,6 +41,7 @@ from keyturn.formats import access, dsse, pack, pack_members, release, release_o
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.pack import Pack, PackContents
+from keyturn.formats.provenance import Level
 from keyturn.formats.release import Release, Summary
 from keyturn.formats.release_order import ReleaseOrder
 from keyturn.formats.statement import DigestSet, Subject
@@ -359,7 +360,7 @@ def _targets(view: GateView) -> Sha256:
     return next(link.digest for link in reversed(view.trust.links) if link.role == "targets")
 
 
-def _level(number: int) -> release.Level:
+def _level(number: int) -> Level:
     match number:
         case 1 | 2 | 3:
             return number
