@@ -9,8 +9,9 @@ This is NOT verification: no signature is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -46,6 +47,7 @@ from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.tombstone import Tombstone
 
 __all__ = [
+    "PREDICATE_TYPES",
     "Record",
     "leaf_of",
     "leaf_of_record",
@@ -206,3 +208,6 @@ _OWN: dict[str, _Rule] = {
     tombstone.TOMBSTONE: _Rule(Tombstone, lambda p: "tmb", lambda p: (f"erases:{p.record}",), lambda p: None),
     negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),
 }
+
+PREDICATE_TYPES: Mapping[type[msgspec.Struct], str] = MappingProxyType({rule.type: name for name, rule in _OWN.items()})
+"""By the type of its predicate, what a statement of ours must call it."""
