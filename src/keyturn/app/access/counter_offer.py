@@ -69,7 +69,8 @@ def offer_less(
     hand.require_unsuspended(view, now=now)
     require_less(pending.made, duration_s=duration_s, bytes_max=bytes_max)
     made = CounterOffer(
-        **hand.opening(trust, now=now, reason=reason),
+        **hand.opening(trust, now=now),
+        reason=reason,
         request=pending.digest,
         duration_s=duration_s,
         bytes_max=bytes_max,

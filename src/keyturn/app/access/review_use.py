@@ -77,12 +77,8 @@ def review_use(found: AwaitsReview, hand: Hand, trust: TrustState, view: GateVie
     hand.require_unsuspended(view, now=now)
     reviews.require_may_review(hand.member, trust, found.use)
     made = Review(
-        lab=trust.lab,
-        nonce=hand.entropy.nonce(),
-        member=hand.member,
-        key=hand.key.public.keyid,
+        **hand.opening(trust, now=now),
         use=found.use.digest,
         finding=finding,
-        signed_at=now,
     )
     return hand.logs(made, about(found.use.digest, name=found.id))

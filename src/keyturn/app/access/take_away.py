@@ -45,14 +45,13 @@ class Hand:
         """Refuse a signer who is suspended: gates would not take the record, and he would be told that it is in force."""
         view.known.require_unsuspended(self.member, self.key.public.keyid, now=now, what="signer")
 
-    def opening(self, trust: TrustState, *, now: int, reason: str) -> dict[str, Any]:
-        """The fields that every record of these begins with: who says so, when, and why."""
+    def opening(self, trust: TrustState, *, now: int) -> dict[str, Any]:
+        """The fields that every record by a member has: whose it is, and when it was signed."""
         return {
             "lab": trust.lab,
             "nonce": self.entropy.nonce(),
             "member": self.member,
             "key": self.key.public.keyid,
-            "reason": reason,
             "signed_at": now,
         }
 
@@ -82,7 +81,8 @@ def revoke(pending: Pending, hand: Hand, trust: TrustState, view: GateView, *, r
             hint=f"ask one of `{SECURITY}`, who can also suspend its people and close its gate",
         )
     made = Revocation(
-        **hand.opening(trust, now=now, reason=reason),
+        **hand.opening(trust, now=now),
+        reason=reason,
         request=pending.digest,
         until=max(pending.made.not_after, now + 1),
     )
@@ -126,7 +126,8 @@ def suspend(
     """Suspend `target` at once, for `duration_s` seconds or as long as targets allow; refused when it would have no effect."""
     now = hand.clock.now()
     made = Suspension(
-        **hand.opening(trust, now=now, reason=reason),
+        **hand.opening(trust, now=now),
+        reason=reason,
         target_member=target.name if target.kind == "member" else None,
         target_key=target.name if target.kind == "key" else None,
         target_gate=target.name if target.kind == "gate" else None,
@@ -154,6 +155,6 @@ def lift(standing: Standing, hand: Hand, trust: TrustState, view: GateView, *, r
     """Lift `standing`, as one of the two humans that it takes."""
     now = hand.clock.now()
     hand.require_unsuspended(view, now=now)
-    made = Lift(**hand.opening(trust, now=now, reason=reason), suspension=standing.digest)
+    made = Lift(**hand.opening(trust, now=now), reason=reason, suspension=standing.digest)
     negatives.require_may_lift(made, trust, standing)
     return hand.logs(made, about(standing.digest))

@@ -86,14 +86,10 @@ def sign_tombstone(
     hand.require_unsuspended(view, now=now)
     _require_apart(found.record, hand.member, trust)
     made = Tombstone(
-        lab=trust.lab,
-        nonce=hand.entropy.nonce(),
-        member=hand.member,
-        key=hand.key.public.keyid,
+        **hand.opening(trust, now=now),
         record=found.record.digest,
         ground=ground,
         case=case,
-        signed_at=now,
     )
     return hand.logs(made, about(found.record.digest, name=found.id))
 

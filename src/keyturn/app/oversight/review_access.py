@@ -94,15 +94,11 @@ def attest_review(found: AccessOfAll, hand: Hand, trust: TrustState, view: GateV
         raise Refused("signer-not-human", f"`{hand.member}` is no human of the lab: only humans review")
     hand.require_unsuspended(view, now=now)
     made = Review(
-        lab=trust.lab,
-        nonce=hand.entropy.nonce(),
-        member=hand.member,
-        key=hand.key.public.keyid,
+        **hand.opening(trust, now=now),
         report=AccessReport(
             sha256=found.sha256, log_size=found.log_size, trust_version=found.trust_version, as_of=found.as_of
         ),
         finding=finding,
-        signed_at=now,
     )
     return hand.logs(made, about(found.sha256, name="access report"))
 
