@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, {str(ROOT / "tests")!r})
-from keyturn.app.log.publish_checkpoint import confirm_standing
+from keyturn.app.log.publish_checkpoint import confirm_with_witnesses
 from keyturn.wiring.log import lab_log
 from keyturn.wiring.witnesses import witnesses_of
 from support.hidden import hidden_leaf
@@ -21,7 +21,7 @@ from support.hidden import hidden_leaf
 lab = Path(sys.argv[1]).resolve()
 with lab_log(lab) as opened:
     log = opened.trust().log
-    confirm_standing(opened.log, log=log, witnesses=witnesses_of(lab, log))
+    confirm_with_witnesses(opened.log, log=log, witnesses=witnesses_of(lab, log))
     for number, leaf in enumerate(
         (hidden_leaf("tgt", "version:2", number=1), hidden_leaf("sus", "member:ada", number=2, until=2**33))
     ):

@@ -243,7 +243,7 @@ def test_pushing_anything_at_all_never_opens_what_was_closed(world: World) -> No
         denial(world, asked, "cat"),
     )
     assert "request-denied" in verdict(world, after, asked, given)
-    assert set(view.known.standing) <= set(after.known.standing)
+    assert set(view.known.suspensions) <= set(after.known.suspensions)
     for request, taken in view.known.withdrawals.items():
         assert set(taken) <= set(after.known.withdrawals[request])
-    assert replace(after.known, standing=view.known.standing, withdrawals=view.known.withdrawals) == view.known
+    assert replace(after.known, suspensions=view.known.suspensions, withdrawals=view.known.withdrawals) == view.known

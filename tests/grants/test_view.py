@@ -200,7 +200,7 @@ def test_records_that_nobody_signed_as_they_say_have_no_effect() -> None:
     world.use(asked, key="0" * 64)
     world.use(asked, gate="other", lab="evil.example")
     known = world.view().known
-    assert (known.withdrawals, known.approvals, known.standing, known.uses) == ({}, {}, {}, {})
+    assert (known.withdrawals, known.approvals, known.suspensions, known.uses) == ({}, {}, {}, {})
     assert set(known.requests) == {asked.record_digest}
 
 
@@ -420,7 +420,7 @@ def test_a_suspended_key_takes_nothing_away_and_can_still_be_suspended_by_its_ow
     world.deny(asked, "dan")
     world.suspend("dan", target_member="dan")
     assert world.view().known.withdrawals == {}
-    assert len(world.view().known.standing) == 2
+    assert len(world.view().known.suspensions) == 2
 
 
 # who may give back
@@ -434,7 +434,7 @@ def test_two_unsuspended_humans_lift_and_never_the_target() -> None:
         assert suspended(world, "dan"), who
     world.lift(suspension, "ada")
     assert not suspended(world, "dan")
-    assert world.view().known.standing[suspension.record_digest].lifted_by == {"ada", "bob"}
+    assert world.view().known.suspensions[suspension.record_digest].lifted_by == {"ada", "bob"}
 
 
 def test_the_same_lift_twice_is_one() -> None:
@@ -464,7 +464,7 @@ def test_nobody_lifts_the_suspension_of_another_key_of_his_own() -> None:
     suspension = world.suspend("cat", target_key=second.public.keyid)
     world.lift(suspension, "dan")
     world.lift(suspension, "bob")
-    assert world.view().known.standing[suspension.record_digest].lifted_by == {"bob"}
+    assert world.view().known.suspensions[suspension.record_digest].lifted_by == {"bob"}
 
 
 def test_a_suspended_human_lifts_nothing() -> None:
@@ -514,10 +514,10 @@ def test_whom_a_new_targets_version_lifted_takes_away_again() -> None:
     by_bob = world.suspend("bob", target_member="ada")
     world.lift(by_bob, "dan")
     known = world.view().known
-    assert [w.by for w in known.withdrawals[denied.record_digest]] == ["dan"]
-    assert [w.by for w in known.withdrawals[revoked.record_digest]] == ["dan"]
-    assert known.standing[suspended.record_digest].target == "member:eve"
-    assert known.standing[by_bob.record_digest].lifted_by == {"dan"}
+    assert [(w.by, w.verb) for w in known.withdrawals[denied.record_digest]] == [("dan", "denied")]
+    assert [(w.by, w.verb) for w in known.withdrawals[revoked.record_digest]] == [("dan", "revoked")]
+    assert known.suspensions[suspended.record_digest].target == "member:eve"
+    assert known.suspensions[by_bob.record_digest].lifted_by == {"dan"}
 
 
 # what is live
@@ -688,7 +688,7 @@ def test_nothing_that_is_added_to_the_log_makes_a_refusal_a_grant(events: list[s
             case _:
                 world.ask()
         known = world.view().known
-        sizes.append((len(known.withdrawals.get(asked.record_digest, ())), len(known.standing)))
+        sizes.append((len(known.withdrawals.get(asked.record_digest, ())), len(known.suspensions)))
     assert sizes == sorted(sizes, key=lambda pair: pair[0])
 
 

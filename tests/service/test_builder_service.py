@@ -298,7 +298,7 @@ def test_a_suspended_member_or_key_is_refused(place: Any, what: str) -> None:
         if (member, keyid) == ada:
             raise Refused("suspended", f"{what} is suspended")
 
-    place.standing = replace(place.standing, require_unsuspended=require_unsuspended)
+    place.trust_now = replace(place.trust_now, require_unsuspended=require_unsuspended)
     refused(place, place.order(place.step_file()), "suspended")
 
 
@@ -309,7 +309,7 @@ def test_a_request_for_another_builder_is_refused(place: Any, builder: str | Non
 
 def test_a_request_under_an_older_trust_is_refused(place: Any) -> None:
     order = place.order(place.step_file())
-    place.standing = replace(place.standing, trust=place.lab.publish().state)
+    place.trust_now = replace(place.trust_now, trust=place.lab.publish().state)
     refused(place, order, "step-trust-version")
 
 
@@ -334,7 +334,7 @@ def test_a_view_that_cannot_be_had_admits_nothing(place: Any) -> None:
         raise Unavailable("view-old", "the log does not answer")
 
     with pytest.raises(Unavailable):
-        BuilderService(place.parts(standing=none)).order(order)
+        BuilderService(place.parts(trust_now=none)).order(order)
 
 
 def test_a_request_runs_once_even_after_a_restart(place: Any, run: Run) -> None:

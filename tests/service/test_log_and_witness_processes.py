@@ -247,9 +247,9 @@ def test_the_command_line_and_the_service_write_to_one_log(make_lab_on_disk: Cal
         found: dict[int, int] = {}
         with lab_log(lab.path) as opened:
             here = opened.trust().log
-            from keyturn.app.log.publish_checkpoint import confirm_standing
+            from keyturn.app.log.publish_checkpoint import confirm_with_witnesses
 
-            confirm_standing(opened.log, log=here, witnesses=witnesses_of(lab.path, here))
+            confirm_with_witnesses(opened.log, log=here, witnesses=witnesses_of(lab.path, here))
 
             def beside() -> None:
                 for number in range(20):

@@ -14,7 +14,7 @@ from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.over_http.builder_over_http import About, Order
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
-from keyturn.app.custody.follow_as_builder import Standing
+from keyturn.app.custody.follow_as_builder import TrustNow
 from keyturn.app.custody.run_step import Signer
 from keyturn.bulk import manifest
 from keyturn.config import step as step_config
@@ -56,11 +56,11 @@ class Place:
     lab: Lab
     log: LogInMemory = field(default_factory=LogInMemory)
     clock: FixedClock = field(default_factory=FixedClock)
-    standing: Standing = field(init=False)
+    trust_now: TrustNow = field(init=False)
     nonce: int = 0
 
     def __post_init__(self) -> None:
-        self.standing = Standing(self.lab.state, lambda member, keyid: None)
+        self.trust_now = TrustNow(self.lab.state, lambda member, keyid: None)
         self.key_file.parent.mkdir(parents=True)
         self.key_file.write_bytes(self.lab.builder_keys["builder"].render(passphrase=None))
         self.key_file.chmod(0o600)
@@ -96,7 +96,7 @@ class Place:
                 trust_version=0,
             ),
             signer=Signer(BuilderId(self.lab.name, "builder", "builder"), 1, lambda p: dsse_signing.sign(p, key)),
-            standing=lambda: self.standing,
+            trust_now=lambda: self.trust_now,
             allowed=Allowed((self.work,), (Path("/usr"), Path(sys.base_prefix)), (self.root / "lab",)),
             memory=RuntimeMemory(self.root / "lab" / "builder" / "runtime", key.sign),
             sandbox=BubblewrapSandbox(),

@@ -35,7 +35,7 @@ from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
 from keyturn.app.custody.make_pack import order_of
 from keyturn.app.custody.open_release import make_release_request, open_release, sign_release_request
 from keyturn.app.custody.verify_pack import examine_pack
-from keyturn.app.log.publish_checkpoint import confirm_standing
+from keyturn.app.log.publish_checkpoint import confirm_with_witnesses
 from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.app.records.sign_record import about
 from keyturn.bulk import manifest
@@ -201,7 +201,7 @@ class TakenLab:
         """The service's disk: what is appended here passed no admission."""
         with lab_log(self.lab) as opened:
             log = opened.trust().log
-            confirm_standing(opened.log, log=log, witnesses=witnesses_of(self.lab, log))
+            confirm_with_witnesses(opened.log, log=log, witnesses=witnesses_of(self.lab, log))
             yield opened
 
     def write(self, *raws: bytes, leaves: tuple[Leaf, ...] = ()) -> int:

@@ -33,12 +33,12 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["CHAIN_KINDS", "STANDING_KINDS", "LogReading", "claimed_size", "entries_of", "judge", "suspended_at"]
+__all__ = ["AUTHORITY_KINDS", "CHAIN_KINDS", "LogReading", "claimed_size", "entries_of", "judge", "suspended_at"]
 
 CHAIN_KINDS: frozenset[Kind] = frozenset({"prv", "stp", "tst", "crt"})
 TRUST_KINDS: frozenset[Kind] = frozenset({"rot", "tgt"})
-STANDING_KINDS: frozenset[Kind] = TRUST_KINDS | {"sus", "lft"}
-"""What says who stands as what: trust versions, suspensions and lifts."""
+AUTHORITY_KINDS: frozenset[Kind] = TRUST_KINDS | {"sus", "lft"}
+"""What says whose word counts: trust versions, suspensions and lifts."""
 
 _BATCH = 4096
 
@@ -166,7 +166,7 @@ def judge(
         lab=index.lab,
         resource=resource,
         timeline=trusted,
-        suspended=suspended_at(as_of, entries_of(found, STANDING_KINDS), start=start),
+        suspended=suspended_at(as_of, entries_of(found, AUTHORITY_KINDS), start=start),
         each=each,
     )
 

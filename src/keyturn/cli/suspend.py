@@ -17,7 +17,7 @@ from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.grants.known import Standing
+    from keyturn.grants.known import Suspended
     from keyturn.wiring.grants import Viewed
 
 __all__ = ["lift", "suspend", "suspended"]
@@ -101,19 +101,20 @@ def lift(
     json: Json = False,
 ) -> None:
     """Lift a suspension, as one of the two humans that it takes; never your own."""
-    from keyturn.app.access.take_away import find_standing
-    from keyturn.app.access.take_away import lift as lift_standing
+    from dataclasses import replace
+
+    from keyturn.app.access.take_away import find_suspended
+    from keyturn.app.access.take_away import lift as sign_lift
     from keyturn.wiring.grants import desk, wait_until_in_force
 
     with desk(lab, key=key) as here:
         seen, hand = here.seen, here.hand
-        standing = find_standing(seen.view, which, now=seen.now)
-        output.warn(f"  lift the suspension of {standing.target} by {standing.by}: {standing.reason}", json=json)
+        found = find_suspended(seen.view, which, now=seen.now)
+        output.warn(f"  lift the suspension of {found.target} by {found.by}: {found.reason}", json=json)
         output.confirm("Sign this lift?", yes=yes)
-        logged = lift_standing(standing, hand, seen.trust, seen.view, reason=reason)
+        logged = sign_lift(found, hand, seen.trust, seen.view, reason=reason)
         witnessed = wait_until_in_force(seen, logged)
-        lifters = standing.lifted_by | {hand.member}
-    ended = len(lifters) >= 2
+        ended = replace(found, lifted_by=found.lifted_by | {hand.member}).lifted
     output.emit(
         {"id": logged.id, "index": logged.index, "witnessed_at": witnessed.cosigned_at, "lifted": ended},
         json=json,
@@ -127,7 +128,7 @@ def suspended(lab: Lab = None, json: Json = False) -> None:
     from keyturn.wiring.grants import viewed
 
     with viewed(lab) as seen:
-        found = tuple(s for s in seen.view.known.standing.values() if s.stands(seen.trust, at=seen.now))
+        found = tuple(s for s in seen.view.known.suspensions.values() if s.stands(seen.trust, at=seen.now))
     value = [
         {
             "id": record_id("sus", one.digest),
@@ -163,7 +164,7 @@ def _named(member: str | None, key_id: str | None, gate: str | None) -> tuple[Li
     return named[0]
 
 
-def _listed(screen: Console, found: tuple[Standing, ...]) -> None:
+def _listed(screen: Console, found: tuple[Suspended, ...]) -> None:
     from keyturn.formats.posix_time import rfc3339
 
     if not found:

@@ -132,7 +132,7 @@ class LeafTable:
 
 def make(table: LeafTable, *, lab: str, model: ArtifactDigest, root: bytes, as_of: int, fetch: Fetch) -> PackIndex:
     """Compute the index of `model` over the whole of `table`, whose tree has the root hash `root`."""
-    found = set(_standing(table, as_of)) | _chain(table, model, fetch)
+    found = set(_authority(table, as_of)) | _chain(table, model, fetch)
     return PackIndex(
         lab=lab,
         model=str(model),
@@ -146,7 +146,7 @@ def make(table: LeafTable, *, lab: str, model: ArtifactDigest, root: bytes, as_o
     )
 
 
-def _standing(table: LeafTable, as_of: int) -> Iterable[int]:
+def _authority(table: LeafTable, as_of: int) -> Iterable[int]:
     live: set[str] = set()
     for index in table.always:
         one = table.leaves[index]

@@ -40,7 +40,7 @@ from keyturn.grants.known import (
     Known,
     Offer,
     Request,
-    Standing,
+    Suspended,
     Use,
     Withdrawal,
 )
@@ -71,7 +71,7 @@ class Following:
         self._approvals = dict(known.approvals)
         self._approved_by = dict(known.approved_by)
         self._withdrawals = dict(known.withdrawals)
-        self._standing = dict(known.standing)
+        self._suspensions = dict(known.suspensions)
         self._uses = dict(known.uses)
         self._access_reviewed = known.access_reviewed
         self._offers = dict(known.offers)
@@ -166,9 +166,9 @@ class Following:
             else:
                 del self._withdrawals[digest]
         # A suspension that is over is remembered while the same pair must rest.
-        for digest, standing in list(self._standing.items()):
-            if max(standing.until, standing.signed_at + negatives.PAIR_REST_S) <= self._now:
-                del self._standing[digest]
+        for digest, suspended in list(self._suspensions.items()):
+            if max(suspended.until, suspended.signed_at + negatives.PAIR_REST_S) <= self._now:
+                del self._suspensions[digest]
         hidden = {
             index: one
             for index, one in self._hidden.items()
@@ -185,7 +185,7 @@ class Following:
             approvals=MappingProxyType(self._approvals),
             approved_by=MappingProxyType(self._approved_by),
             withdrawals=MappingProxyType(self._withdrawals),
-            standing=MappingProxyType(self._standing),
+            suspensions=MappingProxyType(self._suspensions),
             uses=MappingProxyType(self._uses),
             offers=MappingProxyType(self._offers),
             unreviewed=MappingProxyType(self._unreviewed),
@@ -302,24 +302,24 @@ class Following:
     def _take_suspension(self, _index: int, leaf: Leaf, raw: bytes) -> None:
         made = self._read(leaf, raw, Suspension)
         target = negatives.target_of(made)
-        before = tuple(s for s in self._standing.values() if (s.by, s.target) == (made.member, target))
+        before = tuple(s for s in self._suspensions.values() if (s.by, s.target) == (made.member, target))
         own = negatives.is_own(made, self._require_trust())
         if not own:
             self._require_unsuspended(made.member, made.key, made.signed_at)
             negatives.require_may_suspend(made, self._require_trust(), before)
         digest = Sha256(leaf.record)
-        self._standing.setdefault(
-            digest, Standing(digest, target, made.member, own, made.reason, made.signed_at, made.until)
+        self._suspensions.setdefault(
+            digest, Suspended(digest, target, made.member, own, made.reason, made.signed_at, made.until)
         )
 
     def _take_lift(self, _index: int, leaf: Leaf, raw: bytes) -> None:
-        standing = self._standing.get(leaf.tagged("suspension"))
-        if standing is None:
+        one = self._suspensions.get(leaf.tagged("suspension"))
+        if one is None:
             return
         made = self._read(leaf, raw, Lift)
         self._require_unsuspended(made.member, made.key, made.signed_at)
-        negatives.require_may_lift(made, self._require_trust(), standing)
-        self._standing[standing.digest] = replace(standing, lifted_by=standing.lifted_by | {made.member})
+        negatives.require_may_lift(made, self._require_trust(), one)
+        self._suspensions[one.digest] = replace(one, lifted_by=one.lifted_by | {made.member})
 
     def _take_use(self, index: int, leaf: Leaf, raw: bytes) -> None:
         request = leaf.tagged("request")
@@ -388,9 +388,9 @@ class Following:
     def _require_unsuspended(self, member: str, keyid: str, signed_at: int) -> None:
         # Whoever is suspended cannot get around it by dating a record back: the suspension stands before it in the log.
         at = min(signed_at, self._now)
-        for standing in self._standing.values():
-            if standing.target in (f"member:{member}", f"key:{keyid}") and standing.stands(self._trust, at=at):
-                raise Refused("suspended", f"`{member}` is suspended until {rfc3339(standing.until)}")
+        for one in self._suspensions.values():
+            if one.target in (f"member:{member}", f"key:{keyid}") and one.stands(self._trust, at=at):
+                raise Refused("suspended", f"`{member}` is suspended until {rfc3339(one.until)}")
 
 
 def _counts_instead(made: R, known: R | None) -> bool:

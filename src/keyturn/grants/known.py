@@ -38,7 +38,7 @@ __all__ = [
     "Known",
     "Offer",
     "Request",
-    "Standing",
+    "Suspended",
     "Use",
     "Withdrawal",
 ]
@@ -85,9 +85,14 @@ class Withdrawal:
     reason: str
     until: int
 
+    @property
+    def verb(self) -> str:
+        """What its signer did to the request."""
+        return "denied" if self.kind == "den" else "revoked"
+
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Suspended:
     """A suspension of `target` (`member:ada`, `key:<id>`, `gate:<uri>`), and who has lifted it so far.
 
     `own` is a member's of himself; anybody else's stands only while its signer may still issue it, so that a new targets
@@ -243,7 +248,7 @@ class Known:
     approvals: Mapping[str, tuple[Approval, ...]] = field(default_factory=_none)
     approved_by: Mapping[str, frozenset[str]] = field(default_factory=_none)
     withdrawals: Mapping[str, tuple[Withdrawal, ...]] = field(default_factory=_none)
-    standing: Mapping[str, Standing] = field(default_factory=_none)
+    suspensions: Mapping[str, Suspended] = field(default_factory=_none)
     uses: Mapping[str, Use] = field(default_factory=_none)
     offers: Mapping[str, tuple[Offer, ...]] = field(default_factory=_none)
     unreviewed: Mapping[str, BreakGlassUse] = field(default_factory=_none)
@@ -270,15 +275,15 @@ class Known:
                     "suspended", f"{what} `{member}` is suspended until {rfc3339(found.until)} by `{found.by}`"
                 )
 
-    def suspensions_of(self, target: str, *, now: int) -> Iterator[Standing]:
+    def suspensions_of(self, target: str, *, now: int) -> Iterator[Suspended]:
         """The suspensions of `target` that stand at `now`."""
-        for found in self.standing.values():
+        for found in self.suspensions.values():
             if found.target == target and found.stands(self.newest, at=now):
                 yield found
 
     def suspended(self, *, now: int) -> frozenset[str]:
         """The tags of whatever is suspended at `now`."""
-        targets = {found.target for found in self.standing.values()}
+        targets = {found.target for found in self.suspensions.values()}
         return frozenset(target for target in targets if any(self.suspensions_of(target, now=now)))
 
     def require_read(self, tag: str, *, what: str) -> None:
@@ -298,7 +303,7 @@ class Known:
             + sum(map(len, self.approvals.values()))
             + sum(map(len, self.approved_by.values()))
             + sum(map(len, self.withdrawals.values()))
-            + len(self.standing)
+            + len(self.suspensions)
             + len(self.uses)
             + sum(map(len, self.offers.values()))
             + len(self.unreviewed)

@@ -17,7 +17,7 @@ from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.review import Review
-from keyturn.grants.known import SECURITY, Standing
+from keyturn.grants.known import SECURITY, Suspended
 from keyturn.trust.roster import TrustState
 
 __all__ = [
@@ -77,7 +77,7 @@ def require_may_revoke(made: Revocation, trust: TrustState, parties: frozenset[s
         require_human(made, made.member, trust)
 
 
-def require_may_suspend(made: Suspension, trust: TrustState, before: tuple[Standing, ...]) -> None:
+def require_may_suspend(made: Suspension, trust: TrustState, before: tuple[Suspended, ...]) -> None:
     """Refuse a suspension of another by somebody who may not; `before` are those by the same signer of the same target."""
     require_human(made, made.member, trust)
     gate = trust.gates.get(made.target_gate or "")
@@ -92,9 +92,9 @@ def require_may_suspend(made: Suspension, trust: TrustState, before: tuple[Stand
         )
 
 
-def require_may_lift(made: Lift, trust: TrustState, standing: Standing) -> None:
+def require_may_lift(made: Lift, trust: TrustState, suspended: Suspended) -> None:
     """Refuse a lift by the target himself, or by no human."""
     require_human(made, made.member, trust)
     owned = {f"member:{made.member}"} | {f"key:{held.key.keyid}" for held in trust.roster.members[made.member].keys}
-    if standing.target in owned:
+    if suspended.target in owned:
         raise Refused("lift-own", f"`{made.member}` cannot lift a suspension of himself")

@@ -23,7 +23,7 @@ from keyturn.formats.leaf import NEGATIVES
 from keyturn.formats.negatives import Revocation, Suspension
 from keyturn.grants import checks, negatives
 from keyturn.grants.following import Following
-from keyturn.grants.known import Known, Standing, Withdrawal
+from keyturn.grants.known import Known, Suspended, Withdrawal
 from keyturn.grants.view import GateView
 from keyturn.trust.roster import TrustState
 
@@ -66,7 +66,7 @@ def verify_pushed(raw: bytes, view: GateView, *, now: int) -> Pushed:
     trust = view.known.newest
     if trust is None:
         raise Unavailable("view-empty", "the gate has not read the lab's trust from the log yet")
-    known = view.known.standing.get(found.digest)
+    known = view.known.suspensions.get(found.digest)
     if known is not None and known.lifted:
         raise Refused("suspension-lifted", "the suspension was lifted")
     _require_of_its_time(found, trust, now=now)
@@ -92,18 +92,20 @@ def obeying(view: GateView, pushed: Iterable[Pushed], *, now: int) -> GateView:
     trust = view.known.newest
     if trust is None:
         return view
-    withdrawals, standing = dict(view.known.withdrawals), dict(view.known.standing)
+    withdrawals, suspensions = dict(view.known.withdrawals), dict(view.known.suspensions)
     for one in pushed:
         if one.until <= now:
             continue
         if isinstance(one.made, Suspension):
-            standing.setdefault(one.digest, _standing(one, one.made, trust))
+            suspensions.setdefault(one.digest, _suspended(one, one.made, trust))
             continue
         request, others = one.made.request, withdrawals.get(one.made.request, ())
         if all(other.digest != one.digest for other in others):
             kind: Literal["den", "rev"] = "den" if isinstance(one.made, HumanAuthorization) else "rev"
             withdrawals[request] = (*others, Withdrawal(kind, one.digest, one.by, one.made.reason, one.until))
-    known: Known = replace(view.known, withdrawals=MappingProxyType(withdrawals), standing=MappingProxyType(standing))
+    known: Known = replace(
+        view.known, withdrawals=MappingProxyType(withdrawals), suspensions=MappingProxyType(suspensions)
+    )
     return view.knowing(known)
 
 
@@ -130,12 +132,12 @@ def _require_effect(found: Pushed, read: Following) -> None:
     """Refuse what was taken without an effect: an agent's withdrawal of a request whose parties could not be read."""
     after = read.known()
     taken = after.withdrawals.get(found.request or "", ())
-    if found.digest not in after.standing and not any(one.by == found.by for one in taken):
+    if found.digest not in after.suspensions and not any(one.by == found.by for one in taken):
         raise Unavailable("request-unread", f"whether `{found.by}` may end that request could not be found out")
 
 
-def _standing(one: Pushed, made: Suspension, trust: TrustState) -> Standing:
-    return Standing(
+def _suspended(one: Pushed, made: Suspension, trust: TrustState) -> Suspended:
+    return Suspended(
         digest=one.digest,
         target=negatives.target_of(made),
         by=one.by,

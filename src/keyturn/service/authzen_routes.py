@@ -186,9 +186,9 @@ def _decide(view: AccessView, binding: _Binding, asked: Evaluation, base: str, c
         return _no("", clock.now(), ((err.code, err.message),))
     approval = asked.context.approval if asked.context is not None else None
     named = approval.id if approval is not None else None
-    if answer.standing is None:
+    if answer.grantable is None:
         return _denied(answer, binding, question, base, again=named is not None)
-    standing = f"{_PREFIX}{answer.standing.digest[:32]}"
+    standing = f"{_PREFIX}{answer.grantable.digest[:32]}"
     if named not in (None, standing):  # a reference that stands for something else is not read as if it were not there
         text = "the approval is none of this subject, action and resource that stands now"
         return _no(answer.profile, answer.now, (("approval_unverifiable", text),), next_action="none")
@@ -197,7 +197,7 @@ def _decide(view: AccessView, binding: _Binding, asked: Evaluation, base: str, c
         context=Context(
             evaluated_at=rfc3339(answer.now),
             profile=answer.profile,
-            approval=Approval(id=standing, approved_until=rfc3339(answer.standing.window.ends_at)),
+            approval=Approval(id=standing, approved_until=rfc3339(answer.grantable.window.ends_at)),
         ),
     )
 

@@ -84,16 +84,16 @@ class BuilderService:
         return len(self._waiting)
 
     def about(self) -> About:
-        return msgspec.structs.replace(self._parts.about, trust_version=self._parts.standing().trust.targets_version)
+        return msgspec.structs.replace(self._parts.about, trust_version=self._parts.trust_now().trust.targets_version)
 
     def order(self, order: Order) -> JobState:
         """Admit `order` and queue it, or raise; a request that was ordered before is a `Conflict`."""
-        standing = self._parts.standing()
+        trust_now = self._parts.trust_now()
         admitted = admit_step(
             order.request,
-            trust=standing.trust,
+            trust=trust_now.trust,
             builder=self._parts.about.name,
-            require_unsuspended=standing.require_unsuspended,
+            require_unsuspended=trust_now.require_unsuspended,
             now=self._parts.clock.now(),
         )
         step = step_config.parse(order.step_file)

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from keyturn.adapters import process_log
-from keyturn.app.log.publish_checkpoint import confirm_standing, publish_checkpoint
+from keyturn.app.log.publish_checkpoint import confirm_with_witnesses, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.ports import Clock, LogKeeper, Witnesses
@@ -120,7 +120,7 @@ class Publisher:
         trust, replaced = self._trust(), self._earlier()
         if not self._confirmed:
             everybody = self._witnesses((*replaced, trust.log))
-            confirm_standing(self._keeper, log=trust.log, witnesses=everybody, earlier=replaced)
+            confirm_with_witnesses(self._keeper, log=trust.log, witnesses=everybody, earlier=replaced)
             self._confirmed = True
         earlier = self._handed_over(trust.log, replaced, now)
         witnessed = publish_checkpoint(

@@ -21,7 +21,7 @@ from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
 from keyturn.adapters.over_http.builder_over_http import About
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
-from keyturn.app.custody.follow_as_builder import BuilderView, Standing
+from keyturn.app.custody.follow_as_builder import BuilderView, TrustNow
 from keyturn.app.custody.run_step import Signer
 from keyturn.app.custody.witnessed_writer import WitnessedWriter
 from keyturn.config import builder as builder_config
@@ -43,11 +43,11 @@ _IN_FORCE_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderParts:
-    """What a builder is made of. `standing` and `probe` raise when the view or the sandbox cannot be had."""
+    """What a builder is made of. `trust_now` and `probe` raise when the view or the sandbox cannot be had."""
 
     about: About
     signer: Signer
-    standing: Callable[[], Standing]
+    trust_now: Callable[[], TrustNow]
     allowed: Allowed
     memory: RuntimeMemory
     sandbox: Sandbox
@@ -100,11 +100,11 @@ def builder_parts(place: LabPlace) -> BuilderParts:
     root = read_kept(directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
     view = BuilderView(root, pinned_sha256=config.root_sha256, log=found_log, clock=clock)
     log = WitnessedWriter(
-        found_log, trust=lambda: view.standing().trust, clock=clock, pause=pause, deadline_s=_IN_FORCE_WITHIN_S
+        found_log, trust=lambda: view.trust_now().trust, clock=clock, pause=pause, deadline_s=_IN_FORCE_WITHIN_S
     )
 
-    def standing() -> Standing:
-        found = view.standing()
+    def trust_now() -> TrustNow:
+        found = view.trust_now()
         listed = found.trust.builders.get(config.name)
         if listed is None or listed.key != key.public:
             raise Refused(
@@ -132,7 +132,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
             config.level,
             lambda payload: dsse_signing.sign(payload, key),
         ),
-        standing=standing,
+        trust_now=trust_now,
         allowed=Allowed(
             work=tuple(map(Path, config.work)),
             runtime=tuple(map(Path, config.runtime)),

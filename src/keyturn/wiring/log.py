@@ -16,7 +16,7 @@ from keyturn.adapters.log_on_disk.reader import LogOnDiskReader
 from keyturn.adapters.log_on_disk.reindex import reindex as reindex_packs
 from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
-from keyturn.app.log.publish_checkpoint import confirm_standing
+from keyturn.app.log.publish_checkpoint import confirm_with_witnesses
 from keyturn.app.records.quotas import Quotas
 from keyturn.app.records.submit import Admission
 from keyturn.app.trust.lab_trust import read_history, still_founding
@@ -137,7 +137,7 @@ def log_writer(place: LabPlace) -> Iterator[LogWriter]:
         if any(opened.log.note(which) is not None for which in ("signed", "checkpoint")):
             log, earlier = opened.trust().log, opened.admission.earlier_logs
             everybody = witnesses_of(place.directory, *earlier, log)
-            confirm_standing(opened.log, log=log, witnesses=everybody, earlier=earlier)
+            confirm_with_witnesses(opened.log, log=log, witnesses=everybody, earlier=earlier)
         yield _Admitted(opened.admission)
 
 

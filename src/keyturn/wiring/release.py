@@ -12,7 +12,7 @@ from keyturn.adapters.files.config_files import read_small, replace_file
 from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
 from keyturn.app.access.authorize import find_pending
 from keyturn.app.access.request_access import require_hope
-from keyturn.app.custody.make_pack import make_pack, require_standing
+from keyturn.app.custody.make_pack import make_pack, require_not_ended
 from keyturn.app.custody.open_release import ReleaseDraft, make_release_request, open_release, sign_release_request
 from keyturn.app.custody.show_lineage import ShownLineage, show_lineage
 from keyturn.app.custody.verify_model import verify_model
@@ -144,7 +144,7 @@ def release_by_gate(
         pinned_sha256=pin,
     )
     if not again:
-        require_standing(pending, view, now=now)
+        require_not_ended(pending, view, now=now)
     replace_file(out, raw)
     return verified, out
 

@@ -373,15 +373,15 @@ def test_revoking_withdrawing_suspending_and_lifting() -> None:
                 duration_s=None,
             )
 
-    standing = take_away.find_standing(view, sus.id[:12], now=NOW)
+    suspended = take_away.find_suspended(view, sus.id[:12], now=NOW)
     with pytest.raises(Refused, match="suspended"):
-        take_away.lift(standing, hand(world, "dan"), trust, view, reason="found")
+        take_away.lift(suspended, hand(world, "dan"), trust, view, reason="found")
     for member in ("ada", "bob"):
-        take_away.lift(standing, hand(world, member), trust, view, reason="found")
+        take_away.lift(suspended, hand(world, member), trust, view, reason="found")
     view = view_of(world)
     assert not list(view.known.suspensions_of("member:dan", now=NOW))
     with pytest.raises(Refused, match="suspension-unknown"):
-        take_away.find_standing(view, sus.id, now=NOW)
+        take_away.find_suspended(view, sus.id, now=NOW)
 
 
 def test_following_goes_on_from_where_it_was_and_begins_again_after_a_loss() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keyturn.app.access.authorize import find_pending
-from keyturn.app.custody.make_pack import order_of, require_standing
+from keyturn.app.custody.make_pack import order_of, require_not_ended
 from keyturn.errors import Refused
 from support.world import make_world
 
@@ -23,9 +23,9 @@ def test_a_release_that_was_taken_back_does_not_stand(taken: str) -> None:
     world = make_world()
     asked = world.ask(world.release())
     pending = find_pending(world.view(), f"req-{asked.record_digest[:32]}")
-    require_standing(pending, world.view(), now=world.now)
+    require_not_ended(pending, world.view(), now=world.now)
     (world.deny if taken == "denied" else world.revoke)(asked, "bob")
     with pytest.raises(Refused, match=f"before `bob` {taken} req-.* nothing was released now") as caught:
-        require_standing(pending, world.view(), now=world.now)
+        require_not_ended(pending, world.view(), now=world.now)
     assert caught.value.code == "request-ended"
     assert "asks again" in caught.value.hint

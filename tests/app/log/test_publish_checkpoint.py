@@ -14,7 +14,7 @@ from keyturn.adapters.files.witness_files import WitnessFiles
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.over_http.witnesses_at_once import WitnessesAtOnce
 from keyturn.app.log.cosign_checkpoint import Witnessing, cosign_checkpoint
-from keyturn.app.log.publish_checkpoint import confirm_standing, publish_checkpoint
+from keyturn.app.log.publish_checkpoint import confirm_with_witnesses, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, Refused, Tampered, Unavailable
 from keyturn.formats import add_checkpoint
@@ -286,11 +286,11 @@ def test_a_log_that_went_back_is_told_so_and_takes_nothing_more(witnesses: dict[
     publish(grown(5), witnesses)
     back = grown(3)
     with pytest.raises(Refused, match="log-behind-witnesses"):
-        confirm_standing(back, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
+        confirm_with_witnesses(back, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
     with pytest.raises(Refused, match="log-behind-witnesses"):
         grown(1, 50, back)
     ahead = grown(6)
-    confirm_standing(ahead, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
+    confirm_with_witnesses(ahead, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
     grown(1, 50, ahead)
 
 
@@ -363,12 +363,12 @@ def test_whatever_one_witness_answers_the_others_are_published_in_time(
 def test_standing_needs_answers_of_a_quorum(witnesses: dict[str, Here]) -> None:
     log = grown(3)
     witnesses["east"].up = False
-    confirm_standing(log, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
+    confirm_with_witnesses(log, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
     witnesses["north"].up = False
     with pytest.raises(Unavailable, match="witness-quorum"):
-        confirm_standing(log, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
+        confirm_with_witnesses(log, log=LAB.state.log, witnesses=WitnessesAtOnce(witnesses))
     with pytest.raises(Unavailable, match="witness-quorum"):
-        confirm_standing(log, log=LAB.state.log, witnesses=WitnessesAtOnce({}))
+        confirm_with_witnesses(log, log=LAB.state.log, witnesses=WitnessesAtOnce({}))
 
 
 def test_a_log_key_that_targets_do_not_name_publishes_nothing(witnesses: dict[str, Here]) -> None:
@@ -436,7 +436,7 @@ def test_both_keys_of_the_log_sign_while_both_are_there(tmp_path: Path) -> None:
         assert found is not None
         for one in (old, new):
             verify_checkpoint(found.note, one, now=NOW, skew_s=60)
-    confirm_standing(log, log=new, earlier=(old,), witnesses=WitnessesAtOnce(north))
+    confirm_with_witnesses(log, log=new, earlier=(old,), witnesses=WitnessesAtOnce(north))
     grown(1, 10, log)
     with pytest.raises(Refused, match="checkpoint-quorum"):  # and does not believe the new one alone
         publish_checkpoint(
@@ -451,12 +451,12 @@ def test_new_witnesses_who_know_nothing_do_not_vouch_for_a_restored_log(
     new, old = defined("fresh"), LAB.state.log
     everybody = {**witnesses, "fresh": Here(LAB, "fresh", tmp_path, make_key("acme.example witness fresh"))}
     with pytest.raises(Refused, match="log-behind-witnesses"):
-        confirm_standing(grown(3), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
-    confirm_standing(grown(6), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
+        confirm_with_witnesses(grown(3), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
+    confirm_with_witnesses(grown(6), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
     for witness in witnesses.values():
         witness.up = False
     with pytest.raises(Unavailable, match="witness-quorum"):
-        confirm_standing(grown(6), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
+        confirm_with_witnesses(grown(6), log=new, earlier=(old,), witnesses=WitnessesAtOnce(everybody))
 
 
 def test_cosignatures_that_do_not_fit_into_a_note_are_the_earliest_ones(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def _require_open(pending: Pending, view: GateView, *, member: str, now: int) ->
     if ended is not None:
         raise Refused(
             "request-ended",
-            f"`{ended.by}` {'denied' if ended.kind == 'den' else 'revoked'} {pending.id}: {ended.reason}",
+            f"`{ended.by}` {ended.verb} {pending.id}: {ended.reason}",
             hint="nothing brings it back: whoever needs it asks again",
         )
     if member in view.known.approved_by.get(pending.digest, frozenset()):

@@ -32,7 +32,7 @@ from keyturn.ports import Clock, LogReader
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
 
-__all__ = ["AccessView", "Answer", "Question", "Standing"]
+__all__ = ["AccessView", "Answer", "Grantable", "Question"]
 
 REASONS_MAX = 16
 
@@ -47,7 +47,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Grantable:
     """A request that would be granted now: its digest, and when it is open."""
 
     digest: Sha256
@@ -58,7 +58,7 @@ class Standing:
 class Answer:
     """Yes with what stands behind it, or no with every reason. `permit` is one by which a no can be asked for."""
 
-    standing: Standing | None
+    grantable: Grantable | None
     reasons: tuple[tuple[str, str], ...]
     permit: str | None
     profile: str
@@ -82,7 +82,7 @@ class AccessView:
         reasons: list[tuple[str, str]] = []
         for request in _about(view, question):
             try:
-                return Answer(_standing(view, trust, request, now=now), (), None, trust.profile, now)
+                return Answer(_grantable(view, trust, request, now=now), (), None, trust.profile, now)
             except Refused as err:
                 reasons += err.reasons
             except KeyturnError as err:
@@ -133,7 +133,7 @@ def _about(view: GateView, question: Question) -> Iterator[Request]:
             yield known
 
 
-def _standing(view: GateView, trust: TrustState, request: Request, *, now: int) -> Standing:
+def _grantable(view: GateView, trust: TrustState, request: Request, *, now: int) -> Grantable:
     """The checks of `verify_grant` by their numbers, without a gate, its facts and the session's key; raises what they raise."""
     bundle = view.bundle_of(request.digest)
     if bundle is None:
@@ -158,7 +158,7 @@ def _standing(view: GateView, trust: TrustState, request: Request, *, now: int) 
     checks.require_gate(asked, trust, gate=Uri.parse(asked.made.gate))  # (10)
     if allowed.permit.one_shot:
         one_shot.require_unused(known, asked.digest)
-    return Standing(asked.digest, window)
+    return Grantable(asked.digest, window)
 
 
 def _permit(view: GateView, trust: TrustState, question: Question, *, now: int) -> str | None:

@@ -173,7 +173,7 @@ def _ending(view: GateView, live: Live, *, now: int) -> str:
     withdrawn = next(withdrawing.ending(view.known, live.digest, live.request, now=now), None)
     if withdrawn is not None:
         own = withdrawn.by in (live.request.requester, live.request.beneficiary)
-        verb = "denied" if withdrawn.kind == "den" else "withdrew" if own else "revoked"
+        verb = "withdrew" if own and withdrawn.kind == "rev" else withdrawn.verb
         return f"`{withdrawn.by}` {verb} it: {withdrawn.reason}; {again}"
     if live.window is not None:
         return f"it was open until {rfc3339(live.window.ends_at)}; {again}"

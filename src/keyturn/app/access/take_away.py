@@ -23,12 +23,12 @@ from keyturn.formats.review import Review
 from keyturn.formats.statement import Subject
 from keyturn.formats.tombstone import Tombstone
 from keyturn.grants import negatives, withdrawing
-from keyturn.grants.known import SECURITY, Standing
+from keyturn.grants.known import SECURITY, Suspended
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, Entropy, LogWriter
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Hand", "Target", "find_standing", "lift", "require_known", "require_short", "revoke", "suspend"]
+__all__ = ["Hand", "Target", "find_suspended", "lift", "require_known", "require_short", "revoke", "suspend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +136,25 @@ def suspend(
     if not negatives.is_own(made, trust):
         hand.require_unsuspended(view, now=now)
         tag = negatives.target_of(made)
-        before = tuple(s for s in view.known.standing.values() if (s.by, s.target) == (hand.member, tag))
+        before = tuple(s for s in view.known.suspensions.values() if (s.by, s.target) == (hand.member, tag))
         negatives.require_may_suspend(made, trust, before)
     return hand.logs(made, about(sha256(target.name.encode("utf-8")), name=target.name))
 
 
-def find_standing(view: GateView, text: str, *, now: int) -> Standing:
+def find_suspended(view: GateView, text: str, *, now: int) -> Suspended:
     """The suspension that `text` (`sus-` and 8 to 64 digits) names and that still stands."""
     _, prefix = record_prefix(text, ("sus",))
-    standing = [s for d, s in view.known.standing.items() if d.startswith(prefix)]
-    alive = [s for s in standing if now < s.until and not s.lifted]
+    found = [s for d, s in view.known.suspensions.items() if d.startswith(prefix)]
+    alive = [s for s in found if now < s.until and not s.lifted]
     if not alive:
         raise Refused("suspension-unknown", f"no suspension `{text[:80]}` stands", hint="keyturn trust suspended")
     return only_one(text, alive)
 
 
-def lift(standing: Standing, hand: Hand, trust: TrustState, view: GateView, *, reason: str) -> Logged:
-    """Lift `standing`, as one of the two humans that it takes."""
+def lift(suspended: Suspended, hand: Hand, trust: TrustState, view: GateView, *, reason: str) -> Logged:
+    """Lift `suspended`, as one of the two humans that it takes."""
     now = hand.clock.now()
     hand.require_unsuspended(view, now=now)
-    made = Lift(**hand.opening(trust, now=now), reason=reason, suspension=standing.digest)
-    negatives.require_may_lift(made, trust, standing)
-    return hand.logs(made, about(standing.digest))
+    made = Lift(**hand.opening(trust, now=now), reason=reason, suspension=suspended.digest)
+    negatives.require_may_lift(made, trust, suspended)
+    return hand.logs(made, about(suspended.digest))

@@ -19,11 +19,11 @@ from keyturn.ports import Clock, LogReader
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
 
-__all__ = ["BuilderView", "Standing"]
+__all__ = ["BuilderView", "TrustNow"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class TrustNow:
     """What the view says now: the newest trust, and who is suspended (`require_unsuspended` raises)."""
 
     trust: TrustState
@@ -40,7 +40,7 @@ class BuilderView:
         self._clock = clock
         self._lock = threading.Lock()
 
-    def standing(self) -> Standing:
+    def trust_now(self) -> TrustNow:
         """Follow the log to its newest witnessed checkpoint, and say what stands there; raises when it is too old."""
         with self._lock:
             now = self._clock.now()
@@ -55,4 +55,4 @@ class BuilderView:
         def require_unsuspended(member: str, keyid: str) -> None:
             view.known.require_unsuspended(member, keyid, now=now, what="member")
 
-        return Standing(trust, require_unsuspended)
+        return TrustNow(trust, require_unsuspended)

@@ -5,7 +5,7 @@
 3. The pack is verified here, as any outsider would, and is of that very request, before anybody gets it: a release of before is
    real as well, and whoever answers in the gate's place has those of everybody.
 
-A gate that released before people took it back still gives that pack: copies of it are out. `require_standing` is for whoever
+A gate that released before people took it back still gives that pack: copies of it are out. `require_not_ended` is for whoever
 releases now, and is told that nothing was let out.
 """
 
@@ -26,7 +26,7 @@ from keyturn.grants.bundle import Bundle
 from keyturn.grants.view import GateView
 from keyturn.ports import ReleaseOrders
 
-__all__ = ["make_pack", "order_of", "require_standing"]
+__all__ = ["make_pack", "order_of", "require_not_ended"]
 
 
 def order_of(bundle: Bundle, *, path: str | None) -> bytes:
@@ -65,13 +65,13 @@ def make_pack(
     return raw, verified
 
 
-def require_standing(pending: Pending, view: GateView, *, now: int) -> None:
+def require_not_ended(pending: Pending, view: GateView, *, now: int) -> None:
     """Refuse to call the pack that the gate gave a release, when people have denied or revoked its request since."""
     ended = next(withdrawing.ending(view.known, pending.digest, pending.made, now=now), None)
     if ended is not None:
         raise Refused(
             "request-ended",
-            f"the gate had released it before `{ended.by}` {'denied' if ended.kind == 'den' else 'revoked'} {pending.id}: "
+            f"the gate had released it before `{ended.by}` {ended.verb} {pending.id}: "
             f"{ended.reason}; nothing was released now",
             hint="whoever needs it asks again",
         )

@@ -21,7 +21,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import NoReturn
 
 from keyturn.app.custody import pack_records
-from keyturn.bulk.read_chain import STANDING_KINDS, judge
+from keyturn.bulk.read_chain import AUTHORITY_KINDS, judge
 from keyturn.bulk.threads import on_all_cores
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.custody import pack_index, timeline
@@ -245,7 +245,7 @@ class _Reading:
         entries += [
             (leaf.kind, Entry(place, raws[place]))
             for place, leaf in ((place, records.leaf_of(raws[place])) for place in raws if place >= index.size)
-            if leaf.kind in STANDING_KINDS
+            if leaf.kind in AUTHORITY_KINDS
         ]
         chain = judge(
             index, entries, start=self._start, resource=resource, trusted=trusted, as_of=at, each=on_all_cores
@@ -312,8 +312,7 @@ class _Reading:
                 f"the grant ended at {ends_at}, and the gate's checkpoint is of {checkpoint.cosigned_at}",
             )
         for later in past.withdrawn_later:
-            verb = "denied" if later.kind == "den" else "revoked"
-            raise Refused("release-withdrawn", f"`{later.by}` {verb} the release after it: {later.reason}")
+            raise Refused("release-withdrawn", f"`{later.by}` {later.verb} the release after it: {later.reason}")
 
     def _check_statements(self, found: Pack, contents: PackContents, gates: Mapping[str, Gate]) -> None:
         # (8)

@@ -8,7 +8,7 @@ When targets changed the witnesses or the log's key, gates that follow ask for t
 with its earlier keys, and collects the cosignatures of the `earlier` witnesses: as many as come at once (`Witnesses`), since
 nothing that is published may wait for a witness that has retired (docs/decisions/0021-changing-witnesses.md).
 
-`confirm_standing` comes before the first append of a process: it asks the witnesses whether the log is behind them.
+`confirm_with_witnesses` comes before the first append of a process: it asks the witnesses whether the log is behind them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint, verify_log_signature
 from keyturn.trust.roster import Log, Witness
 
-__all__ = ["confirm_standing", "publish_checkpoint"]
+__all__ = ["confirm_with_witnesses", "publish_checkpoint"]
 
 Cosignatures = dict[tuple[str, bytes], NoteSignature]
 """Verified cosignatures, by name and key id."""
 
 
-def confirm_standing(
+def confirm_with_witnesses(
     keeper: Confirming, *, log: Log, witnesses: Witnesses, earlier: Sequence[Log] = ()
 ) -> tuple[WitnessedCheckpoint, ...]:
     """Ask the witnesses for the newest tree they know, let the log compare itself with each, and give them.
@@ -48,7 +48,7 @@ def confirm_standing(
     definitions = (log, *reversed(earlier))
     known: list[WitnessedCheckpoint] = []
     for defined in definitions:
-        seen = _standing(defined, witnesses, definitions)
+        seen = _newest_trees(defined, witnesses, definitions)
         for one in seen:
             keeper.confirm(one.checkpoint.size, one.checkpoint.root)
         known += seen
@@ -58,7 +58,7 @@ def confirm_standing(
     return tuple(known)
 
 
-def _standing(log: Log, witnesses: Witnesses, definitions: Iterable[Log]) -> list[WitnessedCheckpoint]:
+def _newest_trees(log: Log, witnesses: Witnesses, definitions: Iterable[Log]) -> list[WitnessedCheckpoint]:
     """The newest trees that the witnesses of `log` know."""
     by_name = {witness.name: witness for witness in log.witnesses}
     asked = witnesses.ask(

@@ -4,8 +4,9 @@ The packs are the log, and the notes say how much of it must be there. So what i
 than the disk does, and never says less than anybody has seen:
 
 (1) A note that is there counts when a key of the log signed it; anything else is damage.
-(2) A quorum of witnesses says what it has seen, as before the first append of any process (`confirm_standing`); the packs must
-    hold all of it, and every note that counts. Otherwise nothing is changed: entries are missing, and those are restored first.
+(2) A quorum of witnesses says what it has seen, as before the first append of any process (`confirm_with_witnesses`); the packs
+    must hold all of it, and every note that counts. Otherwise nothing is changed: entries are missing, and those are restored
+    first.
 (3) `signed` becomes the newest of these, without anybody's cosignature.
 (4) `checkpoint` becomes the newest tree that a quorum's cosignatures make one again. When there is none, since the witnesses
     stand at different trees, it is made by whoever publishes next.
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from keyturn.app.log.publish_checkpoint import confirm_standing
+from keyturn.app.log.publish_checkpoint import confirm_with_witnesses
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
@@ -65,12 +66,12 @@ def recover_notes(keeper: LogNotes, *, log: Log, witnesses: Witnesses, earlier: 
         note = _signed_by_the_log(keeper.sound(which), definitions)
         if note is not None:
             sound[which] = note
-    seen = confirm_standing(keeper, log=log, witnesses=witnesses, earlier=earlier)  # (2)
+    seen = confirm_with_witnesses(keeper, log=log, witnesses=witnesses, earlier=earlier)  # (2)
     for note in sound.values():
         body = checkpoints.parse_body(note.text)
         keeper.confirm(body.size, body.root)
-    standing = [notes.parse(one.note) for one in seen]
-    known = sorted((*sound.values(), *standing), key=_size, reverse=True)
+    witnessed = [notes.parse(one.note) for one in seen]
+    known = sorted((*sound.values(), *witnessed), key=_size, reverse=True)
     made = []
     for which in _NOTES:
         if which in sound:

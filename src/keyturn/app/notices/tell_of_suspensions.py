@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from keyturn.app.notices.notice import Notice, humans_of, says
 from keyturn.app.notices.plain_notice import plain_name
 from keyturn.formats.posix_time import rfc3339
-from keyturn.grants.known import SECURITY, Standing
+from keyturn.grants.known import SECURITY, Suspended
 from keyturn.policy import persons
 from keyturn.trust.roster import TrustState
 
 __all__ = ["of_suspension"]
 
 
-def of_suspension(one: Standing, lifted: tuple[str, ...] | None, trust: TrustState) -> Iterator[Notice]:
+def of_suspension(one: Suspended, lifted: tuple[str, ...] | None, trust: TrustState) -> Iterator[Notice]:
     """What is new of the suspension `one`: that it stands (`lifted` is None), or who has lifted it since `lifted` had."""
     kind, _, target = one.target.partition(":")
     concerned = _concerned(kind, target, trust)

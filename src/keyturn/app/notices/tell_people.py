@@ -124,7 +124,7 @@ def what_to_tell(
             stories[digest] = story
         elif not {_END, "used"} & set(story.told):
             notices.append(_vanished(digest, story, trust))
-    suspensions = {one.digest: one for one in view.known.standing.values() if one.until > now}
+    suspensions = {one.digest: one for one in view.known.suspensions.values() if one.until > now}
     for one in suspensions.values():
         notices += of_suspension(one, earlier.suspensions.get(one.digest), trust)
     uses: dict[str, int] = {}
@@ -236,7 +236,7 @@ class _Telling:
             )
 
     def _withdrawn(self, one: Withdrawal) -> Iterator[Notice]:
-        verb = "denied" if one.kind == "den" else "withdrew" if one.by in self._parties else "revoked"
+        verb = "withdrew" if one.kind == "rev" and one.by in self._parties else one.verb
         yield from self._once(
             f"{one.kind}-{one.digest[:16]}",
             f"{one.by} {verb}",

@@ -74,15 +74,15 @@ def check_up(
     yield from _member(view, trust, member, tuple(own_keys), now)
     yield from _policy(view, trust, stats, now)
     yield from _access_review(view, now)
-    for standing in view.known.standing.values():
-        if standing.stands(trust, at=now):
-            what = f"{standing.target} is suspended until {rfc3339(standing.until)} by {standing.by}: {standing.reason}"
+    for one in view.known.suspensions.values():
+        if one.stands(trust, at=now):
+            what = f"{one.target} is suspended until {rfc3339(one.until)} by {one.by}: {one.reason}"
             yield Finding("warning", "suspensions", what, "keyturn trust suspended")
     for use in unreviewed(view):
         yield Finding(
             "warning", "break-glass", f"{use.text}; it locks further break-glass", f"keyturn grant review {use.id}"
         )
-    yield from _standing(ledger, now)
+    yield from _standing_access(ledger, now)
     yield from _erasures(erasures, trust)
     yield from _gates(gates_seen, now)
     for name, ask in processes.items():
@@ -154,7 +154,7 @@ def _member(view: GateView, trust: TrustState, member: str, own_keys: tuple[str,
         yield Finding("ok", "you", f"{member}, with {len(own_keys)} listed key{'s' if len(own_keys) != 1 else ''}")
 
 
-def _standing(ledger: Callable[[], Ledger], now: int) -> Iterator[Finding]:
+def _standing_access(ledger: Callable[[], Ledger], now: int) -> Iterator[Finding]:
     try:
         places = ledger().places
     except KeyturnError as err:

@@ -217,7 +217,7 @@ class ReleaseGate:
         if ended is not None:
             raise Refused(
                 "request-ended",
-                f"the gate had released it before `{ended.by}` {'denied' if ended.kind == 'den' else 'revoked'} it: "
+                f"the gate had released it before `{ended.by}` {ended.verb} it: "
                 f"{ended.reason}; its pack is given to nobody any more",
                 hint="whoever needs it asks again; the gate's operator has the pack of before, in the gate's state directory",
             )
