@@ -22,7 +22,7 @@ from keyturn.grants import bundle as bundles
 from keyturn.grants import checks
 from keyturn.grants.approvers import approval_facts
 from keyturn.grants.bundle import Bundle
-from keyturn.grants.freshness import require_trust
+from keyturn.grants.freshness import require_recent, require_trust
 from keyturn.grants.verify_grant import ReadyToUse, VerifiedGrant, ready_to_use, verify_grant
 from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS, Facts
@@ -147,6 +147,17 @@ def test_a_gate_without_any_checkpoint_opens_nothing() -> None:
     _, bundle = agreed(world)
     with pytest.raises(Refused, match="view-empty"):
         verify(world, bundle, world.start(world.check_in()))
+
+
+def test_a_reader_that_is_no_gate_believes_a_recent_view_without_a_nonce_and_no_old_or_empty_one() -> None:
+    world = make_world()
+    view = world.read_on(world.start(None))
+    assert require_recent(view, now=NOW + 3500).targets_version == 1
+    for later_s, code in ((3601, "view-stale"), (91 * 86400, "trust-expired")):
+        with pytest.raises(Refused, match=code):
+            require_recent(view, now=NOW + later_s)
+    with pytest.raises(Refused, match="view-empty"):
+        require_recent(world.start(None), now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Decide whether a gate's view is fresh enough to open a door: step 2 of `verify_grant`.
+"""Decide whether a view is fresh enough: a gate's to open a door, which is step 2 of `verify_grant`; a reader's to be believed.
 
 Freshness comes from the witnessed log. A gate that cannot reach it is closed after `log_age_max_s`; a gate whose clock is
 wrong is closed at once; a gate restored from an old snapshot is closed until it has seen its own new nonce in the log.
@@ -11,7 +11,7 @@ from keyturn.grants.view import GateView
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.trust.roster import TrustState
 
-__all__ = ["require_fresh"]
+__all__ = ["require_fresh", "require_recent", "require_trust"]
 
 
 def require_fresh(view: GateView, *, now: int, break_glass: bool) -> tuple[TrustState, WitnessedCheckpoint]:
@@ -21,11 +21,7 @@ def require_fresh(view: GateView, *, now: int, break_glass: bool) -> tuple[Trust
     checkpoint is at most `log_age_max_s` old, for break-glass `breakglass_view_age_max_s`, and (e) not ahead of this clock by
     more than `clock_skew_max_s`; (f) the gate is in the roster and not closed.
     """
-    checkpoint = view.checkpoint
-    if checkpoint is None:  # (a)
-        raise Refused(
-            "view-empty", "the gate has not seen a witnessed checkpoint yet", hint="wait for the first refresh"
-        )
+    checkpoint = _witnessed(view)  # (a)
     if not view.nonce_seen:  # (b): a reader who is no gate expects none, and sees none
         raise Refused(
             "view-without-nonce",
@@ -34,20 +30,15 @@ def require_fresh(view: GateView, *, now: int, break_glass: bool) -> tuple[Trust
         )
     trust = require_trust(view, now=now)  # (c)
     limits = trust.limits
-    age_s = now - checkpoint.cosigned_at
     age_max_s = limits.log_age_max_s
     if break_glass:
         age_max_s = max(age_max_s, limits.breakglass_view_age_max_s)
-    if age_s > age_max_s:  # (d)
-        raise Refused(
-            "view-stale",
-            f"the newest witnessed checkpoint is {age_s} s old, expected at most {age_max_s} s",
-            hint="find out why the gate does not reach the log, or why its witnesses do not cosign",
-        )
-    if -age_s > limits.clock_skew_max_s:  # (e)
+    _require_age(checkpoint, age_max_s, now=now)  # (d)
+    ahead_s = checkpoint.cosigned_at - now
+    if ahead_s > limits.clock_skew_max_s:  # (e)
         raise Refused(
             "clock-skew",
-            f"the newest checkpoint was cosigned {-age_s} s ahead of this clock, expected at most {limits.clock_skew_max_s} s",
+            f"the newest checkpoint was cosigned {ahead_s} s ahead of this clock, expected at most {limits.clock_skew_max_s} s",
             hint="set this machine's clock",
         )
     name = str(view.gate)
@@ -57,6 +48,14 @@ def require_fresh(view: GateView, *, now: int, break_glass: bool) -> tuple[Trust
     for found in view.known.suspensions_of(f"gate:{name}", now=now):
         raise Refused("gate-closed", f"`{found.by}` closed this gate until {found.until}")
     return trust, checkpoint
+
+
+def require_recent(view: GateView, *, now: int) -> TrustState:
+    """The newest trust of `view`, whose reader is no gate and opens nothing; `Refused` unless (a), (c) and (d) hold."""
+    checkpoint = _witnessed(view)
+    trust = require_trust(view, now=now)
+    _require_age(checkpoint, trust.limits.log_age_max_s, now=now)
+    return trust
 
 
 def require_trust(view: GateView, *, now: int) -> TrustState:
@@ -70,3 +69,21 @@ def require_trust(view: GateView, *, now: int) -> TrustState:
                 hint="keyturn trust propose, sign and publish the next version",
             )
     return trust
+
+
+def _witnessed(view: GateView) -> WitnessedCheckpoint:
+    if view.checkpoint is None:
+        raise Refused(
+            "view-empty", "no witnessed checkpoint was seen yet", hint="wait for the first; if none comes: keyturn up"
+        )
+    return view.checkpoint
+
+
+def _require_age(checkpoint: WitnessedCheckpoint, age_max_s: int, *, now: int) -> None:
+    age_s = now - checkpoint.cosigned_at
+    if age_s > age_max_s:
+        raise Refused(
+            "view-stale",
+            f"the newest witnessed checkpoint is {age_s} s old, expected at most {age_max_s} s",
+            hint="find out why the log is not reached, or why its witnesses do not cosign: keyturn doctor",
+        )

@@ -84,7 +84,7 @@ def has_read(view: GateView, pushed: Pushed) -> bool:
     """Whether `view` obeys `pushed` without being given it: the log has it, and it has its effect there."""
     known = view.known
     withdrawals = known.withdrawals.get(pushed.request or "", ())
-    return pushed.digest in known.standing or any(one.digest == pushed.digest for one in withdrawals)
+    return pushed.digest in known.suspensions or any(one.digest == pushed.digest for one in withdrawals)
 
 
 def obeying(view: GateView, pushed: Iterable[Pushed], *, now: int) -> GateView:

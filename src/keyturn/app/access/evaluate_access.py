@@ -20,7 +20,7 @@ from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import Sha256
 from keyturn.formats.uri import Uri
 from keyturn.grants import checks, one_shot
-from keyturn.grants.freshness import require_trust
+from keyturn.grants.freshness import require_recent
 from keyturn.grants.known import Request
 from keyturn.grants.verify_grant import policies_of, state_then
 from keyturn.grants.view import GateView
@@ -114,13 +114,7 @@ class AccessView:
                 self._view = follow_log(self._view, self._log, now=now, ask_again=False)
                 self._followed_at = now
             view = self._view
-        trust = require_trust(view, now=now)
-        if view.checkpoint is None:
-            raise Refused("view-empty", "the service has not seen a witnessed checkpoint yet", hint="keyturn up")
-        age_s = now - view.checkpoint.cosigned_at
-        if age_s > trust.limits.log_age_max_s:
-            raise Refused("view-stale", f"the newest witnessed checkpoint is {age_s} s old", hint="keyturn log verify")
-        return view, trust, now
+        return view, require_recent(view, now=now), now
 
 
 def _about(view: GateView, question: Question) -> Iterator[Request]:

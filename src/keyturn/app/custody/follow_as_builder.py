@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keyturn.app.log.follow_log import follow_log
-from keyturn.errors import Refused
-from keyturn.grants.freshness import require_trust
+from keyturn.grants.freshness import require_recent
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, LogReader
 from keyturn.trust.history import TrustHistory
@@ -45,12 +44,7 @@ class BuilderView:
         with self._lock:
             now = self._clock.now()
             view = self._view = follow_log(self._view, self._log, now=now)
-        trust = require_trust(view, now=now)
-        if view.checkpoint is None:
-            raise Refused("view-empty", "the builder has not seen a witnessed checkpoint yet", hint="keyturn up")
-        age_s = now - view.checkpoint.cosigned_at
-        if age_s > trust.limits.log_age_max_s:
-            raise Refused("view-stale", f"the newest witnessed checkpoint is {age_s} s old", hint="keyturn log verify")
+        trust = require_recent(view, now=now)
 
         def require_unsuspended(member: str, keyid: str) -> None:
             view.known.require_unsuspended(member, keyid, now=now, what="member")

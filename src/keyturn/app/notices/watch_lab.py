@@ -13,12 +13,10 @@ from collections.abc import Callable
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.notices.route_notices import AddressBook
 from keyturn.app.notices.tell_people import Telling, parse_told, render_told, what_to_tell
-from keyturn.errors import Refused
 from keyturn.formats.records import Record
-from keyturn.grants.freshness import require_trust
+from keyturn.grants.freshness import require_recent
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, LogReader, NoticeOutbox
-from keyturn.trust.roster import TrustState
 
 __all__ = ["LabWatch"]
 
@@ -65,8 +63,7 @@ class LabWatch:
         """
         now = self._clock.now()
         self._view = follow_log(self._view or self._start(), self._log, now=now)
-        trust = require_trust(self._view, now=now)
-        _require_recent(self._view, trust, now=now)
+        trust = require_recent(self._view, now=now)
         size, looked_at = self._looked
         if size == self._view.frontier.size and now < looked_at + _LOOK_AGAIN_S:
             return frozenset(), ()
@@ -87,13 +84,3 @@ class LabWatch:
         self._looked = (self._view.frontier.size, now)
         unheard = tuple(event for event, found in routed.items() if not found)
         return frozenset(one.receiver for found in routed.values() for one in found), unheard
-
-
-def _require_recent(view: GateView, trust: TrustState, *, now: int) -> None:
-    age_s = now - (view.checkpoint.cosigned_at if view.checkpoint is not None else 0)
-    if age_s > trust.limits.log_age_max_s:
-        raise Refused(
-            "view-stale",
-            f"the newest witnessed checkpoint is {age_s} s old, expected at most {trust.limits.log_age_max_s} s",
-            hint="find out why the log's witnesses do not cosign: keyturn doctor",
-        )
