@@ -29,9 +29,9 @@ from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse
 from keyturn.formats.enrolment import AcceptedKey, parse_acceptance
 from keyturn.trust.draft import Draft
+from keyturn.wiring.new_keys import new_passkey
 from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.places import Person
-from keyturn.wiring.trust import new_passkey
 
 pytestmark = pytest.mark.xdist_group("chromium")
 

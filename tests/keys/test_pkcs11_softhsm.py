@@ -18,8 +18,8 @@ from keyturn.crypto.dsse_signing import sign, verify_user_verified
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.grants.verify_grant import verify_grant
 from keyturn.policy.facts import NO_FACTS
-from keyturn.wiring.new_keys import read_pkcs11_uri
 from keyturn.wiring.pins import ask_pin
+from keyturn.wiring.token_keys import read_pkcs11_uri
 from support.authenticators import Passkey, SshHolder
 from support.labs import make_key
 from support.softhsm import MODULE, PIN, SoftToken, add_token, make_token

@@ -42,7 +42,7 @@ def offer_records(*kinds: str) -> Offer:
 
         def elsewhere(url: str) -> list[str]:
             from keyturn.adapters.over_http.names_over_http import record_ids
-            from keyturn.wiring.login import credentials_for
+            from keyturn.wiring.credentials import credentials_for
 
             return record_ids(url, kinds, begins=incomplete, now=now, credentials=credentials_for(url))
 
@@ -62,7 +62,7 @@ def offer_names(kind: NameKind) -> Offer:
 
         def elsewhere(url: str) -> list[str]:
             from keyturn.adapters.over_http.names_over_http import names
-            from keyturn.wiring.login import credentials_for
+            from keyturn.wiring.credentials import credentials_for
 
             return names(url, kind, begins=incomplete, credentials=credentials_for(url))
 

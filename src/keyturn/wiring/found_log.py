@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats.digest import Sha256
-from keyturn.wiring.login import credentials_for
+from keyturn.wiring.credentials import credentials_for
 
 __all__ = ["FoundLog"]
 

@@ -24,7 +24,7 @@ from keyturn.formats.digest import sha256
 from keyturn.ports import LogReader, LogWriter, RecordIndex
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import TrustState
-from keyturn.wiring.login import credentials_for
+from keyturn.wiring.credentials import credentials_for
 from keyturn.wiring.pinned_log import history_of
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.store import index_in, log_in, reader_of, reindex_store, store_of, verify_store

@@ -1,9 +1,8 @@
-"""Join logins to this machine: the home that keeps them, and who sends them. See `adapters.login.login_files`."""
+"""Log in at a lab's service, and keep what it is shown from now on in the home. See `adapters.login.login_files`."""
 
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,38 +15,9 @@ from keyturn.config import person as person_config
 from keyturn.errors import Usage
 from keyturn.wiring.places import LabPlace
 
-__all__ = ["HomeCredentials", "credentials_for", "is_logged_in", "log_in", "show_certificate"]
+__all__ = ["log_in", "show_certificate"]
 
 _PENDING = "-"
-
-
-class HomeCredentials:
-    """`http_client.Credentials`: what the home at `home` keeps for the service at `url`."""
-
-    def __init__(self, home: Path, url: str) -> None:
-        self._login = LoginFile(home, url, clock=SystemClock())
-        self._certificate = CertificateFile(home, url, clock=SystemClock())
-
-    @property
-    def kept(self) -> bool:
-        """Whether there is anything to show, good or not."""
-        return self._login.path.exists() or self._certificate.path.exists()
-
-    def token(self) -> str | None:
-        return self._login.token()
-
-    def certificate(self) -> ssl.SSLContext | None:
-        return self._certificate.context()
-
-
-def credentials_for(url: str) -> HomeCredentials:
-    """What the service at `url` is shown: by the home of whoever runs this process."""
-    return HomeCredentials(person_config.home_of(os.environ).path, url)
-
-
-def is_logged_in(url: str) -> bool:
-    """Whether the home of whoever runs this process keeps a login for the service at `url`."""
-    return credentials_for(url).kept
 
 
 def show_certificate(place: LabPlace, certificate_file: Path, key_file: Path | None) -> tuple[str, str]:

@@ -11,20 +11,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from keyturn.app.trust.accept_invitation import NewKey
 from keyturn.config.person import OwnKey
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Usage
-from keyturn.formats.enrolment import AcceptedKey, parse_invitation
+from keyturn.formats import base64_text, canonical_json
+from keyturn.formats.enrolled_key import terminal_of
+from keyturn.formats.enrolment import AcceptedKey, Registration, parse_invitation
 from keyturn.ports import KeyStore
-from keyturn.wiring.trust import new_passkey, new_software_key
+from keyturn.wiring.own_keys import ssh_signer
+from keyturn.wiring.token_keys import find_on_token
 
-__all__ = ["FoundKey", "founder_key", "new_key", "new_trust_key", "read_pkcs11_uri"]
+if TYPE_CHECKING:
+    from keyturn.adapters.security_key.client import AskPin as AskSecurityKeyPin
+    from keyturn.adapters.security_key.devices import Devices
+
+__all__ = ["FoundKey", "founder_key", "new_key", "new_passkey", "new_security_key", "new_trust_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ def new_key(named: str, *, keys: KeyStore, invitation: bytes, page: str) -> Foun
         case "fido2" if named == "fido2":
             return _security_key(invitation)
         case "pkcs11":
-            return _token_key(named)
+            signer, own = find_on_token(named)
+            return FoundKey(NewKey(AcceptedKey(key=own.enrolled), signer), own)
         case "ssh":
             return _ssh_key(Path(named.removeprefix("ssh:")).expanduser())
         case _:
@@ -70,8 +80,7 @@ def new_trust_key(named: str | None, *, keys: KeyStore) -> tuple[RecordSigner, O
             f"expected a trust key, got `{named[:80]}`",
             hint="software, or pkcs11:token=T;object=L?module-path=/path/to/module.so",
         )
-    found = _token_key(named)
-    return found.new.signer, found.own
+    return find_on_token(named)
 
 
 def founder_key(named: str | None, *, keys: KeyStore) -> FoundKey:
@@ -98,7 +107,6 @@ def _passkey(invitation: bytes, page: str) -> FoundKey:
 def _security_key(invitation: bytes) -> FoundKey:
     from keyturn.adapters.security_key.devices import plugged_in
     from keyturn.wiring.pins import ask_security_key_pin
-    from keyturn.wiring.trust import new_security_key
 
     offered = parse_invitation(invitation)
     if offered.kind != "human":
@@ -114,7 +122,6 @@ def _ssh_key(public_file: Path) -> FoundKey:
     from keyturn.adapters.keys.ssh_agent import agent_keys, agent_path
     from keyturn.crypto import sshsig as ssh
     from keyturn.formats import sshsig
-    from keyturn.wiring.own_keys import ssh_signer
 
     if public_file.suffix != ".pub":
         raise Usage("key-spec", f"expected a public key file, as `{public_file}.pub`, got `{public_file}`")
@@ -140,41 +147,36 @@ def _ssh_key(public_file: Path) -> FoundKey:
     return FoundKey(NewKey(AcceptedKey(key=listed), ssh_signer(own)), own)
 
 
-def _token_key(uri: str) -> FoundKey:
-    from keyturn.adapters.keys.pkcs11_key import Pkcs11Signer, TokenPlace, enrollable_key
-    from keyturn.wiring.pins import ask_pin
-
-    module, token, label = read_pkcs11_uri(uri)
-    place = TokenPlace(module, token, label)
-    public = enrollable_key(place, pin=ask_pin)
-    signer = Pkcs11Signer(place, public=public, pin=ask_pin)
-    new = NewKey(AcceptedKey(key=Credential(public, "pkcs11").enrolled), signer)
-    return FoundKey(new, OwnKey(kind="pkcs11", public=public.text, module=module, token=token, label=label))
+def new_software_key(keys: KeyStore) -> NewKey:
+    """Make the software key of the person whose `keys` they are."""
+    made = keys.create("member")
+    return NewKey(AcceptedKey(key=Credential(made.public, "software").enrolled), made)
 
 
-def read_pkcs11_uri(uri: str) -> tuple[str, str, str]:
-    """Read module, token and object of a `pkcs11:` URI (RFC 7512, section 2.3), each once; refuses every other attribute.
+def new_passkey(raw: bytes, *, origin: str, open_page: Callable[[str], None]) -> NewKey:
+    """Make a passkey for the invitation `raw` on the signing page at `origin`, whose host is its relying party."""
+    from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
+    from keyturn.adapters.sign_page.passkey import PasskeySigner, answer_to
+    from keyturn.adapters.sign_page.task import ANSWER_WITHIN_S, Task
 
-    >>> read_pkcs11_uri("pkcs11:token=ada%20k;object=sign?module-path=/usr/lib/softhsm/libsofthsm2.so")
-    ('/usr/lib/softhsm/libsofthsm2.so', 'ada k', 'sign')
-    """
-    path, _, query = uri.removeprefix("pkcs11:").partition("?")
-    found: dict[str, str] = {}
-    for part in (*path.split(";"), *(f"?{one}" for one in query.split("&") if one)):
-        name, _, value = part.partition("=")
-        if name in ("?pin-value", "?pin-source"):
-            raise _bad("a PIN is asked for, and never in an argument")  # without the text: it may hold the PIN
-        if name not in ("token", "object", "?module-path") or name in found:
-            raise _bad(f"expected token, object and module-path, each once, got `{name[:40].removeprefix('?')}`")
-        try:
-            found[name] = unquote(value, errors="strict")
-        except UnicodeDecodeError as err:
-            raise _bad(f"`{name}` is no UTF-8") from err
-    module, token, label = (found.get(name, "") for name in ("?module-path", "token", "object"))
-    if not (module.startswith("/") and 0 < len(token.encode()) <= 32 and 0 < len(label) <= 200):
-        raise _bad("expected an absolute module-path, a token of at most 32 bytes, an object")
-    return module, token, label
+    rp_id = urlsplit(origin).hostname or ""
+    task = Task(purpose="enrolment", payload=base64_text.encode(raw), rp_id=rp_id)
+    answer = answer_to(task, origin=origin, open_page=open_page, within_s=ANSWER_WITHIN_S)
+    registration = canonical_json.decode(answer, Registration, what="registration", size_bytes_max=64 * 1024)
+    origins = frozenset({origin})
+    key = WebauthnEnrolment().prove(registration, invitation=raw, rp_id=rp_id, origins=origins)
+    signer = PasskeySigner(Credential.of(key, origins=origins), request_of=lambda _: None, open_page=open_page)
+    return NewKey(AcceptedKey(key=key, registration=registration), signer)
 
 
-def _bad(what: str) -> Usage:
-    return Usage("key-uri", f"`pkcs11:` URI: {what}", hint="pkcs11:token=T;object=L?module-path=/path/to/module.so")
+def new_security_key(raw: bytes, *, devices: Devices, pin: AskSecurityKeyPin) -> NewKey:
+    """Make a key for the invitation `raw` in a security key, without a browser."""
+    from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
+    from keyturn.adapters.security_key.signing import SecurityKeySigner, register
+
+    registration = register(raw, devices=devices, pin=pin)
+    terminal = terminal_of(parse_invitation(raw).lab)
+    origins = frozenset({terminal})
+    key = WebauthnEnrolment().prove(registration, invitation=raw, rp_id=terminal, origins=origins)
+    signer = SecurityKeySigner(Credential.of(key, origins=origins), devices=devices, pin=pin)
+    return NewKey(AcceptedKey(key=key, registration=registration), signer)

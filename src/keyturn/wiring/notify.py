@@ -30,8 +30,8 @@ from keyturn.formats.records import Record
 from keyturn.grants.view import GateView
 from keyturn.ports import NoticeReceiver
 from keyturn.trust.history import TrustHistory
+from keyturn.wiring.credentials import credentials_for
 from keyturn.wiring.found_log import FoundLog
-from keyturn.wiring.login import credentials_for
 from keyturn.wiring.pinned_log import first_root
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import root_to_pin

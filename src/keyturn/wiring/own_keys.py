@@ -20,6 +20,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Usage
 from keyturn.trust.roster import Roster
 from keyturn.wiring.places import Person
+from keyturn.wiring.token_keys import find_on_token, token_signer
 from keyturn.wiring.trust import passphrase, person_keys
 
 __all__ = ["PageView", "own_signer", "own_software_key", "own_trust_signer", "ssh_signer"]
@@ -62,7 +63,7 @@ def _signer_of(own: OwnKey, files: KeyFiles, view: PageView) -> RecordSigner:
         case "ssh" | "ssh-sk":
             return ssh_signer(own)
         case "pkcs11":
-            return _token_signer(own)
+            return token_signer(own)
         case "webauthn":
             return _passkey_signer(own, view)
         case "fido2":
@@ -72,14 +73,12 @@ def _signer_of(own: OwnKey, files: KeyFiles, view: PageView) -> RecordSigner:
 def own_trust_signer(home: Home, *, named: str | None) -> RecordSigner:
     """What signs trust metadata: the key that `named` says (a PEM file, or a `pkcs11:` URI), else the one of `home`."""
     if named is not None and named.startswith("pkcs11:"):
-        from keyturn.wiring.new_keys import new_trust_key
-
-        return new_trust_key(named, keys=person_keys(home))[0]
+        return find_on_token(named)[0]
     if named is not None:
         return KeyFiles(lambda _: Path(named), passphrase=passphrase()).read("trust")
     config = person_config.parse(read_small(home.config)) if home.config.exists() else None
     if config is not None and config.trust is not None:
-        return _token_signer(config.trust)
+        return token_signer(config.trust)
     return person_keys(home).read("trust")
 
 
@@ -96,16 +95,6 @@ def ssh_signer(own: OwnKey) -> RecordSigner:
     if own.file is not None:
         return SshKeygenSigner(credential, file=Path(own.file).expanduser())
     return SshAgentSigner(credential, path=agent_path())
-
-
-def _token_signer(own: OwnKey) -> RecordSigner:
-    from keyturn.adapters.keys.pkcs11_key import Pkcs11Signer, TokenPlace
-    from keyturn.wiring.pins import ask_pin
-
-    if own.module is None or own.token is None or own.label is None:
-        raise Usage("key-place-missing", "config.toml: expected `module`, `token` and `label` of a key on a token")
-    place = TokenPlace(own.module, own.token, own.label)
-    return Pkcs11Signer(place, public=PublicKey.from_text(own.public), pin=ask_pin)
 
 
 def _passkey_signer(own: OwnKey, view: PageView) -> RecordSigner:

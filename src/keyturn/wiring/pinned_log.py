@@ -18,7 +18,7 @@ from keyturn.formats.digest import Sha256, sha256
 from keyturn.grants.view import GateView
 from keyturn.ports import LogReader
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.login import credentials_for
+from keyturn.wiring.credentials import credentials_for
 from keyturn.wiring.places import LabPlace, find_person
 from keyturn.wiring.trust import keep_pin, own_pin, trust_store
 

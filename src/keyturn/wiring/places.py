@@ -48,7 +48,7 @@ class LabPlace:
         running, configured = run_files.find(self.directory / "run", "service"), self.configured_url
         if running is None or configured is None:
             return running or configured
-        from keyturn.wiring.login import is_logged_in
+        from keyturn.wiring.credentials import is_logged_in
 
         return configured if is_logged_in(configured) and not is_logged_in(running) else running
 
@@ -73,7 +73,7 @@ class LabPlace:
         """The URLs of the lab's builder and gates by name. Whoever follows one verifies every answer."""
         if self.url is not None:
             from keyturn.adapters.over_http.addresses_over_http import process_addresses
-            from keyturn.wiring.login import credentials_for
+            from keyturn.wiring.credentials import credentials_for
 
             return process_addresses(self.url, credentials=credentials_for(self.url))
         run = self.directory / "run"

@@ -6,7 +6,7 @@ from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.app.trust.lab_trust import read_history, still_founding
 from keyturn.errors import Usage
 from keyturn.trust.metadata import RootMetadata
-from keyturn.wiring.login import credentials_for
+from keyturn.wiring.credentials import credentials_for
 from keyturn.wiring.pinned_log import history_of
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.trust import own_pin, trust_store
