@@ -3,13 +3,11 @@ said, and for a release the chain with what its evaluations measured."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING, Literal
 
 from keyturn.cli import asked, in_force, output
 from keyturn.cli.names import Requests
-from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Reason, Yes
 
 if TYPE_CHECKING:
     from keyturn.app.access.authorize import Pending
@@ -18,18 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["approve", "deny"]
 
-Because = Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)]
-
 
 def approve(
-    which: Requests, reason: Because = "", lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
+    which: Requests, reason: Reason = "", lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
 ) -> None:
     """Approve requests, each after it was shown whole. Only humans can, and nobody for himself."""
     _authorize("approve", which, reason, lab, key=key, yes=yes, json=json)
 
 
 def deny(
-    which: Requests, reason: Because, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
+    which: Requests, reason: Reason, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
 ) -> None:
     """Deny requests: one human's denial ends a request, as soon as it is witnessed."""
     _authorize("deny", which, reason, lab, key=key, yes=yes, json=json)

@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.names import there
-from keyturn.cli.options import Json, Lab, LogJson, Root
+from keyturn.cli.options import Json, Lab, LogJson, Port, Root
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +65,7 @@ def init(
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Port = 0,
     log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from keyturn.cli import gate_host, gate_postgres, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import there, this_is_there
-from keyturn.cli.options import Json, Lab, LogJson, Root
+from keyturn.cli.options import Json, Lab, LogJson, Port, Root
 
 __all__ = ["app"]
 
@@ -58,7 +58,7 @@ def init(
 @app.command()
 def serve(
     name: Name = "release",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Port = 0,
     log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 from keyturn.cli import output
 from keyturn.cli.names import there as these_are_there
 from keyturn.cli.names import this_is_there
-from keyturn.cli.options import Json, LogJson, Root, Yes
+from keyturn.cli.options import Json, LogJson, Port, Root, Yes
 
 __all__ = ["app"]
 
@@ -117,7 +117,7 @@ def run(
     directory: Directory = DIRECTORY,
     program: Program = PROGRAM,
     socket: Socket = SOCKET,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Port = 0,
     log_json: LogJson = False,
 ) -> None:
     """Run the resident verifier until told to stop: it follows the log, answers sshd, and ends what is over."""

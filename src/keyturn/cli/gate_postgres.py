@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, Lab, LogJson, Root
+from keyturn.cli.options import Json, Lab, LogJson, Port, Root
 
 __all__ = ["app"]
 
@@ -76,7 +76,7 @@ def init(
 @app.command()
 def run(
     name: Name,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Port = 0,
     log_json: LogJson = False,
     lab: Lab = None,
 ) -> None:

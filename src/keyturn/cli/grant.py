@@ -13,7 +13,7 @@ import typer
 from keyturn.cli import asked, in_force, output
 from keyturn.cli.counter import accept, counter
 from keyturn.cli.names import Request
-from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Reason, Yes
 from keyturn.cli.review import review, unreviewed
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ app.command()(counter)
 app.command()(accept)
 app.command()(review)
 app.command()(unreviewed)
-
-Because = Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)]
 
 
 @app.command("list")
@@ -136,7 +134,7 @@ def sign_bundle(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="The file that `keyturn request --break-glass --out` wrote.")
     ],
-    reason: Because = "",
+    reason: Reason = "",
     lab: Lab = None,
     key: Key = None,
     yes: Yes = False,
@@ -175,7 +173,7 @@ def sign_bundle(
 @app.command()
 def withdraw(
     which: Request,
-    reason: Because = "no longer needed",
+    reason: Reason = "no longer needed",
     lab: Lab = None,
     key: Key = None,
     yes: Yes = False,
@@ -187,7 +185,7 @@ def withdraw(
 
 @app.command()
 def revoke(
-    which: Request, reason: Because, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
+    which: Request, reason: Reason, lab: Lab = None, key: Key = None, yes: Yes = False, json: Json = False
 ) -> None:
     """Revoke a request or grant: one human can, and live sessions end with it."""
     _revoke(which, reason, lab, key, own=False, yes=yes, json=json)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keyturn.cli.completion import offer_records
+from keyturn.cli.completion import offer_names, offer_records
 
 __all__ = [
     "BreakGlassUse",
@@ -23,6 +23,7 @@ __all__ = [
     "Offered",
     "Request",
     "Requests",
+    "Resource",
     "StepOrder",
     "Suspension",
     "a_case",
@@ -130,27 +131,33 @@ def _said_as(param: typer.CallbackParam) -> str:
     return f"`{param.opts[0]}`" if param.opts[0].startswith("-") else (param.name or "").upper()
 
 
-Request = Annotated[
-    str,
-    typer.Argument(
-        metavar="REQUEST",
-        help="The request's id, as `req-1a2b3c4d` (8 digits or more).",
-        callback=a_record("req"),
-        autocompletion=offer_records("req"),
+def _id(metavar: str, *kinds: str, says: str) -> Any:
+    """An argument that is the id of a record of these kinds, or of several; the shell offers those that there are."""
+    return typer.Argument(
+        metavar=metavar,
+        help=says,
+        callback=a_record(*kinds),
+        autocompletion=offer_records(*kinds),
         show_default=False,
-    ),
-]
+    )
+
+
+Request = Annotated[str, _id("REQUEST", "req", says="The request's id, as `req-1a2b3c4d` (8 digits or more).")]
 
 Requests = Annotated[
     list[str],
-    typer.Argument(
-        metavar="REQUEST",
-        help="Ids of requests, as `req-1a2b3c4d` (8 digits or more). Each is signed by itself.",
-        callback=a_record("req"),
-        autocompletion=offer_records("req"),
-        show_default=False,
-    ),
+    _id("REQUEST", "req", says="Ids of requests, as `req-1a2b3c4d` (8 digits or more). Each is signed by itself."),
 ]
+
+StepOrder = Annotated[str, _id("REQUEST", "stp", says="The step's request, as `stp-1a2b3c4d`.")]
+
+BreakGlassUse = Annotated[str, _id("USE", "brk", says="The use's id, as `brk-1a2b3c4d` (8 digits or more).")]
+
+Offered = Annotated[str, _id("OFFER", "ofr", says="The offer's id, as `ofr-1a2b3c4d` (8 digits or more).")]
+
+Erasable = Annotated[str, _id("RECORD", says="The record's id, as `req-1a2b3c4d` (8 digits or more).")]
+
+Suspension = Annotated[str, _id("SUSPENSION", "sus", says="Its id, as `sus-1a2b3c4d` (8 digits or more).")]
 
 Entry = Annotated[
     str,
@@ -163,55 +170,12 @@ Entry = Annotated[
     ),
 ]
 
-StepOrder = Annotated[
+Resource = Annotated[
     str,
     typer.Argument(
-        metavar="REQUEST",
-        help="The step's request, as `stp-1a2b3c4d`.",
-        callback=a_record("stp"),
-        autocompletion=offer_records("stp"),
-    ),
-]
-
-BreakGlassUse = Annotated[
-    str,
-    typer.Argument(
-        metavar="USE",
-        help="The use's id, as `brk-1a2b3c4d` (8 digits or more).",
-        callback=a_record("brk"),
-        autocompletion=offer_records("brk"),
-        show_default=False,
-    ),
-]
-
-Offered = Annotated[
-    str,
-    typer.Argument(
-        metavar="OFFER",
-        help="The offer's id, as `ofr-1a2b3c4d` (8 digits or more).",
-        callback=a_record("ofr"),
-        autocompletion=offer_records("ofr"),
-        show_default=False,
-    ),
-]
-
-Erasable = Annotated[
-    str,
-    typer.Argument(
-        metavar="RECORD",
-        help="The record's id, as `req-1a2b3c4d` (8 digits or more).",
-        callback=a_record(),
-        autocompletion=offer_records(),
-        show_default=False,
-    ),
-]
-
-Suspension = Annotated[
-    str,
-    typer.Argument(
-        metavar="SUSPENSION",
-        help="Its id, as `sus-1a2b3c4d` (8 digits or more).",
-        callback=a_record("sus"),
-        autocompletion=offer_records("sus"),
+        metavar="RESOURCE",
+        help="As `model/aurora`, `host/gpu1`, or the whole URI.",
+        callback=a_resource,
+        autocompletion=offer_names("resources"),
     ),
 ]

@@ -12,7 +12,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Invocation", "Json", "Key", "Lab", "LogJson", "OtherTrustKey", "Root", "Yes", "said_to_people"]
+__all__ = [
+    "Invocation",
+    "Json",
+    "Key",
+    "Lab",
+    "LogJson",
+    "OtherTrustKey",
+    "Port",
+    "Reason",
+    "Root",
+    "Yes",
+    "said_to_people",
+]
 
 
 @dataclass(slots=True)
@@ -43,6 +55,8 @@ def said_to_people(param: typer.CallbackParam, value: str) -> str:
         raise Usage("text-empty", f"`{param.opts[0]}`: expected some words, got none")
     return free_text(f"`{param.opts[0]}`", value)
 
+
+Reason = Annotated[str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)]
 
 Lab = Annotated[
     str | None,
@@ -93,6 +107,9 @@ LogJson = Annotated[
     ),
 ]
 """For whatever serves; see `adapters.process_log`."""
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")]
+"""For whatever serves."""
 
 Root = Annotated[
     str | None, typer.Option("--root-sha256", help="SHA-256 of the lab's first root. Default: the one you pinned.")

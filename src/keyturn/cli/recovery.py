@@ -13,7 +13,7 @@ import typer
 
 from keyturn.cli import asked, output
 from keyturn.cli.completion import offer_names
-from keyturn.cli.names import a_duration, a_gate, a_resource, seconds
+from keyturn.cli.names import Resource, a_duration, a_gate, seconds
 from keyturn.cli.options import Json, Lab, OtherTrustKey, Yes, said_to_people
 
 __all__ = ["app"]
@@ -26,15 +26,7 @@ Grant = Annotated[Path, typer.Argument(metavar="GRANT", help="The file with the 
 @app.command()
 def new(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="As `host:root`.")],
-    resource: Annotated[
-        str,
-        typer.Argument(
-            metavar="RESOURCE",
-            help="As `host/gpu1`, or the whole URI.",
-            callback=a_resource,
-            autocompletion=offer_names("resources"),
-        ),
-    ],
+    resource: Resource,
     gate: Annotated[
         str, typer.Option(help="The gate, as `gpu1`.", callback=a_gate, autocompletion=offer_names("gates"))
     ],

@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import asked, output
 from keyturn.cli.completion import offer_names, offer_records
-from keyturn.cli.names import a_duration, a_gate, a_record, a_resource, seconds
+from keyturn.cli.names import Resource, a_duration, a_gate, a_record, seconds
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 
 if TYPE_CHECKING:
@@ -20,15 +20,7 @@ __all__ = ["request"]
 
 def request(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="As `weights:read`, `host:shell`.")],
-    resource: Annotated[
-        str,
-        typer.Argument(
-            metavar="RESOURCE",
-            help="As `model/aurora`, or the whole URI.",
-            callback=a_resource,
-            autocompletion=offer_names("resources"),
-        ),
-    ],
+    resource: Resource,
     reason: Annotated[str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)],
     gate: Annotated[
         str,

@@ -12,7 +12,7 @@ import typer
 from keyturn.cli import in_force, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import Suspension, a_duration, a_gate, seconds
-from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Reason, Yes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,9 +24,7 @@ __all__ = ["lift", "suspend", "suspended"]
 
 
 def suspend(
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)
-    ],
+    reason: Reason,
     member: Annotated[str | None, typer.Option(help="A member's id.", autocompletion=offer_names("members"))] = None,
     key_id: Annotated[
         str | None, typer.Option(help="The id of a key, 64 hex digits: `keyturn trust members` shows it.")
@@ -92,9 +90,7 @@ def suspend(
 
 def lift(
     which: Suspension,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why. Coworkers and auditors read it.", callback=said_to_people)
-    ],
+    reason: Reason,
     lab: Lab = None,
     key: Key = None,
     yes: Yes = False,

@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.completion import offer_names
-from keyturn.cli.options import Json, Lab, LogJson
+from keyturn.cli.options import Json, Lab, LogJson, Port
 
 if TYPE_CHECKING:
     from keyturn.crypto.keys import PublicKey
@@ -92,7 +92,7 @@ def serve(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The witness's name.", autocompletion=offer_names("witnesses"))
     ],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Port = 0,
     directory: Directory = None,
     log_json: LogJson = False,
     lab: Lab = None,
