@@ -54,19 +54,6 @@ class Reachable:
         return self.world.log.append(envelope)
 
 
-class Machine:
-    """The clock and entropy of the gate's machine."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> int:
-        return self._world.now
-
-    def nonce(self) -> str:
-        return self._world.nonce()
-
-
 @dataclass
 class Gate:
     """A gate with its journal in `place`; `restart` makes the next process of it."""
@@ -79,7 +66,7 @@ class Gate:
     @classmethod
     def start(cls, world: World, place: Path, log: Reachable | None = None) -> Gate:
         log = log or Reachable(world)
-        machine = Machine(world)
+        machine = world.clock
         key = world.lab.gate_keys["release"]
         followed = FollowedLog(
             TrustHistory.start(world.lab.root_json, pinned_sha256=world.lab.root_sha256),

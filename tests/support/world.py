@@ -17,7 +17,7 @@ from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Unavailable
-from keyturn.formats import access, counter_offer, dsse, negatives, note, review, statement, tombstone
+from keyturn.formats import dsse, note, records, statement
 from keyturn.formats.access import AccessRequest, AccessUse, BreakGlass, GateCheckin, HumanAuthorization
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.counter_offer import CounterOffer
@@ -73,19 +73,6 @@ P = TypeVar(
     Tombstone,
 )
 
-_TYPES: dict[type, str] = {
-    AccessRequest: access.ACCESS_REQUEST,
-    AccessUse: access.ACCESS_USE,
-    CounterOffer: counter_offer.COUNTER_OFFER,
-    GateCheckin: access.GATE_CHECKIN,
-    HumanAuthorization: access.HUMAN_AUTHORIZATION,
-    Lift: negatives.LIFT,
-    Review: review.REVIEW,
-    Revocation: negatives.REVOCATION,
-    Suspension: negatives.SUSPENSION,
-    Tombstone: tombstone.TOMBSTONE,
-}
-
 
 @dataclass
 class World:
@@ -134,9 +121,16 @@ class World:
         self.made += 1
         return f"{self.made:032x}"
 
+    @property
+    def clock(self) -> WorldClock:
+        """What a use case takes for its clock and its entropy."""
+        return WorldClock(self)
+
     def sign(self, predicate: P, subject: str, *signers: RecordSigner) -> Envelope:
         payload = statement.make(
-            predicate, _TYPES[type(predicate)], (Subject(digest=DigestSet.of(ArtifactDigest.parse(subject))),)
+            predicate,
+            records.PREDICATE_TYPES[type(predicate)],
+            (Subject(digest=DigestSet.of(ArtifactDigest.parse(subject))),),
         )
         return dsse_signing.sign(payload, *(key for key in signers))
 
@@ -210,51 +204,34 @@ class World:
     def deny(self, asked: Envelope, approver: str, **changed: object) -> Envelope:
         return self.approve(asked, approver, **{"decision": "deny", "reason": "not now", **changed})
 
-    def revoke(self, asked: Envelope, member: str, *, submit: bool = True, **changed: object) -> Envelope:
-        values: dict[str, object] = {
+    def by_member(
+        self, kind: type[P], member: str, about: str, fields: dict[str, object], *, submit: bool = True
+    ) -> Envelope:
+        """A record of `kind` by `member`, about the digest `about`, with what every such record has and `fields` besides."""
+        values = {
             "lab": self.lab.name,
             "nonce": self.nonce(),
             "member": member,
             "key": self.key(member).public.keyid,
-            "request": asked.record_digest,
-            "reason": "enough",
             "signed_at": self.now,
-            "until": self.now + 7200,
-            **changed,
+            **fields,
         }
-        made = Revocation(**values)  # type: ignore[arg-type]  # the table above, field by field
-        envelope = self.sign(made, f"sha256:{made.request}", self.key(member))
+        made = kind(**values)  # type: ignore[arg-type]  # the table above, field by field
+        envelope = self.sign(made, f"sha256:{about}", self.key(member))
         return self.submit(envelope) if submit else envelope
+
+    def revoke(self, asked: Envelope, member: str, *, submit: bool = True, **changed: object) -> Envelope:
+        fields = {"request": asked.record_digest, "reason": "enough", "until": self.now + 7200, **changed}
+        return self.by_member(Revocation, member, str(fields["request"]), fields, submit=submit)
 
     def suspend(self, member: str, *, submit: bool = True, **changed: object) -> Envelope:
-        values: dict[str, object] = {
-            "lab": self.lab.name,
-            "nonce": self.nonce(),
-            "member": member,
-            "key": self.key(member).public.keyid,
-            "reason": "laptop lost",
-            "signed_at": self.now,
-            "until": self.now + 3600,
-            **changed,
-        }
-        made = Suspension(**values)  # type: ignore[arg-type]  # the table above, field by field
-        target = made.target_member or made.target_key or made.target_gate or ""
-        envelope = self.sign(made, f"sha256:{sha256(target.encode())}", self.key(member))
-        return self.submit(envelope) if submit else envelope
+        target = changed.get("target_member") or changed.get("target_key") or changed.get("target_gate") or ""
+        fields = {"reason": "laptop lost", "until": self.now + 3600, **changed}
+        return self.by_member(Suspension, member, sha256(str(target).encode()), fields, submit=submit)
 
     def lift(self, suspension: Envelope, member: str, **changed: object) -> Envelope:
-        values: dict[str, object] = {
-            "lab": self.lab.name,
-            "nonce": self.nonce(),
-            "member": member,
-            "key": self.key(member).public.keyid,
-            "suspension": suspension.record_digest,
-            "reason": "found again",
-            "signed_at": self.now,
-            **changed,
-        }
-        made = Lift(**values)  # type: ignore[arg-type]  # the table above, field by field
-        return self.submit(self.sign(made, f"sha256:{made.suspension}", self.key(member)))
+        fields = {"suspension": suspension.record_digest, "reason": "found again", **changed}
+        return self.by_member(Lift, member, str(fields["suspension"]), fields)
 
     def use(
         self, asked: Envelope, *approvals: Envelope, gate: str = "release", submit: bool = True, **changed: object
@@ -274,20 +251,9 @@ class World:
         return self.submit(envelope) if submit else envelope
 
     def offer(self, asked: Envelope, member: str, **changed: object) -> Envelope:
-        values: dict[str, object] = {
-            "lab": self.lab.name,
-            "nonce": self.nonce(),
-            "member": member,
-            "key": self.key(member).public.keyid,
-            "request": asked.record_digest,
-            "duration_s": 60,
-            "reason": "a minute will do",
-            "signed_at": self.now,
-            "until": self.now + 7200,
-            **changed,
-        }
-        made = CounterOffer(**values)  # type: ignore[arg-type]  # the table above, field by field
-        return self.submit(self.sign(made, f"sha256:{made.request}", self.key(member)))
+        offered = {"duration_s": 60, "reason": "a minute will do", "until": self.now + 7200}
+        fields = {"request": asked.record_digest, **offered, **changed}
+        return self.by_member(CounterOffer, member, asked.record_digest, fields)
 
     def glass_use(
         self,
@@ -303,33 +269,12 @@ class World:
         return self.use(asked, break_glass=glass, **changed)  # type: ignore[arg-type]  # fields of a use
 
     def review(self, use: Envelope, member: str, /, **changed: object) -> Envelope:
-        values: dict[str, object] = {
-            "lab": self.lab.name,
-            "nonce": self.nonce(),
-            "member": member,
-            "key": self.key(member).public.keyid,
-            "use": use.record_digest,
-            "finding": "the disk was full, and is not any more",
-            "signed_at": self.now,
-            **changed,
-        }
-        made = Review(**values)  # type: ignore[arg-type]  # the table above, field by field
-        return self.submit(self.sign(made, f"sha256:{use.record_digest}", self.key(member)))
+        fields = {"use": use.record_digest, "finding": "the disk was full, and is not any more", **changed}
+        return self.by_member(Review, member, use.record_digest, fields)
 
     def tombstone(self, record: Envelope, member: str, *, submit: bool = True, **changed: object) -> Envelope:
-        values: dict[str, object] = {
-            "lab": self.lab.name,
-            "nonce": self.nonce(),
-            "member": member,
-            "key": self.key(member).public.keyid,
-            "record": record.record_digest,
-            "ground": "consent-withdrawn",
-            "signed_at": self.now,
-            **changed,
-        }
-        made = Tombstone(**values)  # type: ignore[arg-type]  # the table above, field by field
-        envelope = self.sign(made, f"sha256:{made.record}", self.key(member))
-        return self.submit(envelope) if submit else envelope
+        fields = {"record": record.record_digest, "ground": "consent-withdrawn", **changed}
+        return self.by_member(Tombstone, member, str(fields["record"]), fields, submit=submit)
 
     def check_in(self, gate: str = "release") -> Sha256:
         made = GateCheckin(
@@ -385,6 +330,19 @@ class World:
     def view(self, *, gate: str = "release", missing: frozenset[str] = frozenset()) -> GateView:
         """What the gate sees after it checked in, from the log's first leaf."""
         return self.read_on(self.start(self.check_in(gate), gate=gate), missing=missing)
+
+
+@dataclass
+class WorldClock:
+    """`ports.Clock` and `ports.Entropy` of a world."""
+
+    world: World
+
+    def now(self) -> int:
+        return self.world.now
+
+    def nonce(self) -> str:
+        return self.world.nonce()
 
 
 class Holder(Protocol):

@@ -16,21 +16,8 @@ from support.labs import NOW
 from support.world import BREAK_GLASS, Witnessed, World, make_world
 
 
-class Fixed:
-    """The world's clock and entropy."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> int:
-        return self._world.now
-
-    def nonce(self) -> str:
-        return self._world.nonce()
-
-
 def hand(world: World, member: str) -> Hand:
-    return Hand(member, world.key(member), world.log, Fixed(world), Fixed(world))
+    return Hand(member, world.key(member), world.log, world.clock, world.clock)
 
 
 def view_of(world: World) -> GateView:
@@ -59,8 +46,8 @@ def accept(world: World, offered: str, member: str = "ada") -> AccessRequest:
         member=member,
         keyid=world.key(member).public.keyid,
         trust_version=1,
-        clock=Fixed(world),
-        entropy=Fixed(world),
+        clock=world.clock,
+        entropy=world.clock,
     )
 
 

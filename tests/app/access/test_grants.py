@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -33,21 +32,8 @@ from support.world import BREAK_GLASS, POLICY, Witnessed, World, make_world
 ONLY_RELEASES = POLICY[POLICY.index('@id("release")') :]
 
 
-@dataclass
-class Fixed:
-    """A clock and entropy of a test."""
-
-    world: World
-
-    def now(self) -> int:
-        return self.world.now
-
-    def nonce(self) -> str:
-        return self.world.nonce()
-
-
 def hand(world: World, member: str) -> Hand:
-    return Hand(member, world.key(member), world.log, Fixed(world), Fixed(world))
+    return Hand(member, world.key(member), world.log, world.clock, world.clock)
 
 
 def wish(world: World, **changed: object) -> Wish:
@@ -75,7 +61,7 @@ def draft(world: World, **changed: object) -> AccessRequest:
     policy = world.view().shelf.policy(world.lab.state)
     key = world.key(str(changed.get("requester", "ada"))).public.keyid
     return request_access.draft_request(
-        wish(world, **changed), policy, keyid=key, clock=Fixed(world), entropy=Fixed(world)
+        wish(world, **changed), policy, keyid=key, clock=world.clock, entropy=world.clock
     )
 
 
@@ -99,8 +85,8 @@ def say(world: World, pending: authorize.Pending, member: str, decision: str = "
         reason="no" if decision == "deny" else "",
         key=world.key(member),
         log=world.log,
-        clock=Fixed(world),
-        entropy=Fixed(world),
+        clock=world.clock,
+        entropy=world.clock,
     )
     return done.id
 
@@ -609,7 +595,7 @@ def test_break_glass_is_asked_and_approved_in_a_file_without_the_log() -> None:
     made = draft(world, break_glass=True)
     bundle = break_glass_file.start_bundle(made, subjects=request_access.of_resource(made), key=world.key("ada"))
     pending = break_glass_file.pending_in(bundle)
-    fixed = Fixed(world)
+    fixed = world.clock
 
     def approve(member: str, into: bundles.Bundle) -> bundles.Bundle:
         return break_glass_file.add_approval(

@@ -17,19 +17,6 @@ from support.world import BREAK_GLASS, Witnessed, World, make_world
 DAY_S = 86_400
 
 
-class Fixed:
-    """The world's clock and entropy."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> int:
-        return self._world.now
-
-    def nonce(self) -> str:
-        return self._world.nonce()
-
-
 def view_of(world: World) -> GateView:
     return follow_log(world.start(None), Witnessed(world), now=world.now)
 
@@ -92,7 +79,7 @@ def test_a_persons_review_is_known_and_no_machines() -> None:
     found = report(world)
 
     def attest(member: str) -> str:
-        hand = Hand(member, world.key(member), world.log, Fixed(world), Fixed(world))
+        hand = Hand(member, world.key(member), world.log, world.clock, world.clock)
         return attest_review(found, hand, world.lab.state, view_of(world), finding="as it should be").id
 
     assert view_of(world).known.access_reviewed is None
