@@ -20,7 +20,7 @@ from keyturn.adapters.files.config_files import read_kept, require_new, unreadab
 from keyturn.adapters.files.notice_outbox import NoticeOutboxSqlite
 from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.app.notices.route_notices import AddressBook, Away, Place
-from keyturn.app.notices.tell_people import Escalation, Telling
+from keyturn.app.notices.tell_of_requests import Escalation, Telling
 from keyturn.app.notices.watch_lab import LabWatch
 from keyturn.app.oversight.erase_records import erasable_record
 from keyturn.config import notify as notify_config

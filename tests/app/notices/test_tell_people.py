@@ -12,8 +12,9 @@ from keyturn.app.log.follow_log import follow_log
 from keyturn.app.notices.notice import Notice
 from keyturn.app.notices.plain_notice import TEXT_MAX, plain_text
 from keyturn.app.notices.route_notices import AddressBook, Away, Place
+from keyturn.app.notices.tell_of_requests import Escalation, Telling
 from keyturn.app.notices.tell_of_uses import AGAIN_S
-from keyturn.app.notices.tell_people import Escalation, Telling, Told, parse_told, render_told, what_to_tell
+from keyturn.app.notices.tell_people import Told, parse_told, render_told, what_to_tell
 from keyturn.app.notices.watch_lab import LabWatch
 from keyturn.app.oversight.erase_records import erasable_record
 from keyturn.errors import KeyturnError, Malformed, Refused

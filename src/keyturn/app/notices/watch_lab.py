@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.notices.route_notices import AddressBook
-from keyturn.app.notices.tell_people import Telling, parse_told, render_told, what_to_tell
+from keyturn.app.notices.tell_of_requests import Telling
+from keyturn.app.notices.tell_people import parse_told, render_told, what_to_tell
 from keyturn.formats.records import Record
 from keyturn.grants.freshness import require_recent
 from keyturn.grants.view import GateView
