@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.commands import keyturn
 
 
 @dataclass(frozen=True)
@@ -21,19 +21,8 @@ class Shell:
     directory: Path
 
     def run(self, who: str, *words: str, exit_status: int = 0, **environment: str) -> tuple[str, str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYTURN_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "keyturn", *words],
-            cwd=self.directory,
-            env=clean
-            | {"KEYTURN_HOME": str(self.directory / "homes" / who), "KEYTURN_LAB": str(self.directory / "lab")}
-            | environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        at, home = self.directory, self.directory / "homes" / who
+        done = keyturn(*words, place=at, home=home, lab=at / "lab", environment=environment)
         assert done.returncode == exit_status, done.stdout + done.stderr
         return done.stdout, done.stderr
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from support.members import KEYTURN, People
+from support.commands import KEYTURN
+from support.members import People
 
 GOAL_S = 0.200
 """A start of the program, and one look at the lab's directory: 100 to 125 ms were measured, of the processor's time."""

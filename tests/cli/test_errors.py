@@ -11,21 +11,12 @@ from pathlib import Path
 import pytest
 
 from keyturn import __version__
+from support import commands
 from support.members import People
 
 
 def keyturn(place: Path, *words: str, home: str = "home") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "KEYTURN_HOME": str(place / home)}
-    environment.pop("KEYTURN_LAB", None)
-    return subprocess.run(
-        [sys.executable, "-m", "keyturn", *words],
-        cwd=place,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return commands.keyturn(*words, place=place, home=place / home)
 
 
 @pytest.fixture(scope="module")

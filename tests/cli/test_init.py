@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.trust.draft import Draft
 from keyturn.wiring.new_lab import make_lab
 from keyturn.wiring.trust import lab_keys, person_keys, trust_store
+from support import commands
 
 FOUNDING = Founding(
     lab="acme.example",
@@ -33,10 +32,7 @@ FOUNDING = Founding(
 
 
 def keyturn(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "KEYTURN_HOME": str(place / "home")}
-    return subprocess.run(
-        [sys.executable, "-m", "keyturn", *words], cwd=place, env=environment, capture_output=True, text=True
-    )
+    return commands.keyturn(*words, place=place, home=place / "home")
 
 
 def test_a_demo_lab_says_which_names_it_chose(tmp_path: Path) -> None:

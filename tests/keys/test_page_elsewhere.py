@@ -26,9 +26,9 @@ from keyturn.policy.facts import NO_FACTS
 from keyturn.trust.roster import SigningPage
 from keyturn.wiring.new_keys import new_passkey
 from support.authenticators import SshHolder
+from support.commands import KEYTURN
 from support.https import Certificate, serving_files
 from support.labs import NOW, make_key
-from support.members import KEYTURN
 from support.world import make_world
 
 pytestmark = pytest.mark.xdist_group("chromium")

@@ -14,7 +14,8 @@ import pytest
 
 from keyturn.adapters.over_http.index_over_http import IndexOverHttp
 from keyturn.formats import dsse, records
-from support.taken_lab import KEYTURN, MODEL, TakenLab, build, found, serving
+from support.commands import KEYTURN
+from support.taken_lab import MODEL, TakenLab, build, found, serving
 
 pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.timeout(300)]
 

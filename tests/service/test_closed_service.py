@@ -6,8 +6,6 @@ the proxy's address; people have that and a home. Once everybody shows certifica
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -23,11 +21,12 @@ from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
 from keyturn.config import lab as lab_config
 from keyturn.formats.digest import sha256
 from support import taken_lab
+from support.commands import KEYTURN, environment_of, error_of, keyturn, said_by
 from support.logins import logs_in, tokens
 from support.openid import OpenIdProvider
 from support.processes import Process, running, wait_for
 from support.receivers import Inbox, inbox
-from support.taken_lab import KEYTURN, MODEL, TakenLab, code_of
+from support.taken_lab import MODEL, TakenLab, code_of
 from support.tls_proxy import PROXY_SECRET, Authority, digest_of, free_port, tls_proxy
 
 pytestmark = [pytest.mark.xdist_group("closed"), pytest.mark.timeout(300)]
@@ -50,34 +49,21 @@ class Closed:
     box: Inbox
 
     def environment(self, who: str) -> dict[str, str]:
-        kept = {name: text for name, text in os.environ.items() if not name.startswith("KEYTURN")}
-        return kept | {"KEYTURN_HOME": str(self.home(who)), "SSL_CERT_FILE": str(self.authority.pem)}
+        return environment_of(self.home(who)) | {"SSL_CERT_FILE": str(self.authority.pem)}
 
     def home(self, who: str) -> Path:
         return self.place / "homes" / who
 
     def run(self, who: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Type a command as `who`, who has the service's address alone."""
-        return subprocess.run(
-            [*KEYTURN, *map(str, words)],
-            cwd=self.place,
-            env=self.environment(who) | {"KEYTURN_LAB": self.url},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        trusting = {"SSL_CERT_FILE": str(self.authority.pem)}
+        return keyturn(*words, place=self.place, home=self.home(who), lab=self.url, environment=trusting)
 
     def by(self, who: str, *words: str | Path) -> Any:
-        done = self.run(who, *words, "--json")
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+        return said_by(self.run(who, *words, "--json"))
 
     def error(self, who: str, *words: str | Path, status: int) -> dict[str, Any]:
-        done = self.run(who, *words, "--json")
-        assert done.returncode == status, (words, done.stdout, done.stderr)
-        return dict(json.loads(done.stderr.splitlines()[-1])["error"])
+        return error_of(self.run(who, *words, "--json"), status=status)
 
     @contextmanager
     def machine(self, name: str) -> Iterator[Process]:

@@ -20,7 +20,8 @@ import pytest
 from keyturn.adapters.files.run_files import find
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.errors import KeyturnError
-from support.members import KEYTURN, People
+from support.commands import KEYTURN
+from support.members import People
 from support.processes import Process, running, wait_for, wait_for_file
 
 GATE = "keyturn://acme.example/gate/release"

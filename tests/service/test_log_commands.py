@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.errors import Unavailable
 from keyturn.formats import checkpoint, note, tlog_proof
 from keyturn.formats.records import leaf_of
+from support import commands
 from support.processes import wait_for
 from support.signed_records import request
 
@@ -22,14 +22,7 @@ NOW = int(time.time())
 
 
 def keyturn(lab: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "keyturn", *words, "--lab", str(lab)],
-        capture_output=True,
-        text=True,
-        cwd=lab,
-        env={"KEYTURN_HOME": str(lab / "nobody"), "PATH": "/usr/bin"},
-        timeout=60,
-    )
+    return commands.keyturn(*words, "--lab", lab, place=lab, home=lab / "nobody")
 
 
 def size_of(url: str) -> int | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from keyturn.formats.records import leaf_of
 from keyturn.tlog.frontier import Frontier
 from keyturn.wiring.log import log_writer
 from keyturn.wiring.places import find_lab
+from support import commands
 from support.members import People
 from support.postgresql import Cluster, Store
 from support.processes import Process, wait_for
@@ -43,12 +42,7 @@ def appended(url: str, raw: bytes) -> int | None:
 
 
 def keyturn(lab: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "keyturn", *words],
-        env={**os.environ, "KEYTURN_LAB": str(lab), "KEYTURN_HOME": str(lab / "nobody")},
-        capture_output=True,
-        text=True,
-    )
+    return commands.keyturn(*words, place=Path.cwd(), home=lab / "nobody", lab=lab)
 
 
 def said_by(process: Process) -> list[str]:

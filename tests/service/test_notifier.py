@@ -14,7 +14,8 @@ import pytest
 from keyturn.adapters.apprise_receiver import AppriseReceiver
 from keyturn.adapters.files.run_files import find
 from keyturn.errors import Unavailable, Usage
-from support.members import KEYTURN, People
+from support.commands import KEYTURN
+from support.members import People
 from support.processes import Process, running, wait_for
 from support.receivers import Inbox, inbox
 

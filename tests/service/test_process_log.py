@@ -14,7 +14,8 @@ import pytest
 import urllib3
 
 from keyturn.formats.text import is_printable
-from support.members import KEYTURN, People
+from support.commands import KEYTURN
+from support.members import People
 from support.processes import Process, running, wait_for, wait_for_file
 
 ESCAPES = "\x1b[31mred\u202eturned\x9b"

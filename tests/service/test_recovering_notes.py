@@ -20,6 +20,7 @@ from keyturn.errors import Unavailable
 from keyturn.formats import checkpoint, note
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.tlog.signing import sign_checkpoint
+from support import commands
 from support.lab_on_disk import LabOnDisk
 from support.processes import wait_for
 from support.signed_records import request
@@ -30,14 +31,7 @@ pytestmark = pytest.mark.timeout(180)
 
 def keyturn(lab: Path, *words: str) -> tuple[int, dict[str, Any]]:
     """What a command says with --json."""
-    done = subprocess.run(
-        [sys.executable, "-m", "keyturn", *words, "--lab", str(lab), "--json"],
-        capture_output=True,
-        text=True,
-        cwd=lab,
-        env={"KEYTURN_HOME": str(lab / "nobody"), "PATH": "/usr/bin"},
-        timeout=60,
-    )
+    done = commands.keyturn(*words, "--lab", lab, "--json", place=lab, home=lab / "nobody")
     said = done.stdout if done.returncode == 0 else done.stderr
     return done.returncode, json.loads(said)
 

@@ -12,7 +12,6 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -35,6 +34,7 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.negatives import Revocation, Suspension
 from keyturn.formats.uri import Uri
 from keyturn.trust.roster import Limits
+from support.commands import KEYTURN
 from support.lab_on_disk import LabOnDisk, put_on_disk
 from support.labs import Lab, make_lab
 from support.processes import Process, running, wait_for, wait_for_file
@@ -302,7 +302,6 @@ class HostsLab:
         return host
 
 
-KEYTURN = (sys.executable, "-m", "keyturn")
 BRIDGE, BRIDGE_ADDRESS = "ktbridge", "10.231.7.1"
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.crypto.signers import SoftwareKey
+from support.commands import KEYTURN, error_of, keyturn, said_by
 from support.processes import running, wait_for_file
 from support.softhsm import PIN
 
-KEYTURN = (sys.executable, "-m", "keyturn")
 POLICY = """
 @id("weights-read") @quorum("1 security") @duration_max("2h") @pending_max("8h")
 permit (principal in Group::"research", action == Action::"weights:read", resource in Model::"aurora");
@@ -38,28 +35,15 @@ class People:
     command: tuple[str, ...] = KEYTURN
 
     def run(self, member: str, *words: str) -> subprocess.CompletedProcess[str]:
-        names = {"KEYTURN_HOME": str(self.place / member), "KEYTURN_LAB": str(self.place / "lab")}
-        return subprocess.run(
-            [*self.command, *words],
-            cwd=self.place,
-            env={**os.environ, **names, **self.environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            start_new_session=True,
-        )
+        home, lab = self.place / member, self.place / "lab"
+        return keyturn(*words, place=self.place, home=home, lab=lab, environment=self.environment, command=self.command)
 
     def by(self, member: str, *words: str) -> Any:
-        done = self.run(member, *words, "--json")
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+        return said_by(self.run(member, *words, "--json"))
 
     def refused(self, member: str, *words: str, status: int = 1) -> str:
         """The code of the error that `words` end with, and with this exit status."""
-        done = self.run(member, *words, "--json")
-        assert done.returncode == status, (words, done.stdout, done.stderr)
-        return str(json.loads(done.stderr.splitlines()[-1])["error"]["code"])
+        return str(error_of(self.run(member, *words, "--json"), status=status)["code"])
 
     @property
     def lab(self) -> Path:

@@ -10,9 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from keyturn.formats.dsse import Envelope
+from support.commands import KEYTURN
 from support.lying_log import serving_lies
 from support.processes import running, wait_for_file
-from support.taken_lab import KEYTURN, TakenLab, code_of
+from support.taken_lab import TakenLab, code_of
 
 __all__ = ["approved", "frozen", "snapshot", "started"]
 

@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,18 +41,18 @@ from keyturn.bulk import manifest
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError
-from keyturn.formats import access, dsse, leaf, negatives, records, statement
-from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
+from keyturn.formats import access, dsse, leaf, records, statement
+from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Leaf
-from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.log import LabLog, lab_log
 from keyturn.wiring.witnesses import witnesses_of
 from support.builders import RUNTIME
+from support.commands import KEYTURN, error_of, keyturn, said_by
 from support.processes import Process, running
 
 __all__ = [
@@ -74,7 +73,6 @@ __all__ = [
 LAB = "acme.example"
 MODEL = Uri(LAB, "model", "tiny")
 GATE = Uri(LAB, "gate", "release")
-KEYTURN = (sys.executable, "-m", "keyturn")
 POLICY = """
 @id("model-release") @quorum("1 weights-owners + 1 security") @pending_max("8h")
 permit (principal in Group::"research", action == Action::"model:release", resource == Model::"tiny")
@@ -109,14 +107,6 @@ STEPS = {
         ("model",),
     ),
 }
-_TYPES: dict[type, str] = {
-    AccessRequest: access.ACCESS_REQUEST,
-    AccessUse: access.ACCESS_USE,
-    HumanAuthorization: access.HUMAN_AUTHORIZATION,
-    Lift: negatives.LIFT,
-    Revocation: negatives.REVOCATION,
-    Suspension: negatives.SUSPENSION,
-}
 
 
 @dataclass
@@ -133,39 +123,16 @@ class TakenLab:
 
     def run(self, member: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Type a command as `member`."""
-        environment = {**os.environ, "KEYTURN_HOME": str(self.home(member)), "KEYTURN_LAB": str(self.lab)}
-        return subprocess.run(
-            [*KEYTURN, *map(str, words)],
-            cwd=self.place,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        return keyturn(*words, place=self.place, home=self.home(member), lab=self.lab)
 
     def by(self, member: str, *words: str | Path) -> Any:
         """Type a command that must succeed, and give what it said as JSON."""
-        done = self.run(member, *words, "--json")
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+        return said_by(self.run(member, *words, "--json"))
 
     def refused(self, member: str, *words: str | Path, status: int = 1) -> set[str]:
         """Type a command that must be refused, and give the codes of its error and its reasons."""
-        done = self.run(member, *words, "--json")
-        assert done.returncode == status, (words, done.stdout, done.stderr)
-        error = json.loads(done.stderr.splitlines()[-1])["error"]
+        error = error_of(self.run(member, *words, "--json"), status=status)
         return {error["code"], *(reason["code"] for reason in error.get("reasons", ()))}
-
-    def releases(self, out: str) -> Path:
-        """The honest way, from the first command to the last: a release by Ada, Bob and Carol, verified by somebody else."""
-        request = self.by("ada", "release", "model", "--as", str(MODEL), "--reason", "it is good", "--yes")["request"]
-        for member in ("bob", "carol"):
-            self.by(member, "approve", request, "--reason", "agreed", "--yes")
-        self.by("ada", "release", "model", "--request", request, "--out", out)
-        self.by("nobody", "verify", "model", "--pack", out, "--root", "root.json")
-        return self.place / out
 
     # --- what lies about for whoever takes something over ---------------------------------------------------------------
 
@@ -246,7 +213,7 @@ class TakenLab:
 
     def sign_as(self, made: Any, subject: str, key: SoftwareKey, *, keyid: str | None = None) -> Envelope:
         """Sign a predicate with `key`; `keyid` is the lie about whose key it was."""
-        envelope = dsse_signing.sign(statement.make(made, _TYPES[type(made)], about(subject)), key)
+        envelope = dsse_signing.sign(statement.make(made, records.PREDICATE_TYPES[type(made)], about(subject)), key)
         return relabelled(envelope, keyid) if keyid is not None else envelope
 
     def ask(

@@ -6,7 +6,6 @@ First what works from there, then a service that lies to him.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from keyturn.formats import records
 from keyturn.formats.digest import sha256
 from keyturn.formats.note import parse as parse_note
 from keyturn.formats.tile import TilePath, parse_bundle, render_bundle
+from support.commands import error_of, keyturn, said_by
 from support.labs import make_lab
 from support.lying_log import Lie, serving_lies
-from support.taken_lab import KEYTURN, MODEL, TakenLab
+from support.taken_lab import MODEL, TakenLab
 
 pytestmark = [pytest.mark.xdist_group("takeover"), pytest.mark.timeout(300)]
 
@@ -37,28 +37,13 @@ class Far:
     member: str
 
     def run(self, *words: str | Path, url: str | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYTURN")}
-        environment |= {"KEYTURN_HOME": str(self.place / self.member), "KEYTURN_LAB": url or self.url}
-        return subprocess.run(
-            [*KEYTURN, *map(str, words)],
-            cwd=self.place,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        return keyturn(*words, place=self.place, home=self.place / self.member, lab=url or self.url)
 
     def says(self, *words: str | Path, url: str | None = None) -> Any:
-        done = self.run(*words, "--json", url=url)
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
-        return json.loads(done.stdout)
+        return said_by(self.run(*words, "--json", url=url))
 
     def refused(self, *words: str | Path, url: str | None = None, status: int = 1) -> str:
-        done = self.run(*words, "--json", url=url)
-        assert done.returncode == status, (words, done.stdout, done.stderr)
-        return str(json.loads(done.stderr.splitlines()[-1])["error"]["code"])
+        return str(error_of(self.run(*words, "--json", url=url), status=status)["code"])
 
     def asks(self, model: str) -> str:
         """Ask for a release of the model; gives the request's id."""

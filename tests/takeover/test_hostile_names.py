@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.members import KEYTURN
+from support.commands import KEYTURN
 
 SOON_S = 20.0
 """Two seconds, and a start of the program on a busy machine; each of these texts took minutes, or a traceback."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from keyturn.bulk import manifest
+from support.commands import KEYTURN
 from support.processes import running, wait_for
-from support.taken_lab import KEYTURN, RUNTIME, TakenLab
+from support.taken_lab import RUNTIME, TakenLab
 
 pytestmark = [pytest.mark.xdist_group("takeover"), pytest.mark.timeout(300)]
 

@@ -21,10 +21,11 @@ from keyturn.formats.trust_version import TrustVersion
 from keyturn.tlog import signing as log_signing
 from keyturn.trust import signing as trust_signing
 from keyturn.trust.metadata import Holder
+from support.commands import KEYTURN
 from support.lying_log import lying
 from support.old_gate import approved
 from support.processes import running, wait_for_file
-from support.taken_lab import KEYTURN, LAB, TakenLab, code_of
+from support.taken_lab import LAB, TakenLab, code_of
 
 pytestmark = [pytest.mark.xdist_group("takeover"), pytest.mark.timeout(300)]
 

@@ -9,7 +9,8 @@ import pytest
 
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.formats.decision import Decision
-from support.members import KEYTURN, People
+from support.commands import KEYTURN
+from support.members import People
 from support.processes import running, wait_for
 
 ONE = Decision(version=1, sequence=0, at=5, gate="keyturn://acme.example/gate/release", outcome="granted")

@@ -18,7 +18,8 @@ import urllib3
 
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.grants import bundle as bundles
-from support.members import KEYTURN, POLICY, RESOURCES, People
+from support.commands import KEYTURN
+from support.members import POLICY, RESOURCES, People
 from support.processes import running, wait_for, wait_for_file
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.commands import keyturn
 from support.host_image import HostImage, made_image
-from support.members import KEYTURN
 from support.receivers import inbox
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -27,15 +26,7 @@ def run(place: Path, member: str, *words: object, within_s: int = 120) -> subpro
     home.mkdir(exist_ok=True)
     if member != "machine":
         (home / "config.toml").write_text(f'version = 1\nmember = "{member}"\n\n[pins]\n')
-    return subprocess.run(
-        [*KEYTURN, "scan", *map(str, words)],
-        cwd=place,
-        env=os.environ | {"KEYTURN_HOME": str(home)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-    )
+    return keyturn("scan", *words, place=place, home=home, within_s=within_s)
 
 
 def read(done: subprocess.CompletedProcess[str], status: int) -> Any:

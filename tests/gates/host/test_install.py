@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.hosts import KEYTURN, Host, HostsLab
+from support.commands import KEYTURN
+from support.hosts import Host, HostsLab
 
 
 def install(lab: HostsLab, host: Host, *more: str) -> subprocess.CompletedProcess[str]:
