@@ -58,3 +58,13 @@ def test_what_a_target_does_not_take_is_sent_when_it_does(people: People) -> Non
         process.wait_for_line("export-failed")
         out.parent.mkdir()
         wait_for("it", lambda: sequences(out) == [0] or None)
+
+
+def test_a_postgres_gates_decisions_are_sent_as_any_others(people: People) -> None:
+    words = ("gate", "postgres", "init", "main", "--service", "https://keyturn.acme.example", "--owner", "app")
+    people.by("ada", *words)
+    DecisionFiles(people.lab / "gates" / "main" / "state" / "decisions").keep(ONE)
+    out = people.place / "events.jsonl"
+    assert people.by("ada", "gate", "export", "main", "--to", str(out))["sent"] == 1
+    assert sequences(out) == [0]
+    assert people.refused("ada", "gate", "export", "other", "--to", str(out), status=2) == "gate-none"

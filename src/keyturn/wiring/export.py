@@ -19,7 +19,8 @@ from keyturn.formats.decision import Decision
 from keyturn.formats.digest import sha256
 from keyturn.formats.posix_time import rfc3339
 from keyturn.wiring.places import LabPlace
-from keyturn.wiring.release_gate import decisions_of, read_config
+from keyturn.wiring.release_gate import decisions_of
+from keyturn.wiring.set_up import gate_file
 
 __all__ = ["Export"]
 
@@ -41,9 +42,9 @@ class Export:
         token_file: Path | None,
         version: str,
     ) -> None:
-        read_config(place, name)
-        self._version = version
         directory = place.directory / "gates" / name
+        gate_file(directory, hint=f"keyturn gate init {name}, or keyturn gate postgres init {name}")
+        self._version = version
         self._decisions = decisions_of(directory)
         self._sink: Sink = open_sink(target, ca=ca, token_file=token_file)
         self._mark = None if target == "-" else directory / "state" / "exported" / sha256(target.encode())

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from keyturn.adapters import process_log
 from keyturn.adapters.clock import SystemClock, SystemEntropy
-from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.adapters.files.use_journal import UseJournalFiles
 from keyturn.adapters.keys.session_certificates import SessionAuthority, make_authority, read_request
@@ -25,7 +24,7 @@ from keyturn.app.gates.follow_always import FollowedAlways
 from keyturn.config import postgres_gate as gate_config
 from keyturn.config.postgres_gate import Database, PostgresGateConfig
 from keyturn.crypto.keys import PublicKey
-from keyturn.errors import KeyturnError, Usage
+from keyturn.errors import KeyturnError
 from keyturn.formats.sql_privileges import Privileges
 from keyturn.formats.uri import Uri
 from keyturn.gates.postgres.door import DatabaseDoor
@@ -33,7 +32,7 @@ from keyturn.gates.postgres.gate import DatabaseGate, DatabaseGateParts, LetIn
 from keyturn.gates.postgres.recorded import RecordedOpenings
 from keyturn.wiring.gate_process import always, following, said_once, start_all
 from keyturn.wiring.places import LabPlace
-from keyturn.wiring.set_up import root_to_pin, set_up
+from keyturn.wiring.set_up import gate_file, root_to_pin, set_up
 
 __all__ = ["LOOK_WITHIN_S", "OpenedPostgresGate", "init_gate", "open_gate", "read_config", "what_to_type"]
 
@@ -77,10 +76,9 @@ def what_to_type(config: PostgresGateConfig, directory: Path, *, owner: str) -> 
 
 def read_config(place: LabPlace, name: str) -> PostgresGateConfig:
     """Read the gate's configuration, or raise `Usage` saying how to make one."""
-    path = place.directory / "gates" / name / "gate.toml"
-    if not path.exists():
-        raise Usage("gate-none", f"expected a gate at `{path.parent}`", hint=f"keyturn gate postgres init {name}")
-    return gate_config.parse(read_kept(path), where=str(path))
+    directory = place.directory / "gates" / name
+    raw = gate_file(directory, hint=f"keyturn gate postgres init {name}")
+    return gate_config.parse(raw, where=str(directory / "gate.toml"))
 
 
 @dataclass(frozen=True, slots=True)

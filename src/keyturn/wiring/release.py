@@ -32,6 +32,7 @@ from keyturn.wiring.log import log_reader, log_writer
 from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.pinned_log import followed, root_of
 from keyturn.wiring.places import LabPlace, find_person
+from keyturn.wiring.set_up import ROOT_BYTES_MAX
 
 __all__ = [
     "OpenedRelease",
@@ -47,7 +48,6 @@ __all__ = [
 ]
 
 PACK_BYTES_MAX = 1 << 30
-ROOT_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
-from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.adapters.files.release_journal import ReleaseJournalFiles
 from keyturn.app.gates.follow_always import FollowedAlways
@@ -29,7 +28,7 @@ from keyturn.gates.release.recorded import Recorded
 from keyturn.trust.metadata import parse_root
 from keyturn.wiring.gate_process import always, following, start_all
 from keyturn.wiring.places import LabPlace
-from keyturn.wiring.set_up import root_to_pin, set_up
+from keyturn.wiring.set_up import gate_file, root_to_pin, set_up
 from keyturn.wiring.trust import own_pin, trust_store
 
 __all__ = [
@@ -71,10 +70,9 @@ def init_demo_gate(place: LabPlace, *, name: str) -> None:
 
 def read_config(place: LabPlace, name: str) -> ReleaseGateConfig:
     """Read the gate's configuration, or raise `Usage` saying how to make one."""
-    path = place.directory / "gates" / name / "gate.toml"
-    if not path.exists():
-        raise Usage("gate-none", f"expected a gate at `{path.parent}`", hint=f"keyturn gate init {name}")
-    return gate_config.parse(read_kept(path), where=str(path))
+    directory = place.directory / "gates" / name
+    raw = gate_file(directory, hint=f"keyturn gate init {name}")
+    return gate_config.parse(raw, where=str(directory / "gate.toml"))
 
 
 @dataclass(frozen=True, slots=True)

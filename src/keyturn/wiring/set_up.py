@@ -4,14 +4,14 @@
     <directory>/root.json    the lab's first root, whose SHA-256 the configuration pins
     <directory>/*.toml       the configuration, written last: a process is set up when it is there
 
-What each configuration says is for `wiring.release_gate` and `wiring.builder`.
+What each configuration says is for `wiring.release_gate`, `wiring.postgres_gate` and `wiring.builder`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from keyturn.adapters.files.config_files import replace_file, require_new, write_new
+from keyturn.adapters.files.config_files import read_kept, replace_file, require_new, write_new
 from keyturn.adapters.files.key_files import read_key, write_key
 from keyturn.app.trust.lab_trust import still_founding
 from keyturn.crypto.keys import PublicKey
@@ -22,7 +22,7 @@ from keyturn.trust.history import TrustHistory
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.trust import own_pin, trust_store
 
-__all__ = ["ROOT_BYTES_MAX", "root_to_pin", "set_up"]
+__all__ = ["ROOT_BYTES_MAX", "gate_file", "root_to_pin", "set_up"]
 
 ROOT_BYTES_MAX = 1 << 20
 
@@ -54,3 +54,10 @@ def set_up(directory: Path, config: str, text: bytes, *, pinned: TrustHistory) -
     replace_file(directory / "root.json", pinned.root.raw)
     write_new(directory / config, text)
     return read_key(directory / "key", passphrase=None).public
+
+
+def gate_file(directory: Path, *, hint: str) -> bytes:
+    """The configuration of the gate in `directory`, of whatever kind; `Usage` `gate-none` with `hint` when there is none."""
+    if not (directory / "gate.toml").exists():
+        raise Usage("gate-none", f"expected a gate at `{directory}`", hint=hint)
+    return read_kept(directory / "gate.toml")
