@@ -1,7 +1,7 @@
 """Keyturn: two-party control and chain of custody for model development.
 
 The rooms, from the outside in: `cli`, `service` and `sdk` are shells; `wiring` joins them to `adapters`
-(effects), `gates`, `config` and `app` (use cases, one file each); below `bulk` and `ports` lies the core,
+(effects), `gates`, `config` and `app` (use cases, one file each); below `bulk`, `standing` and `ports` lies the core,
 which touches no clock, file, socket or randomness: `custody`, `grants`, `policy`, `tlog`, `trust`, `crypto`, `formats`, `errors`.
 Access is decided in `grants/verify_grant.py`, by `policy/decide.py`.
 

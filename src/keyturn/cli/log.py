@@ -152,7 +152,7 @@ def recover(lab: Lab = None, json: Json = False) -> None:
     Writes nothing else, and nothing at all when the packs lack an entry that anybody has seen. What was damaged is put aside.
     """
     from keyturn.wiring.places import find_lab
-    from keyturn.wiring.recovering import recover as make_again
+    from keyturn.wiring.recover_notes import recover as make_again
 
     found = make_again(find_lab(lab))
     output.emit(found, json=json, human=lambda screen: _recovered(screen, found))

@@ -23,12 +23,10 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Usage
-from keyturn.formats.text import HexDigest, Name
+from keyturn.formats.text import HexDigest, HttpUrl, Name
 from keyturn.formats.uri import Uri
 
-__all__ = ["GateFile", "GateHead", "ServiceUrl", "head_of", "head_table"]
-
-ServiceUrl = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
+__all__ = ["GateFile", "GateHead", "head_of", "head_table"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +47,7 @@ class GateFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     version: Literal[1]
     name: Name
     resource: Annotated[str, Meta(max_length=1024)]
-    service: ServiceUrl | None = None
+    service: HttpUrl | None = None
     pinned_root: HexDigest
     log_age_max_s: Annotated[int, Meta(ge=1, le=86400)] | None = None
     witnesses_min: Annotated[int, Meta(ge=1, le=64)] | None = None

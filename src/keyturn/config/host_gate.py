@@ -16,9 +16,10 @@ import tomli_w
 from msgspec import Meta
 
 from keyturn.config import toml
-from keyturn.config.gate_head import GateFile, GateHead, ServiceUrl, head_of, head_table
+from keyturn.config.gate_head import GateFile, GateHead, head_of, head_table
 from keyturn.errors import Usage
 from keyturn.formats.session_terms import Account
+from keyturn.formats.text import HttpUrl
 from keyturn.formats.uri import Uri
 
 __all__ = ["HostGateConfig", "parse", "render"]
@@ -42,7 +43,7 @@ class _Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class _File(GateFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Literal["host"]
-    service: ServiceUrl
+    service: HttpUrl
     host: _Host
 
 

@@ -28,11 +28,9 @@ import tomli_w
 from msgspec import Meta
 
 from keyturn.config import toml
-from keyturn.formats.text import LabName, Name
+from keyturn.formats.text import HttpUrl, LabName, Name
 
 __all__ = ["LabConfig", "parse", "render"]
-
-Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
 
 
 StoreUrl = Annotated[str, Meta(pattern=r"\Apostgresql://[!-~]{1,1900}\Z")]
@@ -59,10 +57,10 @@ class LabConfig:
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Literal[1]
     lab: LabName
-    service: Url | None = None
+    service: HttpUrl | None = None
     store: StoreUrl | None = None
-    witnesses: Annotated[dict[Name, Url], Meta(max_length=64)] = {}
-    processes: Annotated[dict[Name, Url], Meta(max_length=64)] = {}
+    witnesses: Annotated[dict[Name, HttpUrl], Meta(max_length=64)] = {}
+    processes: Annotated[dict[Name, HttpUrl], Meta(max_length=64)] = {}
 
 
 def parse(raw: bytes, *, where: str = "keyturn.toml") -> LabConfig:

@@ -36,11 +36,10 @@ from msgspec import Meta
 
 from keyturn.config import toml
 from keyturn.errors import Usage
-from keyturn.formats.text import HexDigest, MemberId, Name
+from keyturn.formats.text import HexDigest, HttpUrl, MemberId, Name
 
 __all__ = ["Absence", "NotifyConfig", "ReceiverConfig", "Step", "parse", "render"]
 
-_Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
 _Seconds = Annotated[int, Meta(ge=1, le=30 * 86400)]
 
 
@@ -86,8 +85,8 @@ class NotifyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     version: Literal[1]
     root: HexDigest
-    service: _Url | None = None
-    link: _Url | None = None
+    service: HttpUrl | None = None
+    link: HttpUrl | None = None
     expiring_s: _Seconds = 900
     keep_s: _Seconds = 7 * 86400
     receivers: Annotated[tuple[ReceiverConfig, ...], Meta(max_length=256)] = ()

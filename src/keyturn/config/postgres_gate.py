@@ -27,9 +27,10 @@ import tomli_w
 from msgspec import Meta
 
 from keyturn.config import toml
-from keyturn.config.gate_head import GateFile, GateHead, ServiceUrl, head_of, head_table
+from keyturn.config.gate_head import GateFile, GateHead, head_of, head_table
 from keyturn.errors import Usage
 from keyturn.formats.sql_privileges import Privileges
+from keyturn.formats.text import HttpUrl
 from keyturn.formats.uri import Uri
 
 __all__ = ["Database", "PostgresGateConfig", "parse", "render"]
@@ -59,7 +60,7 @@ class PostgresGateConfig(GateHead):
 
 class _File(GateFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Literal["postgres"]
-    service: ServiceUrl
+    service: HttpUrl
     database: Database
     actions: Annotated[
         dict[Annotated[str, Meta(pattern=r"\Adb:[a-z][a-z0-9-]{0,30}\Z")], Privileges],

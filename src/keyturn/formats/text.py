@@ -19,6 +19,7 @@ from keyturn.errors import Malformed
 
 __all__ = [
     "HexDigest",
+    "HttpUrl",
     "KeyId",
     "LabName",
     "MemberId",
@@ -61,6 +62,9 @@ LabName = Annotated[str, Meta(pattern=_LAB, max_length=253)]
 
 MemberId = Annotated[str, Meta(pattern=_MEMBER)]
 """`ada`, or `ada+coder` for an agent of hers."""
+
+HttpUrl = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
+"""Where something answers, or a page is; a place and no name."""
 
 Name = Annotated[str, Meta(pattern=_NAME)]
 """Name of a group, permit, step, input or output."""

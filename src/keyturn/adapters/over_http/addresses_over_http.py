@@ -10,13 +10,12 @@ from msgspec import Meta
 
 from keyturn.adapters.over_http.http_client import Credentials, HttpClient
 from keyturn.errors import Malformed
-from keyturn.formats.text import Name
+from keyturn.formats.text import HttpUrl, Name
 
 __all__ = ["process_addresses"]
 
 _ANSWER_BYTES_MAX = 64 * 1024
-_Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,500}\Z")]
-_Addresses = Annotated[dict[Name, _Url], Meta(max_length=64)]
+_Addresses = Annotated[dict[Name, HttpUrl], Meta(max_length=64)]
 
 
 def process_addresses(url: str, *, credentials: Credentials | None = None) -> Mapping[str, str]:
