@@ -21,6 +21,7 @@ __all__ = [
     "Tampered",
     "Unavailable",
     "Usage",
+    "defect",
 ]
 
 Kind = Literal["malformed", "refused", "tampered", "usage", "unavailable", "conflict"]
@@ -104,3 +105,8 @@ class Conflict(KeyturnError):
 
     kind: ClassVar[Kind] = "conflict"
     exit_status = 3
+
+
+def defect(err: Exception) -> Unavailable:
+    """What a process says of an exception that nobody expected. Its type alone: its text may hold what others wrote."""
+    return Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")

@@ -41,12 +41,10 @@ def publisher(trust: Callable[[], Any]) -> Publisher:
 @pytest.mark.parametrize(
     ("raised", "line", "traced"),
     [
-        pytest.param(
-            KeyError("north"), "this is a defect in Keyturn: KeyError: 'north' [internal-error]", 1, id="a defect"
-        ),
+        pytest.param(KeyError("north"), "this is a defect in Keyturn: KeyError [internal-error]", 1, id="a defect"),
         pytest.param(
             RecursionError("deep"),
-            "this is a defect in Keyturn: RecursionError: deep [internal-error]",
+            "this is a defect in Keyturn: RecursionError [internal-error]",
             1,
             id="depth",
         ),

@@ -32,7 +32,7 @@ from keyturn.app.custody.admit_step import AdmittedStep, admit_step
 from keyturn.app.custody.run_step import Stage, run_step
 from keyturn.config import step as step_config
 from keyturn.config.step import STEP_NAME, StepFile
-from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
+from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable, defect
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.service import shell
 from keyturn.service.metrics import Metrics
@@ -171,9 +171,9 @@ class BuilderService:
                 )  # a step's output stays out
                 self._update(digest, state="failed", error=errors_over_http.of(err))
             except Exception as err:  # noqa: BLE001  # the worker's last border: one defect must not stop the builder
-                defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
-                process_log.say("error", "defect", err=defect, trace=True, about={"job": digest})
-                self._update(digest, state="failed", error=errors_over_http.of(defect))
+                said = defect(err)
+                process_log.say("error", "defect", err=said, trace=True, about={"job": digest})
+                self._update(digest, state="failed", error=errors_over_http.of(said))
 
     def _log_what_is_left(self) -> None:
         """Log what was signed before the builder died, or the log did not answer; nothing runs until it is."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from keyturn.adapters import process_log
 from keyturn.app.log.publish_checkpoint import confirm_with_witnesses, publish_checkpoint
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
+from keyturn.errors import Conflict, KeyturnError, Refused, defect
 from keyturn.ports import Clock, LogKeeper, Witnesses
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.roster import Log, TrustState
@@ -99,8 +99,8 @@ class Publisher:
                 self._say(str(err), "publishing-failed", err=err if isinstance(err, KeyturnError) else None)
                 wait_s = self._failed()
             except Exception as err:  # noqa: BLE001  # this thread's last border: nobody would miss it while the service answers
-                defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}: {err}")
-                self._say(str(defect), "defect", err=defect, trace=True)
+                said = defect(err)
+                self._say(str(said), "defect", err=said, trace=True)
                 wait_s = self._failed()
             self._wake.wait(wait_s)
 

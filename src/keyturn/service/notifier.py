@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from keyturn.adapters import process_log
 from keyturn.app.notices.watch_lab import LabWatch
-from keyturn.errors import KeyturnError, Unavailable
+from keyturn.errors import KeyturnError, Unavailable, defect
 from keyturn.ports import Clock, NoticeOutbox, NoticeReceiver
 from keyturn.service import shell
 from keyturn.service.metrics import Metrics
@@ -135,10 +135,10 @@ class Notifier:
                     known = err if isinstance(err, KeyturnError) else None
                     process_log.say("warning", "notifying-failed", "" if known else str(err), err=known)
             except Exception as err:  # noqa: BLE001  # a thread's last border: nobody would miss it while the others go on
-                defect = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
-                wait_s, now_said = _LOOK_EVERY_S, str(defect)
+                found = defect(err)
+                wait_s, now_said = _LOOK_EVERY_S, str(found)
                 if now_said != said:
-                    process_log.say("error", "defect", err=defect, trace=True)
+                    process_log.say("error", "defect", err=found, trace=True)
             said = now_said
             self._stopping.wait(wait_s)
 

@@ -28,7 +28,7 @@ from keyturn.adapters import process_log
 from keyturn.adapters.files import run_files
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.errors_over_http import Problem
-from keyturn.errors import KeyturnError, Malformed, Unavailable
+from keyturn.errors import KeyturnError, Malformed, Unavailable, defect
 from keyturn.service.login import OPEN, Login
 from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import describe
@@ -90,15 +90,15 @@ def build(
         process_log.say("info", "request-refused", err=err, about=_about(request))
         return _answer(errors_over_http.of(err))
 
-    def defect(request: Request[Any, Any, Any], err: Exception) -> Response[bytes]:
-        said = Unavailable("internal-error", f"this is a defect in Keyturn: {type(err).__name__}")
+    def unexpected(request: Request[Any, Any, Any], err: Exception) -> Response[bytes]:
+        said = defect(err)
         counting.refused(said)
         process_log.say("error", "defect", err=said, trace=True, about=_about(request))
         return _answer(errors_over_http.of(said, status=500))
 
     return Litestar(
         route_handlers=every,
-        exception_handlers={KeyturnError: error, HTTPException: _http_error, Exception: defect},
+        exception_handlers={KeyturnError: error, HTTPException: _http_error, Exception: unexpected},
         middleware=[
             counting.around,
             *around,

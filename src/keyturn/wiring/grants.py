@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.app.access.take_away import Hand
 from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.app.records.sign_record import Logged
@@ -122,10 +121,6 @@ def wait_until_in_force(seen: Viewed, logged: Logged) -> WitnessedCheckpoint:
         log=seen.trust.log,
         limits=seen.trust.limits,
         clock=SystemClock(),
-        pause=_pause,
+        pause=pause,
         deadline_s=IN_FORCE_WITHIN_S,
     )
-
-
-def _pause(seconds: float) -> None:
-    time.sleep(seconds)
