@@ -30,6 +30,7 @@ from keyturn.custody import pack_index
 from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Usage
 from keyturn.formats import (
     add_checkpoint,
+    carried,
     checkpoint,
     cosignature,
     decision,
@@ -246,6 +247,20 @@ def _answers() -> tuple[bytes, ...]:
         signed_at=NOW,
     )
     return (dsse.render(dsse_signing.sign(gate_answer.make(said), make_key("gate"))),)
+
+
+def _questions() -> tuple[bytes, ...]:
+    gate = "keyturn://acme.example/gate/gpu1"
+    some = carried.Question(version=1, gate=gate, size=7, checkin=b"{}", records=(b"{}",), missing=("ab" * 32,))
+    return (carried.render_question(some),)
+
+
+def _carried() -> tuple[bytes, ...]:
+    gate, leaves = "keyturn://acme.example/gate/gpu1", tuple(_chain().leaves[:2])
+    some = carried.Answer(
+        version=1, gate=gate, checkin="ab" * 32, start=5, note=b"note", leaves=leaves, envelopes=(b"{}",)
+    )
+    return (carried.render_answer(some),)
 
 
 def _negatives() -> tuple[bytes, ...]:
@@ -533,6 +548,8 @@ def _made() -> Iterator[Target]:
     )
     yield from own("adapters.files.held_grants.parse", HELD_GRANT)
     yield from own("formats.gate_answer.parse", lazy=_answers)
+    yield from own("formats.carried.parse_question", lazy=_questions, render="formats.carried.render_question")
+    yield from own("formats.carried.parse_answer", lazy=_carried, render="formats.carried.render_answer")
     yield from own("grants.pushed.read_pushed", lazy=_negatives, refusals=(Malformed, Refused))
     yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))
     yield from own("config.login.parse", LOGIN, refusals=(Usage,))

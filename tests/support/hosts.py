@@ -39,7 +39,7 @@ from support.lab_on_disk import LabOnDisk, put_on_disk
 from support.labs import Lab, make_lab
 from support.processes import Process, running, wait_for, wait_for_file
 
-__all__ = ["ACCOUNTS", "POLICY", "Asked", "Host", "HostsLab", "hosts_lab", "networked"]
+__all__ = ["ACCOUNTS", "KEYTURN", "POLICY", "Asked", "Host", "HostsLab", "hosts_lab", "networked"]
 
 SSHD = "/usr/sbin/sshd"
 ACCOUNTS = ("ktada", "ktdeploy")
@@ -77,6 +77,7 @@ class Host:
     gate: Process | None = None
     sshd: Process | None = None
     seen_from: str | None = None
+    carried: bool = False
 
     @property
     def directory(self) -> Path:
@@ -243,8 +244,12 @@ class HostsLab:
 
     # --- hosts ----------------------------------------------------------------------------------------------------------
 
-    def install(self, name: str, *, namespace: str | None = None, address: str = "127.0.0.1") -> Host:
-        """Put sshd and the gate on a host called `name`; neither runs yet."""
+    def install(
+        self, name: str, *, namespace: str | None = None, address: str = "127.0.0.1", more: Sequence[str] = ()
+    ) -> Host:
+        """Put sshd and the gate on a host called `name`, `more` being words of its own; neither runs yet.
+
+        Its gate follows the log that the lab serves, unless `more` says where its root lies: then the log is carried to it."""
         place = self.place / name
         (place / "sshd_config.d").mkdir(parents=True)
         host = Host(name, place, _free_port(), address, namespace)
@@ -252,6 +257,7 @@ class HostsLab:
         if namespace is not None:
             _join(self.stack, namespace, address)
             host = Host(name, place, 22, address, namespace)
+        host.carried = "--root-json" in more
         (place / "sshd_config").write_text(
             f"Include {place}/sshd_config.d/*.conf\nPort {host.port}\nListenAddress {address}\nHostKey {place}/host_key\n"
             f"PidFile {place}/sshd.pid\nUsePAM no\nSubsystem sftp /usr/lib/openssh/sftp-server\nLogLevel VERBOSE\n"
@@ -259,7 +265,7 @@ class HostsLab:
         )
         write_key(host.directory / "key", self.lab.gate_keys[name], passphrase=None)
         done = subprocess.run(
-            [*_inside(host), *KEYTURN, "gate", "host", "install", name, *self.where(host), "--yes", "--json"],
+            [*_inside(host), *KEYTURN, "gate", "host", "install", name, *self.where(host), *more, "--yes", "--json"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -278,7 +284,8 @@ class HostsLab:
         if run:
             return words
         service = self.url if host.namespace is None else self.url_for_namespaces
-        pinned = ("--service", service, "--root-sha256", self.lab.root_sha256)
+        served = () if host.carried else ("--service", service)
+        pinned = (*served, "--root-sha256", self.lab.root_sha256)
         return [*words, "--sshd-config", str(place / "sshd_config"), *pinned]
 
     def start_gate(self, host: Host, *before: str) -> Process:

@@ -87,6 +87,8 @@ EXAMPLES: Mapping[str, str] = {
     "sign-page export": "/srv/www/sign",
     "ssh": "gpu1 --reason 'loss spike at step 40k' --duration 2h",
     "gate host install": "gpu1 --service https://keyturn.acme.example --root-sha256 SHA256 --dry-run",
+    "gate host ask": "--out /media/stick/gpu1.question.json",
+    "gate answer": "gpu1.question.json --lab https://keyturn.acme.example",
     "gate host run": "--dir /var/lib/keyturn-host",
     "gate host take": "bundle.json --dir /var/lib/keyturn-host",
     "sign-page check": "https://sign.example",

@@ -113,6 +113,47 @@ def show(name: Name = "release", lab: Lab = None, json: Json = False) -> None:
 
 
 @app.command()
+def answer(
+    question: Annotated[
+        Path,
+        typer.Argument(metavar="QUESTION", help="The file that `gate host ask` wrote.", callback=this_is_there),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Where to write it. Default: <gate>.answer.json")] = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Answer a gate that does not reach the log: log what it signed, and write what it lacks into a file for it."""
+    from keyturn.adapters.files.config_files import read_small, require_new, write_new
+    from keyturn.formats.carried import QUESTION_BYTES_MAX
+    from keyturn.formats.uri import Uri
+    from keyturn.wiring.carried import answer as answer_it
+
+    raw = read_small(question, size_bytes_max=QUESTION_BYTES_MAX)
+    if out is not None:
+        require_new(out)
+    made = answer_it(raw, lab=lab)
+    path = out or Path(f"{Uri.parse(made.gate).name}.answer.json")
+    write_new(path, made.raw)
+    for err in made.refused:
+        output.warn(f"the log refuses a record of the gate: {err}", json=json)
+    output.emit(
+        {
+            "gate": made.gate,
+            "answer": str(path),
+            "leaves": made.leaves,
+            "size": made.size,
+            "refused": [err.code for err in made.refused],
+        },
+        json=json,
+        human=lambda screen: screen.print(
+            output.plain(
+                f"{path}: {made.leaves} new entries, {made.size} in all; at the gate: keyturn gate host take {path}"
+            )
+        ),
+    )
+
+
+@app.command()
 def export(
     name: Name = "release",
     to: Annotated[

@@ -91,24 +91,55 @@ def install(
 
 
 @app.command()
+def ask(
+    out: Annotated[Path | None, typer.Option(help="Where to write it. Default: <gate>.question.json")] = None,
+    directory: Directory = DIRECTORY,
+    json: Json = False,
+) -> None:
+    """Write what the gate asks of a log that it does not reach, for somebody to carry; `keyturn gate answer` answers it."""
+    from keyturn.adapters.files.config_files import write_new
+    from keyturn.wiring.carried import question
+    from keyturn.wiring.host_gate import read_config
+
+    config = read_config(directory)
+    path = out or Path(f"{config.name}.question.json")
+    write_new(path, question(config, directory))
+    output.emit(
+        {"gate": str(config.resource), "question": str(path)},
+        json=json,
+        human=lambda screen: screen.print(
+            output.plain(f"{path}: written; on a machine that reaches the log: keyturn gate answer {path}")
+        ),
+    )
+
+
+@app.command()
 def take(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Break-glass bundles and recovery grants.", callback=these_are_there),
+        typer.Argument(
+            metavar="FILE...",
+            help="Answers to the gate's question, break-glass bundles, recovery grants.",
+            callback=these_are_there,
+        ),
     ],
     directory: Directory = DIRECTORY,
     json: Json = False,
 ) -> None:
-    """Bring the gate what people signed in files, for when the log cannot be reached. The gate verifies it at each login."""
+    """Bring the gate what it cannot reach: the log's answer to its question, or what people signed for an emergency."""
     from keyturn.adapters.files.config_files import read_small
+    from keyturn.formats.carried import ANSWER_BYTES_MAX
     from keyturn.wiring.host_gate import bring, read_config
 
     config = read_config(directory)
-    brought = [{"file": str(path), "kind": bring(directory, read_small(path))} for path in files]
+    raws = [read_small(path, size_bytes_max=ANSWER_BYTES_MAX) for path in files]
+    brought = [
+        {"file": str(path), "kind": bring(config, directory, raw)} for path, raw in zip(files, raws, strict=True)
+    ]
     output.emit(
         {"gate": str(config.resource), "brought": brought},
         json=json,
-        human=lambda screen: screen.print("\n".join(f"{one['file']}: brought, a {one['kind']}" for one in brought)),
+        human=lambda screen: screen.print("\n".join(f"{one['file']}: brought, {one['kind']}" for one in brought)),
     )
 
 

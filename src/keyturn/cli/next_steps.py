@@ -44,7 +44,8 @@ _STEPS: tuple[tuple[str, str], ...] = (
         "certificate-request-signature",
     ),
     ("sshd alone asks the verifier: `sshd -T` says whether AuthorizedKeysCommand is the gate's", "asked-by-no-sshd"),
-    (_DISK, "inbox-unwritable"),
+    (_DISK, "inbox-unwritable carried-unwritable carried-unreadable"),
+    ("carry the gate's next question, when there is something new: `keyturn gate host ask`", "answer-taken"),
     (
         _PACK,
         "pack-index-ahead pack-request-missing pack-use-missing pack-contents-key pack-contents-size pack-contents-model",

@@ -1,9 +1,11 @@
-"""Read and write the `gate.toml` of a host gate: as `config.gate_head` has it, `service` always, and what it opens at the most:
+"""Read and write the `gate.toml` of a host gate: as `config.gate_head` has it, and what it opens at the most:
 
 [host]
 uri = "keyturn://acme.example/host/gpu1"
 accounts = ["ada", "root"]                  # absent: whatever the grant names
 user = "keyturn-host"                       # who runs the helper that sshd starts
+
+Without `service` the log is carried to it in files (`app.gates.follow_carried`).
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from keyturn.config import toml
 from keyturn.config.gate_head import GateFile, GateHead, head_of, head_table
 from keyturn.errors import Usage
 from keyturn.formats.session_terms import Account
-from keyturn.formats.text import HttpUrl
 from keyturn.formats.uri import Uri
 
 __all__ = ["HostGateConfig", "parse", "render"]
@@ -29,7 +30,6 @@ __all__ = ["HostGateConfig", "parse", "render"]
 class HostGateConfig(GateHead):
     """A host gate as its operator configured it. Of `accounts`, none means any that a grant names."""
 
-    service: str
     host: Uri
     user: str
     accounts: tuple[str, ...] = ()
@@ -43,7 +43,6 @@ class _Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class _File(GateFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Literal["host"]
-    service: HttpUrl
     host: _Host
 
 

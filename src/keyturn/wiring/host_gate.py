@@ -27,11 +27,13 @@ from keyturn.app.access.break_glass_file import pending_in
 from keyturn.app.access.recovery_file import recovery_in
 from keyturn.app.gates.follow_always import FollowedAlways
 from keyturn.app.gates.follow_as_gate import FollowedLog
+from keyturn.app.gates.follow_carried import FollowedCarried
 from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.config import host_gate as host_config
 from keyturn.config.host_gate import HostGateConfig
 from keyturn.crypto import sshsig
 from keyturn.errors import KeyturnError, Malformed, Usage
+from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.sshsig import parse_public_line
 from keyturn.gates.break_glass import BreakGlassDoor
 from keyturn.gates.host.door import Brought, HostDoor
@@ -39,7 +41,8 @@ from keyturn.gates.host.gate import HostGate, HostGateParts
 from keyturn.gates.host.recorded import RecordedLogins
 from keyturn.grants import bundle as bundles
 from keyturn.grants.view import GateView
-from keyturn.wiring.gate_process import always, following, start_all
+from keyturn.wiring.carried import CarriedGate, following_carried, take_answer
+from keyturn.wiring.gate_process import FollowingGate, always, following, start_all
 
 __all__ = ["LOOK_WITHIN_S", "OpenedHostGate", "banner_beside", "bring", "open_host_gate", "read_config"]
 
@@ -54,7 +57,7 @@ _SAY_EVERY_S = 1.0
 class _BelievedNow:
     """The view that decisions are made by: what was believed last, with all that was read or pushed since that takes away."""
 
-    followed: FollowedLog
+    followed: FollowedLog | FollowedCarried
     pushed: PushedNegatives
 
     @property
@@ -145,8 +148,13 @@ def read_config(directory: Path) -> HostGateConfig:
 def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
     """Make the gate of this host: reads its key once, and pins its root."""
     config = read_config(directory)
-    it = following(config, directory, service=lambda: config.service)
     clock, entropy, state = SystemClock(), SystemEntropy(), directory / "state"
+    journal, emergencies = HostJournalFiles(state), BreakGlassJournalFiles(state)
+    it: FollowingGate | CarriedGate
+    if config.service is None:
+        it = following_carried(config, directory, outbox=lambda: _waiting(journal, emergencies))
+    else:
+        it = following(config, directory, service=lambda: config.service)
     now = _BelievedNow(it.followed, it.pushed)
     inbox = HostInbox(directory / "inbox")
     glass = BreakGlassDoor(
@@ -154,7 +162,7 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
         key=it.key,
         followed=now,
         writer=it.log,
-        journal=BreakGlassJournalFiles(state),
+        journal=emergencies,
         clock=clock,
         entropy=entropy,
     )
@@ -176,7 +184,7 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
             gate=config.resource,
             key=it.key,
             door=door,
-            journal=HostJournalFiles(state),
+            journal=journal,
             processes=LinuxHost(helper=user.pw_uid),
             recorded=RecordedLogins(
                 DecisionFiles(state / "decisions"), gate=config.resource, host=config.host, clock=clock
@@ -204,17 +212,22 @@ def _say_at(banner: Path, why: str) -> None:
         replace_file(banner, text.encode(), mode=0o644)
 
 
-def bring(directory: Path, raw: bytes) -> str:
-    """Put the break-glass bundle or recovery grant `raw` into the gate's inbox; gives which it is, or raises `Malformed`."""
+def bring(config: HostGateConfig, directory: Path, raw: bytes) -> str:
+    """Bring the gate the answer, break-glass bundle or recovery grant `raw`; gives which it is, or raises what is wrong."""
+    if raw.startswith(b'{"checkin":'):
+        taken = take_answer(config, directory, raw)
+        if taken.closed is not None:
+            raise taken.closed
+        return f"an answer: the log up to entry {taken.size}, as of {rfc3339(taken.cosigned_at)}"
     inbox = HostInbox(directory / "inbox")
     try:
         pending_in(bundles.parse(raw))
     except Malformed:
         recovery_in(raw)
         inbox.put(raw, "recovery")
-        return "recovery grant"
+        return "a recovery grant"
     inbox.put(raw, "bundle")
-    return "break-glass bundle"
+    return "a break-glass bundle"
 
 
 def _brought(inbox: HostInbox) -> Brought:
@@ -228,6 +241,14 @@ def _brought(inbox: HostInbox) -> Brought:
             envelope, made = recovery_in(raw)
             recoveries.append((made, envelope))
     return Brought(tuple(found), tuple(recoveries))
+
+
+def _waiting(journal: HostJournalFiles, emergencies: BreakGlassJournalFiles) -> Iterator[bytes]:
+    """What the log is to be told, in the order in which it takes it."""
+    for entry in emergencies.entries():
+        yield from entry
+    for _, envelope in journal.waiting():
+        yield envelope
 
 
 def _user(name: str) -> pwd.struct_passwd:

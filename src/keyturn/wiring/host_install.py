@@ -71,13 +71,15 @@ def plan(
         config = read_config(placed.directory)
         raw = read_small(placed.directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
         return Installation(config, TrustHistory.start(raw, pinned_sha256=config.pinned_root), placed)
-    if service is None or pin is None:
+    if pin is None or (service is None and root is None):
         raise Usage(
             "host-install",
-            "expected --service URL and --root SHA256 for a host that has no gate yet",
-            hint="compare the SHA-256 that `keyturn trust log` shows with a coworker",
+            "expected --root-sha256, and --service URL or --root-json FILE, for a host that has no gate yet",
+            hint="compare the SHA-256 that `keyturn trust log` shows with a coworker; without --service the log is carried",
         )
-    raw = first_root(LogOverHttp(service)) if root is None else read_small(root, size_bytes_max=ROOT_BYTES_MAX)
+    raw = (
+        read_small(root, size_bytes_max=ROOT_BYTES_MAX) if root is not None else first_root(LogOverHttp(service or ""))
+    )
     history: TrustHistory = TrustHistory.start(raw, pinned_sha256=parse_sha256(pin, what="--root"))
     config = HostGateConfig(
         name=name,

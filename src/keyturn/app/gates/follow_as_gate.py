@@ -25,7 +25,7 @@ from keyturn.grants.view import GateView
 from keyturn.ports import Clock, Entropy, LogReader, LogWriter, Pause
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["CHECKIN_EVERY_S", "FollowedLog", "LogAtHand", "Stricter"]
+__all__ = ["CHECKIN_EVERY_S", "FollowedLog", "LogAtHand", "Stricter", "require_strict"]
 
 CHECKIN_EVERY_S = 3600
 _WAIT_S = 30.0
@@ -105,18 +105,7 @@ class FollowedLog:
 
     def require_strict(self, view: GateView) -> None:
         """Refuse `view` when gate.toml asks for more than it has: more witnesses, or a younger checkpoint."""
-        now = self._clock.now()
-        seen, trust = view.checkpoint, view.known.newest
-        if seen is None or trust is None:
-            return  # `verify_grant` says so by name
-        needed = max(trust.log.quorum, self._stricter.witnesses_min or 0)
-        if len(seen.cosigners) < needed:
-            raise Refused(
-                "gate-witnesses", f"gate.toml asks for {needed} witnesses, the checkpoint has {len(seen.cosigners)}"
-            )
-        age_s, targets_s = now - seen.cosigned_at, trust.limits.log_age_max_s
-        if age_s > min(targets_s, self._stricter.log_age_max_s or targets_s):
-            raise Refused("view-stale", f"the newest witnessed checkpoint is {age_s} s old", hint="keyturn log verify")
+        require_strict(view, self._stricter, now=self._clock.now())
 
     def await_witnessed(self, index: int, raw: bytes) -> None:
         """Return when the view has `raw` at `index`, under the quorum's checkpoint; `Unavailable` after a while."""
@@ -157,3 +146,18 @@ class FollowedLog:
 
     def _follow(self, *, ask_again: bool = True) -> None:
         self._view = follow_log(self._view, self._log, now=self._clock.now(), ask_again=ask_again)
+
+
+def require_strict(view: GateView, stricter: Stricter, *, now: int) -> None:
+    """Refuse `view` when gate.toml asks for more than it has: more witnesses, or a younger checkpoint."""
+    seen, trust = view.checkpoint, view.known.newest
+    if seen is None or trust is None:
+        return  # `verify_grant` says so by name
+    needed = max(trust.log.quorum, stricter.witnesses_min or 0)
+    if len(seen.cosigners) < needed:
+        raise Refused(
+            "gate-witnesses", f"gate.toml asks for {needed} witnesses, the checkpoint has {len(seen.cosigners)}"
+        )
+    age_s, targets_s = now - seen.cosigned_at, trust.limits.log_age_max_s
+    if age_s > min(targets_s, stricter.log_age_max_s or targets_s):
+        raise Refused("view-stale", f"the newest witnessed checkpoint is {age_s} s old", hint="keyturn log verify")
