@@ -1,7 +1,7 @@
 """Run a command under a unit's confinement, as far as a process can lay it on itself: `confined.py UNIT COMMAND...`.
 
-Another user than root (through a user namespace: files of whoever runs this are that user's), no new privileges, no capability,
-the unit's SystemCallFilter, and MemoryDenyWriteExecute as systemd does it: through libseccomp, with EPERM for what is forbidden.
+Another user than root (through a user namespace: files of whoever runs this are that user's), unless the unit says User=root; no
+new privileges, no capability but those in its CapabilityBoundingSet, the unit's SystemCallFilter, and MemoryDenyWriteExecute as systemd does it: through libseccomp, with EPERM for what is forbidden.
 Not here: mounts, devices and networks, which are for systemd itself to make.
 """
 
@@ -23,6 +23,8 @@ CLONE_NEWUSER = 0x10000000
 USER = 1000
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 UNKNOWN = -1
+CAPABILITIES = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_KILL": 5, "CAP_SYS_PTRACE": 19}
+"""Those that a unit of ours keeps, by number (linux/capability.h)."""
 
 
 class Argument(ctypes.Structure):
@@ -98,9 +100,14 @@ def become_another_user() -> None:
 
 
 def main() -> None:
-    become_another_user()
     unit = Path(sys.argv[1]).read_text(encoding="ascii")
-    for number in range(64):
+    kept: set[int] = set()
+    if "\nUser=root\n" in unit:
+        [named] = re.findall(r"^CapabilityBoundingSet=(.+)$", unit, re.MULTILINE)
+        kept = {CAPABILITIES[name] for name in named.split()}
+    else:
+        become_another_user()
+    for number in set(range(64)) - kept:
         libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
     assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     lay_on(unit)

@@ -18,15 +18,19 @@ import pytest
 
 from support.builders import RUNTIME
 from support.host_image import made_image
+from support.hosts import hosts_lab
+from support.processes import running, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "packaging" / "systemd").glob("*.service"))
 SCAN = ROOT / "packaging" / "systemd" / "keyturn-scan.service"
-SERVING = [unit for unit in UNITS if unit != SCAN]
+HOST = ROOT / "packaging" / "systemd" / "keyturn-host.service"
+SERVING = [unit for unit in UNITS if unit not in (SCAN, HOST)]
 GUIDE = (ROOT / "docs" / "guide" / "install.md").read_text(encoding="utf-8")
 CONFINED = Path(__file__).with_name("confined.py")
-EXPOSURE_MAX = {"keyturn-builder.service": 35, "keyturn-scan.service": 45}
-"""Tenths, of 100; the builder needs namespaces and mounts for its sandbox, a scan reads what root reads. Everybody else: 15."""
+EXPOSURE_MAX = {"keyturn-builder.service": 35, "keyturn-scan.service": 45, "keyturn-host.service": 35}
+"""Tenths, of 100; the builder needs namespaces and mounts for its sandbox, a scan reads what root reads, a
+host gate ends what root runs. Everybody else: 15."""
 
 STORY = """
 HERE=$PWD
@@ -147,7 +151,8 @@ def test_the_users_can_be_made(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "etc" / "passwd").read_text().count("keyturn-") == 2 * len(UNITS)
+    made = (tmp_path / "etc" / "passwd").read_text().splitlines()
+    assert sum(line.startswith("keyturn-") for line in made) == len(UNITS)
 
 
 def test_every_process_works_under_what_its_unit_forbids_and_a_step_runs_in_its_sandbox(tmp_path: Path) -> None:
@@ -174,6 +179,46 @@ def test_every_process_works_under_what_its_unit_forbids_and_a_step_runs_in_its_
     assert "released dirHash:" in done.stdout
     for line in ("NoNewPrivs:\t1", "CapBnd:\t0000000000000000", "CapEff:\t0000000000000000", "Seccomp:\t2"):
         assert done.stdout.count(line) == len(SERVING), done.stdout
+
+
+def test_the_host_gate_is_root_with_four_rights_and_comes_back_at_once() -> None:
+    text = HOST.read_text(encoding="ascii")
+    for line in (
+        "User=root",
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_KILL CAP_SYS_PTRACE",
+        "AmbientCapabilities=",
+        "ProtectSystem=strict",
+        "UMask=0077",
+        "Restart=always",
+        "ExecStart=/opt/keyturn/bin/keyturn gate host run",
+        "Environment=KEYTURN_HOME=/var/lib/keyturn-host/home",
+    ):
+        assert f"\n{line}\n" in text
+    assert "u keyturn-host " in HOST.with_name("keyturn.sysusers").read_text(encoding="ascii")
+    assert HOST.name in GUIDE
+    assert HOST.name in (ROOT / "docs" / "guide" / "hosts.md").read_text(encoding="utf-8")
+
+
+def test_a_host_gate_lets_in_and_ends_under_what_its_unit_forbids(tmp_path: Path) -> None:
+    with hosts_lab(tmp_path, names=("gpu1",)) as lab:
+        host = lab.install("gpu1")
+        gate = lab.start_gate(host, sys.executable, str(CONFINED), str(HOST))
+        status = Path(f"/proc/{gate.pid}/status").read_text()
+        for line in ("NoNewPrivs:\t1", "CapBnd:\t0000000000080023", "CapEff:\t0000000000080023", "Seccomp:\t2"):
+            assert line in status
+        lab.start_sshd(host)
+        asked = lab.granted()
+        mark = "7300001"
+        left = f"setsid -f sleep {mark} >/dev/null 2>&1 </dev/null; echo in; exec sleep 600"
+        with running(host.ssh(asked, "ktada", left, more=("-tt",))) as session:
+            session.wait_for_line("in")
+            lab.log.append(lab.revocation(asked))
+            session.wait(deadline_s=30)
+            assert "keyturn: this session ends" in session.output, "it may write to the terminal of another account"
+        found = ["pgrep", "-f", f"sleep {mark}$"]
+        wait_for("its background to end", lambda: not subprocess.run(found, capture_output=True).stdout or None)
+        assert not host.opens(asked, "ktada")
 
 
 def test_a_timer_starts_the_scan_daily_as_a_user_of_its_own_that_only_reads(here: Path) -> None:

@@ -63,7 +63,8 @@ def require_at_gates(found: tuple[AtGate, ...]) -> None:
             "gate-not-in-force",
             f"NOT IN FORCE at {', '.join(f'`{one.gate}`' for one in missing)}, as far as could be found out: it is witnessed, "
             f"and a gate that reads the log obeys it; one that does not closes within {duration(latest_s)}",
-            hint="find out why the gate does not answer; until then, whoever operates it can stop it",
+            hint="find out why the gate does not answer; until then, whoever operates it can stop it. A gate on a host listens on that "
+            "host alone: there `journalctl -u keyturn-host` says `session-ended`; one to which the log is carried needs a new answer",
         )
 
 
@@ -74,5 +75,5 @@ def _cells(found: tuple[AtGate, ...]) -> list[tuple[str, str, str]]:
             said = f"log read up to entry {one.size}" + ("; IT HAD ACTED ON IT BEFORE" if one.acted else "")
             cells.append((one.gate, "IN FORCE", said))
         else:
-            cells.append((one.gate, "NOT IN FORCE", f"{one.why} [{one.code}]"))
+            cells.append((one.gate, "NOT IN FORCE", f"as far as is known here: {one.why} [{one.code}]"))
     return cells

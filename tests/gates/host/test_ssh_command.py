@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from keyturn.adapters.files.key_files import write_key
 from keyturn.config import person as person_config
 from keyturn.config.person import PersonConfig
 from support.hosts import Host, HostsLab
-from support.processes import Process, running
+from support.processes import Process, running, wait_for
 
 KEYTURN = (sys.executable, "-m", "keyturn")
 
@@ -124,3 +125,47 @@ def test_whoever_is_not_let_in_is_told_what_it_can_be(lab: HostsLab, ada: Person
         approve(bob, asking)
         assert asking.wait() == 255
         assert "did not let it in" in asking.output
+
+
+def test_whoever_revokes_is_told_that_nobody_could_ask_the_hosts_gate_and_the_session_ends_all_the_same(
+    ada: Person, bob: Person
+) -> None:
+    words = ada.ssh("--reason", "a long look", "--yes", "gpu1", "echo in; exec sleep 600")
+    with running(words, environment=ada.environment) as session:
+        request = approve(bob, session)
+        session.wait_for_line("in")
+        revoke = [*KEYTURN, "grant", "revoke", request, "--reason", "enough", "--yes"]
+        done = bob.run(*revoke)
+        assert done.returncode == 3
+        assert "gate-not-in-force" in done.stderr
+        said = done.stdout + done.stderr
+        assert "NOT IN FORCE" in said
+        assert "no address of it is known" in " ".join(said.split())
+        assert "IN FORCE" not in said.replace("NOT IN FORCE", ""), "of no gate that could not be asked"
+        assert "session-ended" in " ".join(done.stderr.split()), "and what to look at"
+        assert session.wait(deadline_s=5) == 255
+
+
+def test_a_verifier_that_is_killed_before_it_answers_lets_nobody_in_and_the_person_is_told_what_it_can_be(
+    lab: HostsLab, ada: Person, bob: Person
+) -> None:
+    host = lab.host("gpu2")
+    ada.host = host
+    assert host.gate is not None
+    with running(ada.ssh("--reason", "a look", "--yes", "--hold", "gpu2"), environment=ada.environment) as holding:
+        approve(bob, holding)
+        holding.wait_for_line("held until")
+        os.kill(host.gate.pid, signal.SIGSTOP)  # it takes the question, and has no answer yet
+        with running(ada.ssh("gpu2", "echo", "came in"), environment=ada.environment) as coming:
+            asking = ["pgrep", "-f", f"{host.place}/keyturn-host ask"]
+            wait_for("the question", lambda: subprocess.run(asking, capture_output=True).stdout or None, coming)
+            host.gate.kill()
+            assert coming.wait(deadline_s=20) == 255
+            assert "came in" not in coming.output
+            assert "Permission denied" in coming.output
+            assert "did not let it in" in coming.output
+            assert "or not run" in " ".join(coming.output.split())
+        # Once it is back, the same grant opens.
+        lab.start_gate(host)
+        opened = lambda: ada.run(*ada.ssh("gpu2", "echo", "came in")).stdout == "came in\n" or None  # noqa: E731 - asked again and again
+        wait_for("the way in", opened, host.gate)

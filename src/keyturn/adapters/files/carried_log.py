@@ -55,7 +55,7 @@ class CarriedLog:
         """Take up the answers that came since the last look; raises when what lies there is not what was put there."""
         try:
             names = tuple(sorted(path.name for path in self._place.glob("[0-9]*.answer")))
-        except OSError as err:  # pragma: no cover - a directory of the gate's own
+        except OSError as err:
             raise Unavailable("carried-unreadable", f"cannot read `{self._place}`: {err.strerror}") from err
         for name in names:
             if name not in self._taken:

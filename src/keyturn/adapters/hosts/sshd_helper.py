@@ -36,8 +36,8 @@ def ask(account: str, kind: str, key: str) -> int:
     except OSError as err:
         sys.stderr.write(f"keyturn: the host's verifier does not answer: {err}\n")
         return 1
-    if not answer.endswith(b"\n"):
-        return 1  # it was cut off: half a line lets nobody in
+    if not answer.endswith(b"\n"):  # nothing, or cut off when the verifier ended: half a line lets nobody in
+        return 1
     sys.stdout.write(answer.decode())
     return 0
 
