@@ -63,6 +63,9 @@ class Connections:
     def confine(self, connection: SshdConnection) -> tuple[str, ...]:
         return ()
 
+    def came_in(self) -> tuple[()]:
+        return ()
+
     def look(self, session: HostSession) -> SshdState:
         return SshdState(True, False, ())
 
@@ -189,6 +192,7 @@ def _gate(world: World, view: GateView, gate: Uri, host: Uri, state: Path) -> Ho
         glass=glass,
         user_id=lambda _: 1000,
         clock=clock,
+        observes=False,
     )
     return HostGate(
         HostGateParts(
@@ -197,13 +201,16 @@ def _gate(world: World, view: GateView, gate: Uri, host: Uri, state: Path) -> Ho
             door=door,
             journal=HostJournalFiles(state),
             processes=Connections(),
-            recorded=RecordedLogins(DecisionFiles(state / "decisions"), gate=gate, host=host, clock=clock),
+            recorded=RecordedLogins(
+                DecisionFiles(state / "decisions"), gate=gate, host=host, clock=clock, observes=False
+            ),
             writer=world.log,
             clock=clock,
             entropy=SystemEntropy(),
             obey=nothing_is_pushed,
             seen=lambda: view,
             program="/usr/local/libexec/keyturn-host",
+            observes=False,
             say=lambda event, message, err: None,
         )
     )

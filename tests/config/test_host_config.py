@@ -40,6 +40,8 @@ def test_a_host_config_reads_back_as_it_was(value: HostGateConfig) -> None:
     [
         ('kind = "host"', 'kind = "release"'),
         ('mode = "enforce"', 'mode = "open"'),
+        ('mode = "enforce"', 'mode = "observe"'),
+        ('mode = "enforce"', 'mode = "enforce"\nobserve_until = 1800000000'),
         ('resource = "keyturn://acme.example/gate/gpu1"', 'resource = "keyturn://acme.example/gate/gpu2"'),
         ('uri = "keyturn://acme.example/host/gpu1"', 'uri = "keyturn://acme.example/hosts/gpu"'),
         ('uri = "keyturn://acme.example/host/gpu1"', 'uri = "keyturn://other.example/host/gpu1"'),

@@ -47,7 +47,15 @@ NOTHING = Decision(
 )
 TAMPERED = msgspec.structs.replace(REFUSED, kind="tampered", code="log-other-leaves")
 UNREAD = msgspec.structs.replace(NOTHING, outcome="refused", kind="malformed")
-ALL = {"granted": GRANTED, "refused": REFUSED, "nothing could be read": NOTHING, "tampered": TAMPERED, "unread": UNREAD}
+OBSERVED = msgspec.structs.replace(GRANTED, observed=True)
+ALL = {
+    "granted": GRANTED,
+    "refused": REFUSED,
+    "nothing could be read": NOTHING,
+    "tampered": TAMPERED,
+    "unread": UNREAD,
+    "observed": OBSERVED,
+}
 
 
 @cache
@@ -102,6 +110,12 @@ def test_severity_status_and_action(name: str, wanted: tuple[int, int, int]) -> 
     made = json.loads(ocsf.event(ALL[name], version="0.1.0"))
     assert (made["severity_id"], made["status_id"], made["action_id"]) == wanted
     assert made["type_uid"] == made["class_uid"] * 100 + made["activity_id"] == 300301
+
+
+def test_what_a_gate_only_observed_is_said_so() -> None:
+    found = json.loads(ocsf.event(OBSERVED, version="1"))
+    assert (found["action"], found["disposition"]) == ("Observed", "No Action")
+    assert found["message"].startswith("observing, it would have: granted")
 
 
 def test_a_grant_says_who_asked_who_agreed_and_that_it_was_verified() -> None:

@@ -1,7 +1,8 @@
 """Run a command under a unit's confinement, as far as a process can lay it on itself: `confined.py UNIT COMMAND...`.
 
 Another user than root (through a user namespace: files of whoever runs this are that user's), unless the unit says User=root; no
-new privileges, no capability but those in its CapabilityBoundingSet, the unit's SystemCallFilter, and MemoryDenyWriteExecute as systemd does it: through libseccomp, with EPERM for what is forbidden.
+new privileges, no capability but those in its CapabilityBoundingSet, its SystemCallFilter, and MemoryDenyWriteExecute as systemd
+does it: through libseccomp, with EPERM for what is forbidden.
 Not here: mounts, devices and networks, which are for systemd itself to make.
 """
 

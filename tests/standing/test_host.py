@@ -488,3 +488,17 @@ def test_our_own_command_is_no_door_unless_others_may_write_it(image: HostImage)
     assert image.scan().findings == ()
     program.chmod(0o777)
     assert [one.code for one in image.scan().findings] == ["ssh-keys-command"]
+
+
+def test_a_gate_that_observes_is_a_door_and_one_that_cannot_be_read_is_unknown(image: HostImage) -> None:
+    place = "/var/lib/keyturn-host/gate.toml"
+    (image.root / "var/lib/keyturn-host").mkdir(parents=True, exist_ok=True)
+    image.write(place, 'name = "gpu1"\nmode = "observe"\nobserve_until = 1800000000\n')
+    [found] = [one for one in image.scan().findings if one.area == "gates"]
+    assert (found.code, found.severity) == ("gate-observes", "high")
+    assert found.close.startswith("keyturn gate host install gpu1 ")
+    image.write(place, "mode = \n")
+    [found] = [one for one in image.scan().findings if one.area == "gates"]
+    assert found.severity == "unknown"
+    image.write(place, 'name = "gpu1"\nmode = "enforce"\n')
+    assert not [one for one in image.scan().findings if one.area == "gates"]

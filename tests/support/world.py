@@ -276,13 +276,14 @@ class World:
         fields = {"record": record.record_digest, "ground": "consent-withdrawn", **changed}
         return self.by_member(Tombstone, member, str(fields["record"]), fields, submit=submit)
 
-    def check_in(self, gate: str = "release") -> Sha256:
+    def check_in(self, gate: str = "release", *, observes: bool = False) -> Sha256:
         made = GateCheckin(
             lab=self.lab.name,
             nonce=self.nonce(),
             gate=str(self.lab.gate_uri(gate)),
             key=self.lab.gate_keys[gate].public.keyid,
             signed_at=self.now,
+            observes=observes,
         )
         uri = self.lab.gate_uri(gate)
         return self.submit(self.sign(made, f"sha256:{uri.digest}", self.lab.gate_keys[gate])).record_digest

@@ -85,7 +85,7 @@ EXAMPLES: Mapping[str, str] = {
     "pack make": "req-1a2b3c4d --out model.pack",
     "pack show": "model.pack --root root.json",
     "sign-page export": "/srv/www/sign",
-    "ssh": "gpu1 --reason 'loss spike at step 40k' --duration 2h",
+    "ssh": "--reason 'loss spike at step 40k' --duration 2h gpu1",
     "gate host install": "gpu1 --service https://keyturn.acme.example --root-sha256 SHA256 --dry-run",
     "gate host ask": "--out /media/stick/gpu1.question.json",
     "gate answer": "gpu1.question.json --lab https://keyturn.acme.example",

@@ -171,6 +171,9 @@ def export(
     token_file: Annotated[
         Path | None, typer.Option(help="A file of mode 0600 with the bearer token for https.", callback=this_is_there)
     ] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="The gate's own directory, as that of a host. Default: the lab's.")
+    ] = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
@@ -184,7 +187,8 @@ def export(
     from keyturn.wiring.places import find_lab
 
     version = keyturn.__version__
-    sending = Export(find_lab(lab), name, target=to, start=start, ca=ca, token_file=token_file, version=version)
+    where = directory if directory is not None else find_lab(lab).directory / "gates" / name
+    sending = Export(where, target=to, start=start, ca=ca, token_file=token_file, version=version)
     with closing(sending):
         if not follow:
             sent = sending.once()

@@ -42,26 +42,50 @@ def install(
     program: Program = PROGRAM,
     socket: Socket = SOCKET,
     sshd_config: Annotated[Path, typer.Option(help="sshd's main configuration.")] = Path("/etc/ssh/sshd_config"),
+    observe_until: Annotated[
+        str | None,
+        typer.Option(
+            help="Only observe, until `2026-12-24` or `14d` from now: say what would be decided, open nothing, close nothing."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Put the gate on this host: its key, the helper, and what sshd is told. Every other way in through sshd is closed."""
+    from keyturn.adapters.clock import SystemClock
     from keyturn.wiring import host_install
+    from keyturn.wiring.typed import instant
 
+    now = SystemClock().now()
     placed = host_install.Placed(directory=directory, program=program, socket=socket, sshd=sshd_config)
     planned = host_install.plan(
-        name, placed, host=host, service=service, pin=root, root=root_json, accounts=tuple(account or ()), user=user
+        name,
+        placed,
+        host=host,
+        service=service,
+        pin=root,
+        root=root_json,
+        accounts=tuple(account or ()),
+        user=user,
+        observe_until=None
+        if observe_until is None
+        else instant("`--observe-until`", observe_until, now=now, ago=False),
     )
-    closed = host_install.closing()
+    observes = planned.config.observes
+    closed = () if observes else host_install.closing()
     said = "\n".join(
         (
             f"gate {planned.config.resource} of {planned.config.host}, root {planned.config.pinned_root}",
             "writes:",
             *(f"  {path}" for path in (directory / "gate.toml", program, placed.fragment)),
-            "closes, when sshd is reloaded:",
+            "closes nothing: it observes, and whatever opens this host now goes on doing so"
+            if observes
+            else "closes, when sshd is reloaded:",
             *(f"  {door}" for door in closed),
-            "Whoever installs this needs a grant as well from then on. Keep a session open until one came in by a grant.",
+            ""
+            if observes
+            else "Whoever installs this needs a grant as well from then on. Keep a session open until one came in by a grant.",
         )
     )
     value: dict[str, object] = {

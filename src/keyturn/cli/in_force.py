@@ -63,8 +63,8 @@ def require_at_gates(found: tuple[AtGate, ...]) -> None:
             "gate-not-in-force",
             f"NOT IN FORCE at {', '.join(f'`{one.gate}`' for one in missing)}, as far as could be found out: it is witnessed, "
             f"and a gate that reads the log obeys it; one that does not closes within {duration(latest_s)}",
-            hint="find out why the gate does not answer; until then, whoever operates it can stop it. A gate on a host listens on that "
-            "host alone: there `journalctl -u keyturn-host` says `session-ended`; one to which the log is carried needs a new answer",
+            hint="find out why the gate does not answer; until then, whoever operates it can stop it. A host's listens there "
+            "alone: its `journalctl -u keyturn-host` says `session-ended`; one to which the log is carried needs an answer",
         )
 
 

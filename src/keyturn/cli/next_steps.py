@@ -44,6 +44,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
         "certificate-request-signature",
     ),
     ("sshd alone asks the verifier: `sshd -T` says whether AuthorizedKeysCommand is the gate's", "asked-by-no-sshd"),
+    ("`keyturn gate host install NAME` without --observe-until: then it enforces", "came-in-otherwise gate-observes"),
     (_DISK, "inbox-unwritable carried-unwritable carried-unreadable"),
     ("carry the gate's next question, when there is something new: `keyturn gate host ask`", "answer-taken"),
     (

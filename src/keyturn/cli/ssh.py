@@ -80,7 +80,11 @@ def ssh(
     found = find_held(host, account=account, now=SystemClock().now())
     if print_config:
         if found is None:
-            raise Usage("grant-not-held", f"no `keyturn ssh {host}` holds a grant", hint=f"keyturn ssh {host} --hold")
+            raise Usage(
+                "grant-not-held",
+                f"no `keyturn ssh {host}` holds a grant",
+                hint=f"keyturn ssh --hold --reason WHY {host}",
+            )
         output.emit(
             found, json=json, human=lambda screen: screen.print(output.plain(ssh_client.config_of(where, found)))
         )
@@ -89,7 +93,9 @@ def ssh(
         raise typer.Exit(_explained(ssh_client.connect(where, found, tuple(command or ())), found.request, json=json))
     if not reason:
         raise Usage(
-            "ssh-reason", "expected --reason: your coworkers decide by it", hint=f"keyturn ssh {host} --reason WHY"
+            "ssh-reason",
+            "expected --reason: your coworkers decide by it",
+            hint=f"keyturn ssh --reason WHY {host}   (what stands behind the host is the command to run)",
         )
     from keyturn.wiring import ssh as wired  # what follows the log is not there for whoever needs none of it
 

@@ -8,7 +8,7 @@
     pinned_root = "<sha256 of the lab's first root>"
     log_age_max_s = 600                         # absent: what targets say
     witnesses_min = 2                           # absent: what targets say
-    mode = "enforce"
+    mode = "enforce"                            # a host's gate alone can also "observe", with `observe_until`
 
 The file belongs to whoever operates the gate, and may only tighten what targets say: `app.gates.follow_as_gate` takes the
 stricter of the two, whatever the file claims. `pinned_root` is what its operator compared with a coworker.
@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Usage
-from keyturn.formats.text import HexDigest, HttpUrl, Name
+from keyturn.formats.text import HexDigest, HttpUrl, Name, PosixTime
 from keyturn.formats.uri import Uri
 
 __all__ = ["GateFile", "GateHead", "head_of", "head_table"]
@@ -39,6 +39,12 @@ class GateHead:
     pinned_root: str
     log_age_max_s: int | None = None
     witnesses_min: int | None = None
+    observe_until: int | None = None
+
+    @property
+    def observes(self) -> bool:
+        """Whether the gate only says what it would decide, and opens nothing."""
+        return self.observe_until is not None
 
 
 class GateFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,11 +57,21 @@ class GateFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pinned_root: HexDigest
     log_age_max_s: Annotated[int, Meta(ge=1, le=86400)] | None = None
     witnesses_min: Annotated[int, Meta(ge=1, le=64)] | None = None
-    mode: Literal["enforce"]
+    mode: Literal["enforce", "observe"]
+    observe_until: PosixTime | None = None
 
 
-def head_of(file: GateFile, *, where: str) -> dict[str, Any]:
-    """The fields of a `GateHead` out of `file`, or `Usage` naming `where` when its resource is not that gate."""
+def head_of(file: GateFile, *, where: str, may_observe: bool = False) -> dict[str, Any]:
+    """The fields of a `GateHead` out of `file`, or `Usage` naming `where` when its resource is not that gate, or it observes and
+    may not."""
+    if file.mode == "observe" and not may_observe:
+        raise Usage("config-invalid", f"`{where}`: expected `mode` to be `enforce`: a `{file.kind}` gate has no other")  # type: ignore[attr-defined]  # each gate's own
+    if (file.mode == "observe") != (file.observe_until is not None):
+        raise Usage(
+            "config-invalid",
+            f"`{where}`: expected `observe_until` (POSIX seconds) with mode `observe`, and with no other",
+            hint="date -d '+14 days' +%s",
+        )
     resource = Uri.parse(file.resource)
     if (resource.type, resource.name) != ("gate", file.name):
         raise Usage("config-invalid", f"`{where}`: expected `resource` to be the gate `{file.name}`, got `{resource}`")
@@ -66,6 +82,7 @@ def head_of(file: GateFile, *, where: str) -> dict[str, Any]:
         "pinned_root": file.pinned_root,
         "log_age_max_s": file.log_age_max_s,
         "witnesses_min": file.witnesses_min,
+        "observe_until": file.observe_until,
     }
 
 
@@ -74,8 +91,9 @@ def head_table(value: GateHead, *, kind: str) -> dict[str, Any]:
     table: dict[str, Any] = {"version": 1, "name": value.name, "kind": kind, "resource": str(value.resource)}
     if value.service is not None:
         table["service"] = value.service
-    table |= {"pinned_root": value.pinned_root, "mode": "enforce"}
-    for key, given in (("log_age_max_s", value.log_age_max_s), ("witnesses_min", value.witnesses_min)):
+    table |= {"pinned_root": value.pinned_root, "mode": "observe" if value.observes else "enforce"}
+    for key in ("observe_until", "log_age_max_s", "witnesses_min"):
+        given = getattr(value, key)
         if given is not None:
             table[key] = given
     return table

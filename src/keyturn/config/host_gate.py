@@ -49,7 +49,7 @@ class _File(GateFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def parse(raw: bytes, *, where: str = "gate.toml") -> HostGateConfig:
     """Parse `raw`, or raise `Usage` naming `where`."""
     file = toml.parse(raw, _File, where=where)
-    head, host = head_of(file, where=where), Uri.parse(file.host.uri)
+    head, host = head_of(file, where=where, may_observe=True), Uri.parse(file.host.uri)
     if (host.type, host.lab) != ("host", head["resource"].lab):
         raise Usage(
             "config-invalid", f"`{where}`: expected `uri` to be a host of `{head['resource'].lab}`, got `{host}`"

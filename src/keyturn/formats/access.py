@@ -161,13 +161,16 @@ class AccessUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class GateCheckin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Put a gate's fresh nonce into the log: a view without it is older than the gate, and is not believed."""
+    """Put a gate's fresh nonce into the log: a view without it is older than the gate, and is not believed.
+
+    `observes`: the gate holds nobody up, and only says what it would decide."""
 
     lab: LabName
     nonce: Nonce
     gate: str
     key: KeyId
     signed_at: PosixTime
+    observes: bool = False
 
     def __post_init__(self) -> None:
         Uri.parse(self.gate)

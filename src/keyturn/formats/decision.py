@@ -6,7 +6,8 @@
 
 Canonical JSON. `granted` says what the gate verified; of `refused` and `failed` (it could not find out) everything but `at`,
 `code` and `reasons` is what the order claimed: whoever reaches the port can claim. `unsaid` counts refusals since the line
-before that were too many to write down. It is the gate's own memory, for its operator and his SIEM;
+before that were too many to write down; `observed`: the gate only said so, and acted on nothing.
+It is the gate's own memory, for its operator and his SIEM;
 proof is the access-use in the log.
 """
 
@@ -59,6 +60,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     code: Text = ""
     reasons: Annotated[tuple[Why, ...], Meta(max_length=REASONS_MAX)] = ()
     unsaid: Size = 0
+    observed: bool = False
 
 
 def parse(raw: bytes) -> Decision:

@@ -58,10 +58,7 @@ def event(decision: Decision, *, version: str) -> bytes:
         "severity": SEVERITY[level],
         "status_id": 1 if granted else 2,
         "status": "Success" if granted else "Failure",
-        "action_id": 1 if granted else 2,
-        "action": "Allowed" if granted else "Denied",
-        "disposition_id": 1 if granted else 2,
-        "disposition": "Allowed" if granted else "Blocked",
+        **_acted(decision),
         "message": _message(decision),
         "user": user,
         "actor": {"app_name": decision.gate},
@@ -92,12 +89,21 @@ def event(decision: Decision, *, version: str) -> bytes:
     return msgspec.json.encode(_plain(said))
 
 
+def _acted(decision: Decision) -> dict[str, Any]:
+    if decision.observed:
+        return {"action_id": 3, "action": "Observed", "disposition_id": 16, "disposition": "No Action"}
+    if decision.outcome == "granted":
+        return {"action_id": 1, "action": "Allowed", "disposition_id": 1, "disposition": "Allowed"}
+    return {"action_id": 2, "action": "Denied", "disposition_id": 2, "disposition": "Blocked"}
+
+
 def _message(decision: Decision) -> str:
     asked = f"{decision.action or 'an order'} of {decision.resource or 'nothing that could be read'}"
+    observed = "observing, it would have: " if decision.observed else ""
     if decision.outcome == "granted":
-        return f"granted {asked} to {decision.requester}, approved by {', '.join(decision.approvers)}"
+        return f"{observed}granted {asked} to {decision.requester}, approved by {', '.join(decision.approvers)}"
     verb = "refused" if decision.outcome == "refused" else "could not decide on"
-    return f"{verb} {asked}, asked as {decision.requester or 'nobody'}: {decision.code}"
+    return f"{observed}{verb} {asked}, asked as {decision.requester or 'nobody'}: {decision.code}"
 
 
 def _unmapped(decision: Decision) -> dict[str, Any]:

@@ -23,10 +23,11 @@ REFUSALS_PER_MINUTE = 60
 class Recorder:
     """The decisions of one gate. Not safe to call from two threads at once."""
 
-    def __init__(self, decisions: Decisions, *, gate: Uri, clock: Clock) -> None:
+    def __init__(self, decisions: Decisions, *, gate: Uri, clock: Clock, observes: bool = False) -> None:
         self._decisions = decisions
         self._gate = gate
         self._clock = clock
+        self._observes = observes
         self._minute, self._refusals, self._unsaid = 0, 0, 0
 
     def granted(self, about: Mapping[str, Any], *, approvals: Iterable[str], approvers: Iterable[str]) -> None:
@@ -68,6 +69,7 @@ class Recorder:
                 gate=str(self._gate),
                 outcome=outcome,
                 unsaid=self._unsaid,
+                observed=self._observes,
                 **about,
                 **more,
             )

@@ -22,6 +22,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
+from keyturn.formats.access import GateCheckin
 from keyturn.formats.uri import Uri
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.grants import Viewed, viewed
@@ -64,7 +65,7 @@ def _stats(seen: Viewed) -> Stats:
     return show_stats(seen.view, known, seen.trust, since=seen.now - UNUSED_AFTER_S, now=seen.now)
 
 
-def _gates_seen(seen: Viewed) -> Mapping[str, int | None]:
+def _gates_seen(seen: Viewed) -> Mapping[str, GateCheckin | None]:
     with lab_index(seen.place) as index:
         return last_checkins(seen.reader, index, seen.trust, size=seen.view.frontier.size)
 

@@ -18,7 +18,6 @@ from keyturn.formats import ocsf
 from keyturn.formats.decision import Decision
 from keyturn.formats.digest import sha256
 from keyturn.formats.posix_time import rfc3339
-from keyturn.wiring.places import LabPlace
 from keyturn.wiring.release_gate import decisions_of
 from keyturn.wiring.set_up import gate_file
 
@@ -29,12 +28,11 @@ _RETRY_S = 5.0
 
 
 class Export:
-    """What the gate `name` decided, to `target` (`adapters.event_sinks`)."""
+    """What the gate in `directory` decided, to `target` (`adapters.event_sinks`)."""
 
     def __init__(
         self,
-        place: LabPlace,
-        name: str,
+        directory: Path,
         *,
         target: str,
         start: int | None,
@@ -42,8 +40,7 @@ class Export:
         token_file: Path | None,
         version: str,
     ) -> None:
-        directory = place.directory / "gates" / name
-        gate_file(directory, hint=f"keyturn gate init {name}, or keyturn gate postgres init {name}")
+        gate_file(directory, hint="--lab and a gate's name for one of a lab's directory, --dir for that of a host")
         self._version = version
         self._decisions = decisions_of(directory)
         self._sink: Sink = open_sink(target, ca=ca, token_file=token_file)

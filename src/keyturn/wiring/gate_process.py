@@ -47,6 +47,7 @@ def following(config: GateHead, directory: Path, *, service: Callable[[], str | 
         gate=config.resource,
         key=key,
         stricter=Stricter(witnesses_min=config.witnesses_min, log_age_max_s=config.log_age_max_s),
+        observes=config.observes,
         log=log,
         clock=clock,
         entropy=SystemEntropy(),

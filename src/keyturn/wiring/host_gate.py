@@ -113,7 +113,8 @@ class OpenedHostGate:
                 yield
             finally:
                 stop.set()
-                _say_at(banner_beside(socket), "its verifier does not run")
+                if not self.config.observes:
+                    _say_at(banner_beside(socket), "its verifier does not run")
 
     def _watch(self, stop: threading.Event) -> None:
         while not stop.wait(_WATCH_EVERY_S):
@@ -122,7 +123,7 @@ class OpenedHostGate:
     def _say_when_closed(self, stop: threading.Event, banner: Path) -> None:
         before: str | None = None
         while True:
-            closed = self.door.closed()
+            closed = None if self.config.observes else self.door.closed()
             code = "" if closed is None else closed.code
             if code != before:
                 _say_at(banner, "" if closed is None else closed.message)
@@ -178,6 +179,7 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
         glass=glass,
         user_id=_user_id,
         clock=clock,
+        observes=config.observes,
     )
     gate = HostGate(
         HostGateParts(
@@ -187,7 +189,11 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
             journal=journal,
             processes=LinuxHost(helper=user.pw_uid),
             recorded=RecordedLogins(
-                DecisionFiles(state / "decisions"), gate=config.resource, host=config.host, clock=clock
+                DecisionFiles(state / "decisions"),
+                gate=config.resource,
+                host=config.host,
+                clock=clock,
+                observes=config.observes,
             ),
             writer=it.log,
             clock=clock,
@@ -195,6 +201,7 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
             obey=lambda negative: it.pushed.take(negative, it.followed.seen),
             seen=lambda: it.followed.seen,
             program=str(program),
+            observes=config.observes,
             say=lambda event, message, err: process_log.say("warning", event, message, err=err),
         )
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import pwd
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.files.config_files import read_small, replace_file, write_new
 from keyturn.adapters.files.key_files import read_key, write_key
 from keyturn.adapters.hosts import sshd_config
@@ -29,6 +30,7 @@ from keyturn.wiring.set_up import ROOT_BYTES_MAX
 
 __all__ = ["Installation", "Placed", "closing", "install", "plan"]
 
+OBSERVE_MAX_S = 90 * 86_400
 _NO_SHELL = ("nologin", "false", "sync", "shutdown", "halt")
 
 
@@ -65,10 +67,16 @@ def plan(
     root: Path | None,
     accounts: tuple[str, ...],
     user: str,
+    observe_until: int | None,
 ) -> Installation:
     """What would be installed: as `gate.toml` there has it, else as it is typed. The root has the SHA-256 `pin`."""
+    now = SystemClock().now()
+    if observe_until is not None and not now < observe_until <= now + OBSERVE_MAX_S:
+        raise Usage(
+            "observe-until", f"expected `--observe-until` within {OBSERVE_MAX_S // 86400} days from now", hint="14d"
+        )
     if (placed.directory / "gate.toml").exists():
-        config = read_config(placed.directory)
+        config = replace(read_config(placed.directory), observe_until=observe_until)
         raw = read_small(placed.directory / "root.json", size_bytes_max=ROOT_BYTES_MAX)
         return Installation(config, TrustHistory.start(raw, pinned_sha256=config.pinned_root), placed)
     if pin is None or (service is None and root is None):
@@ -89,6 +97,7 @@ def plan(
         pinned_root=history.root_sha256,
         user=user,
         accounts=accounts,
+        observe_until=observe_until,
     )
     host_config.parse(host_config.render(config), where="options")
     return Installation(config, history, placed)
@@ -121,11 +130,15 @@ def install(installation: Installation) -> SoftwareKey:
             write_key(placed.directory / "key", SoftwareKey.generate(), passphrase=None)
         replace_file(placed.directory / "root.json", installation.history.root.raw)
         write_new(placed.directory / "gate.toml", host_config.render(config))
+    elif read_config(placed.directory) != config:  # from observing to enforcing, or back
+        replace_file(placed.directory / "gate.toml", host_config.render(config))
     sshd_config.write_root_file(placed.program, sshd_config.helper_text(placed.socket), mode=0o755)
     sshd_config.require_runs(placed.program, user=config.user)
     sshd_config.write_root_file(
         placed.fragment,
-        sshd_config.fragment(placed.program, user=config.user, banner=banner_beside(placed.socket)),
+        sshd_config.observing(placed.program, user=config.user)
+        if config.observes
+        else sshd_config.fragment(placed.program, user=config.user, banner=banner_beside(placed.socket)),
         mode=0o644,
     )
     try:
@@ -139,7 +152,9 @@ def install(installation: Installation) -> SoftwareKey:
 def _require_one_door(placed: Placed, config: HostGateConfig) -> None:
     with_shell = [e.pw_name for e in pwd.getpwall() if Path(e.pw_shell).name not in _NO_SHELL]
     for account in ("root", *with_shell[:50]):
-        others = sshd_config.effective(placed.sshd, program=placed.program, user=config.user, account=account)
+        others = sshd_config.effective(
+            placed.sshd, program=placed.program, user=config.user, account=account, observes=config.observes
+        )
         if others:
             raise Refused(
                 "sshd-other-door",

@@ -201,7 +201,17 @@ def test_when_each_gate_signed_into_the_log_last_is_said_and_of_which_nothing_is
     found = examined(world, now=world.now + DAY_S)["gates"]
     assert (found.level, "1d ago" in found.found) == ("ok", True), found
     seen = last_checkins(Witnessed(world), world.log, world.lab.state, size=world.log.settle().size)
-    assert set(seen.values()) == {world.now}, "the newest one counts"
+    assert {made.signed_at for made in seen.values() if made} == {world.now}, "the newest one counts"
+
+
+def test_a_gate_that_observes_is_a_warning_for_as_long_as_it_says_so() -> None:
+    world = make_world()
+    for gate in ("release", "other"):
+        world.check_in(gate, observes=gate == "other")
+    found = examined(world)["gates"]
+    assert (found.level, "gate/other observes" in found.found) == ("warning", True)
+    world.check_in("other")
+    assert examined(world)["gates"].level == "ok"
 
 
 def test_a_check_in_that_no_gate_signed_or_that_is_hidden_says_nothing() -> None:
@@ -212,7 +222,9 @@ def test_a_check_in_that_no_gate_signed_or_that_is_hidden_says_nothing() -> None
     stranger = dataclasses.replace(world.lab.state, gates={str(world.gate): other})
     size = world.log.settle().size
     assert last_checkins(Witnessed(world), world.log, stranger, size=size) == {str(world.gate): None}
-    assert last_checkins(Witnessed(world), world.log, world.lab.state, size=size)[str(world.gate)] == world.now
+    known = last_checkins(Witnessed(world), world.log, world.lab.state, size=size)[str(world.gate)]
+    assert known is not None
+    assert known.signed_at == world.now
     lost = Witnessed(world, lost=frozenset(one.envelope for one in world.log.of_kinds(("chk",))))
     assert last_checkins(lost, world.log, world.lab.state, size=size)[str(world.gate)] is None
 

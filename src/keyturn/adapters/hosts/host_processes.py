@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,6 +56,19 @@ class LinuxHost:
         except OSError:
             return ()
         return (f"/{_OWN}/{group.name}",)
+
+    def came_in(self) -> Sequence[tuple[SshdConnection, str]]:
+        found = []
+        for pid in [int(path.name) for path in self._proc.glob("[0-9]*")]:
+            if self._name(pid) not in _SSHD or self._uid(pid) != 0 or self._listens(pid):
+                continue
+            users = [uid for child in self._children(pid) if (uid := self._uid(child)) is not None]
+            parent, started = self._parent(pid), self._started(pid)
+            if not users or started is None or parent is None or not self._listens(parent):
+                continue  # not sshd's own process of a connection, or one that waits for its login
+            if not self._before_login & set(users):
+                found.append((SshdConnection(self._boot, pid, started), _account(users[0])))
+        return found
 
     def look(self, session: HostSession) -> SshdState:
         cgroups = session.cgroups
@@ -186,6 +199,13 @@ def _uids(name: str) -> tuple[int, ...]:
         return (pwd.getpwnam(name).pw_uid,)
     except KeyError:
         return ()
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _cgroup2(proc: Path) -> Path | None:

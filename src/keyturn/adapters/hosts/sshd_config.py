@@ -16,7 +16,7 @@ from keyturn.adapters.files import durable_files
 from keyturn.adapters.hosts import sshd_helper
 from keyturn.errors import Unavailable, Usage
 
-__all__ = ["SETTINGS", "effective", "fragment", "helper_text", "require_runs", "write_root_file"]
+__all__ = ["SETTINGS", "effective", "fragment", "helper_text", "observing", "require_runs", "write_root_file"]
 
 SETTINGS: Mapping[str, str] = {
     "AuthorizedKeysFile": "none",
@@ -48,6 +48,16 @@ _SAID_OTHERWISE = {"prohibit-password": "without-password"}
 def command(program: Path) -> str:
     """The value of AuthorizedKeysCommand."""
     return f"{program} ask %u %t %k"
+
+
+def observing(program: Path, *, user: str) -> bytes:
+    """The text of the file in sshd_config.d for a gate that observes: it is asked, and nothing is closed."""
+    lines = [
+        "# Written by `keyturn gate host install --observe-until`: it is asked, opens nothing, and NO DOOR IS CLOSED.",
+        f"AuthorizedKeysCommand {command(program)}",
+        f"AuthorizedKeysCommandUser {user}",
+    ]
+    return ("\n".join(lines) + "\n").encode("ascii")
 
 
 def fragment(program: Path, *, user: str, banner: Path) -> bytes:
@@ -100,7 +110,7 @@ def require_runs(program: Path, *, user: str) -> None:
         raise Unavailable("host-program", f"`{program}` does not run as `{user}`: {said}", hint=_RUNS)
 
 
-def effective(config: Path, *, program: Path, user: str, account: str) -> tuple[str, ...]:
+def effective(config: Path, *, program: Path, user: str, account: str, observes: bool) -> tuple[str, ...]:
     """The settings that sshd would not use for `account`, each as `expected, found`; none when the gate is its one door."""
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:/usr/bin")
     if sshd is None:
@@ -129,7 +139,7 @@ def effective(config: Path, *, program: Path, user: str, account: str) -> tuple[
     wanted = {
         "AuthorizedKeysCommand": command(program),
         "AuthorizedKeysCommandUser": user,
-        **SETTINGS,
+        **({} if observes else SETTINGS),
     }
     return tuple(
         f"{name} {value}, found `{found.get(name.lower(), 'nothing')}`"

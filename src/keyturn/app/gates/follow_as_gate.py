@@ -54,6 +54,7 @@ class FollowedLog:
         gate: Uri,
         key: SoftwareKey,
         stricter: Stricter,
+        observes: bool = False,
         log: LogAtHand,
         clock: Clock,
         entropy: Entropy,
@@ -62,6 +63,7 @@ class FollowedLog:
         self._gate = gate
         self._key = key
         self._stricter = stricter
+        self._observes = observes
         self._log = log
         self._clock = clock
         self._entropy = entropy
@@ -122,6 +124,7 @@ class FollowedLog:
             gate=str(self._gate),
             key=self._key.public.keyid,
             signed_at=now,
+            observes=self._observes,
         )
         subject = (Subject(digest=DigestSet(sha256=self._gate.digest), name=self._gate.name),)
         logged = sign_and_log(made, subject, key=self._key, log=self._log)

@@ -50,6 +50,7 @@ class FollowedCarried:
         gate: Uri,
         key: SoftwareKey,
         stricter: Stricter,
+        observes: bool = False,
         log: CarriedToGate,
         outbox: Callable[[], Iterable[bytes]],
         clock: Clock,
@@ -58,6 +59,7 @@ class FollowedCarried:
         self._gate = gate
         self._key = key
         self._stricter = stricter
+        self._observes = observes
         self._log = log
         self._outbox = outbox
         self._clock = clock
@@ -118,6 +120,7 @@ class FollowedCarried:
             gate=str(self._gate),
             key=self._key.public.keyid,
             signed_at=self._clock.now(),
+            observes=self._observes,
         )
         envelope = signed(made, about(self._gate.digest, name=self._gate.name), key=self._key)
         self._checkin = dsse.render(envelope)

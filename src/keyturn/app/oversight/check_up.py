@@ -16,6 +16,7 @@ from keyturn.app.oversight.show_stats import Stats
 from keyturn.app.oversight.standing_access import doors
 from keyturn.app.trust.trust_log import listed
 from keyturn.errors import KeyturnError
+from keyturn.formats.access import GateCheckin
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.grants.view import GateView
 from keyturn.policy.lint import lint
@@ -52,7 +53,7 @@ def check_up(
     own_keys: Iterable[str],
     processes: Mapping[str, Callable[[], str]],
     ledger: Callable[[], Ledger],
-    gates_seen: Callable[[], Mapping[str, int | None]],
+    gates_seen: Callable[[], Mapping[str, GateCheckin | None]],
     erasures: Callable[[], Iterable[Asked]],
     now: int,
 ) -> Iterator[Finding]:
@@ -60,7 +61,7 @@ def check_up(
 
     `stats` counts its requests, and is asked only when there is a policy that can be read.
     `own_keys` are the key ids that `member` can sign with here; each of `processes` says what is wrong with it, or an empty text;
-    `ledger` reads what scans of standing access found; `gates_seen` when each gate signed into the log last; `erasures` what
+    `ledger` reads what scans of standing access found; `gates_seen` what each gate signed into the log last; `erasures` what
     tombstones ask for.
     """
     if trust.profile == "demo":
@@ -196,20 +197,24 @@ def _erasures(erasures: Callable[[], Iterable[Asked]], trust: TrustState) -> Ite
         yield Finding("warning", "erasures", what, f"another human: keyturn tombstone sign {waiting[0]}")
 
 
-def _gates(gates_seen: Callable[[], Mapping[str, int | None]], now: int) -> Iterator[Finding]:
+def _gates(gates_seen: Callable[[], Mapping[str, GateCheckin | None]], now: int) -> Iterator[Finding]:
     try:
         seen = gates_seen()
     except KeyturnError as err:
         yield Finding("error", "gates", err.message, err.hint)
         return
-    never = sorted(gate for gate, at in seen.items() if at is None)
+    never = sorted(gate for gate, made in seen.items() if made is None)
     if never:
         what = f"never signed into the log, as one that let nobody in yet: {', '.join(never)}"
         yield Finding("warning", "gates", what, "nothing, if it answers; else keyturn up, where it runs")
-    for gate, at in sorted(seen.items()):
-        if at is not None:
-            ago = duration(max(0, now - at))
-            yield Finding("ok", "gates", f"{gate} signed into the log last at {rfc3339(at)}, {ago} ago")
+    for gate, made in sorted(seen.items()):
+        if made is None:
+            continue
+        if made.observes:
+            what = f"{gate} observes: it holds nobody up, and whatever else opens its host does"
+            yield Finding("warning", "gates", what, "keyturn gate host install, on the host, without --observe-until")
+        ago = duration(max(0, now - made.signed_at))
+        yield Finding("ok", "gates", f"{gate} signed into the log last at {rfc3339(made.signed_at)}, {ago} ago")
 
 
 def _access_review(view: GateView, now: int) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Say when each gate of the lab signed into the log last: its newest check-in, under the key that targets list for it now.
 
 A gate checks in when it starts to work and each hour while it does. That one was seen says that it could reach the log then, and
-nothing of what it enforces.
+nothing of what it enforces; but a gate that only observes says so.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ _SPAN = 4096
 """Entries that are looked at first, from the log's end; then 16 times as many, until every gate was seen or there are no more."""
 
 
-def last_checkins(reader: LogReader, index: RecordIndex, trust: TrustState, *, size: int) -> dict[str, int | None]:
-    """When each gate, by URI, signed its newest check-in in a log of `size` entries (POSIX seconds); None: never."""
-    seen: dict[str, int | None] = dict.fromkeys(trust.gates)
+def last_checkins(
+    reader: LogReader, index: RecordIndex, trust: TrustState, *, size: int
+) -> dict[str, GateCheckin | None]:
+    """The newest check-in that each gate, by URI, signed in a log of `size` entries; None: never."""
+    seen: dict[str, GateCheckin | None] = dict.fromkeys(trust.gates)
     end, span = size, _SPAN
     while end > 0 and None in seen.values():
         start = max(0, end - span)
         for found in _newest_first(index, start, end):
             made = _read(reader, found, trust)
             if made is not None and seen[made.gate] is None:
-                seen[made.gate] = made.signed_at
+                seen[made.gate] = made
         end, span = start, span * 16
     return seen
 

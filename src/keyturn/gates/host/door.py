@@ -88,6 +88,7 @@ class HostDoor:
         glass: BreakGlassDoor,
         user_id: Callable[[str], int | None],
         clock: Clock,
+        observes: bool,
     ) -> None:
         self._gate = gate
         self._host = host
@@ -99,6 +100,7 @@ class HostDoor:
         self._glass = glass
         self._user_id = user_id
         self._clock = clock
+        self._observes = observes
         self._keys: dict[str, str | None] = {}
 
     def open(self, account: str, key: PublicKey) -> Opened:
@@ -180,6 +182,10 @@ class HostDoor:
             raise Unavailable("request-unread", f"`req-{digest[:32]}` is over, or cannot be read any more")
         asked = _request(dsse.render(bundle.request))
         self._require(asked.action, asked.resource, asked.session, asked.beneficiary, account, view)
+        if self._observes:
+            raise Refused(
+                "gate-observes", "a gate that observes tries no break-glass: its use would be kept, and logged"
+            )
         # INVARIANT: what is let in by break-glass is kept first, so everything else was looked at before.
         found = self._glass.open(bundle, session_key=key, facts=FACTS).granted
         return self._opened("break-glass", found, account, view)

@@ -3,7 +3,8 @@
 To answer for a key (sshd asks twice for each login: when the client offers the key, and when it has proved it):
 1. sshd's own process, on whose behalf is asked, is found; nobody else is answered;
 2. the door says by which grant the key opens the account;
-3. the decision is written down, and the connection with its grant, durably: what cannot be kept opens nothing;
+3. the decision is written down (which is all that a gate does that observes), and the connection with its grant, durably: what
+   cannot be kept opens nothing;
 4. only now sshd gets the line.
 
 To watch, twice a second, for each connection that was answered for:
@@ -29,7 +30,7 @@ import msgspec
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse
 from keyturn.formats.digest import Sha256
 from keyturn.formats.host_session import HostSession, SshdConnection, SshdState
@@ -37,6 +38,7 @@ from keyturn.formats.uri import Uri
 from keyturn.gates.host.authorized_key import authorized_key
 from keyturn.gates.host.door import HostDoor, Opened
 from keyturn.gates.host.needs import HostJournal, HostProcesses
+from keyturn.gates.host.observing import Observing
 from keyturn.gates.host.recorded import RecordedLogins
 from keyturn.gates.uses import log_what_waits
 from keyturn.gates.words import signed_obedience, signed_use
@@ -47,6 +49,7 @@ from keyturn.ports import Clock, Entropy, LogWriter
 __all__ = ["FIRST_VIEW_WITHIN_S", "HostGate", "HostGateParts"]
 
 FIRST_VIEW_WITHIN_S = 60
+_ENFORCE = "keyturn gate host install, without --observe-until"
 JUDGED_EVERY_S = 2
 
 
@@ -67,6 +70,7 @@ class HostGateParts:
     obey: Callable[[bytes], Pushed]
     seen: Callable[[], GateView]
     program: str
+    observes: bool
     say: Callable[[str, str, KeyturnError | None], None]
 
 
@@ -81,6 +85,7 @@ class HostGate:
         self._behind: set[str] = set()
         self._ending: set[str] = set()
         self._judged: dict[str, tuple[int, int]] = {}
+        self._observing = Observing(parts.processes, parts.recorded)
 
     def answer(self, account: str, key: PublicKey, *, pid: int) -> str:
         """The line of authorized_keys for `key`, asked for by process `pid`; raises when it opens nothing."""
@@ -92,6 +97,13 @@ class HostGate:
             except KeyturnError as err:
                 parts.recorded.refused(account, err)
                 raise
+            if parts.observes:
+                # INVARIANT: a gate that observes gives no line, whatever was granted: what else sshd has decides.
+                parts.recorded.granted(opened)
+                self._observing.would_let_in(connection)
+                raise Refused(
+                    "gate-observes", f"it would let `{opened.beneficiary}` in, and this gate observes", hint=_ENFORCE
+                )
             known = self._sessions.get(_name(connection))
             if known is None or (known.digest, known.account) != (opened.digest, account):
                 parts.recorded.granted(opened)  # (3)
@@ -111,6 +123,8 @@ class HostGate:
                     self._look_at(session, at_once=at_once)
                 except KeyturnError as err:
                     self._parts.say("session-unwatched", f"connection of process {session.pid}", err)
+            if self._parts.observes:
+                self._observing.look()
             return len(self._sessions)
 
     def log_what_waits(self) -> int:

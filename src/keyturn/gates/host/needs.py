@@ -20,6 +20,9 @@ class HostProcesses(Protocol):
     def confine(self, connection: SshdConnection) -> tuple[str, ...]:
         """Put the connection into a control group of its own, if this machine has them; gives its path."""
 
+    def came_in(self) -> Sequence[tuple[SshdConnection, str]]:
+        """Every connection of sshd that is behind its login, however it came in, with its account."""
+
     def look(self, session: HostSession) -> SshdState:
         """How the connection of `session` stands."""
 

@@ -15,8 +15,8 @@ __all__ = ["RecordedLogins"]
 class RecordedLogins:
     """The decisions of one host gate. Not safe to call from two threads at once."""
 
-    def __init__(self, decisions: Decisions, *, gate: Uri, host: Uri, clock: Clock) -> None:
-        self._recorder = Recorder(decisions, gate=gate, clock=clock)
+    def __init__(self, decisions: Decisions, *, gate: Uri, host: Uri, clock: Clock, observes: bool) -> None:
+        self._recorder = Recorder(decisions, gate=gate, clock=clock, observes=observes)
         self._host = str(host)
 
     def granted(self, opened: Opened) -> None:

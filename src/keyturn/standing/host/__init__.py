@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from keyturn.standing.finding import Finding, Scan, gathered
 from keyturn.standing.host.accounts import read_accounts
+from keyturn.standing.host.gates import scan_gates
 from keyturn.standing.host.jobs import scan_jobs
 from keyturn.standing.host.logins import scan_logins
 from keyturn.standing.host.passwords import scan_passwords
@@ -26,6 +27,7 @@ def _findings(tree: HostTree, tools: HostTools) -> Iterator[Finding]:
     accounts = yield from read_accounts(tree)
     yield from scan_passwords(tree, accounts)
     yield from scan_ssh(tree, tools, accounts)
+    yield from scan_gates(tree)
     yield from scan_sudo(tree, tools, accounts)
     yield from scan_doas(tree)
     yield from scan_jobs(tree, accounts)
