@@ -82,6 +82,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ),
     ("gate answer", "question"): (("gate", "answer", AT), 1),
     ("gate host take", "files"): (("gate", "host", "take", AT, "--dir", "not-a-gate"), None),
+    ("gate export", "directory"): (("gate", "export", "--dir", AT), 2),
     ("gate export", "ca"): (("gate", "export", "--to", "https://siem.example/", "--ca", AT), 2),
     ("gate export", "token_file"): (("gate", "export", "--to", "https://siem.example/", "--token-file", AT), 2),
     ("witness log-key", "directory"): (("witness", "log-key", "north", "--dir", AT), 2),

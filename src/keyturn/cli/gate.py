@@ -172,7 +172,10 @@ def export(
         Path | None, typer.Option(help="A file of mode 0600 with the bearer token for https.", callback=this_is_there)
     ] = None,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="The gate's own directory, as that of a host. Default: the lab's.")
+        Path | None,
+        typer.Option(
+            "--dir", help="The gate's own directory, as that of a host. Default: the lab's.", callback=this_is_there
+        ),
     ] = None,
     lab: Lab = None,
     json: Json = False,

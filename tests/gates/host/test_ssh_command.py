@@ -119,3 +119,46 @@ def test_a_verifier_that_is_killed_before_it_answers_lets_nobody_in_and_the_pers
         lab.start_gate(host)
         opened = lambda: ada.run(*ada.ssh("gpu2", "echo", "came in")).stdout == "came in\n" or None  # noqa: E731 - asked again and again
         wait_for("the way in", opened, host.gate)
+
+
+def test_a_held_grant_has_what_it_was_asked_for_with_and_nothing_else(ada: Person, bob: Person, host: Host) -> None:
+    to = f"127.0.0.1:{host.port}"
+
+    def config() -> str:
+        path = ada.place / "ssh_config"
+        path.write_text(ada.run(*ada.ssh("--print-config", "gpu1")).stdout)
+        return str(path)
+
+    def carried(where: str) -> bool:
+        return "SSH-2.0" in ada.run("ssh", "-F", where, "-W", to, "gpu1").stdout
+
+    (ada.place / "notes").write_text("x")
+    with running(ada.ssh("--reason", "plain", "--yes", "--hold", "gpu1"), environment=ada.environment) as holding:
+        approve(bob, holding)
+        holding.wait_for_line("held until")
+        plain = config()
+        copied = ada.run("scp", "-F", plain, str(ada.place / "notes"), "gpu1:not-there")
+        assert copied.returncode != 0
+        assert ada.run("sftp", "-F", plain, "-b", "/dev/null", "gpu1").returncode != 0
+        assert not carried(plain), "no destination was asked for"
+        back = ("-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1")
+        assert ada.run("ssh", "-F", plain, *back, "gpu1", "true").returncode == 255
+        holding.stop()
+    terms = ("--only", "echo only this", "--forward", to, "--from", "127.0.0.0/8")
+    with running(
+        ada.ssh("--reason", "terms", "--yes", "--hold", *terms, "gpu1"), environment=ada.environment
+    ) as holding:
+        approve(bob, holding)
+        holding.wait_for_line("held until")
+        assert ada.run(*ada.ssh("gpu1", "id", "-un")).stdout == "only this\n"
+        named = config()
+        assert carried(named)
+        assert "SSH-2.0" not in ada.run("ssh", "-F", named, "-W", "127.0.0.1:1", "gpu1").stdout
+        rsync = ada.run("rsync", "-e", f"ssh -F {named}", str(ada.place / "notes"), "gpu1:not-there")
+        assert rsync.returncode != 0, "the one command is all that runs"
+        holding.stop()
+    far = ("--from", "192.0.2.0/24")
+    with running(ada.ssh("--reason", "far", "--yes", "--hold", *far, "gpu1"), environment=ada.environment) as holding:
+        approve(bob, holding)
+        holding.wait_for_line("held until")
+        assert ada.run(*ada.ssh("gpu1", "true")).returncode == 255, "from another network than was asked for"
