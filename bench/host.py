@@ -185,6 +185,7 @@ def _gate(world: World, view: GateView, gate: Uri, host: Uri, state: Path) -> Ho
         gate=gate,
         host=host,
         accounts=(),
+        bastions={},
         view=lambda: view,
         seen=lambda: view,
         strict=lambda _: None,

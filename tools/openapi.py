@@ -14,6 +14,7 @@ import msgspec
 
 from keyturn.service import (
     authzen_routes,
+    bastion_gate,
     builder_service,
     host_gate,
     lab_service,
@@ -57,6 +58,7 @@ APPS: Mapping[str, Callable[[], Litestar]] = {
     "service": _lab,
     "builder": lambda: builder_service.create_app(_NOBODY),
     "release-gate": lambda: release_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}, log_size=_NOBODY),
+    "bastion-gate": lambda: bastion_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "host-gate": lambda: host_gate.create_app(obey=_NOBODY, look=_NOBODY, about={}),
     "postgres-gate": lambda: postgres_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "notifier": lambda: notifier.create_app(_NOBODY, _NOBODY),

@@ -9,7 +9,17 @@ import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "keyturn"
-LIBRARIES = {"urllib3", "requests", "httpx", "aiohttp", "apprise", "socket", "http.client", "urllib.request"}
+LIBRARIES = {
+    "urllib3",
+    "requests",
+    "httpx",
+    "aiohttp",
+    "apprise",
+    "asyncssh",
+    "socket",
+    "http.client",
+    "urllib.request",
+}
 CLIENTS = {"HttpClient", "BoundedHttp"}
 
 LAB = "the lab that the person or the operator named: its directory, its keyturn.toml, or its service's address"
@@ -20,6 +30,9 @@ NOWHERE = "nowhere: it listens, or speaks to a program of this machine"
 WHOSE_WORD = {
     "adapters/over_http/addresses_over_http.py": LAB,
     "adapters/apprise_receiver.py": OPERATOR,
+    "adapters/bastion/relay.py": "its callers, which are here",
+    "adapters/bastion/ssh_server.py": OPERATOR,
+    "adapters/over_http/bastion_over_http.py": NAMED,
     "adapters/over_http/bounded_http.py": "its callers, which are here",
     "adapters/event_sinks.py": TYPED,
     "adapters/scans/forge_http.py": TYPED,

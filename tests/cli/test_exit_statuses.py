@@ -109,6 +109,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
 WRITTEN = {"out", "manifest", "svg", "ledger"}
 MADE = {
     *((f"gate host {verb}", part) for verb in ("install", "run") for part in ("directory", "program", "socket")),
+    *((f"gate bastion {verb}", "directory") for verb in ("install", "run")),
     ("gate host install", "sshd_config"),
     ("gate host take", "directory"),
     ("gate host ask", "directory"),
@@ -239,6 +240,9 @@ ABOUT_NO_LAB = {
     "verify",
     "log migrate",
     "trust accept",
+    "gate bastion install",
+    "gate bastion new-key",
+    "gate bastion run",
     "gate host install",
     "gate host run",
     "gate host take",

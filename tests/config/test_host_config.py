@@ -27,6 +27,7 @@ MOST = HostGateConfig(
     log_age_max_s=60,
     witnesses_min=2,
     accounts=("ada", "root"),
+    bastions={"keyturn://acme.example/gate/front": ("10.1.0.5/32", "2001:db8::/64")},
 )
 
 
@@ -47,6 +48,9 @@ def test_a_host_config_reads_back_as_it_was(value: HostGateConfig) -> None:
         ('uri = "keyturn://acme.example/host/gpu1"', 'uri = "keyturn://other.example/host/gpu1"'),
         ('user = "keyturn-host"', 'user = "a b"'),
         ("accounts = [", 'accounts = ["A", '),
+        ("10.1.0.5/32", "10.1.0.5/8"),
+        ("acme.example/gate/front", "other.example/gate/front"),
+        ("acme.example/gate/front", "acme.example/host/front"),
         ("log_age_max_s = 60", "log_age_max_s = 0"),
         ("[host]", "surprise = 1\n[host]"),
     ],

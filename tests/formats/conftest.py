@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keyturn.formats import access, counter_offer, dsse, negatives, recovery, review, statement, tombstone
+from keyturn.formats import access, counter_offer, dsse, negatives, recording, recovery, review, statement, tombstone
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import DigestSet, Subject
@@ -116,6 +116,19 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             reason="a minute will do",
             signed_at=100,
             until=300,
+        ),
+    ),
+    "rcd": (
+        recording.RECORDING,
+        recording.Recording(
+            **COMMON,
+            gate=GATE,
+            request="ab" * 32,
+            digest="cd" * 32,
+            size_bytes=17,
+            what="shell",
+            begun_at=100,
+            ended_at=150,
         ),
     ),
     "rcv": (

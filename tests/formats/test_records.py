@@ -199,6 +199,8 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
         pytest.param("tmb", {"ground": "she asked for it"}, "json-invalid", id="a tombstone on a ground of its own"),
         pytest.param("tmb", {"case": "Ada Lovelace"}, "json-invalid", id="a tombstone with a name in the case's place"),
         pytest.param("tmb", {"case": "17\n"}, "json-invalid", id="a tombstone whose case goes on"),
+        pytest.param("rcd", {"ended_at": 99}, "json-invalid", id="a recording that ended before it began"),
+        pytest.param("rcd", {"what": "thoughts"}, "json-invalid", id="a recording of something else"),
         pytest.param("ofr", {"duration_s": ...}, "json-invalid", id="an offer of nothing"),
         pytest.param("ofr", {"reason": " "}, "json-invalid", id="an offer without a reason"),
         pytest.param("ofr", {"until": 99}, "json-invalid", id="an offer that is over when it is made"),
@@ -314,7 +316,7 @@ def test_a_statement_is_bounded_before_it_is_read():
 
 
 @pytest.mark.parametrize(
-    "kind", ["apr", "brk", "chk", "den", "lft", "ofr", "rcv", "req", "rev", "rvw", "sus", "tmb", "use"]
+    "kind", ["apr", "brk", "chk", "den", "lft", "ofr", "rcd", "rcv", "req", "rev", "rvw", "sus", "tmb", "use"]
 )
 def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
     raw = raw_record(kind)
@@ -341,6 +343,7 @@ def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
             (f"gate:{GATE}", "member:ada", "member:ada+coder", "request:" + "ab" * 32, f"resource:{MODEL}"),
             None,
         ),
+        ("rcd", (f"gate:{GATE}", "request:" + "ab" * 32), None),
         ("rcv", (f"gate:{GATE}", "member:ada", "resource:keyturn://acme.example/host/gpu1"), None),
         ("ofr", ("request:" + "ab" * 32,), 300),
         ("rvw", ("use:" + "ab" * 32,), None),

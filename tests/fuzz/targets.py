@@ -335,6 +335,19 @@ GATE = (
     b'version = 1\nname = "release"\nkind = "release"\nresource = "keyturn://acme.example/gate/release"\n'
     b'pinned_root = "%s"\nlog_age_max_s = 600\nmode = "enforce"\n[release]\nmodels = ["/srv/models"]\n' % (b"a" * 64)
 )
+BASTION_GATE = (
+    b'version = 1\nname = "front"\nkind = "bastion"\nresource = "keyturn://acme.example/gate/front"\nservice = "https://k"\n'
+    b'pinned_root = "%s"\nmode = "enforce"\n[bastion]\nlisten = "0.0.0.0"\nport = 2222\nquorum = 2\n'
+    b'[[bastion.hosts]]\ngate = "keyturn://acme.example/gate/gpu1"\naddress = "gpu1"\nhost_key = "ssh-ed25519 AAAA"\n'
+    b'[[bastion.keyholders]]\nname = "carol"\nkey = "AAAA"\n[[bastion.keyholders]]\nname = "dan"\nkey = "BBBB"\n'
+    % (b"a" * 64)
+)
+RECORDING_HEAD = (
+    b'keyturn-recording-v1\n{"account":"ada","begun_at":1,"commitment":"%b","gate":"keyturn://acme.example/gate/front",'
+    b'"host":"keyturn://acme.example/gate/gpu1","lab":"acme.example","quorum":2,"request":"%b","shares":['
+    b'{"holder":"carol","key":"%b","sealed":"AAAA"},{"holder":"dan","key":"%b","sealed":"AAAA"}],"version":1,"what":"shell"}\n'
+    % ((b"ab" * 32,) * 4)
+)
 POSTGRES_GATE = (
     b'version = 1\nname = "main"\nkind = "postgres"\nresource = "keyturn://acme.example/gate/main"\nservice = "https://k"\n'
     b'pinned_root = "%s"\nmode = "enforce"\n[database]\nuri = "keyturn://acme.example/db/main"\nname = "main"\n'
@@ -537,6 +550,8 @@ def _made() -> Iterator[Target]:
         refusals=(Malformed, Refused),
     )
     yield from own("config.witness.parse", WITNESS, refusals=(Usage,))
+    yield from own("config.bastion_gate.parse", BASTION_GATE, refusals=(Usage, Malformed))
+    yield from own("formats.sealed_recording.parse_head", RECORDING_HEAD)
     yield from own("config.postgres_gate.parse", POSTGRES_GATE, refusals=(Usage, Malformed))
     yield from own("config.release_gate.parse", GATE, refusals=(Usage, Malformed))
     yield from own("config.host_gate.parse", HOST_GATE, refusals=(Usage, Malformed))

@@ -147,6 +147,13 @@ ELSEWHERE: Mapping[tuple[str, str, str], str] = {
         ("host-gate", "get", path): "service/test_actors_and_endpoints.py"
         for path in ("/about", "/health", "/metrics", "/openapi.json")
     },
+    # Which key a bastion would prove, it says to everybody: that key is public, and opens nothing by itself.
+    ("bastion-gate", "post", "/negative"): "gates/bastion/test_ends.py",
+    ("bastion-gate", "post", "/bastion-key"): "gates/bastion/test_through.py",
+    **{
+        ("bastion-gate", "get", path): "service/test_actors_and_endpoints.py"
+        for path in ("/about", "/health", "/metrics", "/openapi.json")
+    },
 }
 
 # The same at a database's running gate. Whoever has the session key of a grant has what was granted, and no other key has.
@@ -470,6 +477,7 @@ def test_what_is_shown_elsewhere_is_there() -> None:
 
 
 @pytest.mark.parametrize("path", ["/about", "/health", "/metrics", "/openapi.json"])
-def test_a_hosts_gate_says_to_everybody_how_it_is(path: str) -> None:
-    with TestClient(openapi.APPS["host-gate"]()) as gate:
+@pytest.mark.parametrize("kind", ["host-gate", "bastion-gate"])
+def test_a_hosts_gate_and_a_bastion_say_to_everybody_how_they_are(kind: str, path: str) -> None:
+    with TestClient(openapi.APPS[kind]()) as gate:
         assert gate.get(path).status_code == 200

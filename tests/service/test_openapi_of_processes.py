@@ -29,8 +29,8 @@ from support.signed_records import request
 from tools import openapi
 
 EXAMPLES = 25
-# A host's gate needs an sshd and root; its routes are the database gate's, by the same code (`service/taking_away.py`).
-WITH_AN_SSHD = {"host-gate"}
+# A host's gate needs an sshd and root, a bastion such a host; what they take is the database gate's code (`taking_away`).
+WITH_AN_SSHD = {"host-gate", "bastion-gate"}
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 Urls = dict[str, str]
 

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +183,12 @@ class HostsLab:
 
     def ask(self, host: str = "gpu1", *, submit: bool = True, **changed: object) -> Asked:
         proves, path = self.identity()
+        return self.ask_with(proves, path, host, submit=submit, changed=changed)
+
+    def ask_with(
+        self, proves: SoftwareKey, path: Path, host: str, *, submit: bool = True, changed: Mapping[str, object]
+    ) -> Asked:
+        """As `ask`, with a session key that is there already."""
         made = self.request(host, proves, **changed)
         subjects = about(Uri.parse(made.resource).digest, name=made.resource)
         envelope = signed(made, subjects, key=self.lab.member_keys[made.requester])
@@ -302,7 +308,7 @@ class HostsLab:
         wait_for("sshd", lambda: "Server listening" in wait_for_file(host.log).decode() or None, host.sshd)
         return host.sshd
 
-    def host(self, name: str = "gpu1", **more: str | None) -> Host:
+    def host(self, name: str = "gpu1", **more: str | Sequence[str] | None) -> Host:
         host = self.install(name, **more)  # type: ignore[arg-type]  # its keywords
         self.start_gate(host)
         self.start_sshd(host)
@@ -372,7 +378,11 @@ def _carry_one(near: socket.socket, port: int) -> None:
 
 @contextmanager
 def hosts_lab(
-    path: Path, *, limits: Limits | None = None, names: tuple[str, ...] = ("gpu1", "gpu2")
+    path: Path,
+    *,
+    limits: Limits | None = None,
+    names: tuple[str, ...] = ("gpu1", "gpu2"),
+    bastions: tuple[str, ...] = (),
 ) -> Iterator[HostsLab]:
     """A lab with hosts `names`, whose witness and log run; hosts are made in it, and end with the block."""
     make_accounts()
@@ -382,7 +392,7 @@ def hosts_lab(
         humans=("ktada", "bob", "cat", "dan"),
         groups={"ops": ("ktada", "dan"), "security": ("bob", "cat")},
         resources={**resources, **{f"host/{name}": ("hosts/gpu",) for name in names}},
-        gates=tuple((name, "host") for name in names),
+        gates=(*((name, "host") for name in names), *((name, "bastion") for name in bastions)),
         policy={"main": POLICY},
         limits=limits,
         now=int(time.time()) - 60,

@@ -1,4 +1,4 @@
-"""`keyturn gate`: set up and run the release gate; `gate host` is the gate of a host, `gate postgres` that of a database."""
+"""`keyturn gate`: set up and run the release gate; `gate host`, `gate postgres` and `gate bastion` are the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keyturn.cli import gate_host, gate_postgres, output
+from keyturn.cli import gate_bastion, gate_host, gate_postgres, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import there, this_is_there
 from keyturn.cli.options import Json, Lab, LogJson, Port, Root
@@ -17,6 +17,7 @@ __all__ = ["app"]
 app = typer.Typer(
     help="The release gate: lets models out that people granted, and makes their packs.", no_args_is_help=True
 )
+app.add_typer(gate_bastion.app, name="bastion")
 app.add_typer(gate_host.app, name="host")
 app.add_typer(gate_postgres.app, name="postgres")
 

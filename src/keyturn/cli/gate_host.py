@@ -37,6 +37,9 @@ def install(
         typer.Option(help="The lab's first root in a file. Default: from the service.", callback=this_is_there),
     ] = None,
     account: Annotated[list[str] | None, typer.Option(help="An account that is opened. Repeat. Default: any.")] = None,
+    behind: Annotated[
+        list[str] | None, typer.Option(help="A bastion and its network, as `front=10.1.0.5/32`. Repeat.")
+    ] = None,
     user: Annotated[str, typer.Option(help="The user that sshd runs the helper as; made if missing.")] = "keyturn-host",
     directory: Directory = DIRECTORY,
     program: Program = PROGRAM,
@@ -71,6 +74,7 @@ def install(
         observe_until=None
         if observe_until is None
         else instant("`--observe-until`", observe_until, now=now, ago=False),
+        behind=tuple(behind or ()),
     )
     observes = planned.config.observes
     closed = () if observes else host_install.closing()

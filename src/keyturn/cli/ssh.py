@@ -49,10 +49,16 @@ def ssh(
         str | None,
         typer.Option(help="The host's gate. Default: HOST.", callback=a_gate, autocompletion=offer_names("gates")),
     ] = None,
+    bastion: Annotated[
+        str | None,
+        typer.Option(
+            help="Come through this bastion, which records.", callback=a_gate, autocompletion=offer_names("gates")
+        ),
+    ] = None,
     ticket: Annotated[str, typer.Option(help="A ticket's number.", callback=said_to_people)] = "",
     urgent: Annotated[bool, typer.Option("--urgent", help="Page whoever can approve; it weighs nothing.")] = False,
     wait: Annotated[str, typer.Option(help="How long to wait for approvals.", callback=a_duration)] = "1h",
-    address: Annotated[str | None, typer.Option(help="Where the host is, if not at HOST.")] = None,
+    address: Annotated[str | None, typer.Option(help="Where the host is, or the bastion, if not at its name.")] = None,
     port: Annotated[int | None, typer.Option("--port", "-p", min=1, max=65535, help="sshd's port.")] = None,
     ssh_option: Annotated[
         list[str] | None, typer.Option("-o", help="An option for ssh, as it takes it. Repeat.")
@@ -76,7 +82,7 @@ def ssh(
 
     if "@" in host:
         account, _, host = host.rpartition("@")
-    where = ssh_client.Where(host, address or host, port, tuple(ssh_option or ()))
+    where = ssh_client.Where(host, address or bastion or host, port, tuple(ssh_option or ()))
     found = find_held(host, account=account, now=SystemClock().now())
     if print_config:
         if found is None:
@@ -108,6 +114,7 @@ def ssh(
         command=only,
         sftp=sftp,
         forwards=tuple(forward or ()),
+        bastion=bastion,
         reason=reason,
         ticket=ticket,
         duration_s=None if duration is None else seconds(duration),

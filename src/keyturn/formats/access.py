@@ -100,6 +100,15 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
         if self.session is not None and not self.action.startswith("host:"):
             raise ValueError("expected terms of a session with an action on a host alone")
+        if self.session is not None and self.session.bastion is not None:
+            if self.session_key is None or self.session.bastion.key == self.session_key:
+                raise ValueError("expected a session key beside the bastion's, and another one")
+            if self.session.bastion.gate == self.gate:
+                raise ValueError("expected a bastion in front of the host's gate, got that gate itself")
+            if self.break_glass_at is not None:
+                raise ValueError(
+                    "expected break-glass without a bastion: an emergency waits for nothing more than the host"
+                )
 
 
 class HumanAuthorization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

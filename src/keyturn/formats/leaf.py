@@ -29,6 +29,7 @@ Kind = Literal[
     "lft",
     "ofr",
     "prv",
+    "rcd",
     "rcv",
     "rel",
     "req",

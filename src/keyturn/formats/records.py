@@ -25,6 +25,7 @@ from keyturn.formats import (
     leaf,
     negatives,
     provenance,
+    recording,
     recovery,
     release,
     review,
@@ -40,6 +41,7 @@ from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.recording import Recording
 from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.review import Review
 from keyturn.formats.statement import Statement
@@ -197,6 +199,9 @@ _OWN: dict[str, _Rule] = {
     ),
     counter_offer.COUNTER_OFFER: _Rule(
         CounterOffer, lambda p: "ofr", lambda p: (f"request:{p.request}",), lambda p: p.until
+    ),
+    recording.RECORDING: _Rule(
+        Recording, lambda p: "rcd", lambda p: (f"gate:{p.gate}", f"request:{p.request}"), lambda p: None
     ),
     recovery.RECOVERY_GRANT: _Rule(
         RecoveryGrant,

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.formats.text import check_free_text
+from keyturn.formats.uri import Uri
 
-__all__ = ["Account", "SessionTerms"]
+__all__ = ["Account", "BastionTerms", "SessionTerms", "bastion_words"]
 
 Account = Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9._-]{0,31}\Z")]
 """A user's name on the host."""
@@ -25,15 +26,35 @@ _DESTINATION = re.compile(r"(?:[a-z0-9][a-z0-9.-]{0,252}|\[[0-9a-f:.]{2,45}\]):(
 _LISTED_MAX = 16
 
 
+class BastionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Through which bastion a session comes, which records it. `key` (SubjectPublicKeyInfo in base64) is what the bastion proves
+    to the host in place of the session key, and `proof` the signature by the bastion's gate key that it is the bastion's."""
+
+    gate: str
+    key: Annotated[str, Meta(max_length=400)]
+    proof: Annotated[str, Meta(max_length=200)]
+
+    def __post_init__(self) -> None:
+        if Uri.parse(self.gate).type != "gate":
+            raise ValueError(f"expected a bastion's gate, got `{self.gate[:80]}`")
+
+
+def bastion_words(*, gate: str, session_key: str, key: str) -> bytes:
+    """What a bastion signs: that `key` is its own, for the session whose person proves `session_key`, and for no other."""
+    return f"keyturn.dev/bastion-key/v1\n{gate}\n{session_key}\n{key}\n".encode()
+
+
 class SessionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one session may do. `sources` are networks (CIDR) that it may come from, any if there are none; `command` is all
-    that it runs; `forwards` are the destinations (`host:port`) that its client may be connected to."""
+    that it runs; `forwards` are the destinations (`host:port`) that its client may be connected to; with a `bastion` it comes
+    through that alone, and is recorded."""
 
     account: Account | None = None
     sources: Annotated[tuple[str, ...], Meta(max_length=_LISTED_MAX)] = ()
     command: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
     sftp: bool = False
     forwards: Annotated[tuple[str, ...], Meta(max_length=_LISTED_MAX)] = ()
+    bastion: BastionTerms | None = None
 
     def __post_init__(self) -> None:
         for source in self.sources:
@@ -52,5 +73,5 @@ class SessionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError("expected a command on one line")
             if self.sftp:
                 raise ValueError("expected a command or sftp, got both: a command is all that a session runs")
-        if not (self.account or self.sources or self.command or self.sftp or self.forwards):
+        if not (self.account or self.sources or self.command or self.sftp or self.forwards or self.bastion):
             raise ValueError("expected terms that say something: a request without any has none")

@@ -109,7 +109,7 @@ def verify_break_glass(
     window.require_open(now=now)
     # (10)
     _require_one(asked.made, trust, view, gate=gate)
-    checks.require_session_key(asked, session_key)
+    checks.require_session_key(asked, session_key, gate=gate)
     # (11)
     members = persons.excluded(trust.roster, asked.made.requester, asked.made.beneficiary)
     reviews.require_unlocked(asked.digest, members, asked.made.resource, known=known, journal=journal, trust=trust)

@@ -18,6 +18,7 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.uri import Uri
 from keyturn.grants import withdrawing
 from keyturn.grants.approvers import approval_facts, require_countable_key, verify_approval
+from keyturn.grants.bastion import bastion_of, key_at, require_bastion
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.known import Known
 from keyturn.policy import persons
@@ -246,7 +247,12 @@ def require_none(failures: Iterable[Refused]) -> None:
 
 
 def require_gate(asked: Asked, trust: TrustState, *, gate: Uri) -> None:
-    """(10) This gate, or an ancestor of it."""
+    """(10) This gate, or an ancestor of it; or the bastion that the request names, which the gate behind it asks again."""
+    bastion = bastion_of(asked.made)
+    if bastion is not None:
+        require_bastion(asked.made, bastion, trust)
+        if bastion.gate == str(gate):
+            return
     require_addressed(asked.made.gate, str(gate), trust)
 
 
@@ -256,10 +262,10 @@ def require_addressed(named: str, gate: str, trust: TrustState) -> None:
         raise Refused("gate-other", f"the request is for `{named}`, this is `{gate}`")
 
 
-def require_session_key(asked: Asked, session_key: PublicKey | None) -> None:
-    """(10) This session key: required for sessions."""
+def require_session_key(asked: Asked, session_key: PublicKey | None, *, gate: Uri) -> None:
+    """(10) The key that this gate must see proved, required for sessions: behind a bastion, the bastion's own."""
     proved = session_key.text if session_key is not None else None
-    if asked.made.session_key != proved:
+    if key_at(asked.made, gate) != proved:
         raise Refused("session-key-other", "the session proved another key than the request names, or none")
     if proved is None and not ACTIONS[asked.made.action].one_shot:
         raise Refused(

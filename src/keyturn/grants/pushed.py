@@ -22,6 +22,7 @@ from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import NEGATIVES
 from keyturn.formats.negatives import Revocation, Suspension
 from keyturn.grants import checks, negatives
+from keyturn.grants.bastion import bastion_gate_of
 from keyturn.grants.following import Following
 from keyturn.grants.known import Known, Suspended, Withdrawal
 from keyturn.grants.view import GateView
@@ -74,7 +75,7 @@ def verify_pushed(raw: bytes, view: GateView, *, now: int) -> Pushed:
     if known is None:
         read.take_pushed(raw)
     asked = view.known.requests.get(found.request or "")
-    if asked is not None:
+    if asked is not None and bastion_gate_of(asked.raw) != str(view.gate):
         checks.require_addressed(asked.gate, str(view.gate), trust)
     _require_effect(found, read)
     return found

@@ -28,7 +28,7 @@ from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.uri import Uri
-from keyturn.grants import checks, one_shot
+from keyturn.grants import bastion, checks, one_shot
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.checks import Asked
 from keyturn.grants.freshness import require_fresh
@@ -154,7 +154,8 @@ def _verify(
     if gate != view.gate:
         raise Refused("gate-other", f"the view is of `{view.gate}`, this is `{gate}`")
     checks.require_gate(asked, trust, gate=gate)
-    checks.require_session_key(asked, session_key)
+    bastion.require_open(asked.made, known, now=now)
+    checks.require_session_key(asked, session_key, gate=gate)
     granted = Granted(
         digest=asked.digest,
         request=asked.made,

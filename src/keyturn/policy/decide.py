@@ -150,6 +150,7 @@ def _own_facts(request: AccessRequest, now: int) -> dict[str, Fact]:
         "request.break_glass": request.break_glass_at is not None,
         "request.command": terms is not None and terms.command is not None,
         "request.forwards": terms is not None and bool(terms.forwards),
+        "request.recorded": terms is not None and terms.bastion is not None,
         "request.sftp": terms is not None and terms.sftp,
         "request.sources": terms is not None and bool(terms.sources),
         "time.hour": now % 86400 // 3600,

@@ -83,6 +83,7 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "request.break_glass": "bool",
         "request.command": "bool",
         "request.forwards": "bool",
+        "request.recorded": "bool",
         "request.sftp": "bool",
         "request.sources": "bool",
         # How the approvals that count were signed: the gate's verifier adds these (`grants.approvers`).

@@ -7,6 +7,7 @@ imports it.
 
 from __future__ import annotations
 
+from keyturn.ports.bastion import BastionRules, Hop, HopKeys, Kept
 from keyturn.ports.gates import BreakGlassJournal, Decisions, Gates, PushedStore, ReleaseJournal, ReleaseOrders
 from keyturn.ports.log import (
     Confirming,
@@ -27,6 +28,7 @@ from keyturn.ports.witnesses import Cosigner, CosignStore, Witnesses
 from keyturn.ports.world import Clock, Entropy, KeyStore, Pause
 
 __all__ = [
+    "BastionRules",
     "BreakGlassJournal",
     "Clock",
     "Confirming",
@@ -35,7 +37,10 @@ __all__ = [
     "Decisions",
     "Entropy",
     "Gates",
+    "Hop",
+    "HopKeys",
     "IndexedRecord",
+    "Kept",
     "KeyStore",
     "LogAppender",
     "LogEraser",

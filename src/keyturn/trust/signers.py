@@ -14,6 +14,7 @@ from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.recording import Recording
 from keyturn.formats.review import Review
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.tombstone import Tombstone
@@ -29,6 +30,7 @@ NamesItsSigner = (
     | GateCheckin
     | HumanAuthorization
     | Lift
+    | Recording
     | Review
     | Revocation
     | StepRequest
@@ -48,7 +50,7 @@ class SignedBy:
 def signed_by(made: NamesItsSigner, trust: TrustState) -> SignedBy:
     """Who must have signed `made` under `trust`; `Refused` `signer-unknown` or `gate-unknown` when trust lists nobody such."""
     match made:
-        case AccessUse() | GateCheckin():
+        case AccessUse() | GateCheckin() | Recording():
             gate = trust.gates.get(made.gate)
             if gate is None or gate.key.keyid != made.key:
                 raise Refused("gate-unknown", f"`{made.gate}` with key `{made.key[:16]}` is no gate of this lab")

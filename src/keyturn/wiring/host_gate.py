@@ -172,6 +172,7 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
         gate=config.resource,
         host=config.host,
         accounts=config.accounts,
+        bastions=config.bastions,
         view=lambda: now.believed,
         seen=lambda: it.followed.seen,
         strict=it.followed.require_strict,

@@ -7,6 +7,7 @@ taken away again.
 
 from __future__ import annotations
 
+import ipaddress
 import pwd
 import subprocess
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from keyturn.trust.history import TrustHistory
 from keyturn.wiring.host_gate import banner_beside, read_config
 from keyturn.wiring.pinned_log import first_root
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
+from keyturn.wiring.typed import uri
 
 __all__ = ["Installation", "Placed", "closing", "install", "plan"]
 
@@ -68,6 +70,7 @@ def plan(
     accounts: tuple[str, ...],
     user: str,
     observe_until: int | None,
+    behind: tuple[str, ...] = (),
 ) -> Installation:
     """What would be installed: as `gate.toml` there has it, else as it is typed. The root has the SHA-256 `pin`."""
     now = SystemClock().now()
@@ -98,9 +101,30 @@ def plan(
         user=user,
         accounts=accounts,
         observe_until=observe_until,
+        bastions=_bastions(behind, lab=history.lab),
     )
     host_config.parse(host_config.render(config), where="options")
     return Installation(config, history, placed)
+
+
+def _bastions(behind: tuple[str, ...], *, lab: str) -> dict[str, tuple[str, ...]]:
+    """Read what was typed as `front=10.1.0.5/32`; several networks of one bastion are typed one by one."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in behind:
+        name, equals, network = text.partition("=")
+        try:
+            networks = (str(ipaddress.ip_network(network)),) if equals else ()
+        except ValueError:
+            networks = ()
+        if not networks:
+            raise Usage(
+                "bastion-networks",
+                f"--behind: expected a bastion and a network, got `{text[:80]}`",
+                hint="--behind front=10.1.0.5/32",
+            )
+        gate = str(uri("--behind", f"gate/{name}", lab=lab))
+        found[gate] = (*found.get(gate, ()), *networks)
+    return found
 
 
 def closing() -> tuple[str, ...]:

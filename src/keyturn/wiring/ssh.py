@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from keyturn.adapters.clock import SystemClock, pause
 from keyturn.adapters.files.held_grants import HeldGrant, held
 from keyturn.adapters.keys.session_key import SessionKey
+from keyturn.adapters.over_http.bastion_over_http import bastion_terms
 from keyturn.app.access.await_grant import await_grant
 from keyturn.app.access.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
+from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Unavailable
-from keyturn.wiring.grants import desk, wait_until_in_force
+from keyturn.formats.session_terms import BastionTerms
+from keyturn.grants.bastion import require_bastion
+from keyturn.wiring.grants import Viewed, desk, wait_until_in_force
 from keyturn.wiring.typed import session_terms, uri
 
 __all__ = ["HostWish", "granted", "hold_until"]
@@ -31,6 +35,7 @@ class HostWish:
     command: str | None
     sftp: bool
     forwards: tuple[str, ...]
+    bastion: str | None
     reason: str
     ticket: str
     duration_s: int | None
@@ -49,12 +54,17 @@ def granted(
     within_s: int,
 ) -> Iterator[HeldGrant]:
     """Ask for what `wish` says, which `agree` is shown before it is signed, and hold the key once people agreed."""
-    terms = session_terms(
-        account=wish.account, sources=wish.sources, command=wish.command, sftp=wish.sftp, forwards=wish.forwards
-    )
     with SessionKey() as session:
         with desk(lab, key=key) as here:
             seen, hand = here.seen, here.hand
+            terms = session_terms(
+                account=wish.account,
+                sources=wish.sources,
+                command=wish.command,
+                sftp=wish.sftp,
+                forwards=wish.forwards,
+                bastion=None if wish.bastion is None else _bastion(seen, wish.bastion, session.public),
+            )
             made = draft_request(
                 Wish(
                     requester=hand.member,
@@ -79,6 +89,8 @@ def granted(
                 clock=hand.clock,
                 entropy=hand.entropy,
             )
+            if terms is not None and terms.bastion is not None:
+                require_bastion(made, terms.bastion, seen.trust)
             require_hope(made, seen.policy, gates=seen.trust.gates, now=seen.now)
             agree(shown(made, of_resource(made)))
             logged = request_access(made, subjects=of_resource(made), key=hand.key, log=hand.log)
@@ -101,6 +113,17 @@ def granted(
         )
         with held(wish.host, grant):
             yield grant
+
+
+def _bastion(seen: Viewed, name: str, session_key: PublicKey) -> BastionTerms:
+    url = seen.place.processes().get(f"gate-{name}")
+    if url is None:
+        raise Unavailable(
+            "gate-address",
+            f"no address of the bastion `{name}` is known",
+            hint=f"its address belongs in the `[processes]` of the lab's keyturn.toml, as gate-{name}",
+        )
+    return bastion_terms(url, session_key)
 
 
 def hold_until(ends_at: int) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from keyturn.errors import Malformed, Usage
 from keyturn.formats.digest import ArtifactDigest, Sha256, parse_sha256
 from keyturn.formats.posix_time import posix
-from keyturn.formats.session_terms import SessionTerms
+from keyturn.formats.session_terms import BastionTerms, SessionTerms
 from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 
@@ -96,13 +96,16 @@ def session_terms(
     command: str | None,
     sftp: bool,
     forwards: Sequence[str] | None,
+    bastion: BastionTerms | None = None,
 ) -> SessionTerms | None:
     """Read what a session on a host may do; None when nothing was typed of it."""
-    if not (account or sources or command or sftp or forwards):
+    if not (account or sources or command or sftp or forwards or bastion):
         return None
     try:
         networks = {str(ipaddress.ip_network(source)) for source in sources or ()}
         said = {"account": account, "sources": sorted(networks), "command": command, "sftp": sftp}
+        if bastion is not None:
+            said["bastion"] = msgspec.to_builtins(bastion)
         return msgspec.convert({**said, "forwards": sorted(set(forwards or ()))}, SessionTerms)
     except (ValueError, Malformed) as err:
         raise Usage(

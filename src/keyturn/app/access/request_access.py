@@ -160,6 +160,8 @@ def _shown_session(made: AccessRequest) -> tuple[tuple[str, str], ...]:
         ("only runs", terms.command or "anything"),
         ("sftp", "YES" if terms.sftp else "no"),
         ("forwards to", ", ".join(terms.forwards) or "nowhere"),
+        ("recorded by", "nobody" if terms.bastion is None else terms.bastion.gate),
+        *(() if terms.bastion is None else (("bastion's key", terms.bastion.key),)),
     )
 
 

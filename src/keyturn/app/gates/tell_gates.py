@@ -13,6 +13,7 @@ from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import gate_answer, records
 from keyturn.formats.leaf import NEGATIVES
 from keyturn.grants import checks
+from keyturn.grants.bastion import bastion_gate_of
 from keyturn.grants.known import Known
 from keyturn.ports import Clock, Gates
 from keyturn.trust.roster import Gate, TrustState
@@ -39,7 +40,8 @@ class AtGate:
 def gates_concerned(raw: bytes, trust: TrustState, known: Known) -> tuple[str, ...]:
     """The gates, by URI, that must hear of the record `raw`: none, when it takes nothing away.
 
-    A suspension concerns all, that of a gate itself alone; the end of a request those that the request is for.
+    A suspension concerns all, that of a gate itself alone; the end of a request those that the request is for,
+    and the bastion that it names.
     """
     record = records.parse(raw)
     if record.kind not in NEGATIVES:
@@ -48,7 +50,10 @@ def gates_concerned(raw: bytes, trust: TrustState, known: Known) -> tuple[str, .
     if record.kind == "sus":
         return tuple(sorted(trust.gates)) if made.target_gate is None else (made.target_gate,)
     asked = known.requests.get(made.request)
-    return tuple(gate for gate in sorted(trust.gates) if asked is None or _is_for(asked.gate, gate, trust))
+    bastion = None if asked is None else bastion_gate_of(asked.raw)
+    return tuple(
+        gate for gate in sorted(trust.gates) if asked is None or gate == bastion or _is_for(asked.gate, gate, trust)
+    )
 
 
 def tell_gates(

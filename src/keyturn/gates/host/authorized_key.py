@@ -26,8 +26,8 @@ def authorized_key(opened: Opened, key: PublicKey, *, program: str) -> str:
     terms = opened.terms
     until = datetime.fromtimestamp(opened.ends_at, UTC).strftime("%Y%m%d%H%M%SZ")
     options = ["restrict", "pty", f'expiry-time="{until}"']
-    if terms is not None and terms.sources:
-        options.append(f'from="{",".join(terms.sources)}"')
+    if opened.sources:
+        options.append(f'from="{",".join(opened.sources)}"')
     if terms is not None and terms.forwards:
         options.append("port-forwarding")
         options += [f'permitopen="{destination}"' for destination in terms.forwards]

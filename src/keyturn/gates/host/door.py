@@ -4,7 +4,8 @@
 2. the kernel verifies it, for this gate and this key: `verify_grant`, `verify_break_glass` or `verify_recovery`;
 3. it is a grant of a session on this very host, or on hosts of which this is one;
 4. it is for this account: the one that the request names, else root for `host:root` and the beneficiary's own for `host:shell`;
-   a shell is never an account with user id 0, and gate.toml can list accounts that alone are opened.
+   a shell is never an account with user id 0, and gate.toml can list accounts that alone are opened;
+5. a grant that asks for recording: its key is the bastion's own (`grants.bastion`), and comes from where gate.toml has that one.
 
 One rule for both questions: a session lives exactly as long as its key would still be let in. So whatever closes the gate
 (expiry, revocation, suspension, another policy, a view that is too old) ends what goes through it.
@@ -12,7 +13,7 @@ One rule for both questions: a session lives exactly as long as its key would st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,7 @@ from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.uri import Uri
 from keyturn.gates.break_glass import BreakGlassDoor
+from keyturn.grants.bastion import bastion_of, key_at
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.freshness import require_fresh
 from keyturn.grants.recovery import verify_recovery
@@ -39,6 +41,7 @@ __all__ = ["ACTIONS", "Brought", "HostDoor", "How", "Opened"]
 
 ACTIONS = ("host:root", "host:shell")
 FACTS = Facts({"gate.recorded": False})
+_RECORDED = Facts({"gate.recorded": True})
 
 How = Literal["grant", "break-glass", "recovery"]
 
@@ -55,7 +58,8 @@ class Brought:
 class Opened:
     """What opens an account: `digest` of the request or recovery grant, who is let in, by whose word, with what, until when.
 
-    `record` is a recovery grant's own envelope, which is what the log is told of its use."""
+    `sources` are networks that the key must come from, any if there are none. `record` is a recovery grant's own envelope, which
+    is what the log is told of its use."""
 
     how: How
     digest: Sha256
@@ -65,14 +69,15 @@ class Opened:
     approvals: tuple[Sha256, ...]
     terms: SessionTerms | None
     ends_at: int
+    sources: tuple[str, ...] = ()
     granted: Granted | None = None
     record: Envelope | None = None
 
 
 class HostDoor:
     """The door of one host. `view` gives the newest view to decide by, or raises; `brought` what lies in the gate's inbox;
-    `user_id` the id of an account of this machine, None when it has no such account. `strict` raises when gate.toml asks for
-    more.
+    `bastions` are the networks of each bastion that may record what comes in here, by its gate's URI; `user_id` the id of an
+    account of this machine, None when it has no such account. `strict` raises when gate.toml asks for more.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class HostDoor:
         gate: Uri,
         host: Uri,
         accounts: tuple[str, ...],
+        bastions: Mapping[str, tuple[str, ...]],
         view: Callable[[], GateView],
         seen: Callable[[], GateView],
         strict: Callable[[GateView], None],
@@ -93,6 +99,7 @@ class HostDoor:
         self._gate = gate
         self._host = host
         self._accounts = accounts
+        self._bastions = bastions
         self._view = view
         self._seen = seen
         self._strict = strict
@@ -142,7 +149,8 @@ class HostDoor:
             raise Unavailable(
                 "request-unread", f"`req-{digest[:32]}` is over, or an approval of it is in the log and cannot be read"
             )
-        found = verify_grant(bundle, view, now=self._clock.now(), gate=self._gate, session_key=key, facts=FACTS).granted
+        facts = FACTS if bastion_of(_request(dsse.render(bundle.request))) is None else _RECORDED
+        found = verify_grant(bundle, view, now=self._clock.now(), gate=self._gate, session_key=key, facts=facts).granted
         return self._opened("grant", found, account, view)
 
     def _naming(self, key: PublicKey, why: list[KeyturnError]) -> Iterable[tuple[How, Sha256]]:
@@ -169,7 +177,7 @@ class HostDoor:
         if raw is None:
             return None
         if digest not in self._keys:
-            self._keys[digest] = _request(raw).session_key
+            self._keys[digest] = key_at(_request(raw), self._gate)
         return self._keys[digest]
 
     def _by_break_glass(self, digest: Sha256, account: str, key: PublicKey) -> Opened:
@@ -215,8 +223,23 @@ class HostDoor:
             found.approvals,
             made.session,
             found.window.ends_at,
+            self._sources(made),
             found,
         )
+
+    def _sources(self, made: AccessRequest) -> tuple[str, ...]:
+        # (5)
+        bastion = bastion_of(made)
+        if bastion is None:
+            return () if made.session is None else made.session.sources
+        known = self._bastions.get(bastion.gate)
+        if not known:
+            raise Refused(
+                "bastion-not-here",
+                f"the grant is recorded by `{bastion.gate}`, and gate.toml of this host says of no network that it is that one",
+                hint="its operator adds `[[host.bastions]]` to gate.toml, with the gate and its networks",
+            )
+        return known  # the person's own networks are the bastion's to look at
 
     def _require(
         self,

@@ -1,0 +1,1 @@
+"""The bastion's hands: an SSH server that relays to hosts and records, and the keys that it proves there."""

@@ -1,0 +1,159 @@
+"""Seal a recording to a quorum of keyholders, chunk by chunk, and open it with as many of their shares.
+
+Bytes are as docs/formats/recordings.md has them. HPKE (RFC 9180) is `cryptography`'s, Shamir's sharing PyCryptodome's, over both
+halves of the data key. A share alone, or fewer than the quorum, say nothing about the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from Crypto.Protocol.SecretSharing import Shamir
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from keyturn.errors import Malformed, Refused, Tampered
+from keyturn.formats import base64_text
+from keyturn.formats.digest import sha256
+from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, SealedShare, parse_head, share_info
+
+__all__ = [
+    "CHUNK_BYTES_MAX",
+    "ChunkSealer",
+    "Keyholder",
+    "commitment_of",
+    "holder_key",
+    "key_from",
+    "open_share",
+    "opened",
+    "seal_key",
+]
+
+CHUNK_BYTES_MAX = 1 << 20
+_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_HALF = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Keyholder:
+    """Somebody who has to agree before a recording is opened: by name, with his X25519 key (SubjectPublicKeyInfo)."""
+
+    name: str
+    spki: bytes
+
+    @property
+    def public(self) -> x25519.X25519PublicKey:
+        return holder_key(self.spki)
+
+
+def holder_key(spki: bytes) -> x25519.X25519PublicKey:
+    """Read a keyholder's public key, or raise `Malformed`."""
+    try:
+        key = serialization.load_der_public_key(spki)
+    except ValueError as err:
+        raise Malformed("holder-key", "expected the SubjectPublicKeyInfo of an X25519 key") from err
+    if not isinstance(key, x25519.X25519PublicKey):
+        raise Malformed("holder-key", f"expected an X25519 key, got {type(key).__name__}")
+    return key
+
+
+def commitment_of(key: bytes) -> str:
+    """What a header says of the one key that opens its recording."""
+    return sha256(b"keyturn.dev/recording-key/v1\n" + key)
+
+
+def seal_key(
+    key: bytes, holders: tuple[Keyholder, ...], *, quorum: int, gate: str, request: str
+) -> tuple[SealedShare, ...]:
+    """Split the data key `key` among `holders`, so that `quorum` of them have it together, and seal to each his share."""
+    halves = [Shamir.split(quorum, len(holders), key[at : at + _HALF], False) for at in (0, _HALF)]
+    found = []
+    for holder, (number, first), (_, second) in zip(holders, *halves, strict=True):
+        info = share_info(gate=gate, request=request, holder=holder.name, number=number)
+        sealed = _SUITE.encrypt(bytes([number]) + first + second, holder.public, info)
+        found.append(SealedShare(holder=holder.name, key=sha256(holder.spki), sealed=base64_text.encode(sealed)))
+    return tuple(found)
+
+
+def open_share(header: Header, holder: str, private: x25519.X25519PrivateKey) -> bytes:
+    """The share of `holder`; `Refused` when the recording has none for him, or his key does not open it."""
+    for number, share in enumerate(header.shares, start=1):
+        if share.holder == holder:
+            info = share_info(gate=header.gate, request=header.request, holder=holder, number=number)
+            try:
+                return _SUITE.decrypt(base64_text.decode(share.sealed, what="share"), private, info)
+            except InvalidTag as err:
+                raise Refused("share-other-key", f"this key does not open the share of `{holder}`") from err
+    raise Refused("share-none", f"the recording has no share for `{holder}`")
+
+
+def key_from(header: Header, shares: Iterable[bytes]) -> bytes:
+    """The data key out of `quorum` opened shares; `Refused` with fewer, `Tampered` when they are of another key."""
+    known: Mapping[int, bytes] = {share[0]: share[1:] for share in shares if len(share) == 1 + 2 * _HALF}
+    if len(known) < header.quorum:
+        raise Refused(
+            "share-quorum", f"the recording opens with the shares of {header.quorum} keyholders, got {len(known)}"
+        )
+    used = list(known.items())[: header.quorum]
+    key = b"".join(Shamir.combine([(n, share[at : at + _HALF]) for n, share in used], False) for at in (0, _HALF))
+    if not hmac.compare_digest(commitment_of(key), header.commitment):
+        raise Tampered("share-other", "the shares together are not the key of this recording")
+    return key
+
+
+class ChunkSealer:
+    """Seals the chunks of one recording, in order, and no other's: the key is its own."""
+
+    def __init__(self, key: bytes, head: bytes) -> None:
+        self._cipher = AESGCM(key)
+        self._about = hashlib.sha256(head).digest()
+        self._number = 0
+
+    def seal(self, plain: bytes, *, last: bool = False) -> bytes:
+        """The next chunk, with its length."""
+        sealed = self._cipher.encrypt(_nonce(self._number, last=last), plain, self._about)
+        self._number += 1
+        return struct.pack(">I", len(sealed)) + sealed
+
+
+def opened(file: BinaryIO, shares: Iterable[bytes]) -> Iterator[bytes]:
+    """What lies in the recording `file`, chunk by chunk. Ends with `Tampered` when it was changed, or with `Refused`
+    `recording-cut` behind all that is there, when it has no last chunk."""
+    start = file.read(HEAD_BYTES_MAX)
+    header, begin = parse_head(start)
+    cipher, about = AESGCM(key_from(header, shares)), hashlib.sha256(start[:begin]).digest()
+    file.seek(begin, os.SEEK_SET)
+    number = 0
+    while True:
+        size = file.read(4)
+        (length,) = struct.unpack(">I", size) if len(size) == 4 else (0,)
+        sealed = file.read(length) if 16 <= length <= CHUNK_BYTES_MAX + 16 else b""
+        if not size or len(size) < 4 or (0 < len(sealed) < length):
+            raise Refused("recording-cut", "the recording ends without its last chunk: the bastion ended before it did")
+        for last in (False, True):
+            try:
+                plain = cipher.decrypt(_nonce(number, last=last), sealed, about)
+            except InvalidTag:
+                continue
+            break
+        else:
+            raise Tampered("recording-changed", f"chunk {number} of the recording was changed, moved or left out")
+        yield plain
+        if last:
+            if file.read(1):
+                raise Tampered("recording-changed", "the recording goes on behind its last chunk")
+            return
+        number += 1
+
+
+def _nonce(number: int, *, last: bool) -> bytes:
+    return number.to_bytes(8, "big") + b"\0\0\0" + (b"\1" if last else b"\0")

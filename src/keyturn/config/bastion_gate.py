@@ -1,0 +1,119 @@
+"""Read and write the `gate.toml` of a bastion: as `config.gate_head` has it, `service` always, and what lies behind it:
+
+[bastion]
+listen = "0.0.0.0"                          # the address at which people come in
+port = 2222
+quorum = 2                                  # keyholders that it takes to open a recording: two at least
+[[bastion.hosts]]
+gate = "keyturn://acme.example/gate/gpu1"   # the host's own gate, as grants name it
+address = "gpu1.internal"
+port = 22
+host_key = "ssh-ed25519 AAAA..."            # its sshd's: nobody else is spoken to
+[[bastion.keyholders]]
+name = "carol"
+key = "<base64 of an X25519 SubjectPublicKeyInfo>"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta
+
+from keyturn.config import toml
+from keyturn.config.gate_head import GateFile, GateHead, head_of, head_table
+from keyturn.errors import Usage
+from keyturn.formats.text import HttpUrl, Name
+from keyturn.formats.uri import Uri
+
+__all__ = ["BastionGateConfig", "BehindBastion", "Holder", "parse", "render"]
+
+_Port = Annotated[int, Meta(ge=1, le=65535)]
+HOST_KEY = r"\A(?:ssh-ed25519|ecdsa-sha2-nistp256|rsa-sha2-512|ssh-rsa) [A-Za-z0-9+/]{1,2000}={0,2}\Z"
+
+
+class BehindBastion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A host behind the bastion."""
+
+    gate: Annotated[str, Meta(max_length=1024)]
+    address: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9.:-]{1,253}\Z")]
+    port: _Port = 22
+    host_key: Annotated[str, Meta(pattern=HOST_KEY)]
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody whose share it takes to open a recording."""
+
+    name: Name
+    key: Annotated[str, Meta(max_length=200)]
+
+
+class _Bastion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    listen: Annotated[str, Meta(pattern=r"\A[0-9a-fA-F.:]{2,45}\Z")]
+    port: Annotated[int, Meta(ge=0, le=65535)]
+    quorum: Annotated[int, Meta(ge=2, le=32)]
+    hosts: Annotated[tuple[BehindBastion, ...], Meta(max_length=1024)] = ()
+    keyholders: Annotated[tuple[Holder, ...], Meta(min_length=2, max_length=32)]
+
+    def __post_init__(self) -> None:
+        if self.quorum > len(self.keyholders):
+            raise ValueError(f"expected a quorum of at most {len(self.keyholders)} keyholders, got {self.quorum}")
+        for named in ([one.name for one in self.keyholders], [one.key for one in self.keyholders]):
+            if len(set(named)) != len(named):
+                raise ValueError("expected each keyholder once, with a key of his own")
+        if len({one.gate for one in self.hosts}) != len(self.hosts):
+            raise ValueError("expected each host's gate once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BastionGateConfig(GateHead):
+    """A bastion as its operator configured it; `hosts` by the URI of their gates."""
+
+    service: str
+    listen: str
+    port: int
+    quorum: int
+    hosts: Mapping[str, BehindBastion]
+    keyholders: tuple[Holder, ...]
+
+
+class _File(GateFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    kind: Literal["bastion"]
+    service: HttpUrl
+    bastion: _Bastion
+
+
+def parse(raw: bytes, *, where: str = "gate.toml") -> BastionGateConfig:
+    """Parse `raw`, or raise `Usage` naming `where`."""
+    file = toml.parse(raw, _File, where=where)
+    head, said = head_of(file, where=where), file.bastion
+    for host in said.hosts:
+        uri = Uri.parse(host.gate)
+        if (uri.type, uri.lab) != ("gate", head["resource"].lab):
+            raise Usage(
+                "config-invalid", f"`{where}`: expected hosts by their gates of `{head['resource'].lab}`, got `{uri}`"
+            )
+    return BastionGateConfig(
+        **head,
+        listen=said.listen,
+        port=said.port,
+        quorum=said.quorum,
+        hosts={host.gate: host for host in said.hosts},
+        keyholders=said.keyholders,
+    )
+
+
+def render(value: BastionGateConfig) -> bytes:
+    """Render `value`; `parse(render(x)) == x`."""
+    own = {
+        "listen": value.listen,
+        "port": value.port,
+        "quorum": value.quorum,
+        "hosts": [msgspec.to_builtins(host) for host in value.hosts.values()],
+        "keyholders": [msgspec.to_builtins(holder) for holder in value.keyholders],
+    }
+    return tomli_w.dumps(head_table(value, kind="bastion") | {"bastion": own}).encode("utf-8")

@@ -1,0 +1,42 @@
+"""Predicate by which a bastion says what it recorded: the digest and size of one sealed recording.
+
+`https://keyturn.dev/recording/v1`, kind `rcd`; normative page docs/formats/records.md. It opens nothing: it is there so that a
+recording that is missing, shortened or exchanged is seen to be.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from keyturn.formats.text import HexDigest, KeyId, LabName, Nonce, PosixTime, Size
+from keyturn.formats.uri import Uri
+
+__all__ = ["RECORDING", "Recorded", "Recording"]
+
+RECORDING = "https://keyturn.dev/recording/v1"
+
+Recorded = Literal["shell", "exec", "sftp", "forwards"]
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One recording of a session under `request`: `digest` and `size_bytes` of the sealed file, and of `what`. `cut`: the bastion
+    ended before it did."""
+
+    lab: LabName
+    nonce: Nonce
+    gate: str
+    key: KeyId
+    request: HexDigest
+    digest: HexDigest
+    size_bytes: Size
+    what: Recorded
+    begun_at: PosixTime
+    ended_at: PosixTime
+    cut: bool = False
+
+    def __post_init__(self) -> None:
+        Uri.parse(self.gate)
+        if self.ended_at < self.begun_at:
+            raise ValueError("expected ended_at at or after begun_at")

@@ -1,0 +1,36 @@
+"""What is written down of one answer of a bastion (`gates.recorder`), before anybody comes through."""
+
+from __future__ import annotations
+
+from keyturn.errors import KeyturnError
+from keyturn.formats.decision import TEXT_MAX
+from keyturn.formats.uri import Uri
+from keyturn.gates.recorder import Recorder
+from keyturn.grants.verify_grant import Granted
+from keyturn.ports import Clock, Decisions, Hop
+
+__all__ = ["RecordedHops"]
+
+
+class RecordedHops:
+    """The decisions of one bastion. Not safe to call from two threads at once."""
+
+    def __init__(self, decisions: Decisions, *, gate: Uri, clock: Clock) -> None:
+        self._recorder = Recorder(decisions, gate=gate, clock=clock)
+
+    def granted(self, hop: Hop, granted: Granted) -> None:
+        """Keep that `hop` was let through, or raise `Unavailable`: then it is not."""
+        made = granted.request
+        about = {
+            "request": hop.request,
+            "requester": made.requester,
+            "beneficiary": made.beneficiary,
+            "action": made.action,
+            "resource": made.resource,
+            "permit": made.permit,
+        }
+        self._recorder.granted(about, approvals=granted.approvals, approvers=granted.approvers)
+
+    def refused(self, account: str, err: KeyturnError) -> None:
+        """Keep that a key was refused for `account`, if it can be and they are not too many."""
+        self._recorder.refused(err, lambda: {"beneficiary": account[:TEXT_MAX]})

@@ -1,0 +1,124 @@
+"""A bastion in front of a host, as a process of its own, with keyholders for what it records; and who opens it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import x25519
+
+from keyturn.adapters.files.key_files import write_key
+from keyturn.adapters.over_http.bastion_over_http import bastion_terms
+from keyturn.adapters.recordings.sealing import open_share, opened
+from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, parse_head
+from keyturn.formats.session_terms import SessionTerms
+from support.hosts import Asked, Host, HostsLab
+from support.processes import Process, running, wait_for, wait_for_file
+
+__all__ = ["Bastion", "bastion_before"]
+
+KEYTURN = (sys.executable, "-m", "keyturn")
+HOLDERS = ("carol", "dan", "eve")
+
+
+@dataclass
+class Bastion:
+    """The bastion `name`, in `place`. `behind` is the one host that it leads to."""
+
+    name: str
+    lab: HostsLab
+    behind: Host
+    place: Path
+    keys: dict[str, x25519.X25519PrivateKey]
+    process: Process | None = None
+    port: int = 0
+    url: str = ""
+    words: tuple[str, ...] = field(default=())
+
+    @property
+    def recordings(self) -> Path:
+        return self.place / "recordings"
+
+    def start(self, *before: str) -> Process:
+        (self.place / "run" / f"gate-{self.name}.json").unlink(missing_ok=True)
+        words = [*before, *KEYTURN, "gate", "bastion", "run", "--dir", str(self.place)]
+        self.process = self.lab.stack.enter_context(running(words))
+        said = json.loads(wait_for_file(self.place / "run" / f"gate-{self.name}.json", self.process))
+        self.url = said["url"]
+        about = subprocess.run(["curl", "-sf", f"{self.url}/about"], capture_output=True, check=True).stdout
+        self.port = int(json.loads(about)["ssh"].rpartition(":")[2])
+        return self.process
+
+    def ask(self, **terms: object) -> Asked:
+        """A request through this bastion, for a session with these `terms` beside."""
+        changed: dict[str, object] = {
+            key: terms.pop(key) for key in ("requester", "duration_s", "action", "resource") if key in terms
+        }
+        proves, path = self.lab.identity()
+        bastion = bastion_terms(self.url, proves.public)
+        session = SessionTerms(bastion=bastion, **terms)  # type: ignore[arg-type]  # its fields
+        return self.lab.ask_with(proves, path, self.behind.name, changed={"session": session, **changed})
+
+    def granted(self, **terms: object) -> Asked:
+        asked = self.ask(**terms)
+        self.lab.say(asked, "bob")
+        return asked
+
+    def front(self) -> Host:
+        """The bastion as somebody's ssh sees it."""
+        return Host(self.name, self.behind.place, self.port)
+
+    def recorded(self, count: int, *, of: Asked) -> list[Path]:
+        """The finished recordings of one request, once there are so many."""
+
+        def found() -> list[Path] | None:
+            all_ = sorted(self.recordings.glob("*.recording"), key=lambda path: path.stat().st_mtime_ns)
+            here = [path for path in all_ if self.header(path).request == of.digest]
+            return here if len(here) >= count else None
+
+        return wait_for(f"{count} recordings", found, self.process)
+
+    def header(self, path: Path) -> Header:
+        with path.open("rb") as file:
+            return parse_head(file.read(HEAD_BYTES_MAX))[0]
+
+    def shares(self, path: Path, *holders: str) -> list[bytes]:
+        return [open_share(self.header(path), holder, self.keys[holder]) for holder in holders]
+
+    def cast(self, path: Path, *holders: str) -> list[list[object]]:
+        """The lines of a recording, opened by `holders`."""
+        with path.open("rb") as file:
+            plain = b"".join(opened(file, self.shares(path, *(holders or ("carol", "eve")))))
+        return [msgspec.json.decode(line) for line in plain.splitlines()]
+
+
+def bastion_before(lab: HostsLab, host: Host, name: str = "front") -> Bastion:
+    """Set the bastion `name` up in front of `host`, and start it."""
+    place = lab.place / name
+    write_key(place / "key", lab.lab.gate_keys[name], passphrase=None)
+    keys = {holder: x25519.X25519PrivateKey.generate() for holder in HOLDERS}
+    found = Bastion(name, lab, host, place, keys)
+    host_key = " ".join((host.place / "host_key.pub").read_text().split()[:2])
+    words = [
+        *(*KEYTURN, "gate", "bastion", "install", name, "--dir", str(place), "--service", lab.url, "--json"),
+        *("--root-sha256", lab.lab.root_sha256, "--listen", "127.0.0.1", "--ssh-port", "0"),
+        *("--behind", f"{host.name}={host.address}:{host.port}={host_key}"),
+        *(word for holder in HOLDERS for word in ("--keyholder", f"{holder}={_text(keys[holder])}")),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    found.start()
+    return found
+
+
+def _text(key: x25519.X25519PrivateKey) -> str:
+    import base64
+
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(spki).decode()
