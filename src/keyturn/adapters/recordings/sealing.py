@@ -118,11 +118,11 @@ class ChunkSealer:
         self._about = hashlib.sha256(head).digest()
         self._number = 0
 
-    def seal(self, plain: bytes, *, last: bool = False) -> bytes:
-        """The next chunk, with its length."""
+    def seal(self, plain: bytes | memoryview, *, last: bool = False) -> tuple[bytes, bytes]:
+        """The next chunk: its length, and what follows."""
         sealed = self._cipher.encrypt(_nonce(self._number, last=last), plain, self._about)
         self._number += 1
-        return struct.pack(">I", len(sealed)) + sealed
+        return struct.pack(">I", len(sealed)), sealed
 
 
 def opened(file: BinaryIO, shares: Iterable[bytes]) -> Iterator[bytes]:

@@ -67,11 +67,11 @@ class Tape:
         self._backlog, self._over, self._broken = 0, False, False
         self._wake = threading.Condition()
         self._held: dict[str, bytes] = {}
-        self._plain = bytearray(msgspec.json.encode(cast) + b"\n")
+        self._plain = [msgspec.json.encode(cast) + b"\n"]
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._put(head)
-            self._put(self._sealer.seal(self._take_plain()))
+            self._put_plain()
             os.fdatasync(self._fd)
         except OSError as err:
             raise _unwritable(err) from err
@@ -100,9 +100,8 @@ class Tape:
         try:
             for code in list(self._held):
                 self._say(time.monotonic() - self._begun, code, self._held.pop(code))
-            while len(self._plain) > _CHUNK_BYTES:
-                self._put(self._sealer.seal(self._take_plain()))
-            self._put(self._sealer.seal(self._take_plain(), last=True))
+            self._put_plain()
+            self._put(*self._sealer.seal(b"", last=True))
             os.fsync(self._fd)
         except OSError as err:
             raise _unwritable(err) from err
@@ -126,8 +125,7 @@ class Tape:
                 self._encode(taken)
                 if over:
                     return
-                while self._plain:
-                    self._put(self._sealer.seal(self._take_plain()))
+                self._put_plain()
         except OSError as err:
             self._broken = True
             self._failed(_unwritable(err))
@@ -143,7 +141,8 @@ class Tape:
 
     def _take(self, at: float, code: str, data: bytes) -> None:
         """As text when all of it is; a character that is not whole yet waits for its rest."""
-        data = self._held.pop(code, b"") + data
+        if code in self._held:
+            data = self._held.pop(code) + data
         end = len(data)
         for back in range(1, min(4, end) + 1):  # RFC 3629: at most three bytes of a character can be missing their rest
             byte = data[-back]
@@ -154,29 +153,35 @@ class Tape:
             if byte < 0x80:
                 break
         try:
-            shown = data[:end].decode("utf-8")
+            shown = (data if end == len(data) else data[:end]).decode("utf-8")
         except UnicodeDecodeError:
+            self._say(at, code, data)
+            return
+        text = msgspec.json.encode(shown)
+        if len(text) > 2 * len(data) + 64:  # control characters take six bytes each: a disk is filled slower by base64
             self._say(at, code, data)
             return
         if end < len(data):
             self._held[code] = data[end:]
         if shown:
-            self._plain += b"[%.6f,%b,%b]\n" % (at, msgspec.json.encode(code), msgspec.json.encode(shown))
+            self._plain.append(b"[%.6f,%b,%b]\n" % (at, msgspec.json.encode(code), text))
 
     def _say(self, at: float, code: str, data: bytes) -> None:
-        self._plain += b'[%.6f,"%b","%b"]\n' % (at, code.upper().encode(), base64.b64encode(data))
+        self._plain += (b'[%.6f,"%b","' % (at, code.upper().encode()), base64.b64encode(data), b'"]\n')
 
-    def _take_plain(self) -> bytes:
-        taken = bytes(self._plain[:_CHUNK_BYTES])
-        del self._plain[: len(taken)]
-        return taken
+    def _put_plain(self) -> None:
+        plain = memoryview(b"".join(self._plain))
+        self._plain.clear()
+        for at in range(0, len(plain), _CHUNK_BYTES):
+            self._put(*self._sealer.seal(plain[at : at + _CHUNK_BYTES]))
 
-    def _put(self, raw: bytes) -> None:
-        left = memoryview(raw)
-        while left:
-            left = left[os.write(self._fd, left) :]
-        self._digest.update(raw)
-        self._size += len(raw)
+    def _put(self, *parts: bytes) -> None:
+        for raw in parts:
+            left = memoryview(raw)
+            while left:
+                left = left[os.write(self._fd, left) :]
+            self._digest.update(raw)
+            self._size += len(raw)
 
 
 def _unwritable(err: OSError) -> Unavailable:
