@@ -34,7 +34,22 @@ _HOST = "ask for what this host opens: `keyturn request host:shell host/NAME --a
 
 _STEPS: tuple[tuple[str, str], ...] = (
     (_HOST, "host-action host-other account-unknown account-root account-closed"),
-    (_ASK_AGAIN, "request-over"),
+    (_ASK_AGAIN, "request-over session-over"),
+    (
+        "`keyturn ssh HOST` asks, waits for the approvals, and connects with a key of its own",
+        "session-key-unknown bastion-other source-other",
+    ),
+    ("ask through another bastion, or when it is open again: `keyturn trust suspended`", "bastion-closed"),
+    (
+        "the bastion's operator looks at its gate.toml, its directory, and what it says",
+        "bastion-host bastion-port bastion-secret",
+    ),
+    (
+        "it opens with as many keyholders as its header says, each with his own key",
+        "share-none share-other-key share-quorum",
+    ),
+    ("what is there is shown; `keyturn log show` has the bastion's word for it, as cut", "recording-cut"),
+    (_DISK, "recording-unwritable"),
     (
         "ask for what this gate opens: its operator says which database and schemas gate.toml names",
         "database-other database-schema",
