@@ -403,7 +403,7 @@ def hosts_lab(
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         stack.enter_context(disk.witness())
-        service, url = stack.enter_context(disk.log())
+        service, url = stack.enter_context(disk.log("--behind-proxy"))
         found = HostsLab(disk, place, url, stack, service)
 
         def published() -> bool | None:

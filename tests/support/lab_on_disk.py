@@ -102,8 +102,8 @@ class LabOnDisk:
         with self.serving("notify", "serve", name="notify") as running:
             yield running
 
-    def log(self) -> AbstractContextManager[tuple[Process, str]]:
-        return self.serving("serve", "--quota", "100000", "--rate", "100000", name="service")
+    def log(self, *more: str) -> AbstractContextManager[tuple[Process, str]]:
+        return self.serving("serve", "--quota", "100000", "--rate", "100000", *more, name="service")
 
 
 def put_on_disk(lab: Lab, path: Path, *, in_log: bool = True, store: str | None = None) -> LabOnDisk:

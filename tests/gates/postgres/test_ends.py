@@ -128,4 +128,4 @@ def test_when_the_kill_switch_of_the_gate_is_used(tmp_path: Path) -> None:
         place.log.append(place.suspension("bob", target_gate=str(place.lab.gate_uri("main"))))
         require_ended(db, since)
         assert place.certify(asked).status_code == 403
-        assert place.roles() == set()
+        wait_for("the role to be gone", lambda: None if place.roles() else True)
