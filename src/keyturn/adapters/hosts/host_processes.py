@@ -6,15 +6,23 @@ where there is none, one of our own below the cgroup2 mount; what a session leav
 no control group can be had, the tree below the monitor is all that is found: whoever detached from it before (setsid, and its
 parent gone) is not.
 
+What a process says of itself is its account's to choose: its name may be any bytes, its first thread may end before the others
+(the kernel then calls the whole process a zombie), and a tree may be deeper than Python recurses. So whether anything is left is
+what the kernel says of the control group, and never what was read of each process.
+
+A session may be over before the next look, and what it left is in logind's scope, which nobody saw: logind's own notes say which
+scope it made for the process of sshd.
+
 What no control group holds: jobs that the account handed to cron, at, or its own `systemd --user`, and whatever root moved out.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,13 +34,15 @@ __all__ = ["LinuxHost"]
 _SSHD = frozenset({"sshd", "sshd-session", "sshd-auth"})
 _OWN = "keyturn-host"
 _SUDO_TICKETS = Path("/run/sudo/ts")
+_LOGIND = Path("/run/systemd/sessions")
 
 
 class LinuxHost:
-    """This machine. `helper` is the user id that sshd runs the gate's helper as."""
+    """This machine. `helper` is the user id that sshd runs the gate's helper as; `logind` is where systemd-logind keeps notes."""
 
-    def __init__(self, *, helper: int, proc: Path = Path("/proc")) -> None:
+    def __init__(self, *, helper: int, proc: Path = Path("/proc"), logind: Path = _LOGIND) -> None:
         self._proc = proc
+        self._logind = logind
         self._boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
         self._before_login = frozenset({helper, *_uids("sshd")})
         self._cgroups = _cgroup2(proc)
@@ -77,9 +87,11 @@ class LinuxHost:
         if monitor:
             came_in = not any(self._uid(child) in self._before_login for child in self._children(session.pid))
             found = self._cgroup_of(session.pid)
-            if found is not None and found not in cgroups:
-                cgroups = (*cgroups, found)[-8:]
-        alive = monitor or any(self._members(path) for path in cgroups)
+        else:
+            found = self._scope_of(session)
+        if found is not None and found not in cgroups:
+            cgroups = (*cgroups, found)[-8:]
+        alive = monitor or any(self._populated(path) for path in cgroups)
         if not alive:
             for path in cgroups:
                 self._remove(path)
@@ -120,14 +132,14 @@ class LinuxHost:
     def _is_there(self, session: HostSession) -> bool:
         return session.boot == self._boot and self._started(session.pid) == session.started
 
-    def _stat(self, pid: int) -> list[str] | None:
+    def _stat(self, pid: int) -> list[bytes] | None:
         """The fields of /proc/PID/stat from the state on (proc(5): field 3 is the first here); None when it is gone or a
         zombie."""
         try:
-            fields = (self._proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        except (OSError, ValueError):
+            fields = (self._proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
             return None
-        return None if not fields or fields[0] in "ZX" else fields
+        return None if not fields or fields[0] in (b"Z", b"X") else fields
 
     def _parent(self, pid: int) -> int | None:
         fields = self._stat(pid)
@@ -146,8 +158,8 @@ class LinuxHost:
     def _uid(self, pid: int) -> int | None:
         """The real user id: while sshd waits for its helper, the effective one of its own process is the helper's."""
         try:
-            status = (self._proc / str(pid) / "status").read_text()
-            return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:"))
+            status = (self._proc / str(pid) / "status").read_bytes()
+            return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(b"Uid:"))
         except (OSError, StopIteration, ValueError):
             return None
 
@@ -158,15 +170,19 @@ class LinuxHost:
             return True
 
     def _children(self, pid: int) -> list[int]:
-        try:
-            return [int(word) for word in (self._proc / str(pid) / "task" / str(pid) / "children").read_text().split()]
-        except OSError:
-            return []
+        found: list[int] = []
+        for children in (self._proc / str(pid) / "task").glob("*/children"):  # each thread has its own
+            with suppress(OSError):
+                found += [int(word) for word in children.read_bytes().split()]
+        return found
 
-    def _below(self, pid: int) -> Iterator[int]:
-        for child in self._children(pid):
-            yield child
-            yield from self._below(child)
+    def _below(self, pid: int) -> set[int]:
+        found, todo = set[int](), [pid]
+        while todo:
+            fresh = set(self._children(todo.pop())) - found
+            found |= fresh
+            todo += fresh
+        return found
 
     def _cgroup_of(self, pid: int) -> str | None:
         """The cgroup2 path of `pid` when it is one that holds a single session."""
@@ -179,6 +195,33 @@ class LinuxHost:
         single = (name.startswith("session-") and name.endswith(".scope")) or path.startswith(f"/{_OWN}/")
         return path if single else None
 
+    def _scope_of(self, session: HostSession) -> str | None:
+        """The scope that logind made for the ended connection of `session`, if it still has it."""
+        if self._cgroups is None or session.boot != self._boot:
+            return None
+        for note in self._logind.glob("*"):
+            try:
+                lines = dict(line.split("=", 1) for line in note.read_text().splitlines() if "=" in line)
+                begun = int(lines["REALTIME"]) // 1_000_000
+            except (OSError, KeyError, ValueError):
+                continue
+            scope = lines.get("SCOPE", "")
+            # Process ids come again: a session that began before sshd asked for this connection is of another process.
+            if lines.get("LEADER") == str(session.pid) and scope.startswith("session-") and begun >= session.asked_at - 1:
+                return f"/user.slice/user-{lines.get('UID')}.slice/{scope}"
+        return None
+
+    def _populated(self, path: str) -> bool:
+        """Whether the kernel says that a process is left in the group, or in one below it; also one that cannot be read."""
+        if self._cgroups is None:
+            return False
+        try:
+            return b"populated 0" not in (self._cgroups / path[1:] / "cgroup.events").read_bytes().splitlines()
+        except FileNotFoundError:
+            return False
+        except OSError as err:
+            return err.errno != errno.ENODEV  # the group went while it was read
+
     def _members(self, path: str) -> list[int]:
         if self._cgroups is None:
             return []
@@ -186,7 +229,7 @@ class LinuxHost:
         for procs in (self._cgroups / path[1:]).rglob("cgroup.procs"):
             with suppress(OSError):
                 found += [int(word) for word in procs.read_text().split()]
-        return [pid for pid in found if pid and self._stat(pid) is not None]
+        return [pid for pid in found if pid]
 
     def _remove(self, path: str) -> None:
         if self._cgroups is not None and path.startswith(f"/{_OWN}/"):
