@@ -1,4 +1,4 @@
-"""Nothing that an account starts hides from the end of its grant, whatever its processes say of themselves: real sshd and kernel."""
+"""Nothing that an account starts hides from the end of its grant, whatever its processes say of themselves."""
 
 from __future__ import annotations
 

@@ -207,7 +207,11 @@ class LinuxHost:
                 continue
             scope = lines.get("SCOPE", "")
             # Process ids come again: a session that began before sshd asked for this connection is of another process.
-            if lines.get("LEADER") == str(session.pid) and scope.startswith("session-") and begun >= session.asked_at - 1:
+            if (
+                lines.get("LEADER") == str(session.pid)
+                and scope.startswith("session-")
+                and begun >= session.asked_at - 1
+            ):
                 return f"/user.slice/user-{lines.get('UID')}.slice/{scope}"
         return None
 
