@@ -1,4 +1,4 @@
-"""Nothing that an account starts hides from the end of its grant, whatever its processes say of themselves."""
+"""Nothing that an account starts hides from the end of its grant, whatever its processes say of themselves: real sshd, kernel."""
 
 from __future__ import annotations
 

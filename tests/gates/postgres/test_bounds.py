@@ -29,6 +29,9 @@ DENIED = {
     "write a file": "COPY app.runs TO '/tmp/keyturn-out'",
     "read a file": "SELECT pg_read_file('postgresql.conf')",
     "read a file as a large object": "SELECT lo_import('/etc/passwd')",
+    "own a large object": "SELECT lo_create(0)",
+    "own a large object in the old way": "SELECT lo_creat(-1)",
+    "own a large object of bytes": "SELECT lo_from_bytea(0, 'mine')",
     "write a large object to a file": "SELECT lo_export(1, '/tmp/keyturn-out')",
     "read passwords": "SELECT * FROM pg_authid",
     "read pg_hba.conf": "SELECT * FROM pg_hba_file_rules",
@@ -162,6 +165,11 @@ OPENED_WIDER = {
         "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO PUBLIC",
         "REVOKE EXECUTE ON FUNCTION pg_read_file(text) FROM PUBLIC",
         "the function pg_read_file(text)",
+    ),
+    "large objects of its own": (
+        "GRANT EXECUTE ON FUNCTION lo_create(oid) TO PUBLIC",
+        "REVOKE EXECUTE ON FUNCTION lo_create(oid) FROM PUBLIC",
+        "the function lo_create(oid)",
     ),
     "a setting of the server": (
         "GRANT SET ON PARAMETER log_statement TO PUBLIC",

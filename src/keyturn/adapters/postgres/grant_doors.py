@@ -23,6 +23,9 @@ __all__ = ["ACCOUNT", "GROUP", "hba_lines", "ident_line", "more_than_granted", "
 ACCOUNT: Final = "keyturn_gate"
 GROUP: Final = "keyturn_grants"
 _MAP: Final = "keyturn"
+_LARGE_OBJECTS: Final = "lo_create(oid), lo_creat(integer), lo_from_bytea(oid, bytea)"
+"""What makes a large object: the one thing that everybody could own without CREATE anywhere. A role that owns a hundred thousand
+is dropped by none, since each takes a lock, and trying it takes the locks of everybody else."""
 
 _Rule = tuple[str, list[str], list[str], str | None, str, list[str] | None]
 
@@ -56,6 +59,8 @@ def setting_up(database: str, *, owner: str, ca_file: str) -> tuple[str, ...]:
         sql.SQL("GRANT CONNECT ON DATABASE {} TO {} WITH GRANT OPTION").format(named, account),
         sql.SQL("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC").format(named),
         sql.SQL("REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
+        sql.SQL("REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC").format(sql.SQL(_LARGE_OBJECTS)),
+        sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(_LARGE_OBJECTS), owning),
         sql.SQL("ALTER SYSTEM SET ssl_ca_file = {}").format(sql.Literal(ca_file)),
     )
     return tuple(statement.as_string(None) for statement in statements)
@@ -151,7 +156,8 @@ UNION ALL
 SELECT 'the function ' || f.oid::regprocedure FROM me, pg_proc f
   WHERE f.pronamespace = 'pg_catalog'::regnamespace AND has_function_privilege(me.oid, f.oid, 'EXECUTE')
     AND f.proname IN ('pg_read_file', 'pg_read_binary_file', 'pg_stat_file', 'pg_ls_dir', 'pg_ls_logdir', 'pg_ls_waldir',
-      'lo_import', 'lo_export', 'pg_reload_conf', 'pg_hba_file_rules', 'pg_ident_file_mappings', 'pg_promote',
+      'lo_import', 'lo_export', 'lo_create', 'lo_creat', 'lo_from_bytea',
+      'pg_reload_conf', 'pg_hba_file_rules', 'pg_ident_file_mappings', 'pg_promote',
       'pg_create_restore_point', 'pg_switch_wal', 'pg_replication_origin_create')
 UNION ALL
 SELECT 'membership in ' || roleid::regrole FROM pg_auth_members, me

@@ -1,11 +1,15 @@
 """Make and end the roles of grants in one PostgreSQL database: `gates.postgres.needs.GrantRoles`.
 
 The gate is on the database's machine and comes in by its Unix socket as `keyturn_gate`, by peer authentication: no password of
-that account is anywhere. Three connections, so that none waits for another: openings, the watch, and the watchman.
+that account is anywhere. Four connections, so that none waits for another: openings, the watch, the watchman, and the last one.
 
 **The watchman** is a loop in the server, in a backend of the gate's account. It outlives the gate's process: when the watch has
 asked nothing for `SILENT_S` (killed, stopped, hung), it ends every connection of a role of a grant, and goes on doing so until
 the next gate replaces it. The watch starts it again when somebody ended it. It ends with the server, as all connections do.
+
+**The last one** ends connections when the watch cannot: any session can take locks until the server has no memory for another,
+and then nobody can read which roles there are, the watchman neither. So it keeps a transaction open that holds already what it
+needs for that. It is idle, and holds back no vacuum.
 
 Names are composed by psycopg.sql, and every session has `search_path = pg_catalog`: the gate calls nothing that a role made.
 """
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +27,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import errors as sql_errors
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from keyturn.adapters.postgres import grant_doors
 from keyturn.errors import Refused, Unavailable
@@ -31,18 +36,19 @@ from keyturn.formats.sql_privileges import Privileges
 __all__ = ["SILENT_S", "GrantRolesInPostgres", "ServerPlace"]
 
 SILENT_S: Final = 3
-_WATCH, _OPEN, _WATCHMAN = "keyturn-watch", "keyturn-open", "keyturn-watchman"
+_WATCH, _OPEN, _WATCHMAN, _LAST = "keyturn-watch", "keyturn-open", "keyturn-watchman", "keyturn-last"
 _BOUNDED = (
     "-c lock_timeout=1s -c statement_timeout=2s -c idle_in_transaction_session_timeout=2s -c search_path=pg_catalog"
 )
 _UNBOUNDED = "-c statement_timeout=0 -c client_connection_check_interval=0 -c search_path=pg_catalog"
+_WAITING = "-c statement_timeout=2s -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c search_path=pg_catalog"
 _ENDED_WITHIN_MS = 1000
 
 _CONNECTIONS = """
 SELECT a.pid FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
-WHERE a.backend_type = 'client backend' AND a.usesysid IS NOT NULL AND a.pid <> pg_backend_pid()
+WHERE a.datid IS NOT NULL AND a.usesysid IS NOT NULL AND a.pid <> pg_backend_pid()
 """
-_OF_ROLE = f"{_CONNECTIONS} AND r.rolname = %s"
+_OF_ROLES = f"{_CONNECTIONS} AND r.rolname = ANY (%s)"
 _STRAYS = f"{_CONNECTIONS} AND r.oid IS NULL"
 _LOOP = f"""
 DO $$
@@ -60,6 +66,14 @@ BEGIN
   END LOOP;
 END $$
 """  # noqa: S608  # made of constants of this file
+_MAY_CONNECT = "rolcanlogin AND has_database_privilege(oid, current_database(), 'CONNECT')"
+_STANDING = f"SELECT rolname, {_MAY_CONNECT} FROM pg_roles WHERE rolname ~ '^kt_[0-9a-f]{{32}}$'"  # noqa: S608  # as above
+_HOLD = "SELECT count(*) FROM pg_roles UNION ALL SELECT count(*) FROM pg_auth_members"
+_END_ALL = """
+SELECT pg_terminate_backend(a.pid, 100) FROM
+  (SELECT pg_stat_get_backend_pid(i) pid, pg_stat_get_backend_userid(i) of FROM pg_stat_get_backend_idset() i) a
+WHERE pg_get_userbyid(a.of) ~ '^kt_[0-9a-f]{32}$'
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +98,7 @@ class GrantRolesInPostgres:
         self._opening = _Kept(lambda: self._connect(_OPEN, _BOUNDED))
         self._watching = _Kept(lambda: self._connect(_WATCH, _BOUNDED))
         self._watchman: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._last: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def require_closed(self) -> None:
         with self._opening.borrowed() as db:
@@ -97,15 +112,13 @@ class GrantRolesInPostgres:
 
     def has(self, role: str) -> bool:
         with self._opening.borrowed() as db:
-            return bool(db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s AND rolcanlogin", (role,)).fetchall())
+            return bool(db.execute(f"{_STANDING} AND rolname = %s AND {_MAY_CONNECT}", (role,)).fetchall())
 
     def standing(self) -> Mapping[str, bool]:
         with self._watching.borrowed() as db:
             self._keep_watchman(db)
-            rows = db.execute(
-                "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname ~ '^kt_[0-9a-f]{32}$'"
-            ).fetchall()
-        return dict(rows)
+            self._keep_last()
+            return dict(db.execute(_STANDING).fetchall())
 
     def make(self, role: str, schema: str, privileges: Privileges, *, ends_at: int) -> None:
         with self._opening.borrowed() as db, db.transaction():
@@ -120,19 +133,35 @@ class GrantRolesInPostgres:
                     hint="take it from PUBLIC with REVOKE, or list a function in `definers` of gate.toml",
                 )
 
-    def end(self, role: str) -> bool:
-        name = sql.Identifier(role)
+    def shut(self, roles: Collection[str]) -> None:
         with self._watching.borrowed() as db:
             try:
-                db.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(name))
+                # Not NOLOGIN: a session can lock its own role's row, and come again in time to lock it again.
+                may = db.execute(f"{_STANDING} AND rolname = ANY (%s) AND {_MAY_CONNECT}", (list(roles),)).fetchall()
+                if may:
+                    names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in may)
+                    database = sql.Identifier(self._place.database)
+                    db.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {}").format(database, names))
             finally:  # INVARIANT: a full disk keeps no connection alive
-                _terminate(db, _OF_ROLE, (role,))
-            if db.execute(_OF_ROLE, (role,)).fetchall():
+                _terminate(db, _OF_ROLES, (list(roles),))
+
+    def drop(self, role: str) -> bool:
+        name = sql.Identifier(role)
+        with self._watching.borrowed() as db:
+            if db.execute(_OF_ROLES, ([role],)).fetchall():
                 return False
+            db.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(name))
             with db.transaction():
                 db.execute(sql.SQL("DROP OWNED BY {}").format(name))
                 db.execute(sql.SQL("DROP ROLE {}").format(name))
             return True
+
+    def end_all(self) -> None:
+        try:
+            self._keep_last().execute("SELECT pg_stat_clear_snapshot()")
+            self._keep_last().execute(_END_ALL)
+        except psycopg.Error as err:
+            raise _as_ours(err) from err
 
     def end_strays(self) -> None:
         with self._watching.borrowed() as db:
@@ -153,6 +182,16 @@ class GrantRolesInPostgres:
             self._watchman.close()
         self._watchman = self._connect(_WATCHMAN, _UNBOUNDED)
         self._watchman.pgconn.send_query(_LOOP.encode())
+
+    def _keep_last(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._last is None or self._last.closed or self._last.info.transaction_status != TransactionStatus.INTRANS:
+            if self._last is not None:
+                self._last.close()
+            self._last = self._connect(_LAST, _WAITING)
+            self._last.execute("BEGIN READ ONLY")
+            self._last.execute(_HOLD)
+            self._last.execute(f"{_END_ALL} AND false")  # what it reads of the catalogs is read by now
+        return self._last
 
     def _connect(self, name: str, options: str) -> psycopg.Connection[tuple[Any, ...]]:
         place = self._place
@@ -186,12 +225,16 @@ class _Kept:
             except psycopg.Error as err:
                 if self._db is not None and not isinstance(err, sql_errors.QueryCanceled | sql_errors.LockNotAvailable):
                     self._db.close()
-                raise Unavailable(
-                    "database-failed",
-                    f"the database did not do what the gate asked: {type(err).__name__}: {_said(err)}",
-                    hint="the server's own log may say more; keyturn gate postgres init NAME shows what it needs",
-                    detail=str(err),
-                ) from err
+                raise _as_ours(err) from err
+
+
+def _as_ours(err: psycopg.Error) -> Unavailable:
+    return Unavailable(
+        "database-failed",
+        f"the database did not do what the gate asked: {type(err).__name__}: {_said(err)}",
+        hint="the server's own log may say more; keyturn gate postgres init NAME shows what it needs",
+        detail=str(err),
+    )
 
 
 def _said(err: psycopg.Error) -> str:
@@ -228,7 +271,6 @@ def _making(
         "CONNECTION LIMIT {} VALID UNTIL {} IN ROLE {}"
     ).format(name, sql.Literal(place.connections), sql.Literal(until), group)
     yield sql.SQL("GRANT {} TO {}").format(name, account)
-    yield sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(place.database), name)
     yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(where, name)
     for kind, given in (("TABLES", privileges.tables), ("SEQUENCES", privileges.sequences)):
         if given:
@@ -236,3 +278,5 @@ def _making(
             yield sql.SQL("GRANT {} ON ALL {} IN SCHEMA {} TO {}").format(words, sql.SQL(kind), where, name)
     if privileges.functions:
         yield sql.SQL("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {} TO {}").format(where, name)
+    # The last: the database's own row is locked for as short as can be, since whoever shuts a role out waits for it.
+    yield sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(place.database), name)

@@ -9,8 +9,10 @@ To open, when somebody proved a session key by signing a certificate request wit
    wants to connect later asks again: a gate that is dead lets nobody in.
 
 To watch, twice a second, for each role that is there:
-1. whose grant the door would not give again, for whatever reason: it is ended, and looked at until it is gone;
-2. connections of roles that are gone already are ended too.
+1. whose grant the door would not give again, for whatever reason: all these are shut at once, and their connections ended;
+2. then they are dropped. What keeps one of them (a lock) costs a look once: those that were kept before come last;
+3. connections of roles that are gone already are ended too.
+A watch that could not look `BLIND_LOOKS` times in a row ends every connection by a grant, and looks again.
 
 A gate that starts ends every role first: it was not there to see whether they stood. Whose process dies or stands still meanwhile
 is outlived by a watchman inside the server (`adapters.postgres.grant_roles`), who ends every connection that came in by a grant.
@@ -21,7 +23,7 @@ Overlapping grants of one person are roles of their own: the end of one neither 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +43,7 @@ from keyturn.ports import Clock, Entropy, LogWriter
 __all__ = ["CERTIFICATE_S", "DatabaseGate", "DatabaseGateParts", "LetIn"]
 
 CERTIFICATE_S: Final = 60
+BLIND_LOOKS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +81,14 @@ class DatabaseGate:
         self._parts = parts
         self._opening = threading.Lock()
         self._watching = threading.Lock()
+        self._blind = 0
+        self._kept: dict[str, int] = {}
 
     def start(self) -> None:
         """End what a gate before left behind. Nobody is let in until this returned."""
         with self._watching:
             self._parts.roles.begin()
-            for role in self._parts.roles.standing():
-                self._end(role, None)
+            self._end(dict.fromkeys(self._parts.roles.standing()))
             self._parts.roles.end_strays()
 
     def let_in(self, key: PublicKey) -> LetIn:
@@ -111,18 +115,16 @@ class DatabaseGate:
     def watch(self) -> int:
         """Look at every role once, and end what does not stand; gives how many do. `Unavailable`: the server does not answer."""
         with self._watching:
-            standing = 0
-            for role, may_connect in self._parts.roles.standing().items():
-                why: KeyturnError | None = None
-                try:
-                    self._parts.door.stands(role)
-                except KeyturnError as err:
-                    why = err
-                if why is None and may_connect:
-                    standing += 1
-                else:
-                    self._end(role, why)  # (1)
-            self._parts.roles.end_strays()  # (2)
+            try:
+                standing = self._look()
+            except KeyturnError:
+                self._blind += 1
+                if self._blind < BLIND_LOOKS:
+                    raise
+                # INVARIANT: who takes the server's last lock is not left alone with it.
+                self._parts.roles.end_all()
+                standing = self._look()
+            self._blind = 0
             return standing
 
     def log_what_waits(self) -> int:
@@ -143,12 +145,33 @@ class DatabaseGate:
             clock=parts.clock,
         )
 
-    def _end(self, role: str, why: KeyturnError | None) -> None:
-        try:
-            if self._parts.roles.end(role):
-                self._parts.say("role-ended", role, why)
-        except KeyturnError as err:  # INVARIANT: what keeps one role from being dropped keeps no other alive
-            self._parts.say("role-not-ended", role, err)
+    def _look(self) -> int:
+        over: dict[str, KeyturnError | None] = {}
+        standing = self._parts.roles.standing()
+        for role, may_connect in standing.items():
+            try:
+                self._parts.door.stands(role)
+            except KeyturnError as err:
+                over[role] = err
+            else:
+                if not may_connect:
+                    over[role] = None
+        if over:
+            self._end(over)
+        self._parts.roles.end_strays()  # (3)
+        return len(standing) - len(over)
+
+    def _end(self, over: Mapping[str, KeyturnError | None]) -> None:
+        self._parts.roles.shut(over)  # (1)
+        self._kept = {role: times for role, times in self._kept.items() if role in over}
+        for role in sorted(over, key=lambda role: self._kept.get(role, 0)):  # (2)
+            try:
+                if self._parts.roles.drop(role):
+                    self._parts.say("role-ended", role, over[role])
+            except KeyturnError as err:
+                self._kept[role] = self._kept.get(role, 0) + 1
+                self._parts.say("role-not-ended", role, err)
+                return
 
     def _keep(self, opened: Opened) -> None:
         parts, granted = self._parts, opened.granted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from keyturn.crypto.keys import PublicKey
@@ -26,8 +26,14 @@ class GrantRoles(Protocol):
     def make(self, role: str, schema: str, privileges: Privileges, *, ends_at: int) -> None:
         """Make `role` with exactly `privileges` on what is in `schema`; `Refused`, and nothing is made, if it could do more."""
 
-    def end(self, role: str) -> bool:
-        """Let nobody in as `role` any more, end its connections, and drop it with what it owns. False: ask again in a moment."""
+    def shut(self, roles: Collection[str]) -> None:
+        """Let nobody in as one of `roles` any more, and end their connections: all at once, whatever keeps one of them."""
+
+    def drop(self, role: str) -> bool:
+        """Drop `role`, which is shut, with what it owns. False: a connection of it is still there, ask again in a moment."""
+
+    def end_all(self) -> None:
+        """End every connection by a grant, also when the server can tell nobody any more which roles there are."""
 
     def begin(self) -> None:
         """Have a watchman in the server who ends every connection by a grant when this process looks no more."""
