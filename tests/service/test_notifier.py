@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import signal
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -205,3 +207,14 @@ def test_what_apprise_sends_is_the_plain_text_that_it_was_given(box: Inbox) -> N
     box.status["bob"] = 302
     with pytest.raises(Unavailable, match="receiver-failed"):
         receiver.give("t", "b")
+
+
+@pytest.mark.parametrize("answer", [pytest.param(1, id="without end"), pytest.param(2, id="a byte now and then")])
+def test_a_receiver_whose_answer_never_ends_costs_nobody_memory_or_a_thread(box: Inbox, answer: int) -> None:
+    box.status["bob"] = answer
+    threads, before = threading.active_count(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Unavailable, match="receiver-failed"):
+        AppriseReceiver("bob", box.url("bob"), within_s=6).give("t", "b")
+    assert box.tries["bob"] == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # KiB; it sends gigabytes
+    wait_for("the connection to end", lambda: threading.active_count() <= threads or None)

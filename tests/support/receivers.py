@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,7 +15,8 @@ __all__ = ["Inbox", "inbox"]
 
 
 class Inbox:
-    """What was given to `/name` of one server, oldest first. `status` by name: 500 refuses, 0 hangs until the server stops."""
+    """What was given to `/name` of one server, oldest first. `status` by name: 500 refuses, 0 hangs until the server stops,
+    1 answers without end, as fast as it can, and 2 a byte now and then."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -60,6 +61,13 @@ def inbox() -> Iterator[Inbox]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status = box.take(self.path.strip("/"), body)
+            if status in (1, 2):
+                self.send_response(200)
+                self.end_headers()
+                with suppress(OSError):
+                    while not box.stopped.wait(0.5 if status == 2 else 0):
+                        self.wfile.write(b"x" if status == 2 else b"x" * (1 << 20))
+                return
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
