@@ -31,9 +31,10 @@ from keyturn.formats.host_session import HostSession, SshdConnection, SshdState
 from keyturn.formats.sshsig import parse_public_line, render_public_line
 from keyturn.formats.uri import Uri
 from keyturn.gates.break_glass import BreakGlassDoor
-from keyturn.gates.host.door import Brought, HostDoor
+from keyturn.gates.host.door import HostDoor
 from keyturn.gates.host.gate import HostGate, HostGateParts
 from keyturn.gates.host.recorded import RecordedLogins
+from keyturn.gates.session_grants import Brought, SessionGrants
 from keyturn.grants.pushed import Pushed
 from keyturn.grants.view import GateView
 from support.hosts import hosts_lab
@@ -181,20 +182,17 @@ def _gate(world: World, view: GateView, gate: Uri, host: Uri, state: Path) -> Ho
         clock=clock,
         entropy=SystemEntropy(),
     )
-    door = HostDoor(
+    standing = SessionGrants(
         gate=gate,
-        host=host,
-        accounts=(),
-        bastions={},
         view=lambda: view,
         seen=lambda: view,
         strict=lambda _: None,
         brought=Brought,
         glass=glass,
-        user_id=lambda _: 1000,
         clock=clock,
         observes=False,
     )
+    door = HostDoor(standing, host=host, accounts=(), bastions={}, user_id=lambda _: 1000)
     return HostGate(
         HostGateParts(
             gate=gate,

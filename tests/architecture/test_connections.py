@@ -35,6 +35,7 @@ WHOSE_WORD = {
     "adapters/over_http/bastion_over_http.py": NAMED,
     "adapters/over_http/bounded_http.py": "its callers, which are here",
     "adapters/event_sinks.py": TYPED,
+    "adapters/over_http/database_gate_over_http.py": NAMED,
     "adapters/scans/forge_http.py": TYPED,
     "adapters/over_http/gates_at_once.py": NAMED,
     "adapters/scans/host_tools.py": NOWHERE,

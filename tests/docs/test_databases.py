@@ -13,9 +13,9 @@ from keyturn.adapters.keys.session_certificates import read_request
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.policy.lint import refuse_unapprovable
 from keyturn.policy.load import load
-from support.databases import database_lab
+from support.databases import KEYTURN, DatabasePerson, database_lab
 from support.labs import make_lab
-from support.processes import wait_for
+from support.processes import running, wait_for
 from tools import cli_reference
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "databases.md").read_text(encoding="utf-8")
@@ -40,14 +40,28 @@ def test_its_policy_can_be_published() -> None:
 def test_its_commands_take_the_words_that_it_gives_them() -> None:
     commands = dict(cli_reference.commands())
     found = [shlex.split(line) for line in typed("keyturn")]
-    assert len(found) == 3
-    for words in found:
+    assert len(found) >= 6
+    for line in found:
+        words = line[: line.index("--")] if "--" in line else line
         name = next(" ".join(words[:n]) for n in (4, 3, 2) if " ".join(words[:n]) in commands)
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, words
 
 
-def test_a_person_comes_in_by_what_it_says(tmp_path: Path) -> None:
+def test_its_one_command_asks_waits_and_comes_in(tmp_path: Path) -> None:
+    with database_lab(tmp_path) as place:
+        place.start_gate()
+        ada, bob = (DatabasePerson(place, tmp_path, member) for member in ("ada", "bob"))
+        lines = typed("keyturn psql")
+        assert len(lines) == 3
+        for line in lines:
+            words = shlex.split(line.replace("server-ca.pem", ada.authority).replace(" psql ", " psql --yes ", 1))
+            with running([*KEYTURN, *words[1:]], environment=ada.environment) as asking:
+                bob.approve(asking)
+                assert asking.wait() == 0, asking.describe()
+
+
+def test_a_person_comes_in_by_what_it_says_by_hand(tmp_path: Path) -> None:
     with database_lab(tmp_path) as place:
         place.start_gate()
         make_key, show_key, make_request = typed("openssl")

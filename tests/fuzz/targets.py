@@ -321,6 +321,10 @@ STEP = (
     b'[[outputs]]\nname = "model"\npath = "/out/model"\n[sandbox]\nruntime = ["/usr"]\ntimeout_s = 60\n'
 )
 WITNESS = b'version = 1\nname = "north"\n[logs]\n"log.acme.example" = "%s"\n' % LOG_KEY.public.text.encode()
+DATABASE_ENTRY = (
+    b'{"role": "kt_%s", "certificate": "-----BEGIN CERTIFICATE-----", "address": "db.acme.example", "port": 5432, '
+    b'"database": "main", "ends_at": 1700000000}'
+) % (b"0" * 32)
 HELD_GRANT = b'{"account":"ada","ends_at":2,"identity":"/proc/7/fd/3","request":"req-%b","version":1}' % (b"ab" * 16)
 HOST_SESSION = (
     b'{"account":"ada","asked_at":1,"boot":"00000000-0000-0000-0000-000000000000","cgroups":["/a"],"digest":"%b",'
@@ -562,6 +566,7 @@ def _made() -> Iterator[Target]:
         refusals=(Malformed, Refused),
     )
     yield from own("adapters.files.held_grants.parse", HELD_GRANT)
+    yield from own("adapters.over_http.database_gate_over_http.parse", DATABASE_ENTRY)
     yield from own("formats.gate_answer.parse", lazy=_answers)
     yield from own("formats.carried.parse_question", lazy=_questions, render="formats.carried.render_question")
     yield from own("formats.carried.parse_answer", lazy=_carried, render="formats.carried.render_answer")

@@ -33,6 +33,8 @@ from keyturn.adapters.files.key_files import write_key
 from keyturn.adapters.keys.session_certificates import request_for
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.app.records.sign_record import about, signed
+from keyturn.config import person as person_config
+from keyturn.config.person import PersonConfig
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError
 from keyturn.formats import dsse
@@ -46,13 +48,17 @@ from support.labs import Lab, make_lab
 from support.postgresql import Cluster, running_cluster
 from support.processes import Process, running, wait_for
 
-__all__ = ["Asked", "DatabaseLab", "database_lab"]
+__all__ = ["KEYTURN", "Asked", "DatabaseLab", "DatabasePerson", "database_lab"]
+
+KEYTURN = (sys.executable, "-m", "keyturn")
 
 POLICY = """
 @id("read") @quorum("1 security") @duration_max("1h") @pending_max("1h")
 permit (principal in Group::"ops", action == Action::"db:read", resource in Db::"main");
 @id("write") @quorum("1 security") @duration_max("1h") @pending_max("1h")
 permit (principal in Group::"ops", action == Action::"db:write", resource in Db::"main");
+@id("repair") @quorum("1 security") @duration_max("30m") @pending_max("30m") @breakglass
+permit (principal in Group::"ops", action in [Action::"db:read", Action::"db:write"], resource in Db::"main");
 """
 TABLES = """
 CREATE ROLE app_owner NOLOGIN;
@@ -135,6 +141,8 @@ class DatabaseLab:
     # --- people ---------------------------------------------------------------------------------------------------------
 
     def ask(self, **changed: object) -> Asked:
+        """A request; `submit=False` keeps it from the log."""
+        submit = changed.pop("submit", True)
         proves = SoftwareKey.generate(changed.pop("scheme", "ed25519"))  # type: ignore[arg-type]  # one of the two
         member, now = str(changed.get("requester", "ada")), int(time.time())
         values: dict[str, object] = {
@@ -159,7 +167,8 @@ class DatabaseLab:
         made = AccessRequest(**values)  # type: ignore[arg-type]  # the table above, field by field
         subjects = about(Uri.parse(made.resource).digest, name=made.resource)
         envelope = signed(made, subjects, key=self.lab.member_keys[member])
-        self.log.append(dsse.render(envelope))
+        if submit:
+            self.log.append(dsse.render(envelope))
         return Asked(made, envelope, proves)
 
     def granted(self, **changed: object) -> Asked:
@@ -168,7 +177,7 @@ class DatabaseLab:
         self.say(asked, "bob")
         return asked
 
-    def say(self, asked: Asked, member: str, *, decision: str = "approve") -> None:
+    def say(self, asked: Asked, member: str, *, decision: str = "approve", submit: bool = True) -> Envelope:
         made = HumanAuthorization(
             lab=self.lab.name,
             nonce=secrets.token_hex(16),
@@ -181,7 +190,10 @@ class DatabaseLab:
             signed_at=int(time.time()),
             expires_at=asked.made.not_after,
         )
-        self.log.append(dsse.render(signed(made, about(asked.digest), key=self.lab.member_keys[member])))
+        envelope = signed(made, about(asked.digest), key=self.lab.member_keys[member])
+        if submit:
+            self.log.append(dsse.render(envelope))
+        return envelope
 
     def revocation(self, asked: Asked, member: str = "cat", *, key: SoftwareKey | None = None) -> bytes:
         """A revocation in the name of `member`, signed by `key` if that is given."""
@@ -268,6 +280,40 @@ class DatabaseLab:
 
     def roles(self) -> set[str]:
         return {name for (name,) in self.admin().execute("SELECT rolname FROM pg_roles WHERE rolname ~ '^kt_'")}
+
+
+class DatabasePerson:
+    """A member with a home, who has the lab's address and its pinned root."""
+
+    def __init__(self, lab: DatabaseLab, place: Path, member: str) -> None:
+        self.place = place / member
+        write_key(self.place / "keys" / "member.pem", lab.lab.member_keys[member], passphrase=None)
+        config = PersonConfig(member, lab.url, {lab.lab.name: lab.lab.root_sha256})
+        (self.place / "config.toml").write_bytes(person_config.render(config))
+        self.environment = {
+            "KEYTURN_HOME": str(self.place),
+            "HOME": str(self.place),
+            "PGHOSTADDR": "192.0.2.1",  # what a caller's environment says of another server is not listened to
+            "PGSERVICE": "elsewhere",
+        }
+        self.authority = str(lab.place / "server.pem")
+
+    def psql(self, *words: str) -> list[str]:
+        return [*KEYTURN, "psql", "main/app", "--ca", self.authority, "--reason", "why runs fail", "--yes", *words]
+
+    def approve(self, asking: Process) -> str:
+        """Approve what that process asks for."""
+        said = asking.wait_for_line(": asked").replace('"', " ")
+        request = next(word for word in said.replace(":", " ").split() if word.startswith("req-"))
+        self.run("approve", request, "--reason", "fine", "--yes")
+        return request
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            [*KEYTURN, *words], env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 def ended(db: psycopg.Connection[Any]) -> bool:

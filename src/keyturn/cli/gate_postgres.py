@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import there as these_are_there
 from keyturn.cli.options import Json, Lab, LogJson, Port, Root
 
 __all__ = ["app"]
@@ -70,6 +72,31 @@ def init(
         {"gate": str(config.resource), "database": config.database.uri, "key": key.text, "keyid": key.keyid, **typed},
         json=json,
         human=lambda screen: screen.print(output.plain(said)),
+    )
+
+
+@app.command()
+def take(
+    name: Name,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Break-glass bundles and recovery grants.", callback=these_are_there),
+    ],
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Bring the gate what people signed in files, for when the log cannot be reached. The gate verifies it each time."""
+    from keyturn.adapters.files.config_files import read_small
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.postgres_gate import bring, read_config
+
+    place = find_lab(lab)
+    config = read_config(place, name)
+    brought = [{"file": str(path), "kind": bring(place, name, read_small(path))} for path in files]
+    output.emit(
+        {"gate": str(config.resource), "brought": brought},
+        json=json,
+        human=lambda screen: screen.print("\n".join(f"{one['file']}: brought, a {one['kind']}" for one in brought)),
     )
 
 

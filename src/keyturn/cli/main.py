@@ -42,6 +42,7 @@ COMMANDS: dict[str, str] = {
     "approve": "keyturn.cli.authorize:approve",
     "deny": "keyturn.cli.authorize:deny",
     "ssh": "keyturn.cli.ssh:ssh",
+    "psql": "keyturn.cli.psql:psql",
     "run": "keyturn.cli.run:run",
     "release": "keyturn.cli.release:release",
     "verify": "keyturn.cli.verify:verify",

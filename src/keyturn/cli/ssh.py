@@ -104,22 +104,20 @@ def ssh(
             hint=f"keyturn ssh --reason WHY {host}   (what stands behind the host is the command to run)",
         )
     from keyturn.wiring import ssh as wired  # what follows the log is not there for whoever needs none of it
+    from keyturn.wiring.session_grant import SessionWish
+    from keyturn.wiring.typed import session_terms
 
-    wish = wired.HostWish(
-        host=host,
+    wish = SessionWish(
+        resource=f"host/{host}",
         gate=gate or host,
-        root=as_root,
-        account=account,
-        sources=tuple(source or ()),
-        command=only,
-        sftp=sftp,
-        forwards=tuple(forward or ()),
-        bastion=bastion,
+        action="host:root" if as_root else "host:shell",
         reason=reason,
         ticket=ticket,
         duration_s=None if duration is None else seconds(duration),
         permit=permit,
         urgent=urgent,
+        session=session_terms(account=account, sources=source, command=only, sftp=sftp, forwards=forward),
+        bastion=bastion,
     )
 
     def agree(rows: tuple[tuple[str, str], ...]) -> None:
@@ -127,7 +125,13 @@ def ssh(
         output.confirm("Sign this request?", yes=yes)
 
     with wired.granted(
-        lab, wish, key=key, agree=agree, tell=lambda said: output.warn(said, json=json), within_s=seconds(wait)
+        lab,
+        wish,
+        host=host,
+        key=key,
+        agree=agree,
+        tell=lambda said: output.warn(said, json=json),
+        within_s=seconds(wait),
     ) as grant:
         if hold:
             output.warn(f"{grant.request}: held until its window ends, or Ctrl-C", json=json)

@@ -15,15 +15,17 @@ from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.pushed_files import PushedFiles
 from keyturn.app.gates.follow_always import FollowedAlways
 from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
+from keyturn.app.gates.follow_carried import FollowedCarried
 from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.config.gate_head import GateHead
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError
+from keyturn.grants.view import GateView
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
 
-__all__ = ["FollowingGate", "always", "following", "said_once", "start_all"]
+__all__ = ["BelievedNow", "FollowingGate", "always", "following", "said_once", "start_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,24 @@ class FollowingGate:
     log: FoundLog
     followed: FollowedLog
     pushed: PushedNegatives
+
+
+@dataclass(frozen=True, slots=True)
+class BelievedNow:
+    """The view that decisions are made by: what was believed last, with all that was read or pushed since that takes away."""
+
+    followed: FollowedLog | FollowedCarried
+    pushed: PushedNegatives
+
+    @property
+    def believed(self) -> GateView:
+        return self.pushed.over(self.followed.believed.knowing(self.followed.seen.known))
+
+    def refresh(self) -> GateView:
+        return self.believed
+
+    def await_witnessed(self, index: int, raw: bytes) -> None:
+        self.followed.await_witnessed(index, raw)
 
 
 def following(config: GateHead, directory: Path, *, service: Callable[[], str | None]) -> FollowingGate:

@@ -19,30 +19,26 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.files.config_files import read_small, replace_file
 from keyturn.adapters.files.decision_files import DecisionFiles
-from keyturn.adapters.hosts.host_inbox import HostInbox
+from keyturn.adapters.files.gate_inbox import GateInbox
 from keyturn.adapters.hosts.host_journal import HostJournalFiles
 from keyturn.adapters.hosts.host_processes import LinuxHost
 from keyturn.adapters.hosts.host_socket import HostSocket
-from keyturn.app.access.break_glass_file import pending_in
-from keyturn.app.access.recovery_file import recovery_in
 from keyturn.app.gates.follow_always import FollowedAlways
-from keyturn.app.gates.follow_as_gate import FollowedLog
-from keyturn.app.gates.follow_carried import FollowedCarried
-from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.config import host_gate as host_config
 from keyturn.config.host_gate import HostGateConfig
 from keyturn.crypto import sshsig
-from keyturn.errors import KeyturnError, Malformed, Usage
+from keyturn.errors import KeyturnError, Usage
 from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.sshsig import parse_public_line
 from keyturn.gates.break_glass import BreakGlassDoor
-from keyturn.gates.host.door import Brought, HostDoor
+from keyturn.gates.host.door import HostDoor
 from keyturn.gates.host.gate import HostGate, HostGateParts
 from keyturn.gates.host.recorded import RecordedLogins
-from keyturn.grants import bundle as bundles
-from keyturn.grants.view import GateView
+from keyturn.gates.session_grants import SessionGrants
+from keyturn.grants.bastion import bastion_of
+from keyturn.wiring import gate_inbox
 from keyturn.wiring.carried import CarriedGate, following_carried, take_answer
-from keyturn.wiring.gate_process import FollowingGate, always, following, start_all
+from keyturn.wiring.gate_process import BelievedNow, FollowingGate, always, following, start_all
 
 __all__ = ["LOOK_WITHIN_S", "OpenedHostGate", "banner_beside", "bring", "open_host_gate", "read_config"]
 
@@ -51,24 +47,6 @@ LOOK_AT_LOGIN_WITHIN_S = 5.0
 _WATCH_EVERY_S = 0.5
 _LOG_EVERY_S = 2.0
 _SAY_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _BelievedNow:
-    """The view that decisions are made by: what was believed last, with all that was read or pushed since that takes away."""
-
-    followed: FollowedLog | FollowedCarried
-    pushed: PushedNegatives
-
-    @property
-    def believed(self) -> GateView:
-        return self.pushed.over(self.followed.believed.knowing(self.followed.seen.known))
-
-    def refresh(self) -> GateView:
-        return self.believed
-
-    def await_witnessed(self, index: int, raw: bytes) -> None:
-        self.followed.await_witnessed(index, raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +134,8 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
         it = following_carried(config, directory, outbox=lambda: _waiting(journal, emergencies))
     else:
         it = following(config, directory, service=lambda: config.service)
-    now = _BelievedNow(it.followed, it.pushed)
-    inbox = HostInbox(directory / "inbox")
+    now = BelievedNow(it.followed, it.pushed)
+    inbox = GateInbox(directory / "inbox")
     glass = BreakGlassDoor(
         gate=config.resource,
         key=it.key,
@@ -168,20 +146,18 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
         entropy=entropy,
     )
     user = _user(config.user)
-    door = HostDoor(
+    standing = SessionGrants(
         gate=config.resource,
-        host=config.host,
-        accounts=config.accounts,
-        bastions=config.bastions,
         view=lambda: now.believed,
         seen=lambda: it.followed.seen,
         strict=it.followed.require_strict,
-        brought=lambda: _brought(inbox),
+        brought=lambda: gate_inbox.brought(inbox),
         glass=glass,
-        user_id=_user_id,
         clock=clock,
+        recorded=lambda made: bastion_of(made) is not None,
         observes=config.observes,
     )
+    door = HostDoor(standing, host=config.host, accounts=config.accounts, bastions=config.bastions, user_id=_user_id)
     gate = HostGate(
         HostGateParts(
             gate=config.resource,
@@ -227,28 +203,7 @@ def bring(config: HostGateConfig, directory: Path, raw: bytes) -> str:
         if taken.closed is not None:
             raise taken.closed
         return f"an answer: the log up to entry {taken.size}, as of {rfc3339(taken.cosigned_at)}"
-    inbox = HostInbox(directory / "inbox")
-    try:
-        pending_in(bundles.parse(raw))
-    except Malformed:
-        recovery_in(raw)
-        inbox.put(raw, "recovery")
-        return "a recovery grant"
-    inbox.put(raw, "bundle")
-    return "a break-glass bundle"
-
-
-def _brought(inbox: HostInbox) -> Brought:
-    found, recoveries = [], []
-    for raw in inbox.files("bundle"):
-        with suppress(KeyturnError):  # whoever can write there can bring anything: what is no bundle opens nothing
-            bundle = bundles.parse(raw)
-            found.append((pending_in(bundle).made, bundle))
-    for raw in inbox.files("recovery"):
-        with suppress(KeyturnError):
-            envelope, made = recovery_in(raw)
-            recoveries.append((made, envelope))
-    return Brought(tuple(found), tuple(recoveries))
+    return gate_inbox.bring(GateInbox(directory / "inbox"), raw)
 
 
 def _waiting(journal: HostJournalFiles, emergencies: BreakGlassJournalFiles) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Set up and open a postgres gate in its directory: `gate.toml`, `root.json`, `key`, `ca.key`, `ca.pem`, `state/`.
+"""Set up and open a postgres gate in its directory: `gate.toml`, `root.json`, `key`, `ca.key`, `ca.pem`, `inbox/`, `state/`.
 
 It lies beside a lab's directory as a release gate does, or alone on the database's machine (`gates/<name>` below any directory).
 Every thread that a gate lives by ends the process when it ends: half a gate would be none, and the watchman in the server would
@@ -15,7 +15,9 @@ from pathlib import Path
 
 from keyturn.adapters import process_log
 from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.files.decision_files import DecisionFiles
+from keyturn.adapters.files.gate_inbox import GateInbox
 from keyturn.adapters.files.use_journal import UseJournalFiles
 from keyturn.adapters.keys.session_certificates import SessionAuthority, make_authority, read_request
 from keyturn.adapters.postgres import grant_doors
@@ -27,14 +29,17 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError
 from keyturn.formats.sql_privileges import Privileges
 from keyturn.formats.uri import Uri
+from keyturn.gates.break_glass import BreakGlassDoor
 from keyturn.gates.postgres.door import DatabaseDoor
 from keyturn.gates.postgres.gate import DatabaseGate, DatabaseGateParts, LetIn
 from keyturn.gates.postgres.recorded import RecordedOpenings
-from keyturn.wiring.gate_process import always, following, said_once, start_all
+from keyturn.gates.session_grants import SessionGrants
+from keyturn.wiring import gate_inbox
+from keyturn.wiring.gate_process import BelievedNow, always, following, said_once, start_all
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import gate_file, root_to_pin, set_up
 
-__all__ = ["LOOK_WITHIN_S", "OpenedPostgresGate", "init_gate", "open_gate", "read_config", "what_to_type"]
+__all__ = ["LOOK_WITHIN_S", "OpenedPostgresGate", "bring", "init_gate", "open_gate", "read_config", "what_to_type"]
 
 LOOK_WITHIN_S = 3.0
 _WATCH_EVERY_S = 0.5
@@ -81,12 +86,18 @@ def read_config(place: LabPlace, name: str) -> PostgresGateConfig:
     return gate_config.parse(raw, where=str(directory / "gate.toml"))
 
 
+def bring(place: LabPlace, name: str, raw: bytes) -> str:
+    """Put the break-glass bundle or recovery grant `raw` into the inbox of the gate; gives which it is, or raises `Malformed`."""
+    return gate_inbox.bring(GateInbox(place.directory / "gates" / name / "inbox"), raw)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedPostgresGate:
     """A postgres gate and what keeps it going."""
 
     config: PostgresGateConfig
     gate: DatabaseGate
+    glass: BreakGlassDoor
     followed: FollowedAlways
 
     def let_in(self, request: bytes) -> LetIn:
@@ -129,6 +140,7 @@ class OpenedPostgresGate:
         while not stop.wait(_LOG_EVERY_S):
             with suppress(KeyturnError):  # the log cannot be reached, which whoever follows it says
                 self.gate.log_what_waits()
+                self.glass.log_what_waits()
 
 
 def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
@@ -138,15 +150,27 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
     it = following(config, directory, service=lambda: config.service)
     clock, state = SystemClock(), directory / "state"
     database, named = Uri.parse(config.database.uri), config.database
-    door = DatabaseDoor(
+    # What is known of takings-away is newer than what was believed with a nonce: a witness that is slow keeps nobody in.
+    now, inbox = BelievedNow(it.followed, it.pushed), GateInbox(directory / "inbox")
+    glass = BreakGlassDoor(
         gate=config.resource,
-        database=database,
-        actions=config.actions,
-        # What is known of takings-away is newer than what was believed with a nonce: a witness that is slow keeps nobody in.
-        view=lambda: it.pushed.over(it.followed.believed.knowing(it.followed.seen.known)),
+        key=it.key,
+        followed=now,
+        writer=it.log,
+        journal=BreakGlassJournalFiles(state),
+        clock=clock,
+        entropy=SystemEntropy(),
+    )
+    standing = SessionGrants(
+        gate=config.resource,
+        view=lambda: now.believed,
+        seen=lambda: it.followed.seen,
         strict=it.followed.require_strict,
+        brought=lambda: gate_inbox.brought(inbox),
+        glass=glass,
         clock=clock,
     )
+    door = DatabaseDoor(standing, database=database, actions=config.actions)
     server = ServerPlace(
         socket=named.socket, port=named.port, database=named.name, user=named.user, connections=named.connections
     )
@@ -169,4 +193,4 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
             say=lambda event, role, err: process_log.say("info", event, err=err, about={"role": role}),
         )
     )
-    return OpenedPostgresGate(config, gate, always(it.followed.refresh))
+    return OpenedPostgresGate(config, gate, glass, always(it.followed.refresh))

@@ -25,7 +25,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Malformed, Refused
 
-__all__ = ["SessionAuthority", "make_authority", "read_request", "request_for"]
+__all__ = ["SessionAuthority", "key_in", "make_authority", "read_request", "request_for"]
 
 BEFORE_S: Final = 30
 _YEARS: Final = 10
@@ -87,6 +87,19 @@ def request_for(key: SoftwareKey) -> bytes:
     made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     algorithm = hashes.SHA256() if isinstance(private, ec.EllipticCurvePrivateKey) else None
     return made.sign(private, algorithm).public_bytes(serialization.Encoding.PEM)  # type: ignore[arg-type]  # the same two
+
+
+def key_in(pem: bytes) -> PublicKey:
+    """The key that the certificate `pem` is for; `Malformed` when it is none."""
+    try:
+        spki = (
+            x509.load_pem_x509_certificate(pem)
+            .public_key()
+            .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+    except (ValueError, UnsupportedAlgorithm) as err:
+        raise Malformed("certificate-invalid", "expected a PEM certificate", detail=str(err)) from err
+    return PublicKey.from_spki(spki)
 
 
 def read_request(pem: bytes) -> PublicKey:

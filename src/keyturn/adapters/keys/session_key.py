@@ -1,18 +1,19 @@
-"""Hold the private key of one session in memory, where OpenSSH's clients of the same user can read it, and nowhere else.
+"""Hold the private key of one session in memory, where clients that this user runs can read it, and nowhere else.
 
 The key lies in an anonymous file (memfd_create(2)) of this process: never on a disk, in no agent, and gone with the process. ssh
-opens it as `/proc/<pid>/fd/<fd>`.
+and libpq open it as `/proc/<pid>/fd/<fd>`, each in the form that it reads.
 """
 
 from __future__ import annotations
 
-import os
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from keyturn.adapters.keys.memory_file import MemoryFile
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 
@@ -24,20 +25,26 @@ class SessionKey:
 
     def __init__(self) -> None:
         private = ed25519.Ed25519PrivateKey.generate()
-        self.public: PublicKey = SoftwareKey(private).public
-        self._fd = os.memfd_create("keyturn-session", os.MFD_CLOEXEC)
-        os.fchmod(self._fd, 0o600)
-        os.write(
-            self._fd,
-            private.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-            ),
+        self.signer = SoftwareKey(private)
+        self.public: PublicKey = self.signer.public
+        self._held = ExitStack()
+        self._ssh = self._held.enter_context(
+            MemoryFile(
+                "keyturn-session",
+                private.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+                ),
+            )
         )
 
     @property
     def path(self) -> str:
-        """Where a client of this user reads the key while this process lives."""
-        return f"/proc/{os.getpid()}/fd/{self._fd}"
+        """Where OpenSSH's clients read the key while this process lives."""
+        return self._ssh.path
+
+    def path_for_tls(self) -> str:
+        """Where clients of OpenSSL read the key (PKCS #8) while this process lives; made anew each time."""
+        return self._held.enter_context(MemoryFile("keyturn-session-tls", self.signer.render(passphrase=None))).path
 
     def __enter__(self) -> Self:
         return self
@@ -45,4 +52,4 @@ class SessionKey:
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._fd)
+        self._held.close()

@@ -1,7 +1,7 @@
 """Say whether a key opens an account of this host now, by which grant, and with what: asked at login, and of live sessions again.
 
-1. what names the key: live requests of the witnessed log, break-glass bundles and recovery grants that lie at the gate;
-2. the kernel verifies it, for this gate and this key: `verify_grant`, `verify_break_glass` or `verify_recovery`;
+1. what names the key, and
+2. the kernel verifies it, for this gate and this key: `gates.session_grants`;
 3. it is a grant of a session on this very host, or on hosts of which this is one;
 4. it is for this account: the one that the request names, else root for `host:root` and the beneficiary's own for `host:shell`;
    a shell is never an account with user id 0, and gate.toml can list accounts that alone are opened;
@@ -13,45 +13,25 @@ One rule for both questions: a session lives exactly as long as its key would st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from keyturn.crypto.keys import PublicKey
-from keyturn.errors import KeyturnError, Refused, Unavailable
-from keyturn.formats import dsse, statement
-from keyturn.formats.access import ACCESS_REQUEST, AccessRequest
+from keyturn.errors import KeyturnError, Refused
+from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import Sha256
 from keyturn.formats.dsse import Envelope
-from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.uri import Uri
-from keyturn.gates.break_glass import BreakGlassDoor
-from keyturn.grants.bastion import bastion_of, key_at
-from keyturn.grants.bundle import Bundle
-from keyturn.grants.freshness import require_fresh
-from keyturn.grants.recovery import verify_recovery
-from keyturn.grants.verify_grant import Granted, verify_grant
+from keyturn.gates.session_grants import How, Made, SessionGrants
+from keyturn.grants.bastion import bastion_of
+from keyturn.grants.verify_grant import Granted
 from keyturn.grants.view import GateView
-from keyturn.policy.facts import Facts
-from keyturn.ports import Clock
 from keyturn.trust.roster import Resources
 
-__all__ = ["ACTIONS", "Brought", "HostDoor", "How", "Opened"]
+__all__ = ["ACTIONS", "HostDoor", "Opened"]
 
 ACTIONS = ("host:root", "host:shell")
-FACTS = Facts({"gate.recorded": False})
-_RECORDED = Facts({"gate.recorded": True})
-
-How = Literal["grant", "break-glass", "recovery"]
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """What people brought to the gate in files: break-glass bundles, and recovery grants with what each says."""
-
-    bundles: tuple[tuple[AccessRequest, Bundle], ...] = ()
-    recoveries: tuple[tuple[RecoveryGrant, Envelope], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,47 +55,33 @@ class Opened:
 
 
 class HostDoor:
-    """The door of one host. `view` gives the newest view to decide by, or raises; `brought` what lies in the gate's inbox;
-    `bastions` are the networks of each bastion that may record what comes in here, by its gate's URI; `user_id` the id of an
-    account of this machine, None when it has no such account. `strict` raises when gate.toml asks for more.
+    """The door of one host, by the `session_grants` of its gate. `bastions` are the networks of each bastion that may record what
+    comes in here, by its gate's URI; `user_id` is the id of an account of this machine, None when it has no such account.
     """
 
     def __init__(
         self,
+        session_grants: SessionGrants,
         *,
-        gate: Uri,
         host: Uri,
         accounts: tuple[str, ...],
         bastions: Mapping[str, tuple[str, ...]],
-        view: Callable[[], GateView],
-        seen: Callable[[], GateView],
-        strict: Callable[[GateView], None],
-        brought: Callable[[], Brought],
-        glass: BreakGlassDoor,
         user_id: Callable[[str], int | None],
-        clock: Clock,
-        observes: bool,
     ) -> None:
-        self._gate = gate
+        self._grants = session_grants
         self._host = host
         self._accounts = accounts
         self._bastions = bastions
-        self._view = view
-        self._seen = seen
-        self._strict = strict
-        self._brought = brought
-        self._glass = glass
         self._user_id = user_id
-        self._clock = clock
-        self._observes = observes
-        self._keys: dict[str, str | None] = {}
 
     def open(self, account: str, key: PublicKey) -> Opened:
         """What opens `account` to `key` now; `Refused` with the reason when nothing does, `Unavailable` when that is unknown."""
         why: list[KeyturnError] = []
-        for how, digest in self._naming(key, why):
+        for one in self._grants.naming(why):
+            if one.key != key.text:
+                continue
             try:
-                return self.stands(how, digest, account, key)
+                return self.stands(one.how, one.digest, account, key)
             except KeyturnError as err:
                 why.append(err)
         if not why:
@@ -128,110 +94,35 @@ class HostDoor:
 
     def closed(self) -> KeyturnError | None:
         """Why no grant at all would open this host now, however it is signed; None when some would. Not for break-glass."""
-        try:
-            view = self._view()
-            self._strict(view)
-            require_fresh(view, now=self._clock.now(), break_glass=False)
-        except KeyturnError as err:
-            return err
-        return None
+        return self._grants.closed()
 
     def stands(self, how: How, digest: Sha256, account: str, key: PublicKey) -> Opened:
         """What `open` gave by this very grant, if it would give it again; raises as `open` does."""
-        if how == "recovery":
-            return self._by_recovery(digest, account, key)
-        if how == "break-glass":
-            return self._by_break_glass(digest, account, key)
-        view = self._view()
-        self._strict(view)
-        bundle = view.bundle_of(digest)
-        if bundle is None:
-            raise Unavailable(
-                "request-unread", f"`req-{digest[:32]}` is over, or an approval of it is in the log and cannot be read"
-            )
-        facts = FACTS if bastion_of(_request(dsse.render(bundle.request))) is None else _RECORDED
-        found = verify_grant(bundle, view, now=self._clock.now(), gate=self._gate, session_key=key, facts=facts).granted
-        return self._opened("grant", found, account, view)
 
-    def _naming(self, key: PublicKey, why: list[KeyturnError]) -> Iterable[tuple[How, Sha256]]:
-        try:
-            view = self._view()
-        except KeyturnError as err:
-            why.append(err)
-        else:
-            for digest, asked in view.known.requests.items():
-                if self._key_of(digest, asked.raw) == key.text and asked.raw is not None:
-                    made = _request(asked.raw)
-                    yield ("grant" if made.break_glass_at is None else "break-glass"), Sha256(digest)
-            for gone in self._keys.keys() - view.known.requests.keys():
-                self._keys.pop(gone, None)
-        brought = self._brought()
-        for made, bundle in brought.bundles:
-            if made.session_key == key.text:
-                yield "break-glass", bundle.request.record_digest
-        for recovery, envelope in brought.recoveries:
-            if recovery.session_key == key.text:
-                yield "recovery", envelope.record_digest
+        def require(made: Made, view: GateView | None) -> None:
+            self._require(made.action, made.resource, _terms(made), made.beneficiary, account, view)
 
-    def _key_of(self, digest: str, raw: bytes | None) -> str | None:
-        if raw is None:
-            return None
-        if digest not in self._keys:
-            self._keys[digest] = key_at(_request(raw), self._gate)
-        return self._keys[digest]
-
-    def _by_break_glass(self, digest: Sha256, account: str, key: PublicKey) -> Opened:
-        view = self._view()
-        bundle = view.bundle_of(digest)
-        for _, one in self._brought().bundles:
-            if one.request.record_digest == digest and bundle is None:
-                bundle = one
-        if bundle is None:
-            raise Unavailable("request-unread", f"`req-{digest[:32]}` is over, or cannot be read any more")
-        asked = _request(dsse.render(bundle.request))
-        self._require(asked.action, asked.resource, asked.session, asked.beneficiary, account, view)
-        if self._observes:
-            raise Refused(
-                "gate-observes", "a gate that observes tries no break-glass: its use would be kept, and logged"
-            )
-        # INVARIANT: what is let in by break-glass is kept first, so everything else was looked at before.
-        found = self._glass.open(bundle, session_key=key, facts=FACTS).granted
-        return self._opened("break-glass", found, account, view)
-
-    def _by_recovery(self, digest: Sha256, account: str, key: PublicKey) -> Opened:
-        root = self._seen().trust.root
-        for made, envelope in self._brought().recoveries:
-            if envelope.record_digest != digest:
-                continue
-            found = verify_recovery(envelope, root, now=self._clock.now(), gate=self._gate, session_key=key)
-            self._require(made.action, made.resource, None, made.beneficiary, account, None)
-            signers = tuple(sorted(found.signers))
-            return Opened(
-                "recovery", digest, account, made.beneficiary, signers, (), None, made.not_after, record=envelope
-            )
-        raise Refused("recovery-gone", "the recovery grant does not lie at this gate any more", hint="bring it again")
-
-    def _opened(self, how: How, found: Granted, account: str, view: GateView) -> Opened:
-        made = found.request
-        self._require(made.action, made.resource, made.session, made.beneficiary, account, view)
+        found = self._grants.verified(how, digest, key, require=require)
         return Opened(
             how,
             found.digest,
             account,
-            made.beneficiary,
+            found.made.beneficiary,
             found.approvers,
             found.approvals,
-            made.session,
-            found.window.ends_at,
-            self._sources(made),
-            found,
+            _terms(found.made),
+            found.ends_at,
+            self._sources(found.made),
+            found.granted,
+            found.record,
         )
 
-    def _sources(self, made: AccessRequest) -> tuple[str, ...]:
+    def _sources(self, made: Made) -> tuple[str, ...]:
         # (5)
-        bastion = bastion_of(made)
+        bastion = bastion_of(made) if isinstance(made, AccessRequest) else None
         if bastion is None:
-            return () if made.session is None else made.session.sources
+            terms = _terms(made)
+            return () if terms is None else terms.sources
         known = self._bastions.get(bastion.gate)
         if not known:
             raise Refused(
@@ -276,8 +167,8 @@ class HostDoor:
             )
 
 
-def _request(raw: bytes) -> AccessRequest:
-    return statement.parse(dsse.parse_own(raw).payload, AccessRequest, ACCESS_REQUEST).predicate
+def _terms(made: Made) -> SessionTerms | None:
+    return made.session if isinstance(made, AccessRequest) else None
 
 
 def _self_and_parents(host: Uri, resources: Resources | None) -> frozenset[str]:

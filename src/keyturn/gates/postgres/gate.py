@@ -3,7 +3,8 @@
 To open, when somebody proved a session key by signing a certificate request with it:
 1. the server has no other way in as a role of a grant, or as the gate's own account;
 2. the door says by which grant the key opens, and with what;
-3. the decision is written down, and the gate's signed use of the grant: what cannot be kept opens nothing;
+3. the decision is written down, and the gate's signed use of the grant: what cannot be kept opens nothing. Of break-glass the
+   door kept it already; of a recovery grant the log is told the grant itself;
 4. the role is made, in one transaction that is undone when the role could do anything that the grant does not say;
 5. a certificate over the session key is given, good for `CERTIFICATE_S` and never beyond the window. It is no secret, and whoever
    wants to connect later asks again: a gate that is dead lets nobody in.
@@ -30,6 +31,7 @@ from typing import Final
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError
+from keyturn.formats import dsse
 from keyturn.formats.uri import Uri
 from keyturn.gates.postgres.door import DatabaseDoor, Opened
 from keyturn.gates.postgres.needs import GrantRoles, SessionCertificates
@@ -101,12 +103,12 @@ class DatabaseGate:
                 if not parts.roles.has(opened.role):
                     self._keep(opened)  # (3)
                     parts.roles.make(  # (4)
-                        opened.role, opened.schema, opened.privileges, ends_at=opened.granted.window.ends_at
+                        opened.role, opened.schema, opened.privileges, ends_at=opened.standing.ends_at
                     )
             except KeyturnError as err:
                 parts.recorded.refused(err)
                 raise
-            now, ends_at = parts.clock.now(), opened.granted.window.ends_at
+            now, ends_at = parts.clock.now(), opened.standing.ends_at
             certificate = parts.certificates.issue(  # (5)
                 opened.key, opened.role, now=now, until=min(now + CERTIFICATE_S, ends_at)
             )
@@ -174,11 +176,14 @@ class DatabaseGate:
                 return
 
     def _keep(self, opened: Opened) -> None:
-        parts, granted = self._parts, opened.granted
-        parts.recorded.granted(granted)
-        if parts.journal.is_used(granted.digest):
-            return
-        use = signed_use(
-            granted.digest, granted.approvals, gate=parts.gate, key=parts.key, clock=parts.clock, entropy=parts.entropy
-        )
-        parts.journal.keep_use(granted.digest, use)
+        parts, found = self._parts, opened.standing
+        parts.recorded.granted(found)
+        if found.how == "break-glass" or parts.journal.is_used(found.digest):
+            return  # of break-glass it was kept before the door gave it
+        if found.record is not None:
+            use = dsse.render(found.record)
+        else:
+            use = signed_use(
+                found.digest, found.approvals, gate=parts.gate, key=parts.key, clock=parts.clock, entropy=parts.entropy
+            )
+        parts.journal.keep_use(found.digest, use)

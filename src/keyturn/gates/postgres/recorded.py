@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from keyturn.errors import KeyturnError
+from keyturn.formats.access import AccessRequest
 from keyturn.formats.decision import TEXT_MAX
 from keyturn.formats.uri import Uri
 from keyturn.gates.recorder import Recorder
-from keyturn.grants.verify_grant import Granted
+from keyturn.gates.session_grants import Standing
 from keyturn.ports import Clock, Decisions
 
 __all__ = ["RecordedOpenings"]
@@ -19,18 +20,19 @@ class RecordedOpenings:
         self._recorder = Recorder(decisions, gate=gate, clock=clock)
         self._database = str(database)
 
-    def granted(self, granted: Granted) -> None:
-        """Keep that `granted` opened, or raise `Unavailable`: then it does not."""
-        made = granted.request
+    def granted(self, found: Standing) -> None:
+        """Keep that `found` opened, or raise `Unavailable`: then it does not."""
+        made = found.made
+        asked = made if isinstance(made, AccessRequest) else None
         about = {
-            "request": granted.digest,
-            "requester": made.requester,
+            "request": found.digest,
+            "requester": "" if asked is None else asked.requester,
             "beneficiary": made.beneficiary,
             "action": made.action,
             "resource": made.resource[:TEXT_MAX],
-            "permit": made.permit,
+            "permit": "" if asked is None else asked.permit,
         }
-        self._recorder.granted(about, approvals=granted.approvals, approvers=granted.approvers)
+        self._recorder.granted(about, approvals=found.approvals, approvers=found.approvers)
 
     def refused(self, err: KeyturnError) -> None:
         """Keep that a key was refused, if it can be and they are not too many."""

@@ -1,4 +1,4 @@
-"""What people bring to a host gate in files: break-glass bundles, recovery grants, and what takes access away.
+"""What people bring to a gate for sessions in files: break-glass bundles and recovery grants.
 
     inbox/<name>.bundle     a break-glass request with its approvals (`keyturn grant sign-bundle`)
     inbox/<name>.recovery   a recovery grant (`keyturn recovery sign`)
@@ -17,13 +17,13 @@ from keyturn.adapters.files.config_files import read_small
 from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats.digest import sha256
 
-__all__ = ["HostInbox"]
+__all__ = ["GateInbox"]
 
 _SIZE_BYTES_MAX = 1 << 20
 _FILES_MAX = 256
 
 
-class HostInbox:
+class GateInbox:
     """The inbox in the directory `place`."""
 
     def __init__(self, place: Path) -> None:
