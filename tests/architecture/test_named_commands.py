@@ -40,7 +40,7 @@ def known() -> dict[str, frozenset[str]]:
 
 def wrong_in(snippet: str) -> str | None:
     """Why `snippet` (what follows `keyturn`) cannot be typed, or None."""
-    snippet = re.split(r",? or |; ", snippet)[0]  # a hint's other way out
+    snippet = re.split(r",? or |; | -- ", snippet)[0]  # a hint's other way out; and what is for another program
     words = re.split(r"[\s,;|:.]+", snippet)
     if words[0] in WORDS or words[0].startswith(("-", "{", "…", "...")):
         return None

@@ -181,6 +181,8 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "a network to come from": (*ASK, "--from", "10.1"),
     "a database without a schema": ("psql", "main", *SIGNS),
     "an account": (*ASK, "--account", "A B"),
+    "a table": (*ASK, "--table", "app.runs"),
+    "how long a statement runs": (*ASK, "--statement-timeout", "soon"),
     "a destination": (*ASK, "--forward", "db1"),
     "a root": ("trust", "pin", "1234"),
     "a digest": ("lineage", "show", "sha256:00"),

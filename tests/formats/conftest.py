@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from keyturn.formats import access, counter_offer, dsse, negatives, recording, recovery, review, statement, tombstone
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import DigestSet, Subject
@@ -64,6 +65,26 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
                 sftp=True,
                 forwards=("[::1]:80", "db1.example:5432"),
             ),
+        ),
+    ),
+    "req-db": (
+        access.ACCESS_REQUEST,
+        access.AccessRequest(
+            **COMMON,
+            requester="ada",
+            beneficiary="ada",
+            action="db:read",
+            resource="keyturn://acme.example/db/main/app",
+            permit="read",
+            gate=GATE,
+            justification="a look at the runs",
+            not_before=100,
+            start_by=200,
+            not_after=300,
+            duration_s=60,
+            trust_version=3,
+            session_key="AAAA",
+            database=DatabaseTerms(read_only=True, tables=("runs", "users"), statement_s=30, connections=1),
         ),
     ),
     "apr": (

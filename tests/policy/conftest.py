@@ -27,7 +27,13 @@ def a_lab(policy: str = WEIGHTS, **more: object) -> Lab:
             "weights-owners": ("cat", "eve"),
         },
         "nested_groups": {} if "groups" in more else {"everyone": ("research", "security", "weights-owners")},
-        "resources": {"model/aurora": (), "model/aurora-7b": ("model/aurora",), "model/other": (), "host/gpu1": ()},
+        "resources": {
+            "model/aurora": (),
+            "model/aurora-7b": ("model/aurora",),
+            "model/other": (),
+            "host/gpu1": (),
+            "db/main": (),
+        },
         "policy": {"main": policy},
     }
     return make_lab(**{**arguments, **more})  # type: ignore[arg-type]  # keywords of make_lab, with defaults of ours

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.policy.decide import Allow, Deny, decide
 from keyturn.policy.facts import NO_FACTS, Facts
@@ -230,6 +231,29 @@ def test_a_policy_can_ask_what_a_session_on_a_host_may_do(
     for session in (None, SessionTerms(account="deploy")):
         assert isinstance(decide(policy, ask(**host, session=session), ["bob"], NO_FACTS, now=NOW), Allow)
     assert isinstance(decide(policy, ask(**host, session=terms), ["bob"], NO_FACTS, now=NOW), Deny)
+
+
+QUERY = '@quorum("1 security") @duration_max("2h") @pending_max("8h") permit (principal, action == Action::"db:read", resource)'
+
+
+@pytest.mark.parametrize(
+    ("condition", "terms"),
+    [
+        pytest.param("context.request.read_only", DatabaseTerms(read_only=True), id="reading alone"),
+        pytest.param("context.request.tables", DatabaseTerms(tables=("runs",)), id="named tables"),
+        pytest.param("context.request.statement_timeout", DatabaseTerms(statement_s=30), id="short statements"),
+        pytest.param("context.request.connections", DatabaseTerms(connections=1), id="few connections"),
+    ],
+)
+def test_a_policy_can_ask_that_a_session_in_a_database_is_held_to_less(
+    condition: str, terms: DatabaseTerms, policy_of: PolicyOf, ask: Ask
+) -> None:
+    policy = policy_of(f'@id("broad") {QUERY} when {{ {condition} }};')
+    db = {"permit": "broad", "action": "db:read", "resource": "keyturn://acme.example/db/main"}
+    assert isinstance(decide(policy, ask(**db, database=terms), ["bob"], NO_FACTS, now=NOW), Allow)
+    other = DatabaseTerms(connections=2) if terms.connections is None else DatabaseTerms(statement_s=1)
+    for held in (None, other):
+        assert isinstance(decide(policy, ask(**db, database=held), ["bob"], NO_FACTS, now=NOW), Deny)
 
 
 def test_a_caller_cannot_pass_off_facts_about_the_request(policy_of: PolicyOf, ask: Ask) -> None:

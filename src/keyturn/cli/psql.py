@@ -35,6 +35,12 @@ def psql(
         str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)
     ] = "",
     write: Annotated[bool, typer.Option("--write", help="Ask for `db:write`, not `db:read`.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Ask for no more than reading.")] = False,
+    table: Annotated[list[str] | None, typer.Option(help="Ask for this table alone. Repeat.")] = None,
+    statement_timeout: Annotated[
+        str | None, typer.Option(help="How long a statement runs at most, as `30s`.", callback=a_duration)
+    ] = None,
+    connections: Annotated[int | None, typer.Option(min=1, max=100, help="How many at the same time.")] = None,
     program: Annotated[
         str, typer.Option("--exec", help="What to run instead: `pg_dump`, or `bash` for several, each by libpq.")
     ] = "psql",
@@ -81,6 +87,7 @@ def psql(
         )
     from keyturn.wiring.psql import run_by_grant
     from keyturn.wiring.session_grant import SessionWish
+    from keyturn.wiring.typed import database_terms
 
     wish = SessionWish(
         resource=f"db/{named}/{schema}",
@@ -91,6 +98,12 @@ def psql(
         duration_s=None if duration is None else seconds(duration),
         permit=permit,
         urgent=urgent,
+        database=database_terms(
+            read_only=read_only,
+            tables=table,
+            statement_s=None if statement_timeout is None else seconds(statement_timeout),
+            connections=connections,
+        ),
     )
 
     def agree(rows: tuple[tuple[str, str], ...]) -> None:

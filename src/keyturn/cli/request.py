@@ -68,6 +68,14 @@ def request(
     forward: Annotated[
         list[str] | None, typer.Option(help="On a host: a destination to forward to, as `db1:5432`. Repeat.")
     ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="In a database: no more than reading.")] = False,
+    table: Annotated[list[str] | None, typer.Option(help="In a database: this table alone. Repeat.")] = None,
+    statement_timeout: Annotated[
+        str | None, typer.Option(help="In a database: how long a statement runs, as `30s`.", callback=a_duration)
+    ] = None,
+    connections: Annotated[
+        int | None, typer.Option(min=1, max=100, help="In a database: how many at the same time.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="With --break-glass, when the log cannot be reached: the file that a gate takes."),
@@ -86,7 +94,7 @@ def request(
     from keyturn.errors import Usage
     from keyturn.grants import bundle as bundles
     from keyturn.wiring.grants import Pen, desk, pen, wait_until_in_force
-    from keyturn.wiring.typed import session_terms, typed, uri
+    from keyturn.wiring.typed import database_terms, session_terms, typed, uri
 
     if action == "model:release":
         raise Usage(
@@ -97,6 +105,12 @@ def request(
     if session_key is not None:
         typed("`--session-key`", PublicKey.from_text, session_key)
     session = session_terms(account=account, sources=source, command=command, sftp=sftp, forwards=forward)
+    database = database_terms(
+        read_only=read_only,
+        tables=table,
+        statement_s=None if statement_timeout is None else seconds(statement_timeout),
+        connections=connections,
+    )
     if out is not None:
         if not break_glass:
             raise Usage(
@@ -126,6 +140,7 @@ def request(
             break_glass=break_glass,
             urgent=urgent,
             session=session,
+            database=database,
         )
         made = draft_request(wish, seen.policy, keyid=own.key.public.keyid, clock=own.clock, entropy=own.entropy)
         require_hope(made, seen.policy, gates=seen.trust.gates, now=seen.now)

@@ -69,6 +69,9 @@ def postgres(
         str, typer.Argument(help="As postgresql://role@host/database; any of its databases.", metavar="URL")
     ],
     name: Annotated[str | None, typer.Option(help="The server's name in the ledger. Default: host and port.")] = None,
+    gate_user: Annotated[
+        str, typer.Option(help="Who runs a postgres gate there: what that demands of the server is no door.")
+    ] = "keyturn-gate",
     ledger: Ledger = None,
     owner: Owner = None,
     notify: Notify = None,
@@ -77,7 +80,7 @@ def postgres(
     """Find what lets somebody into a PostgreSQL server: superusers, passwords, pg_hba.conf, owners, functions, defaults."""
     from keyturn.wiring.scan import scan_a_server
 
-    _scan(lambda: scan_a_server(url, name), ledger=ledger, owner=owner, notify=notify, json=json)
+    _scan(lambda: scan_a_server(url, name, gate_user=gate_user), ledger=ledger, owner=owner, notify=notify, json=json)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.text import (
     HexDigest,
@@ -59,7 +60,8 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `session_key` is the base64 SPKI DER of the key that the session will prove (absent for one-shots); times are
     POSIX seconds; `follows` is the digest of the request that this one renews or counters. `break_glass_at` is when a break-glass
     request was signed, and is absent in every other: such a request is over within `BREAK_GLASS_MAX_S` of it.
-    `urgent` says how people are told of it, and weighs nothing. `session` is what a session on a host may do beyond a shell.
+    `urgent` says how people are told of it, and weighs nothing. `session` is what a session on a host may do beyond a shell,
+    `database` what one in a database is held to.
     """
 
     lab: LabName
@@ -84,6 +86,7 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     break_glass_at: PosixTime | None = None
     urgent: bool = False
     session: SessionTerms | None = None
+    database: DatabaseTerms | None = None
 
     def __post_init__(self) -> None:
         Uri.parse(self.resource)
@@ -109,6 +112,8 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 raise ValueError(
                     "expected break-glass without a bastion: an emergency waits for nothing more than the host"
                 )
+        if self.database is not None and not self.action.startswith("db:"):
+            raise ValueError("expected terms of a database with an action on one alone")
 
 
 class HumanAuthorization(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -142,7 +142,7 @@ def _hear(who: str, permit: Permit, answer: cedarpy.AuthzResult) -> Reason | Non
 
 
 def _own_facts(request: AccessRequest, now: int) -> dict[str, Fact]:
-    terms = request.session
+    terms, held = request.session, request.database
     found: dict[str, Fact] = {
         "request.duration_s": request.duration_s,
         "request.for_other": request.requester != request.beneficiary,
@@ -153,6 +153,10 @@ def _own_facts(request: AccessRequest, now: int) -> dict[str, Fact]:
         "request.recorded": terms is not None and terms.bastion is not None,
         "request.sftp": terms is not None and terms.sftp,
         "request.sources": terms is not None and bool(terms.sources),
+        "request.read_only": held is not None and held.read_only,
+        "request.tables": held is not None and bool(held.tables),
+        "request.statement_timeout": held is not None and held.statement_s is not None,
+        "request.connections": held is not None and held.connections is not None,
         "time.hour": now % 86400 // 3600,
         "time.weekday": (now // 86400 + 3) % 7 + 1,  # 1970-01-01 was a Thursday
     }

@@ -86,6 +86,10 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "request.recorded": "bool",
         "request.sftp": "bool",
         "request.sources": "bool",
+        "request.read_only": "bool",
+        "request.tables": "bool",
+        "request.statement_timeout": "bool",
+        "request.connections": "bool",
         # How the approvals that count were signed: the gate's verifier adds these (`grants.approvers`).
         "approval.device_bound": "bool",
         "approval.attested": "bool",

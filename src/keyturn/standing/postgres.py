@@ -1,8 +1,8 @@
 """Find what a PostgreSQL server lets in or allows without a grant: roles, lines of pg_hba.conf, owners, functions, defaults.
 
-What was read of the server is a value (`Server`), which `adapters.scans.scan_postgres` collects; this judges it. A gate's own
-account, which grants what it grants, is a superuser or owner like any other, and accepted by two people in the ledger, not
-exempt here.
+What was read of the server is a value (`Server`), which `adapters.scans.scan_postgres` collects; this judges it. The account of a
+postgres gate, and its lines, are no door where the server has them as the gate demands (`standing.gate_doors`), and nobody comes
+in by them but the gate. Any other gate's account is a superuser or owner like any other, and accepted by two people.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from keyturn.standing import gate_doors
 from keyturn.standing.closing import comment_out, typed
 from keyturn.standing.finding import Finding, Scan, Severity, found, gathered, unseen
+from keyturn.standing.gate_doors import HbaRule, IdentLine
 
 __all__ = ["DefaultRight", "Definer", "HbaLine", "Owner", "Role", "Server", "scan_postgres", "sql_name"]
 
@@ -100,11 +102,12 @@ class Server:
     definers: tuple[Definer, ...]
     defaults: tuple[DefaultRight, ...]
     unread: tuple[tuple[str, str, str], ...]
+    ident: tuple[IdentLine, ...] = ()
 
 
-def scan_postgres(server: Server) -> Scan:
-    """Judge `server`."""
-    return gathered(_findings(server))
+def scan_postgres(server: Server, *, gate_user: str = "") -> Scan:
+    """Judge `server`; `gate_user` of the operating system runs a postgres gate there, if any does."""
+    return gathered(_findings(server, gate_user))
 
 
 def sql_name(name: str) -> str:
@@ -112,15 +115,17 @@ def sql_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _findings(server: Server) -> Iterator[Finding]:
+def _findings(server: Server, gate_user: str) -> Iterator[Finding]:
+    gated = bool(gate_user) and _gated(server, gate_user)
     for area, why, how in server.unread:
         yield unseen(area, area, why, close=_sql(server, how))
     superusers = frozenset(role.name for role in server.roles if role.superuser)
     logins = frozenset(role.name for role in server.roles if role.login)
     for role in server.roles:
-        yield from _role(server, role, superusers)
-    for line in server.hba:
-        yield from _hba(server, line)
+        yield from _role(server, role, superusers, gated=gated)
+    for number, line in enumerate(server.hba):
+        if not (gated and number < len(gate_doors.rules(""))):
+            yield from _hba(server, line)
     for one in server.owners:
         yield from _owner(server, one, logins - superusers)
     for definer in server.definers:
@@ -152,7 +157,19 @@ def _findings(server: Server) -> Iterator[Finding]:
         )
 
 
-def _role(server: Server, role: Role, superusers: frozenset[str]) -> Iterator[Finding]:
+def _gated(server: Server, user: str) -> bool:
+    """Whether a gate's account and lines are there as the gate demands, and nobody is a member of the account."""
+    lines = [
+        HbaRule(
+            one.kind, one.databases, one.users, one.address if not one.netmask else "masked", one.method, one.options
+        )
+        for one in server.hba
+    ]
+    member = any(gate_doors.ACCOUNT in role.member_of for role in server.roles)
+    return not member and gate_doors.installed(lines, server.ident, user=user)
+
+
+def _role(server: Server, role: Role, superusers: frozenset[str], *, gated: bool) -> Iterator[Finding]:
     if not role.login:
         return  # nobody is it, but members of it, who are found by themselves
     name = sql_name(role.name)
@@ -166,7 +183,7 @@ def _role(server: Server, role: Role, superusers: frozenset[str]) -> Iterator[Fi
             "high",
         ),
         (
-            role.create_role and not role.superuser,
+            role.create_role and not role.superuser and not (gated and role.name == gate_doors.ACCOUNT),
             "pg-create-role",
             "any role that it makes",
             f"ALTER ROLE {name} NOCREATEROLE",

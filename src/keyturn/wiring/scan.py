@@ -98,15 +98,16 @@ def scan_a_forge(
     return f"{forge}:{name or repository}", scan(ForgeOverHttp(api or usual, token=token), repository)
 
 
-def scan_a_server(url: str, name: str | None) -> tuple[str, Scan]:
-    """Scan the PostgreSQL server at `url`, as the role that it names; gives its place and what was found."""
+def scan_a_server(url: str, name: str | None, *, gate_user: str) -> tuple[str, Scan]:
+    """Scan the PostgreSQL server at `url`, as the role that it names; gives its place and what was found. `gate_user` runs a
+    postgres gate there, if any does."""
     from keyturn.adapters.postgres.place import StorePlace
     from keyturn.adapters.scans.scan_postgres import read_server
     from keyturn.standing.postgres import scan_postgres
 
     place = StorePlace.parse(url)
     port = place.parameters.get("port", "5432")
-    return f"postgres:{name or f'{place.host}:{port}'}", scan_postgres(read_server(place))
+    return f"postgres:{name or f'{place.host}:{port}'}", scan_postgres(read_server(place), gate_user=gate_user)
 
 
 def receiver_in(notify: Path | None) -> NoticeReceiver | None:

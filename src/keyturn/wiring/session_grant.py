@@ -18,6 +18,7 @@ from keyturn.app.access.await_grant import await_grant
 from keyturn.app.access.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Unavailable
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.session_terms import BastionTerms, SessionTerms
 from keyturn.grants.bastion import require_bastion
 from keyturn.wiring.grants import Viewed, desk, wait_until_in_force
@@ -41,6 +42,7 @@ class SessionWish:
     urgent: bool
     session: SessionTerms | None = None
     bastion: str | None = None
+    database: DatabaseTerms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ def agreed(
                     follows=None,
                     urgent=wish.urgent,
                     session=terms,
+                    database=wish.database,
                 ),
                 seen.policy,
                 keyid=hand.key.public.keyid,

@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from keyturn.errors import Malformed, Usage
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.digest import ArtifactDigest, Sha256, parse_sha256
 from keyturn.formats.posix_time import posix
 from keyturn.formats.session_terms import BastionTerms, SessionTerms
@@ -21,6 +22,7 @@ from keyturn.formats.uri import Uri
 
 __all__ = [
     "artifact",
+    "database_terms",
     "free_text",
     "instant",
     "log_entries",
@@ -112,6 +114,23 @@ def session_terms(
             "session-terms",
             f"a session's terms: {str(err)[:300]}",
             hint="as --account ada --from 10.1.0.0/16 --forward db1:5432; --sftp and --command exclude each other",
+        ) from err
+
+
+def database_terms(
+    *, read_only: bool, tables: Sequence[str] | None, statement_s: int | None, connections: int | None
+) -> DatabaseTerms | None:
+    """Read what a session in a database is held to; None when nothing was typed of it."""
+    if not (read_only or tables or statement_s is not None or connections is not None):
+        return None
+    said = {"read_only": read_only, "tables": sorted(set(tables or ())), "statement_s": statement_s}
+    try:
+        return msgspec.convert({**said, "connections": connections}, DatabaseTerms)
+    except ValueError as err:
+        raise Usage(
+            "database-terms",
+            f"what the session is held to: {str(err)[:300]}",
+            hint="as --table runs --statement-timeout 30s --connections 1; a table without its schema",
         ) from err
 
 

@@ -19,6 +19,7 @@ from keyturn.cli.asked import table
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.access import AccessRequest
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
@@ -168,8 +169,8 @@ def test_a_request_shows_itself_whole_before_it_is_signed() -> None:
             assert "YES, signed at" not in said
         elif field == "urgent":
             assert dict(request_access.shown(draft(world, urgent=True), ()))[field].startswith("yes")
-        elif field == "session":
-            assert value is None, "not on a host"
+        elif field in ("session", "database"):
+            assert value is None, "neither on a host nor in a database"
         else:
             assert (str(value)[:32] if field == "follows" else str(value)) in said, field
     bare = dict(request_access.shown(draft(world), ()))
@@ -191,6 +192,18 @@ def test_what_a_session_on_a_host_may_do_is_shown_with_what_it_may_not() -> None
     assert [said[row] for row in ("account", "only from", "only runs", "sftp", "forwards to")] == [
         *("the action's own", "anywhere", "uptime", "no", "nowhere"),
     ]
+
+
+def test_what_a_session_in_a_database_is_held_to_is_shown() -> None:
+    made = make_world().request(action="db:read", resource="keyturn://acme.example/db/main/app")
+    assert "whole schema" in dict(request_access.shown(made, ()))["in the database"]
+    rows = ("read only", "only tables", "a statement lasts", "connections")
+    for terms, shown in (
+        (DatabaseTerms(read_only=True, tables=("a", "b")), ["yes", "a, b", "-", "-"]),
+        (DatabaseTerms(statement_s=90, connections=1), ["no", "any of the schema", "1m 30s at most", "1 at most"]),
+    ):
+        said = dict(request_access.shown(msgspec.structs.replace(made, database=terms), ()))
+        assert [said[row] for row in rows] == shown
 
 
 def test_nothing_that_a_requester_writes_looks_like_another_field() -> None:

@@ -11,38 +11,38 @@ has, it has too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
 from keyturn.formats.sql_privileges import Privileges
+from keyturn.standing.gate_doors import ACCOUNT, GROUP, MAP, HbaRule, rules
 
-__all__ = ["ACCOUNT", "GROUP", "hba_lines", "ident_line", "more_than_granted", "other_ways_in", "setting_up"]
+__all__ = ["ACCOUNT", "GROUP", "Only", "hba_lines", "ident_line", "more_than_granted", "other_ways_in", "setting_up"]
 
-ACCOUNT: Final = "keyturn_gate"
-GROUP: Final = "keyturn_grants"
-_MAP: Final = "keyturn"
 _LARGE_OBJECTS: Final = "lo_create(oid), lo_creat(integer), lo_from_bytea(oid, bytea)"
 """What makes a large object: the one thing that everybody could own without CREATE anywhere. A role that owns a hundred thousand
 is dropped by none, since each takes a lock, and trying it takes the locks of everybody else."""
 
-_Rule = tuple[str, list[str], list[str], str | None, str, list[str] | None]
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """The tables of a schema that a grant is for, and the sequences that belong to them."""
+
+    tables: tuple[str, ...]
+    sequences: tuple[str, ...]
 
 
 def hba_lines(database: str) -> tuple[str, ...]:
     """The lines that pg_hba.conf must begin with."""
-    return tuple(
-        " ".join(
-            word for word in (kind, ",".join(names), ",".join(users), address or "", method, *(options or ())) if word
-        )
-        for kind, names, users, address, method, options in _rules(database)
-    )
+    return tuple(rule.text for rule in rules(database))
 
 
 def ident_line(user: str) -> str:
     """The line of pg_ident.conf: `user` of the operating system alone is the gate's account."""
-    return f"{_MAP} {user} {ACCOUNT}"
+    return f"{MAP} {user} {ACCOUNT}"
 
 
 def setting_up(database: str, *, owner: str, ca_file: str) -> tuple[str, ...]:
@@ -69,23 +69,25 @@ def setting_up(database: str, *, owner: str, ca_file: str) -> tuple[str, ...]:
 def other_ways_in(db: psycopg.Connection[tuple[Any, ...]], *, database: str, user: str) -> list[str]:
     """What of the server's files is not as it must be, in words; empty when all is."""
     found = []
-    expected = _rules(database)
-    rules = db.execute(
-        "SELECT type, database, user_name, address, auth_method, options FROM pg_hba_file_rules "
-        "ORDER BY line_number LIMIT %s",
+    expected = rules(database)
+    read = db.execute(
+        "SELECT type, coalesce(database, '{}'), coalesce(user_name, '{}'), coalesce(address, ''), coalesce(auth_method, ''), "
+        "coalesce(options, '{}') FROM pg_hba_file_rules ORDER BY line_number LIMIT %s",
         (len(expected),),
     ).fetchall()
+    got = [
+        HbaRule(kind, tuple(names), tuple(users), at, how, tuple(more)) for kind, names, users, at, how, more in read
+    ]
     for number, rule in enumerate(expected):
-        got = rules[number] if number < len(rules) else None
-        if got != rule:
-            found.append(f"pg_hba.conf: expected `{hba_lines(database)[number]}` as its line {number + 1}")
+        if number >= len(got) or got[number] != rule:
+            found.append(f"pg_hba.conf: expected `{rule.text}` as its line {number + 1}")
     if db.execute("SELECT 1 FROM pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1").fetchall():
         found.append("pg_hba.conf: a line of it is an error")
     mapped = db.execute(
-        "SELECT sys_name, pg_username FROM pg_ident_file_mappings WHERE map_name = %s", (_MAP,)
+        "SELECT sys_name, pg_username FROM pg_ident_file_mappings WHERE map_name = %s", (MAP,)
     ).fetchall()
     if mapped != [(user, ACCOUNT)]:
-        found.append(f"pg_ident.conf: expected `{ident_line(user)}` as the only line of the map `{_MAP}`")
+        found.append(f"pg_ident.conf: expected `{ident_line(user)}` as the only line of the map `{MAP}`")
     for setting, wanted in (("ssl", "on"), ("max_prepared_transactions", "0"), ("lo_compat_privileges", "off")):
         if db.execute("SELECT current_setting(%s)", (setting,)).fetchall() != [(wanted,)]:
             found.append(f"expected the setting {setting} = {wanted}")
@@ -100,10 +102,11 @@ def more_than_granted(
     role: str,
     schema: str,
     privileges: Privileges,
+    only: Only | None,
     *,
     definers: Sequence[str],
 ) -> list[str]:
-    """What `role` could do beyond `privileges` in `schema`, in words; empty when nothing."""
+    """What `role` could do beyond `privileges` in `schema`, `only` on what that names, in words; empty when nothing."""
     parameters = {
         "role": role,
         "group": GROUP,
@@ -111,19 +114,10 @@ def more_than_granted(
         "tables": list(privileges.tables),
         "sequences": list(privileges.sequences),
         "definers": list(definers),
+        "only_tables": None if only is None else list(only.tables),
+        "only_sequences": None if only is None else list(only.sequences),
     }
     return [row[0] for row in db.execute(_MORE, parameters).fetchall()]
-
-
-def _rules(database: str) -> tuple[_Rule, ...]:
-    everything = ["all", "replication"]
-    return (
-        ("local", ["all"], [ACCOUNT], None, "peer", [f"map={_MAP}"]),
-        ("host", everything, [ACCOUNT], "all", "reject", None),
-        ("hostssl", [database], [f"+{GROUP}"], "all", "cert", ["clientcert=verify-full"]),
-        ("local", everything, [f"+{GROUP}"], None, "reject", None),
-        ("host", everything, [f"+{GROUP}"], "all", "reject", None),
-    )
 
 
 _MORE = """
@@ -140,13 +134,15 @@ SELECT 'CREATE in schema ' || n.nspname FROM pg_namespace n, me WHERE has_schema
 UNION ALL
 SELECT p || ' on ' || c.oid::regclass FROM me, pg_class c JOIN reached n ON n.oid = c.relnamespace,
     unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) p
-  WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT (n.nspname = %(schema)s AND p = ANY (%(tables)s))
+  WHERE c.relkind IN ('r', 'v', 'm', 'f', 'p') AND NOT (n.nspname = %(schema)s AND p = ANY (%(tables)s)
+      AND (%(only_tables)s::text[] IS NULL OR c.relname = ANY (%(only_tables)s::text[])))
     AND (has_table_privilege(me.oid, c.oid, p)
       OR p IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') AND has_any_column_privilege(me.oid, c.oid, p))
 UNION ALL
 SELECT p || ' on ' || c.oid::regclass FROM me, pg_class c JOIN reached n ON n.oid = c.relnamespace,
     unnest(ARRAY['USAGE', 'SELECT', 'UPDATE']) p
-  WHERE c.relkind = 'S' AND NOT (n.nspname = %(schema)s AND p = ANY (%(sequences)s))
+  WHERE c.relkind = 'S' AND NOT (n.nspname = %(schema)s AND p = ANY (%(sequences)s)
+      AND (%(only_sequences)s::text[] IS NULL OR c.relname = ANY (%(only_sequences)s::text[])))
     AND has_sequence_privilege(me.oid, c.oid, p)
 UNION ALL
 SELECT 'the SECURITY DEFINER function ' || f.oid::regprocedure FROM me, pg_proc f JOIN reached n ON n.oid = f.pronamespace

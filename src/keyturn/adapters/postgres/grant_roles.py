@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -30,7 +30,9 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from keyturn.adapters.postgres import grant_doors
+from keyturn.adapters.postgres.grant_doors import Only
 from keyturn.errors import Refused, Unavailable
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.sql_privileges import Privileges
 
 __all__ = ["SILENT_S", "GrantRolesInPostgres", "ServerPlace"]
@@ -43,6 +45,7 @@ _BOUNDED = (
 _UNBOUNDED = "-c statement_timeout=0 -c client_connection_check_interval=0 -c search_path=pg_catalog"
 _WAITING = "-c statement_timeout=2s -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0 -c search_path=pg_catalog"
 _ENDED_WITHIN_MS = 1000
+_CANCELLED_WITHIN_S = 2
 
 _CONNECTIONS = """
 SELECT a.pid FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
@@ -120,17 +123,44 @@ class GrantRolesInPostgres:
             self._keep_last()
             return dict(db.execute(_STANDING).fetchall())
 
-    def make(self, role: str, schema: str, privileges: Privileges, *, ends_at: int) -> None:
+    def make(
+        self, role: str, schema: str, privileges: Privileges, *, terms: DatabaseTerms | None, ends_at: int
+    ) -> None:
+        place = self._place
+        if terms is not None and terms.connections is not None:
+            place = replace(place, connections=min(place.connections, terms.connections))
         with self._opening.borrowed() as db, db.transaction():
             _require_schema(db, schema)
-            for statement in _making(role, schema, privileges, place=self._place, ends_at=ends_at):
+            only = None if terms is None or not terms.tables else _only(db, schema, terms.tables)
+            for statement in _making(role, schema, privileges, only, place=place, ends_at=ends_at):
                 db.execute(statement)
-            found = grant_doors.more_than_granted(db, role, schema, privileges, definers=self._definers)
+            if (
+                terms is not None and terms.statement_s is not None
+            ):  # what is told at once; `end_statements` is what holds
+                db.execute(
+                    sql.SQL("ALTER ROLE {} SET statement_timeout = {}").format(
+                        sql.Identifier(role), sql.Literal(f"{terms.statement_s}s")
+                    )
+                )
+            # Functions with their owner's rights are for whoever has all that the action may do.
+            definers = () if terms is not None and (terms.read_only or terms.tables) else self._definers
+            found = grant_doors.more_than_granted(db, role, schema, privileges, only, definers=definers)
             if found:
                 raise Refused(
                     "database-role-more",
                     f"whoever is let in could do more than the grant says: {'; '.join(found[:20])}",
                     hint="take it from PUBLIC with REVOKE, or list a function in `definers` of gate.toml",
+                )
+
+    def end_statements(self, role: str, *, longer_than_s: int) -> None:
+        with self._watching.borrowed() as db:
+            for how, after_s in (("cancel", longer_than_s), ("terminate", longer_than_s + _CANCELLED_WITHIN_S)):
+                db.execute(
+                    sql.SQL(
+                        "SELECT {}(a.pid) FROM pg_stat_activity a WHERE a.usename = %s AND a.state <> 'idle' "
+                        "AND a.state !~ 'idle in transaction' AND a.query_start < clock_timestamp() - make_interval(secs => %s)"
+                    ).format(sql.Identifier(f"pg_{how}_backend")),
+                    (role, after_s),
                 )
 
     def shut(self, roles: Collection[str]) -> None:
@@ -260,8 +290,31 @@ def _require_schema(db: psycopg.Connection[tuple[Any, ...]], schema: str) -> Non
         raise Refused("database-schema", f"this database has no schema `{schema}` of its own")
 
 
+def _only(db: psycopg.Connection[tuple[Any, ...]], schema: str, tables: Sequence[str]) -> Only:
+    """The tables that a grant names, and the sequences that belong to them; `Refused` when one is not there."""
+    found = db.execute(
+        "SELECT c.oid, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = %s AND c.relname = ANY (%s) AND c.relkind IN ('r', 'v', 'm', 'f', 'p')",
+        (schema, list(tables)),
+    ).fetchall()
+    missing = sorted(set(tables) - {name for _, name in found})
+    if missing:
+        raise Refused(
+            "database-table",
+            f"this database has no table `{schema}.{missing[0]}`, which the grant names",
+            hint="ask again with the tables that there are: --table",
+        )
+    owned = db.execute(
+        "SELECT c.relname FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass "
+        "AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE c.relkind = 'S' AND n.nspname = %s AND d.refobjid = ANY (%s)",
+        (schema, [oid for oid, _ in found]),
+    ).fetchall()
+    return Only(tuple(name for _, name in found), tuple(name for (name,) in owned))
+
+
 def _making(
-    role: str, schema: str, privileges: Privileges, *, place: ServerPlace, ends_at: int
+    role: str, schema: str, privileges: Privileges, only: Only | None, *, place: ServerPlace, ends_at: int
 ) -> Iterator[sql.Composed]:
     name, where = sql.Identifier(role), sql.Identifier(schema)
     group, account = sql.Identifier(grant_doors.GROUP), sql.Identifier(grant_doors.ACCOUNT)
@@ -272,10 +325,17 @@ def _making(
     ).format(name, sql.Literal(place.connections), sql.Literal(until), group)
     yield sql.SQL("GRANT {} TO {}").format(name, account)
     yield sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(where, name)
-    for kind, given in (("TABLES", privileges.tables), ("SEQUENCES", privileges.sequences)):
-        if given:
-            words = sql.SQL(", ").join(map(sql.SQL, given))
-            yield sql.SQL("GRANT {} ON ALL {} IN SCHEMA {} TO {}").format(words, sql.SQL(kind), where, name)
+    kinds = (
+        ("TABLE", privileges.tables, None if only is None else only.tables),
+        ("SEQUENCE", privileges.sequences, None if only is None else only.sequences),
+    )
+    for kind, given, named in kinds:
+        words = sql.SQL(", ").join(map(sql.SQL, given))
+        if given and named is None:
+            yield sql.SQL("GRANT {} ON ALL {} IN SCHEMA {} TO {}").format(words, sql.SQL(f"{kind}S"), where, name)
+        elif given and named:
+            listed = sql.SQL(", ").join(sql.Identifier(schema, one) for one in named)
+            yield sql.SQL("GRANT {} ON {} {} TO {}").format(words, sql.SQL(kind), listed, name)
     if privileges.functions:
         yield sql.SQL("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {} TO {}").format(where, name)
     # The last: the database's own row is locked for as short as can be, since whoever shuts a role out waits for it.

@@ -12,6 +12,7 @@ from typing import Any
 
 from keyturn.adapters.postgres.place import StorePlace
 from keyturn.errors import Unavailable
+from keyturn.standing.gate_doors import IdentLine
 from keyturn.standing.postgres import DefaultRight, Definer, HbaLine, Owner, Role, Server, sql_name
 
 try:
@@ -36,6 +37,7 @@ SELECT {file}, line_number, coalesce(type, ''), coalesce(database, '{{}}'), coal
   coalesce(netmask, ''), coalesce(auth_method, ''), coalesce(options, '{{}}'), coalesce(error, '')
 FROM pg_hba_file_rules ORDER BY 1, 2
 """
+_IDENT = "SELECT coalesce(map_name, ''), coalesce(sys_name, ''), coalesce(pg_username, '') FROM pg_ident_file_mappings"
 _DATABASES = """
 SELECT datname, pg_get_userbyid(datdba), datallowconn,
   EXISTS(SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a WHERE a.grantee = 0 AND a.privilege_type = 'CREATE')
@@ -85,6 +87,11 @@ def read_server(place: StorePlace) -> Server:
             how = f"GRANT EXECUTE ON FUNCTION pg_hba_file_rules() TO {me}; GRANT SELECT ON pg_hba_file_rules TO {me}"
             why = f"`{place.user}` may not see pg_hba.conf"
             unread.append(("hba", why, f"{how}; GRANT pg_read_all_settings TO {me}"))
+        ident: tuple[IdentLine, ...] = ()
+        try:
+            ident = tuple(IdentLine(*row) for row in db.execute(_IDENT).fetchall())
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
+            pass  # then a gate's account is found, as any: nobody can say that the gate alone comes in by it
         databases = db.execute(_DATABASES).fetchall()
     owners = [Owner("database", name, name, owner, creates) for name, owner, _, creates in databases]
     definers: list[Definer] = []
@@ -104,7 +111,7 @@ def read_server(place: StorePlace) -> Server:
                 unread.append((area, why, f"GRANT CONNECT ON DATABASE {sql_name(name)} TO {me}"))
     shown = {key: value for key, value in place.parameters.items() if key != "password"}
     return Server(
-        make_conninfo("", **shown), roles, hba, tuple(owners), tuple(definers), tuple(defaults), tuple(unread)
+        make_conninfo("", **shown), roles, hba, tuple(owners), tuple(definers), tuple(defaults), tuple(unread), ident
     )
 
 

@@ -15,6 +15,7 @@ from keyturn.app.records.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Usage
 from keyturn.formats.access import AccessRequest
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import Subject
@@ -58,6 +59,7 @@ class Wish:
     break_glass: bool = False
     urgent: bool = False
     session: SessionTerms | None = None
+    database: DatabaseTerms | None = None
 
 
 def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entropy: Entropy) -> AccessRequest:
@@ -97,6 +99,7 @@ def draft_request(wish: Wish, policy: Policy, *, keyid: str, clock: Clock, entro
         break_glass_at=clock.now() if wish.break_glass else None,
         urgent=wish.urgent,
         session=wish.session,
+        database=wish.database,
     )
 
 
@@ -140,6 +143,7 @@ def shown(made: AccessRequest, subjects: tuple[Subject, ...]) -> tuple[tuple[str
         ("bytes at most", "-" if made.bytes_max is None else str(made.bytes_max)),
         ("session key", made.session_key or "-"),
         *_shown_session(made),
+        *_shown_database(made),
         ("follows", "-" if made.follows is None else f"req-{made.follows[:32]}"),
         ("lab", made.lab),
         ("trust version", str(made.trust_version)),
@@ -162,6 +166,19 @@ def _shown_session(made: AccessRequest) -> tuple[tuple[str, str], ...]:
         ("forwards to", ", ".join(terms.forwards) or "nowhere"),
         ("recorded by", "nobody" if terms.bastion is None else terms.bastion.gate),
         *(() if terms.bastion is None else (("bastion's key", terms.bastion.key),)),
+    )
+
+
+def _shown_database(made: AccessRequest) -> tuple[tuple[str, str], ...]:
+    terms = made.database
+    if terms is None:
+        whole = "all that the action may do, in the whole schema"
+        return (("in the database", whole),) if made.action.startswith("db:") else ()
+    return (
+        ("read only", "yes" if terms.read_only else "no"),
+        ("only tables", ", ".join(terms.tables) or "any of the schema"),
+        ("a statement lasts", "-" if terms.statement_s is None else f"{duration(terms.statement_s)} at most"),
+        ("connections", "-" if terms.connections is None else f"{terms.connections} at most"),
     )
 
 

@@ -3,7 +3,8 @@
 1. what names the key, and
 2. the kernel verifies it, for this gate and this key: `gates.session_grants`;
 3. it is a grant of one schema of this very database;
-4. it is for an action that gate.toml of this gate says privileges for: a request names an action, and never SQL.
+4. it is for an action that gate.toml of this gate says privileges for: a request names an action, and never SQL. What the request
+   holds itself to (`formats.database_terms`) takes from them.
 
 One rule for both questions, as at every gate: a session lives exactly as long as its key would still be let in.
 """
@@ -16,6 +17,8 @@ from typing import Final
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError, Refused
+from keyturn.formats.access import AccessRequest
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.sql_privileges import Privileges
 from keyturn.formats.uri import Uri
 from keyturn.gates.session_grants import Made, Naming, SessionGrants, Standing
@@ -35,6 +38,7 @@ class Opened:
     role: str
     schema: str
     privileges: Privileges
+    terms: DatabaseTerms | None
 
 
 def role_of(digest: str) -> str:
@@ -82,7 +86,7 @@ class DatabaseDoor:
         key = PublicKey.from_text(one.key)
         found = self._grants.verified(one.how, one.digest, key, require=self._require)
         schema, privileges = self._what(found.made)
-        return Opened(found, key, role_of(one.digest), schema, privileges)
+        return Opened(found, key, role_of(one.digest), schema, privileges, _terms(found.made))
 
     def _require(self, made: Made, _: GateView | None) -> None:
         self._what(made)
@@ -104,4 +108,17 @@ class DatabaseDoor:
                 f"gate.toml of this gate has no privileges for `{made.action}`",
                 hint="its operator says in `[actions]` what each action may do",
             )
-        return schema, privileges
+        return schema, _held_to(privileges, _terms(made))
+
+
+def _terms(made: Made) -> DatabaseTerms | None:
+    return made.database if isinstance(made, AccessRequest) else None
+
+
+def _held_to(privileges: Privileges, terms: DatabaseTerms | None) -> Privileges:
+    if terms is None or not terms.read_only:
+        return privileges
+    return Privileges(
+        tables=("SELECT",) if "SELECT" in privileges.tables else (),
+        sequences=("SELECT",) if "SELECT" in privileges.sequences else (),
+    )

@@ -12,7 +12,9 @@ To open, when somebody proved a session key by signing a certificate request wit
 To watch, twice a second, for each role that is there:
 1. whose grant the door would not give again, for whatever reason: all these are shut at once, and their connections ended;
 2. then they are dropped. What keeps one of them (a lock) costs a look once: those that were kept before come last;
-3. connections of roles that are gone already are ended too.
+3. whose grant limits how long a statement runs: what runs longer is ended (what the role's own settings say is the session's to
+   change);
+4. connections of roles that are gone already are ended too.
 A watch that could not look `BLIND_LOOKS` times in a row ends every connection by a grant, and looks again.
 
 A gate that starts ends every role first: it was not there to see whether they stood. Whose process dies or stands still meanwhile
@@ -103,7 +105,11 @@ class DatabaseGate:
                 if not parts.roles.has(opened.role):
                     self._keep(opened)  # (3)
                     parts.roles.make(  # (4)
-                        opened.role, opened.schema, opened.privileges, ends_at=opened.standing.ends_at
+                        opened.role,
+                        opened.schema,
+                        opened.privileges,
+                        terms=opened.terms,
+                        ends_at=opened.standing.ends_at,
                     )
             except KeyturnError as err:
                 parts.recorded.refused(err)
@@ -149,19 +155,24 @@ class DatabaseGate:
 
     def _look(self) -> int:
         over: dict[str, KeyturnError | None] = {}
-        standing = self._parts.roles.standing()
-        for role, may_connect in standing.items():
+        held: list[Opened] = []
+        for role, may_connect in self._parts.roles.standing().items():
             try:
-                self._parts.door.stands(role)
+                opened = self._parts.door.stands(role)
             except KeyturnError as err:
                 over[role] = err
             else:
-                if not may_connect:
+                if may_connect:
+                    held.append(opened)
+                else:
                     over[role] = None
         if over:
             self._end(over)
-        self._parts.roles.end_strays()  # (3)
-        return len(standing) - len(over)
+        for opened in held:  # (3)
+            if opened.terms is not None and opened.terms.statement_s is not None:
+                self._parts.roles.end_statements(opened.role, longer_than_s=opened.terms.statement_s)
+        self._parts.roles.end_strays()  # (4)
+        return len(held)
 
     def _end(self, over: Mapping[str, KeyturnError | None]) -> None:
         self._parts.roles.shut(over)  # (1)

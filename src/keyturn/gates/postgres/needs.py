@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from keyturn.crypto.keys import PublicKey
+from keyturn.formats.database_terms import DatabaseTerms
 from keyturn.formats.sql_privileges import Privileges
 
 __all__ = ["GrantRoles", "SessionCertificates"]
@@ -23,8 +24,15 @@ class GrantRoles(Protocol):
     def standing(self) -> Mapping[str, bool]:
         """The roles that are there, and whether each may connect: for the watch, by which the server sees that the gate lives."""
 
-    def make(self, role: str, schema: str, privileges: Privileges, *, ends_at: int) -> None:
-        """Make `role` with exactly `privileges` on what is in `schema`; `Refused`, and nothing is made, if it could do more."""
+    def make(
+        self, role: str, schema: str, privileges: Privileges, *, terms: DatabaseTerms | None, ends_at: int
+    ) -> None:
+        """Make `role` with exactly `privileges` on what is in `schema`, as far as `terms` leave them.
+
+        `Refused`, and nothing is made, if it could do more."""
+
+    def end_statements(self, role: str, *, longer_than_s: int) -> None:
+        """Cancel what `role` has run for longer, and end the connection of what goes on all the same."""
 
     def shut(self, roles: Collection[str]) -> None:
         """Let nobody in as one of `roles` any more, and end their connections: all at once, whatever keeps one of them."""
