@@ -60,7 +60,7 @@ APPS: Mapping[str, Callable[[], Litestar]] = {
     "release-gate": lambda: release_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}, log_size=_NOBODY),
     "bastion-gate": lambda: bastion_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "host-gate": lambda: host_gate.create_app(obey=_NOBODY, look=_NOBODY, about={}),
-    "postgres-gate": lambda: postgres_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
+    "postgres-gate": lambda: postgres_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about=_NOBODY),
     "notifier": lambda: notifier.create_app(_NOBODY, _NOBODY),
     "witness": lambda: witness_service.create_app(_NOBODY, store=_NOBODY, clock=_NOBODY),
 }

@@ -308,12 +308,17 @@ class DatabasePerson:
         self.run("approve", request, "--reason", "fine", "--yes")
         return request
 
-    def run(self, *words: str) -> str:
+    def run(self, *words: str, status: int = 0) -> str:
         done = subprocess.run(
             [*KEYTURN, *words], env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=60
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == status, done.stderr
         return done.stdout
+
+    def doctor(self, about: str) -> list[tuple[str, str]]:
+        """Level and text of what `keyturn doctor` finds of `about`."""
+        found = json.loads(self.run("doctor", "--json"))
+        return [(one["level"], one["found"]) for one in found if one["check"] == about]
 
 
 def ended(db: psycopg.Connection[Any]) -> bool:

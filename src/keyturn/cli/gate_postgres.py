@@ -109,6 +109,7 @@ def run(
 ) -> None:
     """Run the gate until told to stop: it follows the log, makes roles, and ends what is over. Nobody stays in without it."""
     from keyturn.adapters import process_log
+    from keyturn.adapters.clock import SystemClock
     from keyturn.service import shell
     from keyturn.service.postgres_gate import LetInByCertificate, create_app
     from keyturn.wiring.places import find_lab
@@ -130,11 +131,16 @@ def run(
             ends_at=found.ends_at,
         )
 
-    about = {
-        "gate": str(opened.config.resource),
-        "database": named.uri,
-        "pinned_root": opened.config.pinned_root,
-    }
+    def about() -> dict[str, str]:
+        closed = opened.gate.closed()
+        return {
+            "gate": str(opened.config.resource),
+            "database": named.uri,
+            "pinned_root": opened.config.pinned_root,
+            "now": str(SystemClock().now()),
+            "closed": "" if closed is None else f"{closed.message} [{closed.code}]",
+        }
+
     with opened.running():
         app_ = create_app(let_in, obey=opened.gate.obey, look=lambda: opened.followed.look(LOOK_WITHIN_S), about=about)
         shell.serve(app_, name=f"gate-{name}", run_dir=place.directory / "run", port=port)

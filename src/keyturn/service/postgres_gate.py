@@ -2,6 +2,7 @@
 
 POST /certificate    a PEM certificate request, signed by the session key -> role, certificate, and where to connect
 POST /negative       what takes access away (`service.taking_away`)
+GET  /about          which gate and database this is, what time it has, and why it lets nobody in now, if it does not
 
 The answer holds no secret: who connects proves the session key. People's connections go to the server, never through this.
 """
@@ -43,7 +44,7 @@ def create_app(
     *,
     obey: Callable[[bytes], bytes],
     look: Callable[[], None],
-    about: dict[str, str],
+    about: Callable[[], dict[str, str]],
 ) -> Litestar:
     """Make the service of one gate: `let_in` answers a certificate request, `obey` obeys what takes away, after `look`."""
 
@@ -55,7 +56,7 @@ def create_app(
 
     @get("/about")
     async def say() -> dict[str, str]:
-        """The gate's URI, its database, and the root that its operator pinned."""
-        return about
+        """The gate's URI, its database, the root that its operator pinned, its time, and why it is closed, if it is."""
+        return await anyio.to_thread.run_sync(about)
 
     return shell.build([certified, taking_away(obey, look), say], title="A postgres gate")

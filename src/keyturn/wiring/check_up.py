@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.files import run_files
 from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp
 from keyturn.adapters.over_http.http_client import HttpClient
@@ -23,6 +24,7 @@ from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
 from keyturn.formats.access import GateCheckin
+from keyturn.formats.posix_time import duration
 from keyturn.formats.uri import Uri
 from keyturn.trust.roster import TrustState
 from keyturn.wiring.grants import Viewed, viewed
@@ -38,6 +40,7 @@ __all__ = ["examine"]
 
 _ANSWER_BYTES_MAX = 64 << 10
 _PATIENCE_S = 3.0
+_TIME_DIGITS = 16
 
 
 def examine(lab: str | None) -> tuple[Finding, ...]:
@@ -159,4 +162,16 @@ def _gate(place: LabPlace, trust: TrustState, uri: Uri) -> str:
         raise Malformed("message-invalid", f"gate's answer: {err}") from err
     if said.get("gate") != str(uri):
         return f"answers as `{said.get('gate', '')[:200]}`, expected `{uri}`"
-    return _version(client, trust)
+    return "; ".join(wrong for wrong in (_version(client, trust), *_of_gate(said, trust)) if wrong)
+
+
+def _of_gate(said: Mapping[str, str], trust: TrustState) -> Iterator[str]:
+    """What a gate says of itself beside its version: what time it has, and why it lets nobody in, where it says these."""
+    now, its = SystemClock().now(), said.get("now", "")
+    if its.isascii() and its.isdecimal() and len(its) < _TIME_DIGITS:
+        off = int(its) - now
+        if abs(off) > trust.limits.clock_skew_max_s:
+            where = "ahead of" if off > 0 else "behind"
+            yield f"its clock is {duration(abs(off))} {where} this machine's: set whichever is wrong"
+    if closed := said.get("closed", ""):
+        yield f"lets nobody in now: {closed[:600]}"

@@ -13,7 +13,7 @@ from keyturn.adapters.keys.session_certificates import read_request
 from keyturn.errors import Malformed
 from keyturn.formats import dsse, statement
 from keyturn.formats.access import ACCESS_USE, AccessUse
-from support.databases import DatabaseLab, database_lab, ended
+from support.databases import DatabaseLab, DatabasePerson, database_lab, ended
 from support.processes import wait_for
 
 
@@ -82,6 +82,23 @@ def test_when_the_log_cannot_be_reached_the_database_closes(tmp_path: Path) -> N
         assert "view-stale" in place.certify(asked).text
 
 
+def test_the_doctor_says_that_a_gate_answers_when_it_signed_last_and_why_it_is_closed(
+    place: DatabaseLab, tmp_path: Path
+) -> None:
+    place.connect(place.granted())
+    ada = DatabasePerson(place, tmp_path, "ada")
+    assert ada.doctor("gate-main") == [("ok", "answers")]
+    assert any("gate/main signed into the log last at" in said for level, said in ada.doctor("gates") if level == "ok")
+    path = place.cluster.directory / "data" / "pg_hba.conf"
+    before = path.read_text()
+    path.write_text("local all all trust\n" + before)
+    try:
+        [(level, said)] = ada.doctor("gate-main")
+        assert (level, "lets nobody in now" in said, "database-other-door" in said) == ("warning", True, True), said
+    finally:
+        path.write_text(before)
+
+
 @pytest.mark.parametrize("off", ["-1h", "+1h"], ids=["an hour behind", "an hour ahead"])
 def test_a_gate_whose_clock_is_wrong_lets_nobody_in(tmp_path: Path, off: str) -> None:
     with database_lab(tmp_path) as place:
@@ -90,3 +107,6 @@ def test_a_gate_whose_clock_is_wrong_lets_nobody_in(tmp_path: Path, off: str) ->
         answer = place.certify(asked)
         assert answer.status_code in (403, 503), answer.text
         assert place.roles() == set()
+        [(level, said)] = DatabasePerson(place, tmp_path, "ada").doctor("gate-main")
+        where = "behind" if off.startswith("-") else "ahead of"
+        assert (level, f"its clock is 1h {where} this machine's" in said) == ("warning", True), said

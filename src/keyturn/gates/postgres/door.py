@@ -72,6 +72,10 @@ class DatabaseDoor:
             )
         raise why[-1]
 
+    def closed(self) -> KeyturnError | None:
+        """Why no grant at all would open this database now, however it is signed; None when some would. Not for break-glass."""
+        return self._grants.closed()
+
     def stands(self, role: str) -> Opened:
         """What `open` would give for `role` and the key that its request names; raises as `open` does."""
         why: list[KeyturnError] = []

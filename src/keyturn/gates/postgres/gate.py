@@ -120,6 +120,14 @@ class DatabaseGate:
             )
             return LetIn(opened.role, certificate, ends_at)
 
+    def closed(self) -> KeyturnError | None:
+        """Why nobody would be let in by a grant now, whoever asks: the log, the server, gate.toml; None when somebody would."""
+        try:
+            self._parts.roles.require_closed()
+        except KeyturnError as err:
+            return err
+        return self._parts.door.closed()
+
     def watch(self) -> int:
         """Look at every role once, and end what does not stand; gives how many do. `Unavailable`: the server does not answer."""
         with self._watching:
