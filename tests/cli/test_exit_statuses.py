@@ -218,6 +218,7 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "psql": ("psql", "main/app", *SIGNS),
     "gate serve": ("gate", "serve"),
     "gate postgres init": ("gate", "postgres", "init", "main", "--service", "http://s", "--owner", "app"),
+    "gate postgres end": ("gate", "postgres", "end", "main"),
     "gate postgres run": ("gate", "postgres", "run", "main"),
     "gate show": ("gate", "show"),
     "notify init": ("notify", "init"),

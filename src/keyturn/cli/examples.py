@@ -58,6 +58,7 @@ EXAMPLES: Mapping[str, str] = {
     "gate serve": "release --port 8724",
     "gate postgres init": "main --service https://keyturn.acme.example --owner app_owner --address db.acme.example",
     "gate postgres run": "main --port 8726",
+    "gate postgres end": "main",
     "gate postgres take": "main ada.recovery.json",
     "gate show": "release",
     "gate export": "release --to syslog+tls://siem.acme.example:6514 --ca ca.pem --follow",

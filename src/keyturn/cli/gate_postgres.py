@@ -101,6 +101,20 @@ def take(
 
 
 @app.command()
+def end(name: Name, lab: Lab = None, json: Json = False) -> None:
+    """End everybody who came in by a grant, now, without log or gate. Whose grant stands can ask a gate that runs again."""
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.postgres_gate import end_all
+
+    ended = end_all(find_lab(lab), name)
+    output.emit(
+        {"ended": ended},
+        json=json,
+        human=lambda screen: screen.print("\n".join((f"roles ended: {len(ended)}", *ended))),
+    )
+
+
+@app.command()
 def run(
     name: Name,
     port: Port = 0,

@@ -8,6 +8,7 @@ not know.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from keyturn.app.gates.follow_always import FollowedAlways
 from keyturn.config import postgres_gate as gate_config
 from keyturn.config.postgres_gate import Database, PostgresGateConfig
 from keyturn.crypto.keys import PublicKey
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats.sql_privileges import Privileges
 from keyturn.formats.uri import Uri
 from keyturn.gates.break_glass import BreakGlassDoor
@@ -39,11 +40,21 @@ from keyturn.wiring.gate_process import BelievedNow, always, following, said_onc
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import gate_file, root_to_pin, set_up
 
-__all__ = ["LOOK_WITHIN_S", "OpenedPostgresGate", "bring", "init_gate", "open_gate", "read_config", "what_to_type"]
+__all__ = [
+    "LOOK_WITHIN_S",
+    "OpenedPostgresGate",
+    "bring",
+    "end_all",
+    "init_gate",
+    "open_gate",
+    "read_config",
+    "what_to_type",
+]
 
 LOOK_WITHIN_S = 3.0
 _WATCH_EVERY_S = 0.5
 _LOG_EVERY_S = 1.0
+_END_WITHIN_S = 20.0
 READING = Privileges(tables=("SELECT",), sequences=("SELECT",))
 WRITING = Privileges(tables=("SELECT", "INSERT", "UPDATE", "DELETE"), sequences=("USAGE", "SELECT"))
 
@@ -89,6 +100,24 @@ def read_config(place: LabPlace, name: str) -> PostgresGateConfig:
 def bring(place: LabPlace, name: str, raw: bytes) -> str:
     """Put the break-glass bundle or recovery grant `raw` into the inbox of the gate; gives which it is, or raises `Malformed`."""
     return gate_inbox.bring(GateInbox(place.directory / "gates" / name / "inbox"), raw)
+
+
+def end_all(place: LabPlace, name: str) -> tuple[str, ...]:
+    """End every role and connection by a grant, without log, key or gate; gives the roles. `Unavailable` when one is left."""
+    config = read_config(place, name)
+    roles, until = _roles(config), time.monotonic() + _END_WITHIN_S
+    found: set[str] = set()
+    while standing := roles.standing():
+        found.update(standing)
+        left = [role for role in standing if not roles.end(role)]
+        if left and time.monotonic() > until:
+            raise Unavailable(
+                "database-left",
+                f"`{left[0]}` still has connections, or cannot be dropped",
+                hint="run it again; the server's own log may say more",
+            )
+    roles.end_strays()
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +178,7 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
     directory = place.directory / "gates" / name
     it = following(config, directory, service=lambda: config.service)
     clock, state = SystemClock(), directory / "state"
-    database, named = Uri.parse(config.database.uri), config.database
+    database = Uri.parse(config.database.uri)
     # What is known of takings-away is newer than what was believed with a nonce: a witness that is slow keeps nobody in.
     now, inbox = BelievedNow(it.followed, it.pushed), GateInbox(directory / "inbox")
     glass = BreakGlassDoor(
@@ -171,15 +200,12 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
         clock=clock,
     )
     door = DatabaseDoor(standing, database=database, actions=config.actions)
-    server = ServerPlace(
-        socket=named.socket, port=named.port, database=named.name, user=named.user, connections=named.connections
-    )
     gate = DatabaseGate(
         DatabaseGateParts(
             gate=config.resource,
             key=it.key,
             door=door,
-            roles=GrantRolesInPostgres(server, definers=named.definers),
+            roles=_roles(config),
             certificates=SessionAuthority(directory),
             journal=UseJournalFiles(state),
             recorded=RecordedOpenings(
@@ -194,3 +220,11 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
         )
     )
     return OpenedPostgresGate(config, gate, glass, always(it.followed.refresh))
+
+
+def _roles(config: PostgresGateConfig) -> GrantRolesInPostgres:
+    named = config.database
+    server = ServerPlace(
+        socket=named.socket, port=named.port, database=named.name, user=named.user, connections=named.connections
+    )
+    return GrantRolesInPostgres(server, definers=named.definers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 
-from support.databases import Asked, DatabaseLab, database_lab, ended
+from support.databases import KEYTURN, Asked, DatabaseLab, database_lab, ended
 from support.processes import wait_for
 
 WITHIN_S = 5.0
@@ -117,6 +119,33 @@ def test_when_the_gate_is_dead_or_stands_still(tmp_path: Path, number: signal.Si
         place.start_gate()
         assert asked.role not in place.roles()  # what a gate before left behind is ended at the start
         assert not ended(place.connect(asked))  # and the grant stands: whoever asks is let in again
+
+
+def test_what_outlives_the_gate_and_its_watchman_is_ended_from_outside_and_by_the_next_gate(tmp_path: Path) -> None:
+    with database_lab(tmp_path) as place:
+
+        def orphaned() -> tuple[Asked, psycopg.Connection[Any]]:
+            """Somebody who came in by a gate that is dead since, as its watchman is."""
+            gate, asked = place.start_gate(), place.granted()
+            db, admin = place.connect(asked), place.admin()
+            gate.kill()
+            watchman = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'keyturn-watchman'"
+            assert admin.execute(watchman).fetchall() == [(True,)]
+            return asked, db
+
+        asked, db = orphaned()
+        assert not ended(db)
+        words = [*KEYTURN, "gate", "postgres", "end", "main", "--lab", str(place.disk.path)]
+        done = subprocess.run([*words, "--json"], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, json.loads(done.stdout)) == (0, {"ended": [asked.role]}), done.stderr
+        assert (ended(db), place.roles()) == (True, set())
+        # What it leaves is a watchman, who ends whoever a certificate of the last minute still brings.
+        asked, db = orphaned()
+        assert not ended(db)
+        place.start_gate()
+        assert ended(db)
+        assert asked.role not in place.roles()
+        assert not ended(place.connect(asked))
 
 
 def test_when_the_kill_switch_of_the_gate_is_used(tmp_path: Path) -> None:
