@@ -486,7 +486,8 @@ FOUNDED = {
         *(
             words
             for command, words in OTHERS.items()
-            if command not in FOUNDED and command not in ("gate show", "gate export", "gate postgres run")
+            if command not in FOUNDED
+            and command not in ("gate show", "gate export", "gate postgres run", "gate postgres end")
         ),
         ("policy", "check"),
         ("builder", "init", "--work", "data"),

@@ -37,6 +37,7 @@ from keyturn.formats import (
     dsse,
     enrolment,
     gate_answer,
+    gate_entry,
     leaf,
     manifest,
     note,
@@ -263,6 +264,22 @@ def _carried() -> tuple[bytes, ...]:
     return (carried.render_answer(some),)
 
 
+def _entries() -> tuple[bytes, ...]:
+    said = gate_entry.GateEntry(
+        lab="acme.example",
+        gate="keyturn://acme.example/gate/main",
+        key=make_key("gate").public.keyid,
+        role="kt_" + "0" * 32,
+        certificate="-----BEGIN CERTIFICATE-----",
+        address="db.acme.example",
+        port=5432,
+        database="main",
+        ends_at=NOW,
+        signed_at=NOW,
+    )
+    return (dsse.render(dsse_signing.sign(gate_entry.make(said), make_key("gate"))),)
+
+
 def _negatives() -> tuple[bytes, ...]:
     world = make_world()
     asked = world.ask()
@@ -321,10 +338,7 @@ STEP = (
     b'[[outputs]]\nname = "model"\npath = "/out/model"\n[sandbox]\nruntime = ["/usr"]\ntimeout_s = 60\n'
 )
 WITNESS = b'version = 1\nname = "north"\n[logs]\n"log.acme.example" = "%s"\n' % LOG_KEY.public.text.encode()
-DATABASE_ENTRY = (
-    b'{"role": "kt_%s", "certificate": "-----BEGIN CERTIFICATE-----", "address": "db.acme.example", "port": 5432, '
-    b'"database": "main", "ends_at": 1700000000}'
-) % (b"0" * 32)
+DATABASE_ENTRY = b'{"role": "kt_0", "signed": "{}"}'
 HELD_GRANT = b'{"account":"ada","ends_at":2,"identity":"/proc/7/fd/3","request":"req-%b","version":1}' % (b"ab" * 16)
 HOST_SESSION = (
     b'{"account":"ada","asked_at":1,"boot":"00000000-0000-0000-0000-000000000000","cgroups":["/a"],"digest":"%b",'
@@ -570,6 +584,7 @@ def _made() -> Iterator[Target]:
     yield from own("formats.gate_answer.parse", lazy=_answers)
     yield from own("formats.carried.parse_question", lazy=_questions, render="formats.carried.render_question")
     yield from own("formats.carried.parse_answer", lazy=_carried, render="formats.carried.render_answer")
+    yield from own("formats.gate_entry.parse", lazy=_entries)
     yield from own("grants.pushed.read_pushed", lazy=_negatives, refusals=(Malformed, Refused))
     yield from own("config.notify.parse", notify.render(notify.parse(NOTIFY)), refusals=(Usage,))
     yield from own("config.login.parse", LOGIN, refusals=(Usage,))

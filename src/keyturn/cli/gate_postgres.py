@@ -143,6 +143,7 @@ def run(
             port=named.port,
             database=named.name,
             ends_at=found.ends_at,
+            signed=found.signed.decode("utf-8"),
         )
 
     def about() -> dict[str, str]:

@@ -1,21 +1,32 @@
-"""What every gate says under its own key: that a grant was used, and that it obeys what takes access away."""
+"""What gates say under their own keys: that a grant was used, that they obey what takes access away, and where one comes in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.formats import access, dsse, gate_answer, statement
+from keyturn.formats import access, dsse, gate_answer, gate_entry, statement
 from keyturn.formats.access import AccessUse
 from keyturn.formats.digest import Sha256
 from keyturn.formats.gate_answer import GateObeys
+from keyturn.formats.gate_entry import GateEntry
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.grants.pushed import Pushed
 from keyturn.ports import Clock, Entropy
 
-__all__ = ["signed_obedience", "signed_use"]
+__all__ = ["Serves", "signed_entry", "signed_obedience", "signed_use"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serves:
+    """Where people reach a gate's database, and its name there."""
+
+    address: str
+    port: int
+    database: str
 
 
 def signed_use(
@@ -33,6 +44,25 @@ def signed_use(
     )
     subject = (Subject(digest=DigestSet(sha256=request), name="request"),)
     return dsse.render(dsse_signing.sign(statement.make(made, access.ACCESS_USE, subject), key))
+
+
+def signed_entry(
+    role: str, certificate: bytes, serves: Serves, *, ends_at: int, gate: Uri, key: SoftwareKey, clock: Clock
+) -> bytes:
+    """The envelope by which `gate` says that the key of `certificate` comes in as `role`, and where."""
+    said = GateEntry(
+        lab=gate.lab,
+        gate=str(gate),
+        key=key.public.keyid,
+        role=role,
+        certificate=certificate.decode("ascii"),
+        address=serves.address,
+        port=serves.port,
+        database=serves.database,
+        ends_at=ends_at,
+        signed_at=clock.now(),
+    )
+    return dsse.render(dsse_signing.sign(gate_entry.make(said), key))
 
 
 def signed_obedience(found: Pushed, *, size: int, acted: bool, gate: Uri, key: SoftwareKey, clock: Clock) -> bytes:

@@ -29,7 +29,8 @@ REQUEST_BYTES_MAX = 8 * 1024
 
 
 class LetInByCertificate(msgspec.Struct, frozen=True, kw_only=True):
-    """As which role and by which certificate (PEM) to connect, where, and when the sessions end at the latest."""
+    """As which role and by which certificate (PEM) to connect, where, and when the sessions end at the latest; `signed` is the
+    same under the gate's key (`formats.gate_entry`)."""
 
     role: str
     certificate: str
@@ -37,6 +38,7 @@ class LetInByCertificate(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     database: str
     ends_at: int
+    signed: str
 
 
 def create_app(

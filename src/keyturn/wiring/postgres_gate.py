@@ -35,6 +35,7 @@ from keyturn.gates.postgres.door import DatabaseDoor
 from keyturn.gates.postgres.gate import DatabaseGate, DatabaseGateParts, LetIn
 from keyturn.gates.postgres.recorded import RecordedOpenings
 from keyturn.gates.session_grants import SessionGrants
+from keyturn.gates.words import Serves
 from keyturn.wiring import gate_inbox
 from keyturn.wiring.gate_process import BelievedNow, always, following, said_once, start_all
 from keyturn.wiring.places import LabPlace
@@ -109,7 +110,8 @@ def end_all(place: LabPlace, name: str) -> tuple[str, ...]:
     found: set[str] = set()
     while standing := roles.standing():
         found.update(standing)
-        left = [role for role in standing if not roles.end(role)]
+        roles.shut(standing)
+        left = [role for role in standing if not roles.drop(role)]
         if left and time.monotonic() > until:
             raise Unavailable(
                 "database-left",
@@ -178,7 +180,7 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
     directory = place.directory / "gates" / name
     it = following(config, directory, service=lambda: config.service)
     clock, state = SystemClock(), directory / "state"
-    database = Uri.parse(config.database.uri)
+    database, named = Uri.parse(config.database.uri), config.database
     # What is known of takings-away is newer than what was believed with a nonce: a witness that is slow keeps nobody in.
     now, inbox = BelievedNow(it.followed, it.pushed), GateInbox(directory / "inbox")
     glass = BreakGlassDoor(
@@ -203,6 +205,7 @@ def open_gate(place: LabPlace, name: str) -> OpenedPostgresGate:
     gate = DatabaseGate(
         DatabaseGateParts(
             gate=config.resource,
+            serves=Serves(address=named.address, port=named.port, database=named.name),
             key=it.key,
             door=door,
             roles=_roles(config),

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keyturn.adapters.clock import pause
+from keyturn.adapters.clock import SystemClock, pause
 from keyturn.adapters.hosts.libpq_client import DatabasePlace, run_client
-from keyturn.adapters.over_http.database_gate_over_http import DatabaseGateOverHttp, Entry
+from keyturn.adapters.over_http.database_gate_over_http import DatabaseGateOverHttp
 from keyturn.errors import KeyturnError, Usage
+from keyturn.formats.gate_entry import GateEntry
+from keyturn.formats.uri import Uri
 from keyturn.gates.postgres.door import role_of
 from keyturn.wiring.places import find_lab
 from keyturn.wiring.session_grant import AgreedSession, SessionWish, agreed
@@ -41,7 +43,14 @@ def run_by_grant(
     if authority is not None and not authority.is_file():
         raise Usage("file-missing", f"no file `{authority}`", hint="--ca FILE: who certifies the server, as PEM")
     with agreed(lab, wish, key=key, agree=agree, tell=tell, within_s=within_s) as session:
-        gate = DatabaseGateOverHttp(session.seen.place.process_url(f"gate-{wish.gate.rpartition('/')[2]}"))
+        seen = session.seen
+        uri = Uri.parse(wish.gate) if "/" in wish.gate else Uri(seen.trust.lab, "gate", wish.gate)
+        gate = DatabaseGateOverHttp(
+            seen.place.process_url(f"gate-{uri.name}"),
+            seen.trust.gates[str(uri)],
+            clock=SystemClock(),
+            skew_max_s=seen.trust.limits.clock_skew_max_s,
+        )
         entry = _opened(gate, session)
         place = DatabasePlace(
             address=address or entry.address,
@@ -61,7 +70,7 @@ def run_by_grant(
         return status, session.request
 
 
-def _opened(gate: DatabaseGateOverHttp, session: AgreedSession) -> Entry:
+def _opened(gate: DatabaseGateOverHttp, session: AgreedSession) -> GateEntry:
     until = time.monotonic() + OPENS_WITHIN_S
     while True:
         try:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.hosts.libpq_client import DatabasePlace, environment, run_client
 from keyturn.adapters.keys.memory_file import MemoryFile
+from keyturn.adapters.over_http.database_gate_over_http import DatabaseGateOverHttp
+from keyturn.errors import Refused
+from keyturn.formats.uri import Uri
+from support.builders import FixedClock
 from support.databases import DatabaseLab, DatabasePerson
+from support.labs import make_key
 from support.processes import running, wait_for
 
 
@@ -84,6 +92,35 @@ def test_what_cannot_be_run_is_said(
             bob.approve(asking)
         assert asking.wait() in (1, 3)
         assert code in asking.output
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        pytest.param({}, None, id="the gate that targets list, for this role, now"),
+        pytest.param({"key": make_key("another").public}, "signature", id="another gate's key"),
+        pytest.param({"uri": Uri.parse("keyturn://acme.example/gate/other")}, "certificate-gate", id="another gate"),
+        pytest.param({"ahead_s": 3600}, "certificate-gate", id="an answer of an hour ago"),
+        pytest.param({"role": "kt_" + "0" * 32}, "certificate-other", id="another request's role"),
+    ],
+)
+def test_what_is_believed_of_an_answer_is_what_the_gate_signed_for_this_very_key(
+    place: DatabaseLab, changed: dict[str, Any], code: str | None
+) -> None:
+    asked = place.granted()
+    place.let_in(asked)
+    listed = place.lab.state.gates[str(place.lab.gate_uri("main"))]
+    gate = replace(listed, key=changed.get("key", listed.key), uri=changed.get("uri", listed.uri))
+    clock = FixedClock()
+    clock.time = SystemClock().now() + changed.get("ahead_s", 0)
+    asking = DatabaseGateOverHttp(place.gate_url, gate, clock=clock, skew_max_s=60)
+    role = changed.get("role", asked.role)
+    if code is None:
+        said = asking.certify(asked.proves, role=role)
+        assert (said.role, said.address, said.port, said.database) == (asked.role, "127.0.0.1", place.port, "main")
+    else:
+        with pytest.raises(Refused, match=code):
+            asking.certify(asked.proves, role=role)
 
 
 def test_a_certificate_is_renewed_at_the_same_path_while_the_program_runs() -> None:

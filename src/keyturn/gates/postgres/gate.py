@@ -39,7 +39,7 @@ from keyturn.gates.postgres.door import DatabaseDoor, Opened
 from keyturn.gates.postgres.needs import GrantRoles, SessionCertificates
 from keyturn.gates.postgres.recorded import RecordedOpenings
 from keyturn.gates.uses import UseJournal, log_what_waits
-from keyturn.gates.words import signed_obedience, signed_use
+from keyturn.gates.words import Serves, signed_entry, signed_obedience, signed_use
 from keyturn.grants.pushed import Pushed
 from keyturn.grants.view import GateView
 from keyturn.ports import Clock, Entropy, LogWriter
@@ -55,6 +55,7 @@ class DatabaseGateParts:
     """What a postgres gate is made of. `obey` takes what takes access away before the log has it; `say` tells its operator."""
 
     gate: Uri
+    serves: Serves
     key: SoftwareKey
     door: DatabaseDoor
     roles: GrantRoles
@@ -71,11 +72,12 @@ class DatabaseGateParts:
 
 @dataclass(frozen=True, slots=True)
 class LetIn:
-    """As which role, by which certificate (PEM), and until when (POSIX seconds) the sessions last."""
+    """As which role, by which certificate (PEM), until when (POSIX seconds) the sessions last; `signed` says it, and where."""
 
     role: str
     certificate: bytes
     ends_at: int
+    signed: bytes
 
 
 class DatabaseGate:
@@ -118,7 +120,16 @@ class DatabaseGate:
             certificate = parts.certificates.issue(  # (5)
                 opened.key, opened.role, now=now, until=min(now + CERTIFICATE_S, ends_at)
             )
-            return LetIn(opened.role, certificate, ends_at)
+            signed = signed_entry(
+                opened.role,
+                certificate,
+                parts.serves,
+                ends_at=ends_at,
+                gate=parts.gate,
+                key=parts.key,
+                clock=parts.clock,
+            )
+            return LetIn(opened.role, certificate, ends_at, signed)
 
     def closed(self) -> KeyturnError | None:
         """Why nobody would be let in by a grant now, whoever asks: the log, the server, gate.toml; None when somebody would."""
