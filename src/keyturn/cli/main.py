@@ -22,6 +22,7 @@ from typer.exceptions import TyperException
 import keyturn
 from keyturn.cli.completion import leave_words_as_typed, typed_words
 from keyturn.cli.examples import EXAMPLES
+from keyturn.cli.host_first import HostFirst
 from keyturn.cli.options import Invocation
 from keyturn.cli.output import show_error
 from keyturn.errors import KeyturnError, Unavailable, Usage
@@ -105,7 +106,8 @@ def build(names: Iterable[str], *, overview: bool = False) -> typer.Typer:
         else:
             # Behind the host, words are a command for it, whatever they look like: `rsync -e 'keyturn ssh'` relies on that.
             settings = {"allow_interspersed_args": False} if name == "ssh" else {}
-            app.command(name, context_settings=settings, epilog=_example(name))(command)
+            kind = HostFirst if name == "ssh" else None
+            app.command(name, cls=kind, context_settings=settings, epilog=_example(name))(command)
     return app
 
 
