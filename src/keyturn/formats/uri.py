@@ -16,7 +16,19 @@ from keyturn.formats.digest import Sha256, sha256
 __all__ = ["ResourceType", "Uri"]
 
 ResourceType = Literal[
-    "host", "hosts", "model", "dataset", "repo", "db", "cluster", "bucket", "gate", "report", "release", "trust"
+    "host",
+    "hosts",
+    "model",
+    "dataset",
+    "repo",
+    "db",
+    "cluster",
+    "bucket",
+    "gate",
+    "procedure",
+    "report",
+    "release",
+    "trust",
 ]
 
 _LAB = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(\.[a-z0-9][a-z0-9-]{0,62}){0,7}\Z")

@@ -13,11 +13,25 @@ from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats import decision
 from keyturn.formats.decision import NAMES_MAX, REASONS_MAX, TEXT_MAX, Outcome, Why
 from keyturn.formats.uri import Uri
+from keyturn.grants.verify_grant import Granted
 from keyturn.ports import Clock, Decisions
 
-__all__ = ["REFUSALS_PER_MINUTE", "Recorder"]
+__all__ = ["REFUSALS_PER_MINUTE", "Recorder", "what_is_said_of"]
 
 REFUSALS_PER_MINUTE = 60
+
+
+def what_is_said_of(granted: Granted) -> dict[str, str]:
+    """The fields of a `Decision` that say who was granted what."""
+    made = granted.request
+    return {
+        "request": granted.digest,
+        "requester": made.requester,
+        "beneficiary": made.beneficiary,
+        "action": made.action,
+        "resource": made.resource[:TEXT_MAX],
+        "permit": made.permit,
+    }
 
 
 class Recorder:
