@@ -18,6 +18,7 @@ from keyturn.service import (
     builder_service,
     host_gate,
     lab_service,
+    local_gate,
     notifier,
     postgres_gate,
     release_gate,
@@ -61,6 +62,7 @@ APPS: Mapping[str, Callable[[], Litestar]] = {
     "bastion-gate": lambda: bastion_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "host-gate": lambda: host_gate.create_app(obey=_NOBODY, look=_NOBODY, about={}),
     "postgres-gate": lambda: postgres_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about=_NOBODY),
+    "local-gate": lambda: local_gate.create_app({}, stands=_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
     "notifier": lambda: notifier.create_app(_NOBODY, _NOBODY),
     "witness": lambda: witness_service.create_app(_NOBODY, store=_NOBODY, clock=_NOBODY),
 }

@@ -5,7 +5,8 @@ The rooms, from the outside in: `cli`, `service` and `sdk` are shells; `wiring` 
 which touches no clock, file, socket or randomness: `custody`, `grants`, `policy`, `tlog`, `trust`, `crypto`, `formats`, `errors`.
 Access is decided in `grants/verify_grant.py`, by `policy/decide.py`.
 
-Programs use `keyturn.verify_model` and its companions (`keyturn.sdk`), which are imported when they are first named.
+Programs use `keyturn.verify_model`, `keyturn.open_gate` and their companions (`keyturn.sdk`), which are imported when they are
+first named.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from keyturn.sdk import (
         Conflict,
+        Gate,
+        Grant,
         KeyturnError,
         Malformed,
         Refused,
@@ -22,12 +25,15 @@ if TYPE_CHECKING:
         Tampered,
         Unavailable,
         Usage,
+        open_gate,
         verify_model,
         verify_pack,
     )
 
 __all__ = [
     "Conflict",
+    "Gate",
+    "Grant",
     "KeyturnError",
     "Malformed",
     "Refused",
@@ -36,6 +42,7 @@ __all__ = [
     "Unavailable",
     "Usage",
     "__version__",
+    "open_gate",
     "verify_model",
     "verify_pack",
 ]

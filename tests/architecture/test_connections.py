@@ -50,6 +50,7 @@ WHOSE_WORD = {
     "adapters/keys/ssh_agent.py": NOWHERE,
     "adapters/over_http/witness_over_http.py": OPERATOR,
     "cli/sign_page.py": TYPED,
+    "service/local_peers.py": NOWHERE,
     "service/shell.py": NOWHERE,
     "wiring/check_up.py": NAMED,
     "wiring/run_command.py": NAMED,

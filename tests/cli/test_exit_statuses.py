@@ -116,6 +116,7 @@ MADE = {
     ("gate host take", "directory"),
     ("gate host ask", "directory"),
     ("init", "directory"),
+    ("gate local init", "socket"),
     ("witness init", "directory"),
     ("sign-page export", "directory"),
 }
@@ -220,6 +221,12 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "gate postgres init": ("gate", "postgres", "init", "main", "--service", "http://s", "--owner", "app"),
     "gate postgres end": ("gate", "postgres", "end", "main"),
     "gate postgres run": ("gate", "postgres", "run", "main"),
+    "gate local init": (
+        *("gate", "local", "init", "vault", "--door", "rotate", "--action", "procedure:run", "--user", "root"),
+        *("--resource", "procedure/rotate"),
+    ),
+    "gate local run": ("gate", "local", "run", "vault"),
+    "gate script init": ("gate", "script", "init", "vault"),
     "gate show": ("gate", "show"),
     "notify init": ("notify", "init"),
     "notify serve": ("notify", "serve"),

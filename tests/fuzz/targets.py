@@ -366,6 +366,11 @@ RECORDING_HEAD = (
     b'{"holder":"carol","key":"%b","sealed":"AAAA"},{"holder":"dan","key":"%b","sealed":"AAAA"}],"version":1,"what":"shell"}\n'
     % ((b"ab" * 32,) * 4)
 )
+OWN_GATE = (
+    b'version = 1\nname = "vault"\nkind = "local"\nresource = "keyturn://acme.example/gate/vault"\npinned_root = "%s"\n'
+    b'mode = "enforce"\n[socket]\npath = "/run/vault.sock"\ngroup = "ask"\n[doors.rotate]\naction = "procedure:run"\n'
+    b'resource = "keyturn://acme.example/procedure/rotate"\nusers = ["backup", "1004"]\n' % (b"a" * 64)
+)
 POSTGRES_GATE = (
     b'version = 1\nname = "main"\nkind = "postgres"\nresource = "keyturn://acme.example/gate/main"\nservice = "https://k"\n'
     b'pinned_root = "%s"\nmode = "enforce"\n[database]\nuri = "keyturn://acme.example/db/main"\nname = "main"\n'
@@ -571,6 +576,7 @@ def _made() -> Iterator[Target]:
     yield from own("config.bastion_gate.parse", BASTION_GATE, refusals=(Usage, Malformed))
     yield from own("formats.sealed_recording.parse_head", RECORDING_HEAD)
     yield from own("config.postgres_gate.parse", POSTGRES_GATE, refusals=(Usage, Malformed))
+    yield from own("config.own_gate.parse", OWN_GATE, refusals=(Usage, Malformed))
     yield from own("config.release_gate.parse", GATE, refusals=(Usage, Malformed))
     yield from own("config.host_gate.parse", HOST_GATE, refusals=(Usage, Malformed))
     yield from own("formats.host_session.parse", HOST_SESSION, render="formats.host_session.render")

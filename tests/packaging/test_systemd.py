@@ -58,11 +58,17 @@ confined keyturn-witness@.service witness serve north
 confined keyturn-service.service serve
 confined keyturn-builder.service builder serve
 confined keyturn-gate@.service gate serve release
+as ada gate local init vault --door try --action procedure:run --resource procedure/try \\
+    --user 1000 --socket "$HERE/ask/v.sock"
+confined keyturn-gate-local@.service gate local run vault
 as ada notify init
 confined keyturn-notify.service notify serve
-for name in witness-north service builder gate-release notify; do
+for name in witness-north service builder gate-release gate-vault notify; do
   until test -e lab/run/$name.json; do sleep 0.1; for one in $RUNNING; do kill -0 "$one"; done; done
 done
+ASKED=req-00000000000000000000000000000000
+curl -sS --unix-socket ask/v.sock -H 'Content-Type: text/plain' -d $ASKED http://gate/doors/try > asked.said
+grep '"code"' asked.said && ! grep door-not-for-user asked.said     # whoever runs this is user 1000 there
 echo weights > work/import/found/model.bin
 cat > work/import/STEP.toml <<END
 version = 1
@@ -129,7 +135,7 @@ def test_a_unit_runs_a_command_of_ours_as_a_user_of_its_own(unit: Path) -> None:
     text = unit.read_text(encoding="ascii")
     (user,) = re.findall(r"^User=(.+)$", text, re.MULTILINE)
     assert f"u {user} " in unit.with_name("keyturn.sysusers").read_text(encoding="ascii")
-    (command,) = re.findall(r"^ExecStart=/opt/keyturn/bin/keyturn ((?:\w+ )?serve)", text, re.MULTILINE)
+    (command,) = re.findall(r"^ExecStart=/opt/keyturn/bin/keyturn ((?:\w+ )*(?:serve|run))", text, re.MULTILINE)
     assert f"## keyturn {command}" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     for line in ("NoNewPrivileges=yes", "CapabilityBoundingSet=", "ProtectSystem=strict", "UMask=0077"):
         assert f"\n{line}\n" in text
@@ -137,7 +143,7 @@ def test_a_unit_runs_a_command_of_ours_as_a_user_of_its_own(unit: Path) -> None:
 
 
 def test_what_logs_in_has_a_home_that_it_may_write_into() -> None:
-    for name in ("gate@", "builder", "notify"):
+    for name in ("gate@", "gate-local@", "builder", "notify"):
         text = SCAN.with_name(f"keyturn-{name}.service").read_text(encoding="ascii")
         (state,) = re.findall(r"^StateDirectory=(.+)$", text, re.MULTILINE)
         assert f"\nEnvironment=KEYTURN_HOME=/var/lib/{state}/home\n" in text

@@ -143,6 +143,14 @@ AT_PROCESSES: Mapping[tuple[str, str, str, str], Row] = {
 # A host's gate takes what is pushed like the release gate: shown where an sshd stands behind it.
 ELSEWHERE: Mapping[tuple[str, str, str], str] = {
     ("host-gate", "post", "/negative"): "gates/host/test_sessions.py",
+    # Who may ask at a door is a user of the machine, whom no key makes.
+    ("local-gate", "post", "/doors/{door}"): "gates/own/test_live.py",
+    ("local-gate", "get", "/doors/{door}/{grant}"): "gates/own/test_live.py",
+    ("local-gate", "post", "/negative"): "gates/own/test_live.py",
+    **{
+        ("local-gate", "get", path): "service/test_actors_and_endpoints.py"
+        for path in ("/about", "/health", "/metrics", "/openapi.json")
+    },
     **{
         ("host-gate", "get", path): "service/test_actors_and_endpoints.py"
         for path in ("/about", "/health", "/metrics", "/openapi.json")
@@ -477,7 +485,7 @@ def test_what_is_shown_elsewhere_is_there() -> None:
 
 
 @pytest.mark.parametrize("path", ["/about", "/health", "/metrics", "/openapi.json"])
-@pytest.mark.parametrize("kind", ["host-gate", "bastion-gate"])
-def test_a_hosts_gate_and_a_bastion_say_to_everybody_how_they_are(kind: str, path: str) -> None:
+@pytest.mark.parametrize("kind", ["host-gate", "bastion-gate", "local-gate"])
+def test_gates_that_open_nothing_over_http_say_to_everybody_how_they_are(kind: str, path: str) -> None:
     with TestClient(openapi.APPS[kind]()) as gate:
         assert gate.get(path).status_code == 200

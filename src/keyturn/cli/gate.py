@@ -1,4 +1,5 @@
-"""`keyturn gate`: set up and run the release gate; `gate host`, `gate postgres` and `gate bastion` are the others."""
+"""`keyturn gate`: set up and run the release gate. `gate host` is that of a host, `gate bastion` stands before hosts, `gate
+postgres` is that of a database; `gate script` and `gate local` are gates of one's own."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keyturn.cli import gate_bastion, gate_host, gate_postgres, output
+from keyturn.cli import gate_bastion, gate_host, gate_own, gate_postgres, output
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import there, this_is_there
 from keyturn.cli.options import Json, Lab, LogJson, Port, Root
@@ -20,6 +21,8 @@ app = typer.Typer(
 app.add_typer(gate_bastion.app, name="bastion")
 app.add_typer(gate_host.app, name="host")
 app.add_typer(gate_postgres.app, name="postgres")
+app.add_typer(gate_own.local, name="local")
+app.add_typer(gate_own.script, name="script")
 
 Name = Annotated[
     str,

@@ -22,11 +22,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from keyturn.config import toml
 from keyturn.errors import Usage
 from keyturn.formats.text import HexDigest, HttpUrl, Name, PosixTime
 from keyturn.formats.uri import Uri
 
-__all__ = ["GateFile", "GateHead", "head_of", "head_table"]
+__all__ = ["GateFile", "GateHead", "head_of", "head_table", "kind_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +98,12 @@ def head_table(value: GateHead, *, kind: str) -> dict[str, Any]:
         if given is not None:
             table[key] = given
     return table
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str
+
+
+def kind_of(raw: bytes, *, where: str) -> str:
+    """The kind of gate that the gate.toml `raw` is of; what else it says is its own kind's to read."""
+    return toml.parse(raw, _Kind, where=where).kind

@@ -6,10 +6,13 @@ They are stable from version to version; every other module may change. Document
 from __future__ import annotations
 
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.sdk.gate import Gate, Grant, open_gate
 from keyturn.sdk.verify import ReleasedModel, verify_model, verify_pack
 
 __all__ = [
     "Conflict",
+    "Gate",
+    "Grant",
     "KeyturnError",
     "Malformed",
     "Refused",
@@ -17,6 +20,7 @@ __all__ = [
     "Tampered",
     "Unavailable",
     "Usage",
+    "open_gate",
     "verify_model",
     "verify_pack",
 ]

@@ -29,6 +29,7 @@ from keyturn.adapters.files import run_files
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.errors_over_http import Problem
 from keyturn.errors import KeyturnError, Malformed, Unavailable, defect
+from keyturn.service import local_peers
 from keyturn.service.login import OPEN, Login
 from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import describe
@@ -128,12 +129,20 @@ async def health() -> Response[dict[str, str]]:
 
 
 def serve(
-    app: Litestar, *, name: str, run_dir: Path, port: int = 0, behind_proxy: bool = False, alone: bool = True
+    app: Litestar,
+    *,
+    name: str,
+    run_dir: Path,
+    port: int = 0,
+    behind_proxy: bool = False,
+    alone: bool = True,
+    also: Sequence[socket.socket] = (),
 ) -> None:
     """Serve `app` on 127.0.0.1 until it is told to stop; its address is in `run_dir/<name>.json` while it does.
 
     `behind_proxy`: a proxy on this machine says in X-Forwarded-For who asks. Without it that header is whatever anybody writes.
-    `alone`: a second process of this name in `run_dir` is refused.
+    `alone`: a second process of this name in `run_dir` is refused. `also`: Unix sockets that it is served at besides, where each
+    client is known by its user (`service.local_peers`).
     """
     # Said to be TCP, asyncio sets TCP_NODELAY; otherwise each answer waits 40 ms for the client's delayed acknowledgement.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
@@ -157,7 +166,7 @@ def serve(
         with run_files.published(run_dir, name, url, alone=alone):
             process_log.say("info", "serving", f"serving at {url}", about={"url": url})
             try:
-                uvicorn.Server(config).run(sockets=[bound])
+                uvicorn.Server(config).run(sockets=[bound, *also])
             finally:
                 process_log.say("info", "stopped")
 
@@ -170,6 +179,7 @@ class HeadInTime(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self.client = local_peers.client_of(transport) or self.client
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -98,6 +98,8 @@ def _processes(seen: Viewed) -> Mapping[str, Callable[[], str]]:
     for builder in seen.trust.builders:
         found["builder"] = partial(_builder, place, seen.trust, builder)
     for gate in seen.trust.gates.values():
+        if gate.kind == "script":  # it runs while it works; when it signed in last is said by `gates_seen`
+            continue
         found[f"gate-{gate.uri.name}"] = partial(_gate, place, seen.trust, gate.uri)
     return found
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.supervisor import Process
 from keyturn.app.trust.lab_trust import still_founding
+from keyturn.config.gate_head import kind_of
 from keyturn.errors import Usage
 from keyturn.wiring.log_keys import key_names
 from keyturn.wiring.notify import CONFIG as NOTIFY_CONFIG
@@ -14,6 +16,10 @@ from keyturn.wiring.places import find_lab
 from keyturn.wiring.trust import trust_store
 
 __all__ = ["processes_of"]
+
+
+_GATES = {"release": ("gate", "serve"), "postgres": ("gate", "postgres", "run"), "local": ("gate", "local", "run")}
+"""What runs a gate of each kind. A script is its own process, and a host's gate is of its host."""
 
 
 def processes_of(lab: str | None, *, service: Sequence[str]) -> tuple[Path, tuple[Process, ...]]:
@@ -39,12 +45,18 @@ def processes_of(lab: str | None, *, service: Sequence[str]) -> tuple[Path, tupl
         )
     if (place / "builder" / "key").exists():
         found.append(Process("builder", ("builder", "serve", *at)))
-    found += [
-        Process(f"gate-{key.parent.name}", ("gate", "serve", key.parent.name, *at))
-        for key in sorted(place.glob("gates/*/key"))
-    ]
+    for key in sorted(place.glob("gates/*/key")):
+        if (words := _GATES.get(_kind_of(key.parent), ())) != ():
+            found.append(Process(f"gate-{key.parent.name}", (*words, key.parent.name, *at)))
     if (place / NOTIFY_CONFIG).exists():
         found.append(Process("notify", ("notify", "serve", *at)))
     if not found:
         raise Usage("lab-no-processes", f"no process of the lab has its key in `{place}`", hint="keyturn init")
     return place, tuple(found)
+
+
+def _kind_of(gate: Path) -> str:
+    path = gate / "gate.toml"
+    return (
+        kind_of(read_kept(path), where=str(path)) if path.exists() else "release"
+    )  # a demo lab's is set up when it starts

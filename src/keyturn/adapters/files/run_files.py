@@ -17,7 +17,7 @@ from pathlib import Path
 from keyturn.adapters.files.plain_files import read_plain
 from keyturn.errors import Conflict
 
-__all__ = ["find", "published"]
+__all__ = ["find", "held", "published"]
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def published(run_dir: Path, name: str, url: str, *, alone: bool) -> Iterator[No
     """Publish this process as `name` at `url` for as long as the block runs; `Conflict` if it is to be `alone` and is not."""
     run_dir.mkdir(parents=True, exist_ok=True)
     place = run_dir / f"{name}.json"
-    with _held(run_dir, name) if alone else nullcontext():
+    with held(run_dir, name) if alone else nullcontext():
         before = _read(place)
         _write(place, (os.getpid(), url))
         try:
@@ -45,7 +45,8 @@ def find(run_dir: Path, name: str) -> str | None:
 
 
 @contextmanager
-def _held(run_dir: Path, name: str) -> Iterator[None]:
+def held(run_dir: Path, name: str) -> Iterator[None]:
+    """Be the only process called `name` of what `run_dir` is of for as long as the block runs, or `Conflict`."""
     # Not the pid in the file: after a crash it may be somebody else's, and nothing would ever start again.
     fd = os.open(run_dir / f"{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
