@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ def test_a_script_needs_two_people_as_it_is_written(tmp_path: Path) -> None:
         "gate/rotate signed into the log last",
     ):
         assert words in said, f"{words}\n\n{said}"
+    assert re.search(r"^ok +gate-vault ", said, re.MULTILINE), said
+    assert "gate-rotate" not in said, "a script that does not run is nobody's concern"
     codes = [
         *("quorum-not-met", "quorum-not-met", None, "one-shot-used"),
         *("window-over", "request-revoked", "gate-other", None),

@@ -109,7 +109,6 @@ def create_app(
                 f"user {user} of this machine may not ask at a door `{name[:63]}`",
                 hint="whoever runs the gate names doors, and who may ask there, in gate.toml",
             )
-        process_log.say("info", "door-asked", about={"user": user, "door": name})
         return door
 
     @post("/doors/{door:str}", request_max_body_size=REQUEST_BYTES_MAX, status_code=200, opt=takes("text/plain"))
@@ -117,6 +116,7 @@ def create_app(
         """Use up the grant of a request for what the door is for: what was granted, once; or every reason why not."""
         nonlocal taken
         found = door_of(request, door)
+        process_log.say("info", "door-asked", about={"user": user_of(request.scope), "door": door})
         asked = _request_id(await request.body())
         if taken >= WAITING_MAX:
             raise Unavailable(
