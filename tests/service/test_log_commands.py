@@ -42,6 +42,20 @@ def test_show_prove_verify_and_reindex(make_lab_on_disk: Callable) -> None:
         assert [entry["leaf"]["kind"] for entry in shown["entries"]] == ["rot", "tgt", "req"]
         name = f"req-{leaf_of(raw).record[:9]}"
         assert name in keyturn(lab.path, "log", "show").stdout
+        one = json.loads(keyturn(lab.path, "log", "show", name, "--json").stdout)
+        assert (one["index"], one["signers"], one["valid"]) == (2, ["member:ada"], True)
+        assert one["statement"]["predicate"]["justification"] == "to test the log"
+        assert (one["inclusion"]["size"], one["followed_by"]) == (3, [])
+        text = keyturn(lab.path, "log", "show", "2").stdout
+        for word in (
+            name,
+            "signed by",
+            "member:ada",
+            "to test the log",
+            "valid, when it was logged",
+            "nothing followed it",
+        ):
+            assert word in text, text
         made = keyturn(lab.path, "log", "prove", name, "--out", "it.tlog-proof")
         assert made.returncode == 0, made.stderr
         assert tlog_proof.parse((lab.path / "it.tlog-proof").read_bytes()).index == 2
@@ -66,6 +80,9 @@ def test_show_prove_verify_and_reindex(make_lab_on_disk: Callable) -> None:
     [
         pytest.param(("log", "show"), 3, "log-no-checkpoint", id="before anything is witnessed"),
         pytest.param(("log", "prove", "req-12345678"), 1, "record-not-found", id="a record that is not there"),
+        pytest.param(
+            ("log", "show", "req-12345678"), 3, "log-no-checkpoint", id="a record, before anything is witnessed"
+        ),
         pytest.param(("log", "prove", "req-1234"), 2, "record-id", id="a prefix that is too short"),
         pytest.param(("log", "prove", "\x1b[31mreq"), 2, "record-id", id="a terminal escape"),
         pytest.param(("witness", "serve", "nobody"), 2, "key-missing", id="a witness that has no key"),

@@ -65,7 +65,7 @@ EXAMPLES: Mapping[str, str] = {
     "gate script init": "rotate --service https://keyturn.acme.example",
     "gate show": "release",
     "gate export": "release --to syslog+tls://siem.acme.example:6514 --ca ca.pem --follow",
-    "log show": "--last 50",
+    "log show": "req-1a2b3c4d --json",
     "log prove": "req-1a2b3c4d --out request.tlog-proof",
     "log verify": "--lab lab",
     "log reindex": "--lab lab",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.names import Entry
+from keyturn.cli.names import Entry, EntryOrNone
 from keyturn.cli.options import Json, Lab
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from keyturn.app.log.show_log import LogView
     from keyturn.app.log.verify_log import VerifiedLog
     from keyturn.app.oversight.erase_records import Asked
+    from keyturn.ports import LogReader
+    from keyturn.trust.history import TrustHistory
 
 __all__ = ["app", "in_short"]
 
@@ -28,11 +30,15 @@ app = typer.Typer(help="The witnessed log: everything that the lab knows.", no_a
 
 @app.command()
 def show(
+    entry: EntryOrNone = None,
     last: Annotated[int, typer.Option(min=0, max=1000, help="How many entries to show.")] = 20,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Show the witnessed checkpoint and the last entries under it, each proved to be there."""
+    """Show the witnessed checkpoint and the last entries under it, each proved to be there; or one record whole.
+
+    With ENTRY: the record's text, who signed it, whether that counted when it was logged, and what followed it. Reads all leaves.
+    """
     from keyturn.adapters.clock import SystemClock
     from keyturn.app.log.show_log import show_log
     from keyturn.wiring.log import log_reader, trust_behind
@@ -40,9 +46,23 @@ def show(
 
     place = find_lab(lab)
     with log_reader(place) as reader:
-        trust = trust_behind(place, reader).newest
-        view = show_log(reader, log=trust.log, limits=trust.limits, clock=SystemClock(), last=last)
-    output.emit(view, json=json, human=lambda screen: _show(screen, view))
+        history = trust_behind(place, reader)
+        if entry is None:
+            trust = history.newest
+            view = show_log(reader, log=trust.log, limits=trust.limits, clock=SystemClock(), last=last)
+            output.emit(view, json=json, human=lambda screen: _show(screen, view))
+            return
+        _show_record(reader, entry, history, json=json)
+
+
+def _show_record(reader: LogReader, entry: str, history: TrustHistory, *, json: bool) -> None:
+    from keyturn.adapters.clock import SystemClock
+    from keyturn.app.log.show_record import show_record
+    from keyturn.cli import log_record
+
+    with output.progress("reading the log", 0) as progress:
+        found = show_record(reader, entry, history=history, clock=SystemClock(), progress=progress)
+    output.emit(log_record.as_json(found), json=json, human=lambda screen: log_record.show(screen, found))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from keyturn.cli.completion import offer_names, offer_records
 __all__ = [
     "BreakGlassUse",
     "Entry",
+    "EntryOrNone",
     "Erasable",
     "Offered",
     "Request",
@@ -51,9 +52,9 @@ def a_record(*kinds: str) -> Callable[[Any], Any]:
     return check
 
 
-def an_entry(value: str) -> str:
-    """Accept the index of an entry, or the id of its record."""
-    if not (value.isdecimal() and value.isascii() and len(value) <= 16):
+def an_entry(value: str | None) -> str | None:
+    """Accept the index of an entry, or the id of its record; or none."""
+    if value is not None and not (value.isdecimal() and value.isascii() and len(value) <= 16):
         a_record()(value)
     return value
 
@@ -159,16 +160,17 @@ Erasable = Annotated[str, _id("RECORD", says="The record's id, as `req-1a2b3c4d`
 
 Suspension = Annotated[str, _id("SUSPENSION", "sus", says="Its id, as `sus-1a2b3c4d` (8 digits or more).")]
 
-Entry = Annotated[
-    str,
-    typer.Argument(
-        metavar="ENTRY",
-        help="Index of the entry, or a record id as `req-1a2b3c4d` (8 digits or more).",
-        callback=an_entry,
-        autocompletion=offer_records(),
-        show_default=False,
-    ),
-]
+_ENTRY: Any = typer.Argument(
+    metavar="ENTRY",
+    help="Index of the entry, or a record id as `req-1a2b3c4d` (8 digits or more).",
+    callback=an_entry,
+    autocompletion=offer_records(),
+    show_default=False,
+)
+
+Entry = Annotated[str, _ENTRY]
+
+EntryOrNone = Annotated[str | None, _ENTRY]
 
 Resource = Annotated[
     str,

@@ -51,7 +51,7 @@ def find_pending(view: GateView, text: str) -> Pending:
         raise Refused(
             "request-unknown",
             f"no live request of the witnessed log is `{text[:80]}`: it may be over, or not witnessed yet",
-            hint="keyturn grant list",
+            hint="`keyturn grant list` lists the live ones; what became of one that is over: `keyturn log show REQUEST`",
         )
     raw = view.known.requests[only_one(text, found)].raw
     if raw is None:
