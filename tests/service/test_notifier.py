@@ -169,16 +169,37 @@ def test_a_secret_that_others_can_read_is_refused_and_never_shown(people: Told, 
     people.configure(box, {"bob": 'member = "bob"'})
     secret = people.lab / "notify" / "bob.url"
     secret.chmod(0o644)
-    done = people.run("ada", "notify", "serve")
-    assert (done.returncode, "receiver-secret-exposed" in done.stderr) == (1, True)
+    for verb in ("serve", "show"):
+        done = people.run("ada", "notify", verb)
+        assert (done.returncode, "receiver-secret-exposed" in done.stderr) == (1, True), verb
     secret.write_text("nosuchservice://hunter2@host")
     secret.chmod(0o600)
-    done = people.run("ada", "notify", "serve")
-    assert (done.returncode, "receiver-url" in done.stderr, "hunter2" in done.stderr) == (2, True, False)
+    for verb in ("serve", "show"):
+        done = people.run("ada", "notify", verb)
+        assert (done.returncode, "receiver-url" in done.stderr, "hunter2" in done.stderr) == (2, True, False), verb
     text = (people.lab / "notify" / "notify.toml").read_text().replace('url_file = "bob.url"', 'url_env = "NOT_THERE"')
     (people.lab / "notify" / "notify.toml").write_text(text)
     done = people.run("ada", "notify", "serve")
     assert (done.returncode, "receiver-secret" in done.stderr) == (2, True)
+
+
+def test_whom_the_lab_does_not_have_is_said_by_show_and_by_serve(people: Told, box: Inbox) -> None:
+    people.configure(
+        box,
+        {"bob": 'member = "bob"', "typo": 'member = "bbo"', "group": 'group = "secuirty"'},
+        '[[escalation]]\nafter_s = 9\ngroup = "on-call"\n'
+        '[[away]]\nmember = "bob"\ndeputy = "carol"\nuntil = 2199-01-01T00:00:00Z\n',
+    )
+    done = people.run("ada", "notify", "show")
+    assert (done.returncode, "[receiver-unknown]" in done.stderr) == (1, True)
+    assert "bob" in done.stdout, "the rest is shown"
+    for name in ("`bbo`", "`secuirty`", "`on-call`", "`carol`"):
+        assert name in done.stderr
+    assert "no member `bob`" not in done.stderr
+    with people.served(), people.notifier() as process:
+        process.wait_for_line("lists no member `bbo`")
+        people.ask()
+        box.wait_for("bob", "ada asks")  # the others are told all the same
 
 
 def test_a_notifier_believes_the_root_that_it_pins_alone(people: Told, box: Inbox) -> None:

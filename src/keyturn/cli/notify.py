@@ -49,14 +49,20 @@ def serve(
 
 @app.command()
 def show(lab: Lab = None, json: Json = False) -> None:
-    """Show who is told where, who is away, and how many notices wait for each receiver. No secret is shown."""
+    """Show who is told where, who is away, and how many notices wait for each receiver. No secret is shown.
+
+    Refuses what `notify serve` refuses or warns of: a secret that others can read, a member or group that is not in the lab.
+    """
+    from keyturn.errors import Refused
     from keyturn.formats.posix_time import rfc3339
-    from keyturn.wiring.notify import read_notify_config, waiting_by_receiver
+    from keyturn.wiring.notify import checked_as_served, read_notify_config, waiting_by_receiver
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
     config, waiting = read_notify_config(place), waiting_by_receiver(place)
+    unknown = checked_as_served(place)
     value = {
+        "unknown": unknown,
         "root": config.root,
         "receivers": [
             {
@@ -84,3 +90,10 @@ def show(lab: Lab = None, json: Json = False) -> None:
             else screen.print("nobody is told: notify.toml names no receiver")
         ),
     )
+    if unknown:
+        raise Refused(
+            "receiver-unknown",
+            f"nobody is told at {len(unknown)} places of notify.toml",
+            reasons=tuple(("receiver-unknown", said) for said in unknown),
+            hint="`keyturn trust members` says who there is; mend notify.toml, or invite them",
+        )

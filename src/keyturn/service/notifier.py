@@ -52,6 +52,7 @@ class Notifier:
         self._failing: set[str] = set()
         self._forgot_at = 0
         self._looked_at = 0
+        self._unknown: tuple[str, ...] = ()
         steps: dict[str, Callable[[], float]] = {"watch": self._look}
         steps |= {f"to {name}": partial(self._empty, name) for name in receivers}
         self._threads = [
@@ -90,6 +91,10 @@ class Notifier:
         now = self._looked_at = self._clock.now()
         for name in woken & self._wake.keys():
             self._wake[name].set()
+        if (found := self._watch.unknown) != self._unknown:
+            self._unknown = found
+            for said in found:
+                process_log.say("warning", "receiver-unknown", f"{said}: nobody is told there")
         for event in unheard:
             process_log.say("warning", "nobody-to-tell", f"nobody whom it concerns has a receiver: {event}")
         if now >= self._forgot_at + _FORGET_EVERY_S:

@@ -19,10 +19,12 @@ from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.files.config_files import read_kept, require_new, unreadable, write_new
 from keyturn.adapters.files.notice_outbox import NoticeOutboxSqlite
 from keyturn.adapters.over_http.index_over_http import IndexOverHttp
-from keyturn.app.notices.route_notices import AddressBook, Away, Place
+from keyturn.app.log.follow_log import follow_log
+from keyturn.app.notices.route_notices import AddressBook, Away, Place, unknown
 from keyturn.app.notices.tell_of_requests import Escalation, Telling
 from keyturn.app.notices.watch_lab import LabWatch
 from keyturn.app.oversight.erase_records import erasable_record
+from keyturn.app.trust.lab_trust import read_history
 from keyturn.config import notify as notify_config
 from keyturn.config.notify import NotifyConfig, ReceiverConfig
 from keyturn.errors import Conflict, Refused, Usage
@@ -35,10 +37,12 @@ from keyturn.wiring.found_log import FoundLog
 from keyturn.wiring.pinned_log import first_root
 from keyturn.wiring.places import LabPlace
 from keyturn.wiring.set_up import root_to_pin
+from keyturn.wiring.trust import trust_store
 
 __all__ = [
     "CONFIG",
     "NotifierParts",
+    "checked_as_served",
     "init_notify",
     "notifier_parts",
     "read_notify_config",
@@ -96,7 +100,7 @@ def notifier_parts(place: LabPlace) -> Iterator[NotifierParts]:
     config = read_notify_config(place)
     directory = (place.directory / CONFIG).parent
     receivers: dict[str, NoticeReceiver] = {
-        one.name: AppriseReceiver(one.name, _url(one, directory)) for one in config.receivers
+        name: AppriseReceiver(name, url) for name, url in _urls(config, directory).items()
     }
     log = FoundLog(lambda: config.service or place.service_url)
 
@@ -128,6 +132,25 @@ def notifier_parts(place: LabPlace) -> Iterator[NotifierParts]:
             outbox.close()
 
 
+def checked_as_served(place: LabPlace) -> tuple[str, ...]:
+    """Hold the configuration against what `notify serve` asks of it: each secret, and the lab's newest trust.
+
+    Gives, in words, which members and groups that trust does not list; raises what `notifier_parts` raises for a secret.
+    """
+    from keyturn.adapters.apprise_receiver import AppriseReceiver
+
+    config = read_notify_config(place)
+    for name, url in _urls(config, (place.directory / CONFIG).parent).items():
+        AppriseReceiver(name, url)
+    history = read_history(trust_store(place.directory), pinned_sha256=config.root)
+    if history is None:  # the notifier is not where the lab lies
+        log = FoundLog(lambda: config.service or place.service_url)
+        start: TrustHistory = TrustHistory.start(first_root(log), pinned_sha256=config.root)
+        view = GateView.start(start, gate=None, nonce_record=None)
+        history = follow_log(view, log, now=SystemClock().now()).trust
+    return unknown(_book(config), history.newest, groups=[step.group for step in config.escalation])
+
+
 def waiting_by_receiver(place: LabPlace) -> dict[str, int]:
     """How many notices wait for each receiver of notify.toml, and for those that are no longer in it."""
     config, path = read_notify_config(place), (place.directory / CONFIG).parent / "outbox.sqlite"
@@ -151,6 +174,10 @@ def _settings(config: NotifyConfig) -> Telling:
     return Telling(
         link=config.link, expiring_s=config.expiring_s, escalation=tuple(Escalation(*step) for step in steps)
     )
+
+
+def _urls(config: NotifyConfig, directory: Path) -> dict[str, str]:
+    return {one.name: _url(one, directory) for one in config.receivers}
 
 
 def _url(receiver: ReceiverConfig, directory: Path) -> str:

@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 from keyturn.app.notices.notice import Notice
 from keyturn.formats.posix_time import rfc3339
+from keyturn.trust.roster import TrustState
 
-__all__ = ["AddressBook", "Away", "Delivery", "Place"]
+__all__ = ["AddressBook", "Away", "Delivery", "Place", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +83,25 @@ class AddressBook:
                 return member
             passed.add(at)
         return at if any(place.member == at for place in self.places) else member
+
+
+def unknown(book: AddressBook, trust: TrustState, *, groups: Iterable[str] = ()) -> tuple[str, ...]:
+    """Say which members and groups of `book`, and which of the `groups` that are told later, `trust` does not list.
+
+    The lab changes under its notifier, so this is no error of a running one: the others are told all the same.
+    """
+    roster, version = trust.roster, trust.targets_version
+    said = []
+    for place in book.places:
+        if place.member is not None and place.member not in roster.members:
+            said.append(f"receiver `{place.name}`: trust version {version} lists no member `{place.member}`")
+        if place.group is not None and place.group not in roster.groups:
+            said.append(f"receiver `{place.name}`: trust version {version} has no group `{place.group}`")
+    for group in groups:
+        if group not in roster.groups:
+            said.append(f"escalation: trust version {version} has no group `{group}`")
+    for member, away in book.away.items():
+        for one in (member, away.deputy):
+            if one not in roster.members:
+                said.append(f"away: trust version {version} lists no member `{one}`")
+    return tuple(said)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from keyturn.app.log.follow_log import follow_log
-from keyturn.app.notices.route_notices import AddressBook
+from keyturn.app.notices.route_notices import AddressBook, unknown
 from keyturn.app.notices.tell_of_requests import Telling
 from keyturn.app.notices.tell_people import parse_told, render_told, what_to_tell
 from keyturn.formats.records import Record
@@ -56,6 +56,12 @@ class LabWatch:
     def unreviewed(self) -> int:
         """Uses by break-glass that awaited a review when the log was last followed."""
         return 0 if self._view is None else len(self._view.known.unreviewed)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Who stands in the address book and in no version of the lab's trust that is in force, in words."""
+        groups = [step.group for step in self._settings.escalation]
+        return () if self._view is None else unknown(self._book, self._view.trust.newest, groups=groups)
 
     def look(self) -> tuple[frozenset[str], tuple[str, ...]]:
         """Keep what is new; gives the receivers that get something, and the events for which nobody has a receiver.
