@@ -53,6 +53,8 @@ def offered(links: Linked) -> tuple[tuple[str, str], ...]:
         less = [] if offer.duration_s is None else [duration(offer.duration_s)]
         less += [] if offer.bytes_max is None else [f"{offer.bytes_max} bytes"]
         rows.append(("offered", f"{', '.join(less)} by {offer.by}: {offer.reason} (ofr-{offer.digest[:32]})"))
+    if links.follows_ended is not None:
+        rows.append(("follows", f"{links.follows}, and {links.follows_ended}"))
     return (*rows, *(("followed by", one) for one in links.followed_by))
 
 

@@ -54,7 +54,7 @@ def show(which: Request, lab: Lab = None, json: Json = False) -> None:
     with viewed(lab) as seen:
         pending = find_pending(seen.view, which)
         found = explain_grant(seen.view, seen.trust, pending.digest, now=seen.now)
-        links = linked(seen.view, pending.made, pending.digest)
+        links = linked(seen.view, pending.made, pending.digest, now=seen.now)
         release, missing = None, ""
         try:
             release = asked.chain_behind(seen, pending)
@@ -94,7 +94,7 @@ def explain(which: Request, lab: Lab = None, json: Json = False) -> None:
     with viewed(lab) as seen:
         pending = find_pending(seen.view, which)
         found = explain_grant(seen.view, seen.trust, pending.digest, now=seen.now)
-        links = linked(seen.view, pending.made, pending.digest)
+        links = linked(seen.view, pending.made, pending.digest, now=seen.now)
     value = {
         "live": found.live,
         "sentences": found.sentences,

@@ -51,7 +51,7 @@ def request(
     renews: Annotated[
         str | None,
         typer.Option(
-            help="The live request that this one renews or counters.",
+            help="The live request that this one renews. What coworkers denied or revoked is not renewed.",
             callback=a_record("req"),
             autocompletion=offer_records("req"),
         ),
@@ -89,7 +89,15 @@ def request(
     from keyturn.adapters.files.config_files import require_new, write_new
     from keyturn.app.access.authorize import find_pending
     from keyturn.app.access.break_glass_file import start_bundle
-    from keyturn.app.access.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
+    from keyturn.app.access.request_access import (
+        Wish,
+        draft_request,
+        of_resource,
+        request_access,
+        require_hope,
+        require_renewable,
+        shown,
+    )
     from keyturn.crypto.keys import PublicKey
     from keyturn.errors import Usage
     from keyturn.grants import bundle as bundles
@@ -122,6 +130,9 @@ def request(
 
     def asked_for(own: Pen) -> AccessRequest:
         seen = own.seen
+        renewed = None if renews is None else find_pending(seen.view, renews)
+        if renewed is not None:
+            require_renewable(seen.view, renewed.digest, renewed.made, now=seen.now)
         wish = Wish(
             requester=own.member,
             beneficiary=beneficiary,
@@ -136,7 +147,7 @@ def request(
             pending_s=None,
             session_key=session_key,
             bytes_max=bytes_max,
-            follows=None if renews is None else find_pending(seen.view, renews).digest,
+            follows=None if renewed is None else renewed.digest,
             break_glass=break_glass,
             urgent=urgent,
             session=session,

@@ -63,9 +63,9 @@ def test_an_offer_becomes_a_request_that_follows_the_first_and_both_show_it() ->
     request_access.require_hope(made, world.view().shelf.policy(world.lab.state), gates=world.lab.state.gates, now=NOW)
     logged = request_access.request_access(made, subjects=pending.subjects, key=world.key("ada"), log=world.log)
     view = view_of(world)
-    first = show_grants.linked(view, pending.made, pending.digest)
+    first = show_grants.linked(view, pending.made, pending.digest, now=NOW)
     assert ([one.by for one in first.offers], first.follows, first.followed_by) == (["bob"], None, (logged.id,))
-    second = show_grants.linked(view, made, logged.digest)
+    second = show_grants.linked(view, made, logged.digest, now=NOW)
     assert (second.offers, second.follows, second.followed_by) == ((), pending.id, ())
 
 
@@ -73,7 +73,38 @@ def test_nobody_elses_request_is_shown_as_what_follows() -> None:
     world = make_world()
     pending = pending_of(world)
     world.ask(world.request("dan", follows=pending.digest))
-    assert show_grants.linked(view_of(world), pending.made, pending.digest).followed_by == ()
+    assert show_grants.linked(view_of(world), pending.made, pending.digest, now=NOW).followed_by == ()
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        pytest.param("deny", "bob denied it: not now", id="a denial"),
+        pytest.param("revoke", "bob revoked it: enough", id="a revocation"),
+        pytest.param("withdraw", None, id="taken back by who asked"),
+        pytest.param("", None, id="nothing"),
+    ],
+)
+def test_what_coworkers_ended_is_not_renewed_and_whoever_names_it_all_the_same_is_shown_so(
+    end: str, said: str | None
+) -> None:
+    world = make_world()
+    asked = world.ask()
+    if end == "deny":
+        world.deny(asked, "bob")
+    elif end:
+        world.revoke(asked, "bob" if end == "revoke" else "ada")
+    after = world.ask(world.request(follows=asked.record_digest))
+    view = view_of(world)
+    first = authorize.find_pending(view, f"req-{asked.record_digest}")
+    second = authorize.find_pending(view, f"req-{after.record_digest}")
+    shown = show_grants.linked(view, second.made, second.digest, now=NOW).follows_ended
+    if said is None:
+        request_access.require_renewable(view, first.digest, first.made, now=NOW)
+        return
+    assert shown == said
+    with pytest.raises(Refused, match="renewal-of-ended"):
+        request_access.require_renewable(view, first.digest, first.made, now=NOW)
 
 
 def test_an_offer_grants_nothing_and_ends_nothing() -> None:

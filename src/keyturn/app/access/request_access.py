@@ -20,6 +20,8 @@ from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import Subject
 from keyturn.formats.uri import Uri
+from keyturn.grants import withdrawing
+from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS, Facts
 from keyturn.policy.hope import hopeless, refuse_hopeless
 from keyturn.policy.load import Permit, Policy
@@ -34,6 +36,7 @@ __all__ = [
     "request_access",
     "require_hope",
     "require_own_key",
+    "require_renewable",
     "shown",
 ]
 
@@ -199,6 +202,21 @@ def require_own_key(made: AccessRequest, key: RecordSigner) -> None:
 def of_resource(made: AccessRequest) -> tuple[Subject, ...]:
     """The subjects of a request that is about its resource itself."""
     return about(Uri.parse(made.resource).digest, name=made.resource)
+
+
+def require_renewable(view: GateView, digest: str, made: AccessRequest, *, now: int) -> None:
+    """Refuse to renew the request `made` when coworkers said no to it: what was denied or revoked does not go on.
+
+    Who asked may have taken it back himself, to ask for less. Raises `Refused` `renewal-of-ended` (docs/decisions/0055).
+    """
+    for ended in withdrawing.ending(view.known, digest, made, now=now):
+        if ended.kind == "den" or ended.by not in (made.requester, made.beneficiary):
+            raise Refused(
+                "renewal-of-ended",
+                f"`{ended.by}` {ended.verb} `req-{digest[:32]}`: {ended.reason}; it does not go on by another request",
+                hint="ask for itself, and say what is different now: the same without --renews; an offer of less: "
+                "keyturn grant accept OFFER",
+            )
 
 
 def _permit(wish: Wish, policy: Policy) -> Permit:

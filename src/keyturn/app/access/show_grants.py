@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import records
 from keyturn.formats.access import AccessRequest
+from keyturn.formats.digest import Sha256
 from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import lifecycle, withdrawing
 from keyturn.grants.known import Offer
@@ -71,14 +72,18 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """What people offered in place of a live request, the request that it follows, and those that follow it."""
+    """What people offered in place of a live request, the request that it follows, and those that follow it.
+
+    `follows_ended` is who ended the followed one, and why, when that is known still: a request may name any as its forerunner.
+    """
 
     offers: tuple[Offer, ...]
     follows: str | None
     followed_by: tuple[str, ...]
+    follows_ended: str | None = None
 
 
-def linked(view: GateView, made: AccessRequest, digest: str) -> Linked:
+def linked(view: GateView, made: AccessRequest, digest: str, *, now: int) -> Linked:
     """The offers for the live request `made`, and the requests before and after it. Everybody may say what his follows."""
     later = []
     for other in view.known.requests.values():
@@ -87,7 +92,16 @@ def linked(view: GateView, made: AccessRequest, digest: str) -> Linked:
             if after.follows == digest and after.requester == made.requester:
                 later.append(records.record_id("req", other.digest))
     follows = None if made.follows is None else records.record_id("req", made.follows)
-    return Linked(view.known.offers.get(digest, ()), follows, tuple(later))
+    return Linked(view.known.offers.get(digest, ()), follows, tuple(later), _follows_ended(view, made, now=now))
+
+
+def _follows_ended(view: GateView, made: AccessRequest, *, now: int) -> str | None:
+    before = None if made.follows is None else view.known.requests.get(Sha256(made.follows))
+    if before is None or before.raw is None:
+        return None
+    first: AccessRequest = records.parse(before.raw).statement.predicate
+    ended = next(withdrawing.ending(view.known, before.digest, first, now=now), None)
+    return None if ended is None else f"{ended.by} {ended.verb} it: {ended.reason}"
 
 
 def list_grants(view: GateView, trust: TrustState, *, now: int) -> tuple[Live, ...]:
