@@ -270,6 +270,19 @@ def test_an_error_says_its_code():
         pytest.param("a\x1b[31mb\x9b\x00", r"a\x1b[31mb\x9b\x00", id="terminal escapes"),
         pytest.param("a\u202eb\u200b", r"a\u202eb\u200b", id="what turns or hides text"),
         pytest.param("a\u2028b\u2029\r", r"a\u2028b\u2029\r", id="other line ends"),
+        pytest.param(
+            "Tie\u0302\u0301ng \u0e17\u0e35\u0e48",
+            "Tie\u0302\u0301ng \u0e17\u0e35\u0e48",
+            id="marks that languages write",
+        ),
+        pytest.param("e" + "\u0301" * 6, "e" + "\u0301" * 4 + r"\u0301\u0301", id="a tower of marks"),
+        pytest.param(
+            "e\u20dd\u0301\u093e\u034f\u0301a\u0301",
+            "e\u20dd\u0301\u093e\u034f" + r"\u0301" + "a\u0301",
+            id="of any kind",
+        ),
+        pytest.param("\u0301a\n\u0301", r"\u0301a" + "\n" + r"\u0301", id="marks that stand on nothing"),
+        pytest.param("e" + "\U00016af0" * 5, "e" + "\U00016af0" * 4 + r"\U00016af0", id="a mark of another plane"),
     ],
 )
 def test_what_could_act_on_a_terminal_is_spelled_out(text: str, shown: str) -> None:

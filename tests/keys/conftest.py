@@ -28,9 +28,11 @@ class Person:
     credentials: list[dict[str, object]] = field(default_factory=list)
     press: str = "sign"
     before: Callable[[Page], None] = lambda page: None
+    after: Callable[[Page], None] = lambda page: None
     urls: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
+    buttons: list[str] = field(default_factory=list)
     shown: str = ""
     said: str = ""
 
@@ -58,6 +60,8 @@ class Person:
         page.goto(url)
         page.locator("#status", has_text=re.compile("Read all|Refused")).wait_for()
         self.shown = page.inner_text("#shown")
+        self.buttons.append(page.inner_text("#sign"))
+        self.after(page)
         if self.press == "close":
             page.goto("about:blank")
             return

@@ -24,6 +24,7 @@ def founded(tmp_path: Path) -> People:
     people.pin(PIN)
     roster = people.lab / "trust" / "draft" / "roster.toml"
     roster.write_text(roster.read_text() + TERMINAL)
+    people.invite_again()
     (tmp_path / "maker.pem").write_bytes(MAKER.root_pem)
     return people
 

@@ -27,9 +27,9 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse
-from keyturn.formats.enrolment import AcceptedKey, parse_acceptance
+from keyturn.formats.enrolment import AcceptedKey, parse_acceptance, parse_invitation, render_invitation
 from keyturn.trust.draft import Draft
-from keyturn.wiring.new_keys import new_passkey
+from keyturn.wiring.new_keys import new_key, new_passkey
 from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.places import Person
 
@@ -100,10 +100,31 @@ def joining(tmp_path: Path, person: Any, origin: str) -> Joining:
     return Joining(tmp_path, person, origin)
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "lists"),
+    [
+        pytest.param("passkey", "passkey", "http://localhost:1", id="a page"),
+        pytest.param("terminal", "fido2", "none", id="a terminal"),
+    ],
+)
+def test_no_key_is_made_where_the_lab_lists_no_place_to_sign(
+    joining: Joining, kind: str, key: str, lists: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webbrowser, "open", lambda url: pytest.fail(f"opened {url}"))
+    raw = joining.invite()
+    offered = parse_invitation(raw)
+    assert offered.signing == (joining.origin,)
+    raw = render_invitation(msgspec.structs.replace(offered, signing=(lists,) if lists != "none" else ()))
+    with pytest.raises(Refused, match="signing-page-unlisted") as caught:
+        new_key(key, keys=joining.keys("bob"), invitation=raw, page=joining.origin)
+    assert lists in caught.value.message, kind
+
+
 def test_a_member_joins_with_a_passkey_that_the_browser_made_for_the_invitation(joining: Joining) -> None:
     raw = joining.invite()
     acceptance = joining.accept(raw, joining.make(raw))
     assert len(joining.person.urls) == 2  # made, and used to sign the acceptance
+    assert joining.person.buttons == ["Make my passkey", "Sign with my passkey"]
     joining.enrol(acceptance)
     (key,) = parse_acceptance(dsse.parse_own(acceptance).payload).member_keys
     roster = joining.store.draft()["roster.toml"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import re
 import socket
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from keyturn.errors import KeyturnError, Refused, Unavailable, Usage
 from keyturn.formats import base64_text, statement
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.dsse import IN_TOTO, Envelope, pae
+from keyturn.formats.plain_text import plain
 from keyturn.formats.webauthn import parse
 from keyturn.grants.verify_grant import VerifiedGrant, verify_grant
 from keyturn.policy.facts import NO_FACTS
@@ -240,6 +242,21 @@ def test_text_that_turns_the_reading_direction_round_is_spelled_out(lab: Lab) ->
     payload = '{"predicate":{"reason":"\u202egpj.exe"},"predicateType":"x"}'.encode()
     answer_to(task_of(lab, payload), origin=origin_of(lab), open_page=lab.person.open, within_s=20)
     assert r"\u{202e}gpj.exe" in lab.person.shown
+
+
+def test_towers_of_combining_marks_are_spelled_out_and_paint_over_no_other_row(lab: Lab) -> None:
+    """As in a terminal: the same text, by the same rule (`formats.plain_text`)."""
+    towers = "e" + "\u0301" * 60 + " Tie\u0302\u0301ng \u0e17\u0e35\u0e48"
+    payload = json.dumps({"predicate": {"reason": "\u0301" + towers}, "predicateType": "x"}, ensure_ascii=False)
+    payload = payload.replace(", ", ",").replace(": ", ":")
+    seen: list[str] = []
+    clips = "getComputedStyle(document.querySelector('td')).contain"
+    lab.person.after = lambda page: seen.append(page.evaluate(clips))
+    answer_to(task_of(lab, payload.encode()), origin=origin_of(lab), open_page=lab.person.open, within_s=20)
+    as_in_python = re.sub(r"\\u([0-9a-f]{4})", lambda one: f"\\u{{{int(one[1], 16):x}}}", plain("\u0301" + towers))
+    assert as_in_python in lab.person.shown
+    assert lab.person.shown.count("\u0301") == 4 + 1
+    assert seen[-1] == "paint"
 
 
 def test_any_record_is_shown_and_signed(lab: Lab) -> None:

@@ -19,6 +19,11 @@ def test_a_member_is_enrolled_with_a_security_key_and_approves_with_it(tmp_path:
         people = People(tmp_path, command=command)
         people.found()
         accept = ("trust", "accept", "bob.invitation.json", "--member-key", "fido2")
+        assert people.refused("bob", *accept) == "signing-page-unlisted"
+        roster = people.lab / "trust" / "draft" / "roster.toml"
+        without = roster.read_text()
+        roster.write_text(without + TERMINAL)
+        people.invite_again()
         assert people.refused("bob", *accept, status=3) == "pin-no-terminal"
         people.pin(PIN)
         done = people.run("bob", *accept)
@@ -27,9 +32,9 @@ def test_a_member_is_enrolled_with_a_security_key_and_approves_with_it(tmp_path:
         assert (own["kind"], own["rp_id"]) == ("fido2", "keyturn:acme.example")
 
         propose = ("trust", "propose", "--acceptance", "bob.acceptance.json")
+        roster.write_text(without)
         assert people.refused("ada", *propose) == "signing-page-missing"
-        roster = people.lab / "trust" / "draft" / "roster.toml"
-        roster.write_text(roster.read_text() + TERMINAL)
+        roster.write_text(without + TERMINAL)
         people.publish()
         with people.served():
             request = people.ask()

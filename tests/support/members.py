@@ -61,6 +61,11 @@ class People:
         self.by("ada", *init, "--group", group, "--witness", "north")
         self.by("ada", "trust", "invite", "bob", "--group", "security")
 
+    def invite_again(self) -> None:
+        """Ada invites bob to the draft as it is now: an invitation says where the lab's passkeys and security keys sign."""
+        (self.place / "bob.invitation.json").unlink()
+        self.by("ada", "trust", "invite", "bob", "--group", "security")
+
     def publish(self, *, policy: str = POLICY, members: tuple[str, ...] = ("bob",), resources: str = RESOURCES) -> None:
         """Ada and bob sign `policy`, and the roster in which the acceptances of `members` are; everybody pins the root."""
         draft = self.place / "lab" / "trust" / "draft"

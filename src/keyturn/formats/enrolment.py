@@ -53,6 +53,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Offer someone a place: the id and kind, the groups, whether a trust key and attested passkeys are asked for.
 
     `new_keys` is for whoever has the place already: other keys `beside` those that are listed, or `instead` of all of them.
+    `signing` is where passkeys and security keys of the lab sign, as its draft says; None in invitations that do not say it.
     """
 
     lab: LabName
@@ -64,6 +65,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     signs_trust: bool = False
     attested: bool = False
     new_keys: NewKeys | None = None
+    signing: Annotated[tuple[Annotated[str, Meta(pattern=r"\A[!-~]{1,300}\Z")], ...], Meta(max_length=64)] | None = None
     until: PosixTime
 
     def __post_init__(self) -> None:

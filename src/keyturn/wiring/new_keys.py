@@ -21,10 +21,10 @@ from keyturn.app.trust.accept_invitation import NewKey
 from keyturn.config.person import OwnKey
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import RecordSigner
-from keyturn.errors import Usage
+from keyturn.errors import Refused, Usage
 from keyturn.formats import base64_text, canonical_json
 from keyturn.formats.enrolled_key import terminal_of
-from keyturn.formats.enrolment import AcceptedKey, Registration, parse_invitation
+from keyturn.formats.enrolment import AcceptedKey, Invitation, Registration, parse_invitation
 from keyturn.ports import KeyStore
 from keyturn.wiring.own_keys import ssh_signer
 from keyturn.wiring.token_keys import find_on_token
@@ -95,12 +95,13 @@ def founder_key(named: str | None, *, keys: KeyStore) -> FoundKey:
 
 
 def _passkey(invitation: bytes, page: str) -> FoundKey:
-    from keyturn.adapters.sign_page.passkey import open_in_browser
+    from keyturn.adapters.sign_page.passkey import make_in_browser, open_in_browser
 
     offered = parse_invitation(invitation)
     if offered.kind != "human":
         raise Usage("key-kind", f"expected a human to sign with a passkey, got the {offered.kind} `{offered.member}`")
-    made = new_passkey(invitation, origin=page, open_page=open_in_browser)
+    _require_listed(offered, page)
+    made = new_passkey(invitation, origin=page, open_page=open_in_browser, open_to_make=make_in_browser)
     return FoundKey(made, OwnKey.of(made.accepted.key))
 
 
@@ -113,8 +114,22 @@ def _security_key(invitation: bytes) -> FoundKey:
         raise Usage(
             "key-kind", f"expected a human to sign with a security key, got the {offered.kind} `{offered.member}`"
         )
+    _require_listed(offered, terminal_of(offered.lab))
     made = new_security_key(invitation, devices=plugged_in, pin=ask_security_key_pin)
     return FoundKey(made, OwnKey.of(made.accepted.key))
+
+
+def _require_listed(offered: Invitation, page: str) -> None:
+    """Refuse to make a key for a page or terminal that the lab does not list: no signature by it would ever count."""
+    if offered.signing is None or page in offered.signing:
+        return  # an older invitation does not say, and who enrols the key finds out
+    raise Refused(
+        "signing-page-unlisted",
+        f"`{offered.lab}` lists no signing page `{page}`, so a key that is made there signs nothing; it lists: "
+        + (", ".join(offered.signing) or "none"),
+        hint="--page with one of those; where there is none, who invited you writes a [[signing]] table into "
+        "trust/draft/roster.toml (docs/guide/people.md) and invites you again; or another --member-key",
+    )
 
 
 def _ssh_key(public_file: Path) -> FoundKey:
@@ -153,15 +168,24 @@ def new_software_key(keys: KeyStore) -> NewKey:
     return NewKey(AcceptedKey(key=Credential(made.public, "software").enrolled), made)
 
 
-def new_passkey(raw: bytes, *, origin: str, open_page: Callable[[str], None]) -> NewKey:
-    """Make a passkey for the invitation `raw` on the signing page at `origin`, whose host is its relying party."""
+def new_passkey(
+    raw: bytes,
+    *,
+    origin: str,
+    open_page: Callable[[str], None],
+    open_to_make: Callable[[str], None] | None = None,
+) -> NewKey:
+    """Make a passkey for the invitation `raw` on the signing page at `origin`, whose host is its relying party.
+
+    The page is opened twice: by `open_to_make` to make the key, and by `open_page` whenever it signs.
+    """
     from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
     from keyturn.adapters.sign_page.passkey import PasskeySigner, answer_to
     from keyturn.adapters.sign_page.task import ANSWER_WITHIN_S, Task
 
     rp_id = urlsplit(origin).hostname or ""
     task = Task(purpose="enrolment", payload=base64_text.encode(raw), rp_id=rp_id)
-    answer = answer_to(task, origin=origin, open_page=open_page, within_s=ANSWER_WITHIN_S)
+    answer = answer_to(task, origin=origin, open_page=open_to_make or open_page, within_s=ANSWER_WITHIN_S)
     registration = canonical_json.decode(answer, Registration, what="registration", size_bytes_max=64 * 1024)
     origins = frozenset({origin})
     key = WebauthnEnrolment().prove(registration, invitation=raw, rp_id=rp_id, origins=origins)

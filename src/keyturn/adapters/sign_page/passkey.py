@@ -17,7 +17,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Unavailable, Usage
 from keyturn.formats import access, base64_text, dsse, statement, webauthn
 
-__all__ = ["PasskeySigner", "answer_to", "open_in_browser"]
+__all__ = ["PasskeySigner", "answer_to", "make_in_browser", "open_in_browser"]
 
 _PAGE: Final = re.compile(r"https://[a-z0-9][a-z0-9.-]{0,252}(?::[1-9][0-9]{0,4})?\Z", re.ASCII)
 
@@ -84,8 +84,17 @@ def answer_to(task: Task, *, origin: str, open_page: Callable[[str], None], with
 
 
 def open_in_browser(url: str) -> None:
-    """Print where the page is, and open it in the person's browser if there is one."""
-    sys.stderr.write(f"sign with your passkey at {url}\n")
+    """Print where the page is at which a passkey signs, and open it in the person's browser if there is one."""
+    _open("sign with your passkey", url)
+
+
+def make_in_browser(url: str) -> None:
+    """As `open_in_browser`, for a passkey that is still to be made."""
+    _open("make your passkey", url)
+
+
+def _open(what: str, url: str) -> None:
+    sys.stderr.write(f"{what} at {url}\n")
     sys.stderr.flush()
     webbrowser.open(url)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from keyturn.formats.plain_text import plain
+
 __all__ = ["TEXT_MAX", "plain_name", "plain_text"]
 
 TEXT_MAX = 300
@@ -26,6 +28,8 @@ def plain_text(text: str) -> str:
     'see ?b?https:/ /evil. example/x?/b? ? ?run? ?rm?'
     >>> plain_text("loss\\n\\x1b[31m 0.5 @everyone")
     'loss ??31m 0.5 ?everyone'
+    >>> plain_text("e" + "\\u0301" * 6 + "!") == "e" + "\\u0301" * 4 + "??!"
+    True
     """
     return _plain(text, _KEPT)
 
@@ -38,6 +42,9 @@ def plain_name(text: str) -> str:
 def _plain(text: str, kept: frozenset[str]) -> str:
     line = re.sub(r"\s+", " ", text).strip()
     shown = "".join(c if c in kept or unicodedata.category(c)[0] in "LMN" else "?" for c in line)
+    shown = re.sub(
+        r"\\(u[0-9a-f]{4}|U[0-9a-f]{8})", "?", plain(shown)
+    )  # towers of combining marks; no backslash is kept by itself
     # Programs make links of `//`, of a name with a dot before a letter, and of four numbers with dots.
     shown = re.sub(r"/(?=/)", "/ ", shown)
     shown = re.sub(r"\.(?=[^\W\d_])", ". ", shown)

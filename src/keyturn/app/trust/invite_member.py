@@ -123,6 +123,10 @@ def _signs_trust(offer: Offer, draft: Draft) -> bool:
     return holds and offer.new_keys == "instead"
 
 
+def _signing(draft: Draft) -> tuple[str, ...]:
+    return tuple(sorted(page.origin for page in draft.contents.roster.signing))
+
+
 def _invitation(offer: Offer, draft: Draft, clock: Clock, entropy: Entropy) -> bytes:
     try:
         invitation = Invitation(
@@ -135,6 +139,7 @@ def _invitation(offer: Offer, draft: Draft, clock: Clock, entropy: Entropy) -> b
             signs_trust=_signs_trust(offer, draft),
             attested=offer.attested,
             new_keys=offer.new_keys,
+            signing=_signing(draft) if offer.kind == "human" else None,
             until=clock.now() + INVITATION_LIFETIME_S,
         )
         # Constructors do not check patterns; the parser does, so nothing is handed out that the invitee could not read.

@@ -17,6 +17,7 @@ class No extends Error {}
 const at = (id) => document.getElementById(id);
 const utf8 = (text) => new TextEncoder().encode(text);
 let over = false;
+let making = false; // a passkey is made, and nothing is signed yet
 let reply = ""; // where the answer goes: beside the page, or a port of this machine when another operator serves the page
 
 function decode(text) {
@@ -68,9 +69,18 @@ function parse(bytes, what) {
   return value;
 }
 
-// What a reader cannot see, or what would turn the reading direction round, is spelled out.
+// What a reader cannot see, or what would turn the reading direction round, is spelled out; and so are combining marks that stand on
+// nothing, and on one character from the fifth on: a tower of them covers what is written above and below.
+const MARKS_MAX = 4;
+const spelled = (one) => `\\u{${one.codePointAt(0).toString(16)}}`;
+
 function visible(text) {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, (one) => `\\u{${one.codePointAt(0).toString(16)}}`);
+  return text
+    .replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, spelled)
+    .replace(/(\P{M}?)(\p{M}+)/gu, (whole, base, marks) => {
+      const kept = base ? MARKS_MAX : 0;
+      return base + Array.from(marks, (mark, number) => (number < kept ? mark : spelled(mark))).join("");
+    });
 }
 
 function said(path, value) {
@@ -118,6 +128,9 @@ async function prepare(task) {
   const digest = hex(await sha256(payload));
   if (task.purpose === "enrolment") {
     const invitation = parse(payload, "invitation");
+    making = true;
+    at("sign").textContent = "Make my passkey";
+    at("decline").textContent = "Do not make one";
     at("title").textContent = `Make a passkey for ${visible(String(invitation.member))} of ${visible(String(invitation.lab))}`;
     show("The invitation that you accept", invitation, digest);
     return { payload, invitation };
@@ -226,7 +239,7 @@ async function sign(task, ready) {
     if (!reply) end("Done. You may close this page.", "yes"); // else keyturn says so, at the address that the form went to
   } catch (error) {
     over = false;
-    say(`Not signed: ${visible(String(error.name))}: ${visible(String(error.message))}`, "no");
+    say(`${making ? "Not made" : "Not signed"}: ${visible(String(error.name))}: ${visible(String(error.message))}`, "no");
     at("sign").disabled = false;
   }
 }
@@ -239,10 +252,10 @@ async function main() {
     at("decline").addEventListener("click", async () => {
       over = true;
       await post("decline", "");
-      if (!reply) end("Not signed, as you said. You may close this page.", "no");
+      if (!reply) end(making ? "No passkey was made, as you said. You may close this page." : "Not signed, as you said. You may close this page.", "no");
     });
     window.addEventListener("pagehide", () => over || navigator.sendBeacon(`${reply}closed`));
-    say("Read all of it. Then sign it, or don't.", "");
+    say(making ? "Read all of it. Then make your passkey for it, or don't." : "Read all of it. Then sign it, or don't.", "");
     at("buttons").hidden = false;
   } catch (error) {
     at("shown").replaceChildren();
