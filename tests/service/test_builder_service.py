@@ -98,7 +98,7 @@ def test_the_next_step_takes_its_digest_from_the_receipt(place: Any, run: Run) -
     raw = place.step_file(
         "cat /in/data /in/data > /out/model", digest="from-step:first/model", source="made/model", build="train"
     )
-    order = msgspec.structs.replace(place.order(raw), destination=str(place.work / "second"))
+    order = place.order(raw, destination=str(place.work / "second"))
     state = run(order)
     assert state.state == "done", state.error
     assert (place.work / "second" / "model").read_text() == "hello\nhello\n"
@@ -232,10 +232,9 @@ def test_on_read_is_refused_rather_than_claimed(place: Any, run: Run) -> None:
     ],
 )
 def test_outputs_go_only_where_the_builder_allows(place: Any, run: Run, what: dict[str, str], code: str) -> None:
-    order = place.order(place.step_file())
     (place.work / "link").symlink_to(place.root / "lab")
     changes = {key: value.format(work=place.work) for key, value in what.items()}
-    failed(run(msgspec.structs.replace(order, **changes)), code)
+    failed(run(place.order(place.step_file(), **changes)), code)
     assert place.log._leaves == []
 
 
@@ -342,8 +341,33 @@ def test_a_request_runs_once_even_after_a_restart(place: Any, run: Run) -> None:
     assert run(order).state == "done"
     again = BuilderService(place.parts())
     with pytest.raises(Conflict) as caught:
-        again.order(msgspec.structs.replace(order, destination=str(place.work / "again")))
+        again.order(order)
     assert caught.value.code == "step-ran"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        pytest.param("base", "step-places", id="another directory to read from"),
+        pytest.param("destination", "step-places", id="another directory to write to"),
+        pytest.param("criteria", "step-criteria", id="criteria that nobody signed for"),
+        pytest.param("unbound", "step-places", id="a request that names no directories"),
+    ],
+)
+def test_who_reads_a_request_in_the_log_cannot_order_it_otherwise_and_use_it_up(
+    place: Any, run: Run, wrong: str, code: str
+) -> None:
+    order = place.order(place.step_file())
+    elsewhere: dict[str, Any] = {
+        "base": {"base": str(place.work / "elsewhere")},
+        "destination": {"destination": str(place.work / "stolen")},
+        "criteria": {"criteria": b"{}"},
+        "unbound": {"request": place.order(place.step_file(), builder="builder", unbound=True).request},
+    }[wrong]
+    with pytest.raises(Refused) as caught:
+        BuilderService(place.parts()).order(msgspec.structs.replace(order, **elsewhere))
+    assert caught.value.code == code
+    assert run(order).state == "done", "the wrong order used nothing up"
 
 
 def test_a_request_that_was_ordered_before_a_loss_of_power_does_not_run_after_it(
@@ -374,10 +398,10 @@ def test_a_mark_that_cannot_be_kept_queues_nothing(place: Any) -> None:
 def test_what_a_step_made_outlives_a_loss_of_power(
     place: Any, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = place.order(place.step_file())
     made = place.work / "runs" / "first"
+    order = place.order(place.step_file(), destination=str(made))
     with Power(tmp_path, monkeypatch) as power:
-        state = run(msgspec.structs.replace(order, destination=str(made)))
+        state = run(order)
         power.cut()
     assert state.state == "done", state.error
     assert (made / "model").read_text() == "hello\n"
@@ -490,11 +514,11 @@ class Dying:
         return int(self._log.append(envelope))
 
 
-def test_criteria_other_than_the_signed_ones_are_refused(place: Any, run: Run) -> None:
+def test_criteria_other_than_the_signed_ones_are_refused(place: Any) -> None:
     _, digest = criteria(place)
     other, _ = criteria(place, "9.5")
     raw = place.step_file("true", build="evaluate", outputs=("measurement",), name="model")
-    failed(run(place.order(raw, criteria=other, criteria_digest=digest)), "step-criteria")
+    refused(place, place.order(raw, criteria=other, criteria_digest=digest), "step-criteria")
 
 
 # --- over HTTP ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
 from keyturn.adapters.log_in_memory import LogInMemory
@@ -156,9 +158,12 @@ class Place:
             key=key,
             builder=builder,
             criteria=more.pop("criteria_digest", None),
+            places=(str(more.get("base", self.work)), str(more.get("destination", self.out))),
             nonce=f"{self.nonce:032x}",
             now=NOW,
         )
+        if more.pop("unbound", False):
+            request = msgspec.structs.replace(request, places=None)
         values: dict[str, Any] = {
             "request": sign_request(request, more.pop("key", key)),
             "step_file": raw,

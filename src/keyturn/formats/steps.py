@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Malformed
-from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats import canonical_json
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.text import (
     HexDigest,
@@ -51,6 +52,7 @@ __all__ = [
     "InputRole",
     "StepRequest",
     "check_decimal",
+    "places_digest",
 ]
 
 STEP_REQUEST = "https://keyturn.dev/step-request/v1"
@@ -126,7 +128,7 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `builder` is the builder asked to run it; absent, the member runs it and signs the provenance (`--no-sandbox`).
     `runtime` are the paths whose content the builder digests; `criteria` is the record digest of the evaluation
-    criteria, for `evaluate` and for nothing else.
+    criteria, for `evaluate` and for nothing else. `places` binds the directories of the order to a builder (`places_digest`).
     """
 
     lab: Short
@@ -144,6 +146,7 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     devices: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
     timeout_s: Annotated[int, Meta(ge=1, le=365 * 86400)]
     criteria: HexDigest | None = None
+    places: HexDigest | None = None
     trust_version: TrustVersionNumber
     signed_at: PosixTime
 
@@ -188,6 +191,11 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if subject.name != declared.name or str(subject.digest) != declared.digest:
                 return False
         return True
+
+
+def places_digest(*, base: str, destination: str, nonce: str) -> Sha256:
+    """The digest by which a step request names where its STEP.toml lies and its outputs go, without saying it in the log."""
+    return sha256(canonical_json.encode({"base": base, "destination": destination, "nonce": nonce}))
 
 
 class EvaluationCriteria(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -29,11 +29,12 @@ from keyturn.adapters.files.step_files import LocalStepFiles
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import About, JobState, Order, Outcome, decode
 from keyturn.app.custody.admit_step import AdmittedStep, admit_step
-from keyturn.app.custody.run_step import Stage, run_step
+from keyturn.app.custody.run_step import Stage, require_criteria, run_step
 from keyturn.config import step as step_config
 from keyturn.config.step import STEP_NAME, StepFile
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable, defect
 from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.steps import places_digest
 from keyturn.service import shell
 from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import takes
@@ -98,6 +99,7 @@ class BuilderService:
         )
         step = step_config.parse(order.step_file)
         _check_step_file(order.step_file, step, admitted)
+        _check_order(order, admitted)
         self._parts.probe()  # starts a process: only for whoever may have one run
         state = JobState(job=admitted.digest, step=admitted.request.step, state="queued")
         with self._lock:
@@ -231,6 +233,19 @@ def _check_step_file(raw: bytes, step: StepFile, admitted: AdmittedStep) -> None
     if signed != ArtifactDigest("sha256", sha256(raw)):
         raise Refused("step-differs", "the STEP.toml is not the one whose digest was signed")
     step_config.check_is_of(step, admitted.request)
+
+
+def _check_order(order: Order, admitted: AdmittedStep) -> None:
+    """INVARIANT: nothing in an order but what was signed: the request is in the log, and whoever reads it there could otherwise
+    order it first, elsewhere, and use it up."""
+    request = admitted.request
+    if request.places != places_digest(base=order.base, destination=order.destination, nonce=request.nonce):
+        raise Refused(
+            "step-places",
+            f"`stp-{admitted.digest[:32]}` was not signed for `{order.base[:200]}` and `{order.destination[:200]}`",
+            hint="run the command again, of this version of Keyturn: it signs a new request",
+        )
+    require_criteria(request, order.criteria)
 
 
 def create_app(parts: BuilderParts) -> Litestar:

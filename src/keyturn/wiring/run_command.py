@@ -84,6 +84,7 @@ def prepare(
         key=signer,
         builder=_builder(trust, builder) if sandboxed else None,
         criteria=None if named is None else named[0],
+        places=(str(base), str(destination)),
         nonce=SystemEntropy().nonce(),
         now=SystemClock().now(),
     )

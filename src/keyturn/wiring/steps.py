@@ -27,7 +27,7 @@ from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Usage
 from keyturn.formats import dsse, statement
 from keyturn.formats.digest import ArtifactDigest, sha256
-from keyturn.formats.steps import STEP_REQUEST, DeclaredInput, StepRequest
+from keyturn.formats.steps import STEP_REQUEST, DeclaredInput, StepRequest, places_digest
 from keyturn.trust.roster import TrustState
 
 __all__ = ["STEP_SOURCE", "declared_inputs", "layout_of", "make_request", "sign_request"]
@@ -59,10 +59,11 @@ def make_request(
     key: RecordSigner,
     builder: str | None,
     criteria: str | None,
+    places: tuple[str, str],
     nonce: str,
     now: int,
 ) -> StepRequest:
-    """Say what will run; what the member is shown, and then signs."""
+    """Say what will run; what the member is shown, and then signs. `places` are the directories of STEP.toml and outputs."""
     if (step.build_type == "evaluate") != (criteria is not None):
         raise Usage(
             "step-criteria",
@@ -85,6 +86,7 @@ def make_request(
         devices=step.sandbox.devices,
         timeout_s=step.sandbox.timeout_s,
         criteria=criteria,
+        places=None if builder is None else places_digest(base=places[0], destination=places[1], nonce=nonce),
         trust_version=trust.targets_version,
         signed_at=now,
     )

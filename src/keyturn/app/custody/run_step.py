@@ -31,7 +31,18 @@ from keyturn.formats.steps import EvaluationCriteria, StepRequest, check_decimal
 from keyturn.formats.test_result import TestResult
 from keyturn.ports import Clock, LogWriter, RecordOutbox, Sandbox, SandboxJob, SandboxRun, StepFiles, StepMount
 
-__all__ = ["LOG_NAME", "MEASUREMENT", "MODEL", "RECEIPT_NAME", "Layout", "Receipt", "Signer", "Stage", "run_step"]
+__all__ = [
+    "LOG_NAME",
+    "MEASUREMENT",
+    "MODEL",
+    "RECEIPT_NAME",
+    "Layout",
+    "Receipt",
+    "Signer",
+    "Stage",
+    "require_criteria",
+    "run_step",
+]
 
 RECEIPT_NAME = "step.json"
 LOG_NAME = "step.log"
@@ -91,7 +102,7 @@ def run_step(
     """Run `admitted` as `layout` says. Raises `Refused` when an input, the step or an output is not as declared."""
     request = admitted.request
     _check_names(request, layout)
-    judge = _criteria(request, criteria)
+    judge = require_criteria(request, criteria)
     if judge is not None and outbox.waits():
         # INVARIANT: a builder measures again only once everybody can see what it measured before.
         raise Unavailable(
@@ -243,7 +254,8 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text.strip()[-800:])
 
 
-def _criteria(request: StepRequest, raw: bytes | None) -> tuple[Sha256, EvaluationCriteria] | None:
+def require_criteria(request: StepRequest, raw: bytes | None) -> tuple[Sha256, EvaluationCriteria] | None:
+    """The criteria `raw` that `request` names, or None for what is no evaluation; `Refused` `step-criteria` for any others."""
     if (raw is None) != (request.criteria is None):
         raise Refused("step-criteria", "expected the criteria's record for an evaluation, and for no other step")
     if raw is None:
