@@ -33,7 +33,7 @@ from keyturn.errors import KeyturnError
 from keyturn.formats.digest import Sha256
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.sshsig import render_public_line
-from keyturn.ports import Hop, Kept
+from keyturn.ports import Hop, Kept, Watching
 from support.processes import running, wait_for, wait_for_file
 
 SIZE_BYTES = 192 << 20
@@ -50,10 +50,19 @@ class LetsIn:
     def let_in(self, account: str, key: PublicKey, *, peer: str) -> Hop:
         hop = self._keys.public(key.text).text
         terms = SessionTerms(account=account)
-        return Hop(Sha256("ab" * 32), GATE, account, "ada", ("bob",), key.text, hop, terms, 2**31)
+        return Hop(Sha256("ab" * 32), GATE, account, "ada", ("bob",), key.text, hop, terms, 2**31, GATE)
 
     def over(self, hop: Hop) -> KeyturnError | None:
         return None
+
+    def watcher(self, key: PublicKey) -> Watching | None:
+        return None
+
+    def watches(self, watching: Watching) -> KeyturnError | None:
+        return None
+
+    def watched(self, watching: Watching, why: KeyturnError | None) -> None:
+        return
 
     def keep(self, made: Kept) -> None:
         return
@@ -131,7 +140,10 @@ def transfers(place: Path) -> tuple[list[float], list[float]]:
         wait_for("sshd", lambda: "listening" in wait_for_file(log).decode() or None, sshd)
         behind = {GATE: HostPlace("127.0.0.1", port, _line(_public(place / "host_key")))}
         ports = [
-            _served(BastionServer(LetsIn(keys), hosts=behind, keys=keys, shelf=one, say=_say), place) for one in shelves
+            _served(
+                BastionServer(LetsIn(keys), hosts=behind, keys=keys, shelf=one, say=_say, watcher_absent_s=60), place
+            )
+            for one in shelves
         ]
         times: tuple[list[float], list[float]] = ([], [])
         for round_ in range(ROUNDS + 1):

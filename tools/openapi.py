@@ -59,7 +59,9 @@ APPS: Mapping[str, Callable[[], Litestar]] = {
     "service": _lab,
     "builder": lambda: builder_service.create_app(_NOBODY),
     "release-gate": lambda: release_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}, log_size=_NOBODY),
-    "bastion-gate": lambda: bastion_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),
+    "bastion-gate": lambda: bastion_gate.create_app(
+        _NOBODY, watch=_NOBODY, host_key="", host_key_proof="", obey=_NOBODY, look=_NOBODY, about={}
+    ),
     "host-gate": lambda: host_gate.create_app(obey=_NOBODY, look=_NOBODY, about={}),
     "postgres-gate": lambda: postgres_gate.create_app(_NOBODY, obey=_NOBODY, look=_NOBODY, about=_NOBODY),
     "local-gate": lambda: local_gate.create_app({}, stands=_NOBODY, obey=_NOBODY, look=_NOBODY, about={}),

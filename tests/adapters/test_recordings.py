@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import secrets
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,7 @@ def spki(key: x25519.X25519PrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
 def head(key: bytes, *, request: str = "ab" * 32, quorum: int = 2) -> Header:
     holders = tuple(Keyholder(name, spki(one)) for name, one in KEYS.items())
     return Header(
+        resource="keyturn://acme.example/host/gpu1",
         version=1,
         lab="acme.example",
         gate=GATE,
@@ -161,3 +164,30 @@ def test_a_keyholders_key_is_an_x25519_key() -> None:
     for raw in (b"", b"garbage", spki(ed25519.Ed25519PrivateKey.generate())):
         with pytest.raises(Malformed):
             sealing.holder_key(raw)
+
+
+@pytest.mark.parametrize(
+    ("library", "words", "code"),
+    [
+        pytest.param(
+            "asyncssh", ("gate", "bastion", "run", "--dir", "bastion"), "bastion-not-installed", id="a bastion"
+        ),
+        pytest.param(
+            "Crypto.Protocol.SecretSharing",
+            ("grant", "replay", "recording", "--share", "recording"),
+            "recordings-not-installed",
+            id="whoever replays",
+        ),
+    ],
+)
+def test_where_the_client_alone_is_installed_it_says_what_is_missing(
+    tmp_path: Path, library: str, words: tuple[str, ...], code: str
+) -> None:
+    (tmp_path / "recording").write_bytes(b"")
+    program = f"import sys; sys.modules[{library!r}] = None; from keyturn.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 3, done
+    assert f"[{code}]" in done.stderr
+    assert "keyturn[server]" in done.stderr

@@ -30,7 +30,11 @@ NOWHERE = "nowhere: it listens, or speaks to a program of this machine"
 WHOSE_WORD = {
     "adapters/over_http/addresses_over_http.py": LAB,
     "adapters/apprise_receiver.py": OPERATOR,
+    "adapters/bastion/__init__.py": "nowhere: it looks whether there is a library",
+    "adapters/bastion/forwarding.py": "its callers, which are here",
     "adapters/bastion/relay.py": "its callers, which are here",
+    "adapters/bastion/side.py": "its callers, which are here",
+    "adapters/bastion/watching.py": NOWHERE,
     "adapters/bastion/ssh_server.py": OPERATOR,
     "adapters/over_http/bastion_over_http.py": NAMED,
     "adapters/over_http/bounded_http.py": "its callers, which are here",

@@ -131,6 +131,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "grant review": (("grant", "review", AT, "--finding", "fine", "--yes"), "brk"),
     "grant explain": (("grant", "explain", AT), "req"),
     "grant bundle": (("grant", "bundle", AT), "req"),
+    "grant watch": (("grant", "watch", AT, "--yes"), "req"),
     "grant withdraw": (("grant", "withdraw", AT, *SIGNS), "req"),
     "grant revoke": (("grant", "revoke", AT, *SIGNS), "req"),
     "pack make": (("pack", "make", AT), "req"),

@@ -210,6 +210,9 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
         pytest.param("tmb", {"case": "Ada Lovelace"}, "json-invalid", id="a tombstone with a name in the case's place"),
         pytest.param("tmb", {"case": "17\n"}, "json-invalid", id="a tombstone whose case goes on"),
         pytest.param("rcd", {"ended_at": 99}, "json-invalid", id="a recording that ended before it began"),
+        pytest.param(
+            "rcd", {"watched_by": ["cat", "bob"]}, "json-invalid", id="a recording whose watchers are not sorted"
+        ),
         pytest.param("rcd", {"what": "thoughts"}, "json-invalid", id="a recording of something else"),
         pytest.param("ofr", {"duration_s": ...}, "json-invalid", id="an offer of nothing"),
         pytest.param("ofr", {"reason": " "}, "json-invalid", id="an offer without a reason"),

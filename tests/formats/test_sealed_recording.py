@@ -18,6 +18,7 @@ HEADER = Header(
     gate=GATE,
     request="ab" * 32,
     host="keyturn://acme.example/gate/gpu1",
+    resource="keyturn://acme.example/host/gpu1",
     account="ada",
     what="shell",
     begun_at=1,
@@ -53,6 +54,7 @@ def test_what_is_no_recording_is_malformed(raw: bytes) -> None:
         pytest.param({"quorum": 1}, id="one alone"),
         pytest.param({"shares": 2 * [{"holder": "carol", "key": "ab" * 32, "sealed": "AAAA"}]}, id="one holder twice"),
         pytest.param({"host": "gpu1"}, id="a host that is no gate"),
+        pytest.param({"resource": "gpu1"}, id="a resource that is none"),
         pytest.param({"surprise": 1}, id="a field that nobody knows"),
     ],
 )

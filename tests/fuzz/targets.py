@@ -51,6 +51,7 @@ from keyturn.formats import (
     tile,
     tlog_proof,
     trust_version,
+    watch,
 )
 from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.checkpoint import Checkpoint
@@ -130,6 +131,21 @@ def _ledgers() -> tuple[bytes, ...]:
 
 def _envelopes() -> tuple[bytes, ...]:
     return tuple(raw for raw in _chain().records if raw.startswith(b'{"payload":'))
+
+
+def _watch() -> bytes:
+    made = watch.Watch(
+        lab="acme.example",
+        nonce="ab" * 16,
+        member="cat",
+        key="ab" * 32,
+        request="cd" * 32,
+        gate="keyturn://acme.example/gate/front",
+        session_key="AAAA",
+        signed_at=1,
+    )
+    payload = statement.make(made, watch.WATCH, (Subject(digest=DigestSet(sha256="cd" * 32)),))
+    return dsse.render(dsse_signing.sign(payload, make_key("x")))
 
 
 def _records() -> tuple[bytes, ...]:
@@ -362,7 +378,7 @@ BASTION_GATE = (
 )
 RECORDING_HEAD = (
     b'keyturn-recording-v1\n{"account":"ada","begun_at":1,"commitment":"%b","gate":"keyturn://acme.example/gate/front",'
-    b'"host":"keyturn://acme.example/gate/gpu1","lab":"acme.example","quorum":2,"request":"%b","shares":['
+    b'"host":"keyturn://acme.example/gate/gpu1","lab":"acme.example","quorum":2,"request":"%b","resource":"keyturn://acme.example/host/gpu1","shares":['
     b'{"holder":"carol","key":"%b","sealed":"AAAA"},{"holder":"dan","key":"%b","sealed":"AAAA"}],"version":1,"what":"shell"}\n'
     % ((b"ab" * 32,) * 4)
 )
@@ -371,6 +387,7 @@ OWN_GATE = (
     b'mode = "enforce"\n[socket]\npath = "/run/vault.sock"\ngroup = "ask"\n[doors.rotate]\naction = "procedure:run"\n'
     b'resource = "keyturn://acme.example/procedure/rotate"\nusers = ["backup", "1004"]\n' % (b"a" * 64)
 )
+OPENED_SHARE = b'{"holder":"carol","recording":"%b","request":"%b","sealed":"AAAA","version":1}' % ((b"ab" * 32,) * 2)
 POSTGRES_GATE = (
     b'version = 1\nname = "main"\nkind = "postgres"\nresource = "keyturn://acme.example/gate/main"\nservice = "https://k"\n'
     b'pinned_root = "%s"\nmode = "enforce"\n[database]\nuri = "keyturn://acme.example/db/main"\nname = "main"\n'
@@ -575,6 +592,8 @@ def _made() -> Iterator[Target]:
     yield from own("config.witness.parse", WITNESS, refusals=(Usage,))
     yield from own("config.bastion_gate.parse", BASTION_GATE, refusals=(Usage, Malformed))
     yield from own("formats.sealed_recording.parse_head", RECORDING_HEAD)
+    yield from own("formats.opened_share.parse", OPENED_SHARE, render="formats.opened_share.render")
+    yield from own("formats.watch.parse", lazy=lambda: (_watch(),))
     yield from own("config.postgres_gate.parse", POSTGRES_GATE, refusals=(Usage, Malformed))
     yield from own("config.own_gate.parse", OWN_GATE, refusals=(Usage, Malformed))
     yield from own("config.release_gate.parse", GATE, refusals=(Usage, Malformed))

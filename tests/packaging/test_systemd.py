@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from support.bastions import bastion_before
 from support.builders import RUNTIME
 from support.host_image import made_image
 from support.hosts import hosts_lab
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UNITS = sorted((ROOT / "packaging" / "systemd").glob("*.service"))
 SCAN = ROOT / "packaging" / "systemd" / "keyturn-scan.service"
 HOST = ROOT / "packaging" / "systemd" / "keyturn-host.service"
+BASTION = ROOT / "packaging" / "systemd" / "keyturn-bastion.service"
 SERVING = [unit for unit in UNITS if unit not in (SCAN, HOST)]
 GUIDE = (ROOT / "docs" / "guide" / "install.md").read_text(encoding="utf-8")
 CONFINED = Path(__file__).with_name("confined.py")
@@ -269,3 +271,17 @@ def test_a_scan_sees_what_root_sees_under_another_user_with_those_capabilities_a
     assert done.returncode == 1, done.stderr
     assert {door["code"] for door in json.loads(done.stdout)["doors"]} == {"ssh-key", "sudo-rule", "ssh-passwords"}
     assert oct((home / "standing.json").stat().st_mode)[-3:] == "600"
+
+
+def test_a_bastion_relays_and_records_under_what_its_unit_forbids(tmp_path: Path) -> None:
+    with hosts_lab(tmp_path, names=("gpu1",), bastions=("front",)) as lab:
+        bastion = bastion_before(lab, lab.host("gpu1", more=("--behind", "front=127.0.0.1/32")))
+        assert bastion.process is not None
+        bastion.process.stop()
+        confined = bastion.start(sys.executable, str(CONFINED), str(BASTION))
+        status = Path(f"/proc/{confined.pid}/status").read_text()
+        for line in ("NoNewPrivs:\t1", "CapBnd:\t0000000000000000", "CapEff:\t0000000000000000", "Seccomp:\t2"):
+            assert line in status
+        granted = bastion.granted()
+        assert bastion.front().opens(granted, "ktada")
+        assert bastion.recorded(1, of=granted)

@@ -158,6 +158,9 @@ ELSEWHERE: Mapping[tuple[str, str, str], str] = {
     # Which key a bastion would prove, it says to everybody: that key is public, and opens nothing by itself.
     ("bastion-gate", "post", "/negative"): "gates/bastion/test_ends.py",
     ("bastion-gate", "post", "/bastion-key"): "gates/bastion/test_through.py",
+    # Who may watch, a statement of his own key says; and the SSH server's key is public.
+    ("bastion-gate", "post", "/watch"): "gates/bastion/test_watched.py",
+    ("bastion-gate", "get", "/host-key"): "gates/bastion/test_ssh_command.py",
     **{
         ("bastion-gate", "get", path): "service/test_actors_and_endpoints.py"
         for path in ("/about", "/health", "/metrics", "/openapi.json")

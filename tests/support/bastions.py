@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -16,14 +17,17 @@ from cryptography.hazmat.primitives.asymmetric import x25519
 from keyturn.adapters.files.key_files import write_key
 from keyturn.adapters.over_http.bastion_over_http import bastion_terms
 from keyturn.adapters.recordings.sealing import open_share, opened
+from keyturn.config import person as person_config
+from keyturn.config.person import PersonConfig
 from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, parse_head
 from keyturn.formats.session_terms import SessionTerms
 from support.hosts import Asked, Host, HostsLab
 from support.processes import Process, running, wait_for, wait_for_file
 
-__all__ = ["Bastion", "bastion_before"]
+__all__ = ["WATCHER_ABSENT_S", "Bastion", "bastion_before"]
 
 KEYTURN = (sys.executable, "-m", "keyturn")
+WATCHER_ABSENT_S = 12
 HOLDERS = ("carol", "dan", "eve")
 
 
@@ -70,6 +74,22 @@ class Bastion:
         self.lab.say(asked, "bob")
         return asked
 
+    def home(self, member: str) -> dict[str, str]:
+        """The environment in which `member` runs commands, with the bastion's address known as on one machine."""
+        home = self.lab.place / "homes" / member
+        if not home.exists():
+            write_key(home / "keys" / "member.pem", self.lab.lab.member_keys[member], passphrase=None)
+            config = PersonConfig(member, self.lab.url, {self.lab.lab.name: self.lab.lab.root_sha256})
+            (home / "config.toml").write_bytes(person_config.render(config))
+            (home / "run").mkdir(mode=0o700)
+        shutil.copy(self.place / "run" / f"gate-{self.name}.json", self.lab.disk.path / "run")
+        return {"KEYTURN_HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "SSH_AUTH_SOCK": ""}
+
+    def watch(self, asked: Asked, member: str) -> list[str]:
+        """The words by which somebody watches."""
+        place = ("--address", "127.0.0.1", "-p", str(self.port))
+        return [*KEYTURN, "grant", "watch", f"req-{asked.digest[:32]}", *place, "-o", "LogLevel=ERROR", "--yes"]
+
     def front(self) -> Host:
         """The bastion as somebody's ssh sees it."""
         return Host(self.name, self.behind.place, self.port)
@@ -113,6 +133,8 @@ def bastion_before(lab: HostsLab, host: Host, name: str = "front") -> Bastion:
     ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
+    config = place / "gate.toml"
+    config.write_text(config.read_text().replace("watcher_absent_s = 60", f"watcher_absent_s = {WATCHER_ABSENT_S}"))
     found.start()
     return found
 

@@ -46,6 +46,8 @@ ACCOUNTS = ("ktada", "ktdeploy")
 POLICY = """
 @id("shell") @quorum("1 security") @duration_max("1h") @pending_max("1h")
 permit (principal in Group::"ops", action in [Action::"host:shell", Action::"host:root"], resource in Hosts::"gpu");
+@id("replay") @quorum("1 security") @duration_max("1h") @pending_max("1h")
+permit (principal in Group::"security", action == Action::"host:replay", resource in Hosts::"gpu");
 @id("repair") @quorum("1 security") @duration_max("30m") @pending_max("30m") @breakglass
 permit (principal in Group::"ops", action in [Action::"host:shell", Action::"host:root"], resource in Hosts::"gpu");
 """

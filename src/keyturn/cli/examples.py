@@ -45,6 +45,9 @@ EXAMPLES: Mapping[str, str] = {
     "grant explain": "req-1a2b3c4d",
     "grant bundle": "req-1a2b3c4d --out request.bundle.json",
     "grant sign-bundle": "glass.json --reason 'the node is on fire'",
+    "grant replay": "4f1c.recording --share carol.share --share eve.share --speed 2",
+    "grant open-share": "req-1a2b3c4d 4f1c.recording --holder carol --holder-key carol.key --out carol.share",
+    "grant watch": "req-1a2b3c4d --address bastion.acme.example -p 2222",
     "grant withdraw": "req-1a2b3c4d",
     "grant revoke": "req-1a2b3c4d --reason 'the run is over'",
     "recovery new": (

@@ -116,6 +116,12 @@ def run(
             "pinned_root": config.pinned_root,
         }
         app_ = create_app(
-            opened.gate.terms_for, obey=opened.gate.obey, look=lambda: opened.followed.look(LOOK_WITHIN_S), about=about
+            opened.gate.terms_for,
+            watch=opened.watch,
+            host_key=opened.host_key_line,
+            host_key_proof=opened.gate.host_key_proof(opened.host_key_line),
+            obey=opened.gate.obey,
+            look=lambda: opened.followed.look(LOOK_WITHIN_S),
+            about=about,
         )
         shell.serve(app_, name=f"gate-{config.name}", run_dir=directory / "run", port=port)

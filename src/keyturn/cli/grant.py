@@ -14,7 +14,9 @@ from keyturn.cli import asked, in_force, output
 from keyturn.cli.counter import accept, counter
 from keyturn.cli.names import Request
 from keyturn.cli.options import Json, Key, Lab, Reason, Yes
+from keyturn.cli.replay import open_share, replay
 from keyturn.cli.review import review, unreviewed
+from keyturn.cli.watch import watch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +30,9 @@ app.command()(counter)
 app.command()(accept)
 app.command()(review)
 app.command()(unreviewed)
+app.command()(watch)
+app.command()(replay)
+app.command()(open_share)
 
 
 @app.command("list")

@@ -46,8 +46,18 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ),
     (
         "it opens with as many keyholders as its header says, each with his own key",
-        "share-none share-other-key share-quorum",
+        "share-none share-other-key share-other-replay share-quorum",
     ),
+    (
+        "ask for this recording: `keyturn grant replay RECORDING --reason WHY`",
+        "replay-action replay-elsewhere replay-other",
+    ),
+    (_NOT_YOURS, "replay-misnamed replay-key recording-line watch-invalid watch-subject"),
+    ("somebody else watches, whom `keyturn grant show` says that the request wants", "watcher-concerned watcher-other"),
+    ("whoever watches says why he ended it; coming in again needs somebody who watches", "watcher-ended"),
+    ("find somebody who watches before you come in again: `keyturn grant watch`", "watcher-absent watcher-left"),
+    ("`keyturn ssh HOST --bastion NAME --watched-by group:NAME` asks for somebody who watches", "watch-none"),
+    ("the bastion's operator looks at who watches there", "watchers-many"),
     ("what is there is shown; `keyturn log show` has the bastion's word for it, as cut", "recording-cut"),
     (_DISK, "recording-unwritable"),
     (

@@ -55,6 +55,10 @@ def ssh(
             help="Come through this bastion, which records.", callback=a_gate, autocompletion=offer_names("gates")
         ),
     ] = None,
+    watched_by: Annotated[
+        str | None,
+        typer.Option(help="Who watches it live, at the bastion: as `group:security`, `member:dan`."),
+    ] = None,
     ticket: Annotated[str, typer.Option(help="A ticket's number.", callback=said_to_people)] = "",
     urgent: Annotated[bool, typer.Option("--urgent", help="Page whoever can approve; it weighs nothing.")] = False,
     wait: Annotated[str, typer.Option(help="How long to wait for approvals.", callback=a_duration)] = "1h",
@@ -116,8 +120,16 @@ def ssh(
         duration_s=None if duration is None else seconds(duration),
         permit=permit,
         urgent=urgent,
-        session=session_terms(account=account, sources=source, command=only, sftp=sftp, forwards=forward),
+        session=session_terms(
+            account=account,
+            sources=source,
+            command=only,
+            sftp=sftp,
+            forwards=forward,
+            watcher=None if bastion else watched_by,
+        ),
         bastion=bastion,
+        watcher=watched_by,
     )
 
     def agree(rows: tuple[tuple[str, str], ...]) -> None:

@@ -4,6 +4,7 @@
 listen = "0.0.0.0"                          # the address at which people come in
 port = 2222
 quorum = 2                                  # keyholders that it takes to open a recording: two at least
+watcher_absent_s = 60                       # how long a session that needs a watcher stands still without one, and then ends
 [[bastion.hosts]]
 gate = "keyturn://acme.example/gate/gpu1"   # the host's own gate, as grants name it
 address = "gpu1.internal"
@@ -32,6 +33,8 @@ from keyturn.formats.uri import Uri
 
 __all__ = ["BastionGateConfig", "BehindBastion", "Holder", "parse", "render"]
 
+WATCHER_ABSENT_S = 60
+
 _Port = Annotated[int, Meta(ge=1, le=65535)]
 HOST_KEY = r"\A(?:ssh-ed25519|ecdsa-sha2-nistp256|rsa-sha2-512|ssh-rsa) [A-Za-z0-9+/]{1,2000}={0,2}\Z"
 
@@ -56,6 +59,7 @@ class _Bastion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     listen: Annotated[str, Meta(pattern=r"\A[0-9a-fA-F.:]{2,45}\Z")]
     port: Annotated[int, Meta(ge=0, le=65535)]
     quorum: Annotated[int, Meta(ge=2, le=32)]
+    watcher_absent_s: Annotated[int, Meta(ge=1, le=3600)] = WATCHER_ABSENT_S
     hosts: Annotated[tuple[BehindBastion, ...], Meta(max_length=1024)] = ()
     keyholders: Annotated[tuple[Holder, ...], Meta(min_length=2, max_length=32)]
 
@@ -79,6 +83,7 @@ class BastionGateConfig(GateHead):
     quorum: int
     hosts: Mapping[str, BehindBastion]
     keyholders: tuple[Holder, ...]
+    watcher_absent_s: int = WATCHER_ABSENT_S
 
 
 class _File(GateFile, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,6 +109,7 @@ def parse(raw: bytes, *, where: str = "gate.toml") -> BastionGateConfig:
         quorum=said.quorum,
         hosts={host.gate: host for host in said.hosts},
         keyholders=said.keyholders,
+        watcher_absent_s=said.watcher_absent_s,
     )
 
 
@@ -113,6 +119,7 @@ def render(value: BastionGateConfig) -> bytes:
         "listen": value.listen,
         "port": value.port,
         "quorum": value.quorum,
+        "watcher_absent_s": value.watcher_absent_s,
         "hosts": [msgspec.to_builtins(host) for host in value.hosts.values()],
         "keyholders": [msgspec.to_builtins(holder) for holder in value.keyholders],
     }

@@ -35,6 +35,7 @@ __all__ = [
     "BREAK_GLASS_MAX_S",
     "GATE_CHECKIN",
     "HUMAN_AUTHORIZATION",
+    "REPLAY",
     "AccessRequest",
     "AccessUse",
     "BreakGlass",
@@ -46,6 +47,9 @@ ACCESS_REQUEST = "https://keyturn.dev/access-request/v1"
 HUMAN_AUTHORIZATION = "https://keyturn.dev/human-authorization/v1"
 ACCESS_USE = "https://keyturn.dev/access-use/v1"
 GATE_CHECKIN = "https://keyturn.dev/gate-checkin/v1"
+
+REPLAY = "host:replay"
+"""The action whose subject is a recording of a session (`grants.replay`)."""
 
 BREAK_GLASS_MAX_S = 3600
 """How long after its signature a break-glass request is over, at the latest."""
@@ -101,8 +105,8 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(
                 f"expected a break-glass request to be over within {BREAK_GLASS_MAX_S} s of break_glass_at"
             )
-        if self.session is not None and not self.action.startswith("host:"):
-            raise ValueError("expected terms of a session with an action on a host alone")
+        if self.session is not None and (not self.action.startswith("host:") or self.action == REPLAY):
+            raise ValueError("expected terms of a session with an action that opens one on a host")
         if self.session is not None and self.session.bastion is not None:
             if self.session_key is None or self.session.bastion.key == self.session_key:
                 raise ValueError("expected a session key beside the bastion's, and another one")

@@ -6,11 +6,12 @@ recording that is missing, shortened or exchanged is seen to be.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from keyturn.formats.text import HexDigest, KeyId, LabName, Nonce, PosixTime, Size
+from keyturn.formats.text import HexDigest, KeyId, LabName, MemberId, Nonce, PosixTime, Size
 from keyturn.formats.uri import Uri
 
 __all__ = ["RECORDING", "Recorded", "Recording"]
@@ -22,7 +23,7 @@ Recorded = Literal["shell", "exec", "sftp", "forwards"]
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One recording of a session under `request`: `digest` and `size_bytes` of the sealed file, and of `what`. `cut`: the bastion
-    ended before it did."""
+    ended before it did. `watched_by`: who watched it live, of a session that went on with a watcher alone."""
 
     lab: LabName
     nonce: Nonce
@@ -35,8 +36,11 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     begun_at: PosixTime
     ended_at: PosixTime
     cut: bool = False
+    watched_by: Annotated[tuple[MemberId, ...], Meta(max_length=16)] = ()
 
     def __post_init__(self) -> None:
         Uri.parse(self.gate)
+        if list(self.watched_by) != sorted(set(self.watched_by)):
+            raise ValueError("expected watched_by sorted, each once")
         if self.ended_at < self.begun_at:
             raise ValueError("expected ended_at at or after begun_at")

@@ -22,7 +22,17 @@ from keyturn.formats.recording import Recorded
 from keyturn.formats.text import HexDigest, LabName, Name, PosixTime
 from keyturn.formats.uri import Uri
 
-__all__ = ["HEAD_BYTES_MAX", "MAGIC", "SHARES_MAX", "Header", "SealedShare", "parse_head", "render_head", "share_info"]
+__all__ = [
+    "HEAD_BYTES_MAX",
+    "MAGIC",
+    "SHARES_MAX",
+    "Header",
+    "SealedShare",
+    "parse_head",
+    "render_head",
+    "share_info",
+    "title",
+]
 
 MAGIC = b"keyturn-recording-v1\n"
 SHARES_MAX = 32
@@ -38,13 +48,15 @@ class SealedShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of which session this is, and how many of whose shares open it. `account` is whose it was on the host."""
+    """Of which session this is, and how many of whose shares open it. `account` is whose it was on the host, and
+    `resource` what its request was for: who asks to replay it asks for that."""
 
     version: Literal[1]
     lab: LabName
     gate: str
     request: HexDigest
     host: str
+    resource: str
     account: Annotated[str, Meta(max_length=64)]
     what: Recorded
     begun_at: PosixTime
@@ -53,10 +65,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     shares: Annotated[tuple[SealedShare, ...], Meta(min_length=2, max_length=SHARES_MAX)]
 
     def __post_init__(self) -> None:
-        for uri in (self.gate, self.host):
+        for uri in (self.gate, self.host, self.resource):
             Uri.parse(uri)
         if self.quorum > len(self.shares) or len({one.holder for one in self.shares}) != len(self.shares):
             raise ValueError("expected a share for each keyholder, and at least as many as open the recording")
+
+
+def title(header: Header) -> str:
+    """What a recording is called: whose session it is of. A request to replay it calls it so."""
+    return f"req-{header.request[:32]} {header.what} of {header.account} at {header.host}"
 
 
 def share_info(*, gate: str, request: str, holder: str, number: int) -> bytes:

@@ -17,10 +17,13 @@ from msgspec import Meta
 from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 
-__all__ = ["Account", "BastionTerms", "SessionTerms", "bastion_words"]
+__all__ = ["Account", "BastionTerms", "SessionTerms", "Watcher", "bastion_words", "host_key_words"]
 
 Account = Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9._-]{0,31}\Z")]
 """A user's name on the host."""
+
+Watcher = Annotated[str, Meta(pattern=r"\A(group|member):[a-z0-9][a-z0-9._-]{0,62}\Z")]
+"""Who watches: one member, or anybody of a group."""
 
 _DESTINATION = re.compile(r"(?:[a-z0-9][a-z0-9.-]{0,252}|\[[0-9a-f:.]{2,45}\]):([1-9][0-9]{0,4})\Z")
 _LISTED_MAX = 16
@@ -44,10 +47,15 @@ def bastion_words(*, gate: str, session_key: str, key: str) -> bytes:
     return f"keyturn.dev/bastion-key/v1\n{gate}\n{session_key}\n{key}\n".encode()
 
 
+def host_key_words(*, gate: str, host_key: str) -> bytes:
+    """What a bastion signs: that `host_key`, as ssh writes public keys, is that of its SSH server."""
+    return f"keyturn.dev/bastion-host-key/v1\n{gate}\n{host_key}\n".encode()
+
+
 class SessionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one session may do. `sources` are networks (CIDR) that it may come from, any if there are none; `command` is all
     that it runs; `forwards` are the destinations (`host:port`) that its client may be connected to; with a `bastion` it comes
-    through that alone, and is recorded."""
+    through that alone, and is recorded; with a `watcher` nothing goes through that unless he watches."""
 
     account: Account | None = None
     sources: Annotated[tuple[str, ...], Meta(max_length=_LISTED_MAX)] = ()
@@ -55,6 +63,7 @@ class SessionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sftp: bool = False
     forwards: Annotated[tuple[str, ...], Meta(max_length=_LISTED_MAX)] = ()
     bastion: BastionTerms | None = None
+    watcher: Watcher | None = None
 
     def __post_init__(self) -> None:
         for source in self.sources:
@@ -73,5 +82,7 @@ class SessionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError("expected a command on one line")
             if self.sftp:
                 raise ValueError("expected a command or sftp, got both: a command is all that a session runs")
+        if self.watcher is not None and self.bastion is None:
+            raise ValueError("expected a watcher with a bastion alone: nobody sees what goes past one")
         if not (self.account or self.sources or self.command or self.sftp or self.forwards or self.bastion):
             raise ValueError("expected terms that say something: a request without any has none")

@@ -12,7 +12,7 @@ from keyturn.crypto.dsse_signing import verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, statement
-from keyturn.formats.access import ACCESS_REQUEST, HUMAN_AUTHORIZATION, AccessRequest, HumanAuthorization
+from keyturn.formats.access import ACCESS_REQUEST, HUMAN_AUTHORIZATION, REPLAY, AccessRequest, HumanAuthorization
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.uri import Uri
@@ -76,8 +76,9 @@ def parse_bundle(bundle: Bundle) -> Asked:
     subjects = tuple(subject.digest.artifact for subject in asked.subject)
     request = asked.predicate
     resource = ArtifactDigest("sha256", sha256(request.resource.encode("ascii")))
-    # A release is about content, which the release gate compares; everything else is about the resource that it names.
-    if not request.action.endswith(":release") and subjects != (resource,):
+    # A release is about content, which the release gate compares, and a replay about a recording, which keyholders do; everything
+    # else is about the resource that it names.
+    if not request.action.endswith(":release") and request.action != REPLAY and subjects != (resource,):
         raise Malformed(
             "request-subject", f"request: expected the one subject `{resource}`, the digest of its resource"
         )

@@ -157,6 +157,7 @@ def _own_facts(request: AccessRequest, now: int) -> dict[str, Fact]:
         "request.tables": held is not None and bool(held.tables),
         "request.statement_timeout": held is not None and held.statement_s is not None,
         "request.connections": held is not None and held.connections is not None,
+        "request.watched": terms is not None and terms.watcher is not None,
         "time.hour": now % 86400 // 3600,
         "time.weekday": (now // 86400 + 3) % 7 + 1,  # 1970-01-01 was a Thursday
     }

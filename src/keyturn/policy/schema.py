@@ -47,6 +47,7 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "dataset:read": Action(("dataset",)),
         "db:read": Action(("db",)),
         "db:write": Action(("db",)),
+        "host:replay": Action(("host", "hosts")),
         "host:root": Action(("host", "hosts")),
         "host:shell": Action(("host", "hosts")),
         "model:deploy": Action(("model",)),
@@ -91,6 +92,7 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "request.tables": "bool",
         "request.statement_timeout": "bool",
         "request.connections": "bool",
+        "request.watched": "bool",
         # How the approvals that count were signed: the gate's verifier adds these (`grants.approvers`).
         "approval.device_bound": "bool",
         "approval.attested": "bool",

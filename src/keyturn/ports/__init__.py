@@ -7,7 +7,7 @@ imports it.
 
 from __future__ import annotations
 
-from keyturn.ports.bastion import BastionRules, Hop, HopKeys, Kept
+from keyturn.ports.bastion import BastionRules, Hop, HopKeys, Kept, Watching
 from keyturn.ports.gates import BreakGlassJournal, Decisions, Gates, PushedStore, ReleaseJournal, ReleaseOrders
 from keyturn.ports.log import (
     Confirming,
@@ -64,5 +64,6 @@ __all__ = [
     "StepFiles",
     "StepMount",
     "TrustStore",
+    "Watching",
     "Witnesses",
 ]

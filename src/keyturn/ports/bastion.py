@@ -11,7 +11,7 @@ from keyturn.formats.digest import Sha256
 from keyturn.formats.recording import Recorded
 from keyturn.formats.session_terms import SessionTerms
 
-__all__ = ["BastionRules", "Hop", "HopKeys", "Kept"]
+__all__ = ["BastionRules", "Hop", "HopKeys", "Kept", "Watching"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,21 @@ class Hop:
     hop_key: str
     terms: SessionTerms
     ends_at: int
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """One person who watches what goes through under `request`: `member`, by the statement `signed`, on a connection that proves
+    `session_key`. `resource` and `beneficiary` are the request's, and `who` whom it wants to watch."""
+
+    request: Sha256
+    member: str
+    session_key: str
+    signed: bytes
+    resource: str
+    beneficiary: str
+    who: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,7 @@ class Kept:
     begun_at: int
     ended_at: int
     cut: bool = False
+    watched_by: tuple[str, ...] = ()
 
 
 class HopKeys(Protocol):
@@ -58,6 +74,15 @@ class BastionRules(Protocol):
 
     def over(self, hop: Hop) -> KeyturnError | None:
         """Why the way would not be opened again; None while it would."""
+
+    def watcher(self, key: PublicKey) -> Watching | None:
+        """Who said that he watches on a connection that proves `key`, and may; None when nobody did."""
+
+    def watches(self, watching: Watching) -> KeyturnError | None:
+        """Why he may not go on watching; None while he may."""
+
+    def watched(self, watching: Watching, why: KeyturnError | None) -> None:
+        """Write down that he begins to watch, or `Unavailable`: then he does not. With `why`: that he ended, and why."""
 
     def keep(self, made: Kept) -> None:
         """Sign for a recording, and keep that for the log, durably; or `Unavailable`."""

@@ -43,7 +43,8 @@ from keyturn.formats.uri import Uri
 from keyturn.gates.bastion.door import BastionDoor
 from keyturn.gates.bastion.gate import BastionGate, BastionGateParts
 from keyturn.gates.bastion.recorded import RecordedHops
-from keyturn.ports import Hop, Kept
+from keyturn.grants.view import GateView
+from keyturn.ports import Hop, Kept, Watching
 from keyturn.trust.history import TrustHistory
 from keyturn.wiring.gate_process import always, following, start_all
 from keyturn.wiring.pinned_log import first_root
@@ -130,6 +131,22 @@ class _Looking:
     def over(self, hop: Hop) -> KeyturnError | None:
         return self.gate.over(hop)
 
+    def watch(self, signed: bytes) -> Watching:
+        try:
+            return self.gate.watch(signed)
+        except KeyturnError:
+            self.followed.look(_LOOK_AT_LOGIN_WITHIN_S)
+        return self.gate.watch(signed)
+
+    def watcher(self, key: PublicKey) -> Watching | None:
+        return self.gate.watcher(key)
+
+    def watches(self, watching: Watching) -> KeyturnError | None:
+        return self.gate.watches(watching)
+
+    def watched(self, watching: Watching, why: KeyturnError | None) -> None:
+        self.gate.watched(watching, why)
+
     def keep(self, made: Kept) -> None:
         self.gate.keep(made)
 
@@ -144,6 +161,13 @@ class OpenedBastion:
     server: BastionServer
     shelf: Shelf
     host_key: Path
+    watch: Callable[[bytes], Watching]
+    """Expects somebody who may watch by the statement that he signed, or raises."""
+
+    @property
+    def host_key_line(self) -> str:
+        """The SSH server's public key, as ssh writes it."""
+        return _host_key_line(self.host_key.parent)
 
     @contextmanager
     def running(self) -> Iterator[int]:
@@ -191,13 +215,17 @@ def open_bastion(directory: Path) -> OpenedBastion:
     """Make the bastion in `directory`: reads its keys once, and pins its root."""
     config = read_config(directory)
     it = following(config, directory, service=lambda: config.service)
+
+    def view() -> GateView:
+        # What is known of takings-away is newer than what was believed with a nonce: a witness that is slow keeps nobody in.
+        return it.pushed.over(it.followed.believed.knowing(it.followed.seen.known))
+
     clock, state, keys = SystemClock(), directory / "state", HopKeysFile(directory / "secret")
     door = BastionDoor(
         gate=config.resource,
         hosts=config.hosts.keys(),
         keys=keys,
-        # What is known of takings-away is newer than what was believed with a nonce: a witness that is slow keeps nobody in.
-        view=lambda: it.pushed.over(it.followed.believed.knowing(it.followed.seen.known)),
+        view=view,
         strict=it.followed.require_strict,
         clock=clock,
     )
@@ -212,6 +240,7 @@ def open_bastion(directory: Path) -> OpenedBastion:
             writer=it.log,
             clock=clock,
             entropy=SystemEntropy(),
+            view=view,
             obey=lambda negative: it.pushed.take(negative, it.followed.seen),
             seen=lambda: it.followed.seen,
             say=lambda event, message, err: process_log.say("warning", event, message, err=err),
@@ -226,14 +255,16 @@ def open_bastion(directory: Path) -> OpenedBastion:
         clock=clock,
     )
     followed = always(it.followed.refresh)
+    looking = _Looking(gate, followed)
     server = BastionServer(
-        _Looking(gate, followed),
+        looking,
         hosts={one.gate: HostPlace(one.address, one.port, one.host_key) for one in config.hosts.values()},
         keys=keys,
         shelf=shelf,
+        watcher_absent_s=config.watcher_absent_s,
         say=_say,
     )
-    return OpenedBastion(config, gate, followed, server, shelf, directory / "host_key")
+    return OpenedBastion(config, gate, followed, server, shelf, directory / "host_key", looking.watch)
 
 
 def new_keyholder_key(path: Path, *, passphrase: bytes) -> str:

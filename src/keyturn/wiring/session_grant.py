@@ -9,28 +9,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from keyturn.adapters.clock import SystemClock, pause
 from keyturn.adapters.keys.session_key import SessionKey
-from keyturn.adapters.over_http.bastion_over_http import bastion_terms
 from keyturn.app.access.await_grant import await_grant
 from keyturn.app.access.request_access import Wish, draft_request, of_resource, request_access, require_hope, shown
-from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Unavailable
 from keyturn.formats.database_terms import DatabaseTerms
-from keyturn.formats.session_terms import BastionTerms, SessionTerms
+from keyturn.formats.session_terms import SessionTerms
 from keyturn.grants.bastion import require_bastion
+from keyturn.wiring.bastions import recorded_by
 from keyturn.wiring.grants import Viewed, desk, wait_until_in_force
-from keyturn.wiring.typed import uri
+from keyturn.wiring.typed import through, uri
 
 __all__ = ["AgreedSession", "SessionWish", "agreed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionWish:
-    """What somebody wants of `resource`, as `host/gpu1`, at the gate of that name, recorded by `bastion` if one is named. What is
-    None is chosen by the policy's one permit that fits."""
+    """What somebody wants of `resource`, as `host/gpu1`, at the gate of that name, recorded by `bastion` and watched by `watcher`
+    if they are named. What is None is chosen by the policy's one permit that fits."""
 
     resource: str
     gate: str
@@ -42,6 +39,7 @@ class SessionWish:
     urgent: bool
     session: SessionTerms | None = None
     bastion: str | None = None
+    watcher: str | None = None
     database: DatabaseTerms | None = None
 
 
@@ -76,8 +74,7 @@ def agreed(
             seen, hand = here.seen, here.hand
             terms = wish.session
             if wish.bastion is not None:
-                front = _bastion(seen, wish.bastion, session.public)
-                terms = replace(terms or SessionTerms(), bastion=front)
+                terms = through(terms, recorded_by(seen, wish.bastion, session.public), watcher=wish.watcher)
             made = draft_request(
                 Wish(
                     requester=hand.member,
@@ -129,14 +126,3 @@ def agreed(
             key=session,
             seen=seen,
         )
-
-
-def _bastion(seen: Viewed, name: str, session_key: PublicKey) -> BastionTerms:
-    url = seen.place.processes().get(f"gate-{name}")
-    if url is None:
-        raise Unavailable(
-            "gate-address",
-            f"no address of the bastion `{name}` is known",
-            hint=f"its address belongs in the `[processes]` of the lab's keyturn.toml, as gate-{name}",
-        )
-    return bastion_terms(url, session_key)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.files.held_grants import HeldGrant, held
+from keyturn.formats.uri import Uri
+from keyturn.wiring.bastions import known_bastion
 from keyturn.wiring.session_grant import SessionWish, agreed
 
 __all__ = ["granted", "hold_until"]
@@ -28,11 +30,20 @@ def granted(
     within_s: int,
 ) -> Iterator[HeldGrant]:
     """Ask for what `wish` says of `host`, which `agree` is shown before it is signed, and hold the key once people agreed."""
-    with agreed(lab, wish, key=key, agree=agree, tell=tell, within_s=within_s) as session:
-        asked = None if wish.session is None else wish.session.account
-        account = asked or ("root" if wish.action == "host:root" else session.member)
+    with agreed(lab, wish, key=key, agree=agree, tell=tell, within_s=within_s) as session, ExitStack() as stack:
+        asked, seen = None if wish.session is None else wish.session.account, session.seen
+        known = ""
+        if wish.bastion is not None:
+            front = Uri(seen.trust.lab, "gate", wish.bastion)
+            known = stack.enter_context(known_bastion(seen, front)).path
         grant = HeldGrant(
-            version=1, request=session.request, account=account, ends_at=session.ends_at, identity=session.key.path
+            version=1,
+            request=session.request,
+            account=asked or ("root" if wish.action == "host:root" else session.member),
+            ends_at=session.ends_at,
+            identity=session.key.path,
+            bastion=wish.bastion or "",
+            known_hosts=known,
         )
         with held(host, grant):
             yield grant

@@ -29,6 +29,7 @@ __all__ = [
     "page_origin",
     "root_digest",
     "session_terms",
+    "through",
     "typed",
     "uri",
 ]
@@ -99,21 +100,36 @@ def session_terms(
     sftp: bool,
     forwards: Sequence[str] | None,
     bastion: BastionTerms | None = None,
+    watcher: str | None = None,
 ) -> SessionTerms | None:
     """Read what a session on a host may do; None when nothing was typed of it."""
-    if not (account or sources or command or sftp or forwards or bastion):
+    if not (account or sources or command or sftp or forwards or bastion or watcher):
         return None
     try:
         networks = {str(ipaddress.ip_network(source)) for source in sources or ()}
         said = {"account": account, "sources": sorted(networks), "command": command, "sftp": sftp}
         if bastion is not None:
             said["bastion"] = msgspec.to_builtins(bastion)
+        if watcher is not None:
+            said["watcher"] = watcher
         return msgspec.convert({**said, "forwards": sorted(set(forwards or ()))}, SessionTerms)
     except (ValueError, Malformed) as err:
         raise Usage(
             "session-terms",
             f"a session's terms: {str(err)[:300]}",
             hint="as --account ada --from 10.1.0.0/16 --forward db1:5432; --sftp and --command exclude each other",
+        ) from err
+
+
+def through(terms: SessionTerms | None, bastion: BastionTerms, *, watcher: str | None) -> SessionTerms:
+    """`terms`, recorded by `bastion`, and watched by `watcher` if somebody must."""
+    said = {} if terms is None else msgspec.to_builtins(terms)
+    watched = {} if watcher is None else {"watcher": watcher}
+    try:
+        return msgspec.convert({**said, "bastion": msgspec.to_builtins(bastion), **watched}, SessionTerms)
+    except (ValueError, Malformed) as err:
+        raise Usage(
+            "session-terms", f"a session's terms: {str(err)[:300]}", hint="as --watched-by group:security, member:dan"
         ) from err
 
 

@@ -7,14 +7,13 @@ import os
 import subprocess
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.adapters.over_http.bastion_over_http import bastion_terms
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.errors import Malformed
-from keyturn.formats import statement
+from keyturn.formats import dsse, statement
 from keyturn.formats.digest import sha256
 from keyturn.formats.recording import RECORDING, Recording
 from support.bastions import Bastion
@@ -48,14 +47,10 @@ def test_a_command_goes_through_is_recorded_and_its_digest_comes_into_the_log(la
     assert said(lines, "m") == "$ id -un; echo wrong >&2; exit 7"
     logged = bastion.place / "state" / "logged" / path.stem
     wait_for("the recording in the log", lambda: logged.exists() or None, bastion.process)
-    found = statement.parse(msgspec_payload(logged.read_bytes()), Recording, RECORDING).predicate
+    found = statement.parse(dsse.parse_own(logged.read_bytes()).payload, Recording, RECORDING).predicate
     raw = path.read_bytes()
     assert (found.request, found.digest, found.size_bytes) == (granted.digest, sha256(raw), len(raw))
     assert b"ktada" not in raw[raw.index(b"\n", 30) :], "what went through is on the disk sealed"
-
-
-def msgspec_payload(envelope: bytes) -> bytes:
-    return base64.b64decode(msgspec.json.decode(envelope)["payload"])
 
 
 def test_a_bastion_says_its_key_for_a_session_to_everybody_and_nothing_for_rubbish(bastion: Bastion) -> None:

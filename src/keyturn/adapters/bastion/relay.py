@@ -1,97 +1,32 @@
-"""Carry one channel between a person and a host, and onto a tape first: sessions of every kind, and forwarded connections.
+"""Carry a session between a person and a host, whatever its kind: a shell, a command or sftp, and onto a tape first.
 
-A `Side` is one end of it. Bytes are put on the tape before the other side gets them; when the tape has no room, or the other side
-is slow, this side is not read. What a session may do, the host holds up as for everybody (`adapters.hosts`); what goes through
-here is the person's shell, command or sftp, and never an agent, X11, a tunnel, or the environment.
+What a session may do, the host holds up as for everybody (`adapters.hosts`); what goes through here is the person's shell,
+command or sftp, and never an agent, X11, a tunnel, or the environment. A session that is to be watched begins when somebody
+does, and its command, its signals and its end wait as its bytes do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import asyncssh
 
+from keyturn.adapters.bastion.side import Line, Side
 from keyturn.adapters.recordings.shelf import OpenTape
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats.recording import Recorded
+from keyturn.ports import Watching
 
-if TYPE_CHECKING:
-    from asyncssh import SSHClientConnection
+__all__ = ["SessionRelay"]
 
-__all__ = ["ForwardRelay", "Line", "SessionRelay", "Side"]
-
-_STDERR = 1  # RFC 4254 section 5.2: SSH_EXTENDED_DATA_STDERR
-
-
-class Line(Protocol):
-    """The person's connection that a channel belongs to."""
-
-    async def host(self) -> SSHClientConnection:
-        """The connection to the host; raises when there is none to be had."""
-
-    def begin(self, what: Recorded, size: tuple[int, int], drained: Callable[[], None]) -> OpenTape:
-        """Begin a tape; `Unavailable` when it cannot be written."""
-
-    async def end(self, tape: OpenTape) -> None:
-        """Finish a tape, and have it signed for."""
-
-    def later(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have `work` done, whatever becomes of the connection."""
-
-    def say(self, event: str, err: Exception) -> None:
-        """Tell the bastion's operator."""
-
-
-class Side:
-    """One end of a channel: where it comes from is read, taped under `code`, and written to `other`."""
-
-    def __init__(self, tape: OpenTape, code: str) -> None:
-        self._tape, self._code = tape.tape, code
-        self.chan: Any = None
-        self.other: Side | None = None
-        self._held: set[str] = set()
-
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Tape, then pass on."""
-        code = "e" if datatype == _STDERR else self._code
-        if not self._tape.write(code, data):
-            self.hold("tape")
-        if self.other is not None and self.other.chan is not None:
-            self.other.chan.write(data, datatype)
-
-    def eof_received(self) -> bool:
-        """Pass on that nothing more comes; the other direction goes on."""
-        if self.other is not None and self.other.chan is not None:
-            self.other.chan.write_eof()
-        return True
-
-    def pause_writing(self) -> None:
-        """This side is slow: what is for it is not read."""
-        if self.other is not None:
-            self.other.hold("slow")
-
-    def resume_writing(self) -> None:
-        """It caught up."""
-        if self.other is not None:
-            self.other.free("slow")
-
-    def hold(self, why: str) -> None:
-        """Do not read this side, until it is freed of every reason."""
-        self._held.add(why)
-        if self.chan is not None:
-            self.chan.pause_reading()
-
-    def free(self, why: str) -> None:
-        """Read it again, unless something else holds it."""
-        self._held.discard(why)
-        if not self._held and self.chan is not None:
-            self.chan.resume_reading()
+_WAITING_MAX = 32
 
 
 class _HostSession(Side, asyncssh.SSHClientSession[bytes]):
     def __init__(self, tape: OpenTape, relay: SessionRelay) -> None:
-        Side.__init__(self, tape, "o")
+        Side.__init__(self, tape, "o", relay.see)
         self._relay = relay
 
     def connection_made(self, chan: Any) -> None:
@@ -123,6 +58,10 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
         self._early: list[tuple[bytes, int | None]] = []
         self._early_eof = False
         self._starting = False
+        self._seat = 0
+        self._frozen, self._host_ended = False, False
+        self._waiting: list[Callable[[], None]] = []
+        self._through = {"i": 0, "o": 0}
         self.status: int | None = None
         self.signal: tuple[str, bool, str, str] | None = None
 
@@ -170,18 +109,14 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
     def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
         if self._tape is not None:
             self._tape.tape.write("r", f"{width}x{height}".encode())
-        if self._host is not None and self._host.chan is not None:
-            self._host.chan.change_terminal_size(width, height, pixwidth, pixheight)
+            self._show("r", f"{width}x{height}")
+        self._soon(lambda chan: chan.change_terminal_size(width, height, pixwidth, pixheight))
 
     def signal_received(self, signal: str) -> None:
-        if self._host is not None and self._host.chan is not None:
-            self._host.chan.send_signal(signal)
+        self._soon(lambda chan: chan.send_signal(signal))
 
     def break_received(self, msec: int) -> bool:
-        if self._host is None or self._host.chan is None:
-            return False
-        self._host.chan.send_break(msec)
-        return True
+        return self._soon(lambda chan: chan.send_break(msec))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._chan = None
@@ -189,16 +124,64 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
             self._person.chan = None
         if self._host is not None and self._host.chan is not None:
             self._host.chan.close()
+        elif self._host_ended:
+            self._line.later(self._finish())
         elif not self._starting:
             self._ended(self)
 
     def tell(self, message: str) -> None:
         """Say `message` at the person's terminal, if he has one."""
         if self._chan is not None and self._terminal is not None:
-            self._chan.write(f"\r\n{message}\r\n".encode())
+            with suppress(OSError):  # it is being closed
+                self._chan.write(f"\r\n{message}\r\n".encode())
+
+    def see(self, code: str, data: bytes) -> bool:
+        """Show who watches what goes through, or count it; whether there is room for more."""
+        room = self._line.room
+        if room is None:
+            return True
+        if code in "oe" and self._what != "sftp":
+            return room.show(self._seat, code, data)
+        if self._terminal is None or self._what == "sftp":
+            self._through["i" if code == "i" else "o"] += len(data)
+        return True
+
+    def freeze(self, *, frozen: bool) -> None:
+        self._frozen = frozen
+        for side in (self._person, self._host):
+            if side is not None:
+                side.freeze(frozen=frozen)
+        if frozen:
+            return
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one()
+        if self._host_ended:
+            self.host_ended(None)
+
+    def mark(self, code: str, text: str) -> None:
+        if self._tape is not None:
+            self._tape.tape.write(code, text.encode())
+
+    def attended(self, watching: Watching) -> None:
+        if self._tape is not None:
+            self._tape.attended(watching)
+
+    def tally(self) -> str:
+        came, went = self._through["o"], self._through["i"]
+        self._through = {"i": 0, "o": 0}
+        return f"{self._what}: {went} bytes from the person, {came} to him" if came or went else ""
+
+    def caught_up(self) -> None:
+        for side in (self._person, self._host):
+            if side is not None:
+                side.free("unseen")
 
     def host_ended(self, exc: Exception | None) -> None:
-        """The host is through with the session: so is the person."""
+        """The host is through with the session: so is the person, as soon as he may hear of it."""
+        self._host_ended = self._frozen and self._chan is not None
+        if self._host_ended:
+            return
         if self._chan is not None:
             if self.signal is not None:
                 self._chan.exit_with_signal(*self.signal)
@@ -214,8 +197,15 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
         width, height, *pixels = self._chan.get_terminal_size()
         try:
             self._tape = tape = self._line.begin(self._what, (width, height), self._drained)
+            about = f"$ {self._asked['command']}" if "command" in self._asked else self._what
             if "command" in self._asked:
-                tape.tape.write("m", f"$ {self._asked['command']}".encode())
+                self.mark("m", about)
+            room = self._line.room
+            if room is not None:
+                self._seat = room.add(self, about)
+                if not room.present and self._what != "sftp":
+                    self._chan.write_stderr(f"keyturn: {room.waiting()}\r\n".encode())
+            await self._line.watched()
             asked = dict(self._asked)
             if self._terminal is not None:
                 asked |= {
@@ -224,30 +214,54 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
                     "term_modes": self._chan.get_terminal_modes(),
                 }
                 asked |= {"term_size": (width, height, *pixels)}
+                self._show("r", f"{width}x{height}")
             host = await self._line.host()
+            await self._line.watched()
+            if self._chan is None:
+                raise Unavailable("session-over", "he left before anything went through")
             # What the host says first is taped as what it says later: the session is its own, from the first byte on.
-            made = _HostSession(tape, self)
-            person = Side(tape, "i")
+            self._host = made = _HostSession(tape, self)
+            person = Side(tape, "i", self.see)
             person.chan, person.other, made.other = self._chan, made, person
+            made.freeze(frozen=self._frozen)
+            person.freeze(frozen=self._frozen)
             await host.create_session(lambda: made, encoding=None, **asked)
         except (KeyturnError, asyncssh.Error, OSError) as err:
             self._line.say("session-unrelayed", err)
+            self._host = None
             if self._chan is not None:
                 self._chan.write_stderr(f"keyturn: the bastion opened no session: {_said(err)}\r\n".encode())
                 self._chan.exit(255)
             await self._finish()
             return
-        self._host, self._person = made, person
+        person.freeze(frozen=self._frozen)
+        self._person = person
         if self._chan is None:  # he left meanwhile
             if made.chan is not None:
                 made.chan.close()
             return
+        person.hold("early")
         for data, datatype in self._early:
             person.data_received(data, datatype)
         self._early.clear()
         if self._early_eof:
             person.eof_received()
-        self._chan.resume_reading()
+        person.free("early")
+
+    def _soon(self, work: Callable[[Any], Any]) -> bool:
+        """Do `work` with the host's channel, if there is one: at once, or when somebody watches again."""
+        host = self._host
+        if host is None or host.chan is None or len(self._waiting) >= _WAITING_MAX:
+            return False
+        if self._frozen:
+            self._waiting.append(lambda: work(host.chan) if host.chan is not None else None)
+        else:
+            work(host.chan)
+        return True
+
+    def _show(self, code: str, text: str) -> None:
+        if self._line.room is not None:
+            self._line.room.show(self._seat, code, text.encode())
 
     def _drained(self) -> None:
         for side in (self._person, self._host):
@@ -256,50 +270,11 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
 
     async def _finish(self) -> None:
         tape, self._tape = self._tape, None
+        if self._line.room is not None:
+            self._line.room.remove(self._seat)
         if tape is not None:
             await self._line.end(tape)
         self._ended(self)
-
-
-class _ForwardSide(Side, asyncssh.SSHTCPSession[bytes]):
-    def __init__(self, tape: OpenTape, code: str, *, ended: Callable[[], None]) -> None:
-        Side.__init__(self, tape, code)
-        self._ended = ended
-
-    def connection_made(self, chan: Any) -> None:
-        self.chan = chan
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.chan = None
-        if self.other is not None and self.other.chan is not None:
-            self.other.chan.close()
-        self._ended()
-
-
-class ForwardRelay:
-    """One forwarded connection, on the tape that all of this person's share; `number` tells them apart."""
-
-    def __init__(self, tape: OpenTape, number: int, *, ended: Callable[[ForwardRelay], None]) -> None:
-        self._left = 2
-        self._all_ended = ended
-        self.person = _ForwardSide(tape, f"i{number}", ended=self._one_ended)
-        self.far = _ForwardSide(tape, f"o{number}", ended=self._one_ended)
-        self.person.other, self.far.other = self.far, self.person
-
-    async def connect(self, host: SSHClientConnection, to: tuple[str, int], origin: tuple[str, int]) -> _ForwardSide:
-        """Have the host connect; gives the person's side."""
-        await host.create_connection(lambda: self.far, *to, *origin, encoding=None)
-        return self.person
-
-    def drained(self) -> None:
-        """The tape has room again."""
-        self.person.free("tape")
-        self.far.free("tape")
-
-    def _one_ended(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._all_ended(self)
 
 
 def _said(err: Exception) -> str:

@@ -4,7 +4,8 @@
 2. the host is connected to when the first channel needs it, by the key that it pinned for this grant, and its own key must be
    the one that gate.toml names;
 3. every channel begins with a tape: without one there is no channel, and when it breaks the whole connection ends;
-4. each second every connection is judged again: what would not be let in any more is told so, and ended at the next look.
+4. of a grant that asks for a watcher, nothing goes through while nobody watches (`watching`);
+5. each second every connection is judged again: what would not be let in any more is told so, and ended at the next look.
 
 asyncssh speaks the protocol. Agent, X11, tunnel and socket forwarding, listening ports, passwords and certificates stay off, as
 it has them unless asked.
@@ -13,6 +14,7 @@ it has them unless asked.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,13 +24,15 @@ from typing import Any
 
 import asyncssh
 
+from keyturn.adapters.bastion.forwarding import Forwards
 from keyturn.adapters.bastion.hop_keys import HopKeysFile
-from keyturn.adapters.bastion.relay import ForwardRelay, SessionRelay
+from keyturn.adapters.bastion.relay import SessionRelay
+from keyturn.adapters.bastion.watching import Room, WatchSession
 from keyturn.adapters.recordings.shelf import OpenTape, Shelf
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.recording import Recorded
-from keyturn.ports import BastionRules, Hop
+from keyturn.ports import BastionRules, Hop, Watching
 
 __all__ = ["BastionServer", "HostPlace", "serve"]
 
@@ -37,6 +41,7 @@ UNPROVED_MAX = 64
 LOGIN_WITHIN_S = 30
 JUDGED_EVERY_S = 1.0
 _HOST_WITHIN_S = 20
+_WATCHED_LOOK_S = 0.1
 _CIPHERS = ("aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 
 
@@ -59,27 +64,55 @@ class BastionServer:
         hosts: Mapping[str, HostPlace],
         keys: HopKeysFile,
         shelf: Shelf,
+        watcher_absent_s: float,
         say: Callable[[str, str, Exception | None], None],
     ) -> None:
         self.rules, self.hosts, self.keys, self.shelf, self.say = rules, hosts, keys, shelf, say
+        self.watcher_absent_s = watcher_absent_s
         self.lines: set[PersonLine] = set()
+        self.rooms: dict[str, Room] = {}
         self.unproved = 0
         self.works: set[asyncio.Task[None]] = set()
+
+    def room(self, request: str, who: str) -> Room:
+        """Where the sessions under `request` are watched, by `who` it names."""
+        found = self.rooms.get(request)
+        if found is None:
+            found = self.rooms[request] = Room(
+                who,
+                absent_max_s=self.watcher_absent_s,
+                end=partial(self._end_all, request),
+                clock=time.monotonic,
+            )
+        return found
 
     async def judge(self) -> None:
         """Look at every connection once."""
         loop = asyncio.get_running_loop()
+        for request, room in list(self.rooms.items()):
+            room.look()
+            if room.empty:
+                del self.rooms[request]
         for line in list(self.lines):
             if line.ending:
                 line.abort()
-            elif line.hop is not None:
+                continue
+            why = None
+            if line.hop is not None:
                 why = await loop.run_in_executor(None, self.rules.over, line.hop)
-                if why is not None:
-                    line.end_soon(why)
+            elif line.watching is not None:
+                why = await loop.run_in_executor(None, self.rules.watches, line.watching)
+            if why is not None:
+                line.end_soon(why)
+
+    def _end_all(self, request: str, why: KeyturnError) -> None:
+        for line in list(self.lines):
+            if line.hop is not None and line.hop.request == request:
+                line.end_soon(why)
 
 
 class PersonLine(asyncssh.SSHServer):
-    """One connection of one person: `relay.Line`."""
+    """One connection of one person, who comes through or watches: `side.Line`."""
 
     def __init__(self, server: BastionServer) -> None:
         self._server = server
@@ -88,10 +121,12 @@ class PersonLine(asyncssh.SSHServer):
         self._proved = False
         self._host: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._sessions: set[SessionRelay] = set()
-        self._forwards: set[ForwardRelay] = set()
-        self._forward_tape: OpenTape | None = None
-        self._numbers = 0
+        self._forwards = Forwards(self)
+        self._watchers: set[WatchSession] = set()
+        self._why_over: KeyturnError | None = None
+        self.room: Room | None = None
         self.hop: Hop | None = None
+        self.watching: Watching | None = None
         self.ending = False
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -108,9 +143,12 @@ class PersonLine(asyncssh.SSHServer):
         self._conn = None
         if self._host is not None:
             self._host.add_done_callback(_close)
-        tape, self._forward_tape = self._forward_tape, None
-        if tape is not None:
-            self.later(self.end(tape))
+        self._forwards.over()
+        if self._proved and self.hop is not None and self.room is not None:
+            self.room.left()
+        if self._proved and self.watching is not None:
+            why = self._why_over or Refused("watcher-left", f"`{self.watching.member}` watches no more")
+            self.later(self._written_down(self.watching, why))
 
     def begin_auth(self, username: str) -> bool:
         return True
@@ -121,20 +159,31 @@ class PersonLine(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:  # (1)
         if self._proved:
             return False
-        self.hop = None  # INVARIANT: what is let through is what the key opens that was asked about last
+        self.hop = self.watching = (
+            None  # INVARIANT: what is let through is what the key opens that was asked about last
+        )
         asked = partial(self._let_in, username, key)
         try:
-            self.hop = await asyncio.get_running_loop().run_in_executor(None, asked)
+            found = await asyncio.get_running_loop().run_in_executor(None, asked)
         except KeyturnError:
             return False
+        if isinstance(found, Watching):
+            self.watching = found
+        else:
+            self.hop = found
         return True
 
     def auth_completed(self) -> None:
         self._proved = True
         self._server.unproved -= 1
         self._server.lines.add(self)
+        if self.hop is not None and self.hop.terms.watcher is not None:
+            self.room = self._server.room(self.hop.request, self.hop.terms.watcher)
+            self.room.came()
 
-    def session_requested(self) -> SessionRelay | bool:
+    def session_requested(self) -> Any:
+        if self.watching is not None and not self.ending and not self._watchers:
+            return self._watch(self.watching)
         if not self._has_room():
             return False
         made = SessionRelay(self, ended=self._sessions.discard)
@@ -145,7 +194,13 @@ class PersonLine(asyncssh.SSHServer):
         named = f"[{dest_host}]:{dest_port}" if ":" in dest_host else f"{dest_host}:{dest_port}"
         if self.hop is None or named not in self.hop.terms.forwards or not self._has_room():
             return False
-        return self._forward((dest_host, dest_port), (orig_host, orig_port))
+        return self._forwards.connect((dest_host, dest_port), (orig_host, orig_port))
+
+    async def watched(self) -> None:  # (4)
+        while self.room is not None and not self.room.present:
+            if self._conn is None or self.ending:
+                raise Unavailable("session-over", "the session is over, and nobody watched")
+            await asyncio.sleep(_WATCHED_LOOK_S)
 
     async def host(self) -> asyncssh.SSHClientConnection:  # (2)
         if self._host is None:
@@ -181,10 +236,11 @@ class PersonLine(asyncssh.SSHServer):
         about = "" if self.hop is None else f"req-{self.hop.request[:32]}"
         self._server.say(event, about, err)
 
-    def end_soon(self, why: KeyturnError) -> None:
+    def end_soon(self, why: KeyturnError) -> None:  # (5)
         """Say why the connection ends; the next look ends it."""
         if not self.ending:
             self.ending = True
+            self._why_over = why
             self.say("session-ended", why)
             for session in self._sessions:
                 session.tell(f"keyturn: this session ends: {why.message}")
@@ -199,12 +255,27 @@ class PersonLine(asyncssh.SSHServer):
     def _has_room(self) -> bool:
         return self.hop is not None and not self.ending and len(self._sessions) + len(self._forwards) < CHANNELS_MAX
 
-    def _let_in(self, username: str, key: asyncssh.SSHKey) -> Hop:
+    async def _watch(self, watching: Watching) -> WatchSession:
+        try:
+            await self._written_down(watching, None)
+        except KeyturnError as err:
+            self.say("watch-unwritten", err)
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, err.message) from err
+        made = WatchSession(watching, self._server.room(watching.request, watching.who), over=self._watchers.discard)
+        self._watchers.add(made)
+        return made
+
+    async def _written_down(self, watching: Watching, why: KeyturnError | None) -> None:
+        work = partial(self._server.rules.watched, watching, why)
+        await asyncio.get_running_loop().run_in_executor(None, work)
+
+    def _let_in(self, username: str, key: asyncssh.SSHKey) -> Hop | Watching:
         try:
             public = PublicKey.from_spki(key.export_public_key("pkcs8-der"))
         except (asyncssh.KeyExportError, ValueError) as err:
             raise Refused("session-key-unknown", "no request names a key of this kind") from err
-        return self._server.rules.let_in(username, public, peer=self._peer)
+        watching = self._server.rules.watcher(public)
+        return watching or self._server.rules.let_in(username, public, peer=self._peer)
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         hop = self.hop
@@ -227,26 +298,6 @@ class PersonLine(asyncssh.SSHServer):
             login_timeout=_HOST_WITHIN_S,
             preferred_auth="publickey",
         )
-
-    async def _forward(self, to: tuple[str, int], origin: tuple[str, int]) -> Any:
-        try:
-            if self._forward_tape is None:
-                self._forward_tape = self.begin("forwards", (80, 24), self._forwards_drained)
-            tape = self._forward_tape
-            self._numbers += 1
-            relay = ForwardRelay(tape, self._numbers, ended=self._forwards.discard)
-            tape.tape.write("m", f"{self._numbers}: to {to[0]}:{to[1]} from {origin[0]}:{origin[1]}".encode())
-            host = await self.host()
-            side = await relay.connect(host, to, origin)
-        except (KeyturnError, asyncssh.DisconnectError, OSError) as err:
-            self.say("forward-unrelayed", err)
-            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the bastion could not connect") from err
-        self._forwards.add(relay)
-        return side
-
-    def _forwards_drained(self) -> None:
-        for relay in self._forwards:
-            relay.drained()
 
 
 def _close(connected: asyncio.Task[asyncssh.SSHClientConnection]) -> None:

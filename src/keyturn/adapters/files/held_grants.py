@@ -27,13 +27,15 @@ __all__ = ["HeldGrant", "find_held", "held", "parse"]
 
 class HeldGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A grant whose key another process of this user holds: which request, for which account, until when, and where the key
-    is."""
+    is. Through a `bastion` its SSH server's key is in `known_hosts`, under its name."""
 
     version: Literal[1]
     request: Annotated[str, Meta(pattern=r"\Areq-[0-9a-f]{32}\Z")]
     account: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9._-]{0,31}\Z")]
     ends_at: PosixTime
     identity: Annotated[str, Meta(pattern=r"\A/proc/[0-9]{1,10}/fd/[0-9]{1,6}\Z")]
+    bastion: Annotated[str, Meta(pattern=r"\A(?:[a-z0-9][a-z0-9._-]{0,62})?\Z")] = ""
+    known_hosts: Annotated[str, Meta(pattern=r"\A(?:/proc/[0-9]{1,10}/fd/[0-9]{1,6})?\Z")] = ""
 
 
 def parse(raw: bytes) -> HeldGrant:

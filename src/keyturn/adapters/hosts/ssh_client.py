@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from keyturn.adapters.files.held_grants import HeldGrant
 from keyturn.errors import Unavailable
 
-__all__ = ["Where", "config_of", "connect"]
+__all__ = ["Where", "config_of", "connect", "options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,26 @@ def config_of(where: Where, grant: HeldGrant) -> str:
 
 
 def _options(grant: HeldGrant) -> tuple[tuple[str, str], ...]:
-    return (
-        ("User", grant.account),
-        ("IdentityFile", grant.identity),
+    return options(grant.account, grant.identity, alias=grant.bastion, known_hosts=grant.known_hosts)
+
+
+def options(account: str, identity: str, *, alias: str, known_hosts: str) -> tuple[tuple[str, str], ...]:
+    """Come in as `account` with the key `identity` and no other. With a file `known_hosts`, to the host whose key it has under
+    `alias`, whatever the address, and to nobody else."""
+    plain = (
+        ("User", account),
+        ("IdentityFile", identity),
         ("IdentitiesOnly", "yes"),
         ("IdentityAgent", "none"),
         ("PreferredAuthentications", "publickey"),
+    )
+    if not known_hosts:
+        return plain
+    return (
+        *plain,
+        ("HostKeyAlias", alias),
+        ("UserKnownHostsFile", known_hosts),
+        ("GlobalKnownHostsFile", "none"),
+        ("StrictHostKeyChecking", "yes"),
+        ("UpdateHostKeys", "no"),
     )

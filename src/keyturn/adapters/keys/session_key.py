@@ -17,7 +17,7 @@ from keyturn.adapters.keys.memory_file import MemoryFile
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 
-__all__ = ["SessionKey"]
+__all__ = ["SessionKey", "known_host"]
 
 
 class SessionKey:
@@ -53,3 +53,8 @@ class SessionKey:
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
+
+
+def known_host(alias: str, line: str) -> MemoryFile:
+    """A known_hosts file of one line, in memory too: the host called `alias` has the key `line`, and no other."""
+    return MemoryFile("keyturn-known-host", f"{alias} {line}\n".encode("ascii"))

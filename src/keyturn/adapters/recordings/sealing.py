@@ -12,19 +12,29 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from Crypto.Protocol.SecretSharing import Shamir
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from keyturn.errors import Malformed, Refused, Tampered
+from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import base64_text
 from keyturn.formats.digest import sha256
+from keyturn.formats.opened_share import OpenedShare, opened_info
 from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, SealedShare, parse_head, share_info
+from keyturn.grants.replay import VerifiedReplay
+
+try:
+    from Crypto.Protocol.SecretSharing import Shamir
+except ImportError as err:  # the client alone was installed
+    raise Unavailable(
+        "recordings-not-installed",
+        "what splits and joins the keys of recordings is not installed here",
+        hint="pip install 'keyturn[server]'",
+    ) from err
 
 __all__ = [
     "CHUNK_BYTES_MAX",
@@ -35,11 +45,14 @@ __all__ = [
     "key_from",
     "open_share",
     "opened",
+    "pass_on",
+    "passed_on",
     "seal_key",
 ]
 
 CHUNK_BYTES_MAX = 1 << 20
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_TO_RECIPIENT = Suite(KEM.P256, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _HALF = 16
 
 
@@ -94,6 +107,33 @@ def open_share(header: Header, holder: str, private: x25519.X25519PrivateKey) ->
             except InvalidTag as err:
                 raise Refused("share-other-key", f"this key does not open the share of `{holder}`") from err
     raise Refused("share-none", f"the recording has no share for `{holder}`")
+
+
+def pass_on(share: bytes, holder: str, replay: VerifiedReplay) -> OpenedShare:
+    """Seal the opened `share` of `holder` to whoever was granted the replay, and to nobody else."""
+    if replay.recipient.scheme != "ecdsa-sha2-nistp256":
+        raise Refused("replay-key", f"the request names a key of kind {replay.recipient.scheme}, expected ECDSA P-256")
+    recipient = serialization.load_der_public_key(replay.recipient.spki)
+    info = opened_info(recording=replay.recording, request=replay.request, holder=holder)
+    sealed = _TO_RECIPIENT.encrypt(share, cast("ec.EllipticCurvePublicKey", recipient), info)
+    return OpenedShare(
+        version=1,
+        recording=replay.recording,
+        request=replay.request,
+        holder=holder,
+        sealed=base64_text.encode(sealed),
+    )
+
+
+def passed_on(opened_share: OpenedShare, private: ec.EllipticCurvePrivateKey, replay: VerifiedReplay) -> bytes:
+    """The share that a keyholder passed on for `replay`; `Refused` when it is for another, or sealed to another key."""
+    if (opened_share.recording, opened_share.request) != (replay.recording, replay.request):
+        raise Refused("share-other-replay", f"the share of `{opened_share.holder}` was opened for another replay")
+    info = opened_info(recording=replay.recording, request=replay.request, holder=opened_share.holder)
+    try:
+        return _TO_RECIPIENT.decrypt(base64_text.decode(opened_share.sealed, what="share"), private, info)
+    except InvalidTag as err:
+        raise Refused("share-other-key", f"the share of `{opened_share.holder}` is sealed to another key") from err
 
 
 def key_from(header: Header, shares: Iterable[bytes]) -> bytes:

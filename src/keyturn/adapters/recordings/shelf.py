@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyturn.adapters.files import durable_files
@@ -19,8 +19,8 @@ from keyturn.adapters.recordings.sealing import Keyholder, commitment_of, seal_k
 from keyturn.adapters.recordings.tape import Tape, Taped
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats.recording import Recorded
-from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, parse_head, render_head
-from keyturn.ports import Clock, Hop, Kept
+from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, parse_head, render_head, title
+from keyturn.ports import Clock, Hop, Kept, Watching
 
 __all__ = ["OpenTape", "Shelf"]
 
@@ -33,6 +33,13 @@ class OpenTape:
     request: str
     what: Recorded
     begun_at: int
+    watched_by: set[str] = field(default_factory=set)
+
+    def attended(self, watching: Watching) -> None:
+        """Put on the tape that somebody watches, with the statement that he signed."""
+        self.watched_by.add(watching.member)
+        self.tape.write("m", f"watched by {watching.member}".encode())
+        self.tape.write("w", watching.signed)
 
 
 class Shelf:
@@ -59,36 +66,35 @@ class Shelf:
     ) -> OpenTape:
         """Begin a recording of `hop`, for a terminal of `size` (columns, lines); `Unavailable` when it cannot be written."""
         key, now = secrets.token_bytes(32), self._clock.now()
-        head = render_head(
-            Header(
-                version=1,
-                lab=self._lab,
-                gate=self._gate,
-                request=hop.request,
-                host=hop.gate,
-                account=hop.account,
-                what=what,
-                begun_at=now,
-                quorum=self._quorum,
-                commitment=commitment_of(key),
-                shares=seal_key(key, self._holders, quorum=self._quorum, gate=self._gate, request=hop.request),
-            )
+        header = Header(
+            version=1,
+            lab=self._lab,
+            gate=self._gate,
+            request=hop.request,
+            host=hop.gate,
+            resource=hop.resource,
+            account=hop.account,
+            what=what,
+            begun_at=now,
+            quorum=self._quorum,
+            commitment=commitment_of(key),
+            shares=seal_key(key, self._holders, quorum=self._quorum, gate=self._gate, request=hop.request),
         )
         cast: dict[str, object] = {
             "version": 2,
             "width": size[0] or 80,
             "height": size[1] or 24,
             "timestamp": now,
-            "title": f"req-{hop.request[:32]} {what} of {hop.account} at {hop.gate}",
+            "title": title(header),
         }
         path = self._place / "open" / f"{secrets.token_hex(16)}.part"
-        tape = Tape(path, head=head, key=key, cast=cast, failed=failed, drained=drained)
+        tape = Tape(path, head=render_head(header), key=key, cast=cast, failed=failed, drained=drained)
         return OpenTape(tape, hop.request, what, now)
 
     def end(self, one: OpenTape, keep: Callable[[Kept], None]) -> None:
         """Finish a recording, and have `keep` sign for it before it stands under its digest."""
         taped = one.tape.close()
-        self._shelve(taped, one.request, one.what, one.begun_at, keep, cut=False)
+        self._shelve(taped, one.request, one.what, one.begun_at, keep, cut=False, watched_by=one.watched_by)
 
     def left_open(self, keep: Callable[[Kept], None]) -> int:
         """Find what a process before left open, and have `keep` sign for it; gives how many those were."""
@@ -111,10 +117,20 @@ class Shelf:
         return len(found)
 
     def _shelve(
-        self, taped: Taped, request: str, what: Recorded, begun_at: int, keep: Callable[[Kept], None], *, cut: bool
+        self,
+        taped: Taped,
+        request: str,
+        what: Recorded,
+        begun_at: int,
+        keep: Callable[[Kept], None],
+        *,
+        cut: bool,
+        watched_by: Collection[str] = (),
     ) -> None:
         ended_at = max(begun_at, self._clock.now())
-        keep(Kept(request, taped.digest, taped.size_bytes, what, begun_at, ended_at, cut))
+        keep(
+            Kept(request, taped.digest, taped.size_bytes, what, begun_at, ended_at, cut, tuple(sorted(watched_by)[:16]))
+        )
         try:
             taped.path.replace(self._place / f"{taped.digest}.recording")
             durable_files.sync_directory(self._place)

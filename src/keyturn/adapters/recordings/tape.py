@@ -134,7 +134,10 @@ class Tape:
         while taken:
             at, code, data = taken.popleft()
             parts, size = [data], len(data)
-            while taken and taken[0][1] == code and size < _AS_ONE_BYTES and taken[0][0] - at < 0.01:
+            # Marks, sizes and statements are each their own: only streams are joined.
+            while (
+                code[0] in "ioe" and taken and taken[0][1] == code and size < _AS_ONE_BYTES and taken[0][0] - at < 0.01
+            ):
                 parts.append(taken.popleft()[2])
                 size += len(parts[-1])
             self._take(at, code, b"".join(parts))

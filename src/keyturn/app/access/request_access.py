@@ -168,6 +168,7 @@ def _shown_session(made: AccessRequest) -> tuple[tuple[str, str], ...]:
         ("sftp", "YES" if terms.sftp else "no"),
         ("forwards to", ", ".join(terms.forwards) or "nowhere"),
         ("recorded by", "nobody" if terms.bastion is None else terms.bastion.gate),
+        ("watched by", "nobody" if terms.watcher is None else terms.watcher.replace(":", " ", 1)),
         *(() if terms.bastion is None else (("bastion's key", terms.bastion.key),)),
     )
 

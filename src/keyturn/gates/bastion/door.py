@@ -134,6 +134,7 @@ class BastionDoor:
             hop_key=terms.bastion.key,
             terms=terms,
             ends_at=found.window.ends_at,
+            resource=made.resource,
         )
         return hop, found
 

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats import base64_text, dsse, statement
+from keyturn.formats.digest import Sha256
 from keyturn.formats.recording import RECORDING, Recording
-from keyturn.formats.session_terms import BastionTerms, bastion_words
+from keyturn.formats.session_terms import BastionTerms, bastion_words, host_key_words
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.gates.bastion.door import BastionDoor
@@ -30,11 +31,13 @@ from keyturn.gates.uses import UseJournal, log_what_waits
 from keyturn.gates.words import signed_obedience
 from keyturn.grants.pushed import Pushed
 from keyturn.grants.view import GateView
-from keyturn.ports import Clock, Entropy, Hop, HopKeys, Kept, LogWriter
+from keyturn.grants.watching import verify_watch
+from keyturn.ports import Clock, Entropy, Hop, HopKeys, Kept, LogWriter, Watching
 
 __all__ = ["BastionGate", "BastionGateParts"]
 
 LOGIN_WITHIN_S = 30
+WATCHING_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class BastionGateParts:
     clock: Clock
     entropy: Entropy
     obey: Callable[[bytes], Pushed]
+    view: Callable[[], GateView]
     seen: Callable[[], GateView]
     say: Callable[[str, str, KeyturnError | None], None]
 
@@ -63,6 +67,7 @@ class BastionGate:
         self._parts = parts
         self._lock = threading.Lock()
         self._let_in: dict[str, tuple[int, int]] = {}
+        self._watching_by: dict[str, Watching] = {}
 
     def terms_for(self, session_key: PublicKey) -> BastionTerms:
         """What a request says of this bastion when its session proves `session_key`. Whoever asks learns a public key."""
@@ -95,6 +100,59 @@ class BastionGate:
             return err
         return None
 
+    def watch(self, signed: bytes) -> Watching:
+        """Verify that somebody may watch by the statement `signed`, and expect him on a connection that proves the key in it."""
+        parts = self._parts
+        with self._lock:
+            try:
+                found = self._watching(signed, begins=True)
+            except KeyturnError as err:
+                parts.recorded.refused("", err)
+                raise
+            live = parts.seen().known.requests
+            self._watching_by = {key: one for key, one in self._watching_by.items() if one.request in live}
+            if len(self._watching_by) >= WATCHING_MAX:
+                raise Unavailable("watchers-many", f"{WATCHING_MAX} people watch here already, or said that they will")
+            self._watching_by[found.session_key] = found
+            return found
+
+    def watcher(self, key: PublicKey) -> Watching | None:
+        """Who said that he watches on a connection that proves `key`, and still may; None when nobody did."""
+        found = self._watching_by.get(key.text)
+        return None if found is None or self.watches(found) is not None else found
+
+    def watches(self, watching: Watching) -> KeyturnError | None:
+        """Why he may not go on watching; None while he may."""
+        try:
+            self._watching(watching.signed, begins=False)
+        except KeyturnError as err:
+            return err
+        return None
+
+    def watched(self, watching: Watching, why: KeyturnError | None) -> None:
+        """Write down that he begins to watch, or `Unavailable`: then he does not. With `why`: that he ended, and why."""
+        with self._lock:
+            self._parts.recorded.watched(watching, why)
+
+    def host_key_proof(self, host_key: str) -> str:
+        """This gate's signature that `host_key` is its SSH server's, in base64: whoever comes in compares."""
+        words = host_key_words(gate=str(self._parts.gate), host_key=host_key)
+        return base64_text.encode(self._parts.key.sign(words))
+
+    def _watching(self, signed: bytes, *, begins: bool) -> Watching:
+        parts = self._parts
+        said, made, _ = verify_watch(signed, parts.view(), now=parts.clock.now(), gate=parts.gate, begins=begins)
+        PublicKey.from_text(said.session_key)
+        return Watching(
+            request=Sha256(said.request),
+            member=said.member,
+            session_key=said.session_key,
+            signed=signed,
+            resource=made.resource,
+            beneficiary=made.beneficiary,
+            who="" if made.session is None else made.session.watcher or "",
+        )
+
     def keep(self, made: Kept) -> None:
         """Sign for a recording, and keep that for the log; or `Unavailable`."""
         parts = self._parts
@@ -110,6 +168,7 @@ class BastionGate:
             begun_at=made.begun_at,
             ended_at=made.ended_at,
             cut=made.cut,
+            watched_by=made.watched_by,
         )
         subject = (Subject(digest=DigestSet(sha256=made.digest), name="recording"),)
         envelope = dsse.render(dsse_signing.sign(statement.make(said, RECORDING, subject), parts.key))
