@@ -42,6 +42,8 @@ RECOVER = (
     *("--session-key", make_key("session").public.text, "--out", "new.json", *SIGNS),
 )
 
+OPEN_SHARE = ("grant", "open-share", "req-00000000", "--holder", "carol", "--out", "new.share", "--yes")
+
 # A file or directory that must be there: the words, and what garbage in its place is (None: nothing is wrong with it).
 FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("run", "step"): (("run", AT, "--yes"), 2),
@@ -68,6 +70,10 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("recovery show", "grant"): (("recovery", "show", AT), 1),
     ("recovery log", "grant"): (("recovery", "log", AT), 1),
     ("grant sign-bundle", "bundle"): (("grant", "sign-bundle", AT, *SIGNS), 1),
+    ("grant replay", "recording"): (("grant", "replay", AT, *SIGNS), 1),
+    ("grant replay", "share"): (("grant", "replay", "garbage", "--share", AT), 1),
+    ("grant open-share", "recording"): ((*OPEN_SHARE, AT, "--holder-key", "garbage"), 1),
+    ("grant open-share", "holder_key"): ((*OPEN_SHARE, "garbage", "--holder-key", AT), 1),
     ("policy check", "directory"): (("policy", "check", AT), 1),
     ("policy diff", "directory"): (("policy", "diff", AT), 1),
     ("serve", "login"): (("serve", "--login", AT), 2),

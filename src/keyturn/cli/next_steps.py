@@ -52,7 +52,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
         "ask for this recording: `keyturn grant replay RECORDING --reason WHY`",
         "replay-action replay-elsewhere replay-other",
     ),
-    (_NOT_YOURS, "replay-misnamed replay-key recording-line watch-invalid watch-subject"),
+    (_NOT_YOURS, "replay-misnamed replay-key"),
     ("somebody else watches, whom `keyturn grant show` says that the request wants", "watcher-concerned watcher-other"),
     ("whoever watches says why he ended it; coming in again needs somebody who watches", "watcher-ended"),
     ("find somebody who watches before you come in again: `keyturn grant watch`", "watcher-absent watcher-left"),

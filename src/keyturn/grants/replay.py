@@ -110,7 +110,11 @@ def _require_recording(asked: Asked, trust: TrustState, *, recording: Sha256, he
         )
     gate = trust.gates.get(header.gate)
     if gate is None or gate.kind != bastion.KIND:
-        raise Refused("bastion-unknown", f"`{header.gate}`, which recorded it, is no bastion of the lab")
+        raise Refused(
+            "bastion-unknown",
+            f"`{header.gate}`, which recorded it, is no bastion of the lab",
+            hint="keyturn trust show",
+        )
     named = statement.parse(asked.envelope.payload, AccessRequest, ACCESS_REQUEST).subject[0].name
     if named != sealed_recording.title(header):
         # INVARIANT: people agreed to the session that the request says, and the recording is of that one.

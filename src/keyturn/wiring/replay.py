@@ -31,6 +31,7 @@ from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, parse_head,
 from keyturn.formats.uri import Uri
 from keyturn.grants.replay import VerifiedReplay, verify_replay
 from keyturn.wiring.grants import Viewed, desk, viewed, wait_until_in_force
+from keyturn.wiring.places import find_lab
 from keyturn.wiring.trust import passphrase
 
 __all__ = ["ask", "open_for", "opened_by", "read_recording"]
@@ -60,6 +61,7 @@ def ask(
     agree: Callable[[tuple[tuple[str, str], ...]], None],
 ) -> Logged:
     """Ask to replay the recording `path`, with a key of this machine that shares are sealed to."""
+    find_lab(lab)
     digest, header = read_recording(path)
     keys = _keys()
     session = keys.read(digest) if keys.holds(digest) else keys.create(digest)
@@ -94,6 +96,7 @@ def open_for(
     lab: str | None, path: Path, *, which: str, holder: str, key_file: Path, agree: Callable[[VerifiedReplay], None]
 ) -> OpenedShare:
     """Open the share of `holder` for the grant `which`, once it is verified and `agree` returned: sealed to its beneficiary."""
+    find_lab(lab)
     digest, header = read_recording(path)
     with viewed(lab) as seen:
         replay = _verified(seen, which, digest, header)
@@ -118,6 +121,7 @@ def opened_by(
 ) -> tuple[Header, Callable[[], Iterator[bytes]], bool]:
     """Verify the grant that `shares` were opened for, and the whole recording; gives its header, what gives what lies in it, and
     whether it was cut off."""
+    find_lab(lab)
     digest, header = read_recording(path)
     given = [opened_share.parse(read_small(share)) for share in shares]
     if len({one.request for one in given}) != 1:
