@@ -17,7 +17,7 @@ __all__ = ["open_share", "replay"]
 
 Recording = Annotated[
     Path,
-    typer.Argument(metavar="RECORDING", help="A file of the bastion's `recordings/`.", exists=True, dir_okay=False),
+    typer.Argument(metavar="RECORDING", help="A file of the bastion's `recordings/`."),
 ]
 
 
@@ -29,9 +29,7 @@ def replay(
     permit: Annotated[
         str | None, typer.Option(help="The permit to ask by.", autocompletion=offer_names("permits"))
     ] = None,
-    share: Annotated[
-        list[Path] | None, typer.Option(help="A share that a keyholder opened. Repeat.", exists=True, dir_okay=False)
-    ] = None,
+    share: Annotated[list[Path] | None, typer.Option(help="A share that a keyholder opened. Repeat.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the asciicast to this file, and play nothing.")] = None,
     speed: Annotated[float, typer.Option(min=0.01, max=1000, help="How much faster than it was.")] = 1.0,
     lab: Lab = None,
@@ -92,9 +90,7 @@ def open_share(
     which: Request,
     recording: Recording,
     holder: Annotated[str, typer.Option(help="Whose share: your name among the keyholders.")],
-    holder_key: Annotated[
-        Path, typer.Option(help="Your keyholder's key; KEYTURN_PASSPHRASE_FILE opens it.", exists=True, dir_okay=False)
-    ],
+    holder_key: Annotated[Path, typer.Option(help="Your keyholder's key; KEYTURN_PASSPHRASE_FILE opens it.")],
     out: Annotated[Path, typer.Option(help="Where the opened share is written, for whoever replays.")],
     lab: Lab = None,
     yes: Yes = False,
