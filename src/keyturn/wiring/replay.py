@@ -15,7 +15,7 @@ from typing import cast
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
-from keyturn.adapters.files.config_files import read_small
+from keyturn.adapters.files.config_files import read_small, unreadable
 from keyturn.adapters.files.key_files import KeyFiles
 from keyturn.adapters.recordings import sealing
 from keyturn.app.access.authorize import find_pending
@@ -45,9 +45,7 @@ def read_recording(path: Path) -> tuple[Sha256, Header]:
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as err:
-        raise Usage(
-            "recording-file", f"`{path}` cannot be read: {err.strerror}", hint="name a .recording file"
-        ) from err
+        raise unreadable(path, err) from err
     return parse_sha256(digest, what="recording"), header
 
 
@@ -97,12 +95,13 @@ def open_for(
 ) -> OpenedShare:
     """Open the share of `holder` for the grant `which`, once it is verified and `agree` returned: sealed to its beneficiary."""
     find_lab(lab)
+    pem = read_small(key_file)
     digest, header = read_recording(path)
     with viewed(lab) as seen:
         replay = _verified(seen, which, digest, header)
     agree(replay)
     try:
-        private = serialization.load_pem_private_key(read_small(key_file), password=passphrase())
+        private = serialization.load_pem_private_key(pem, password=passphrase())
     except (ValueError, TypeError) as err:
         raise Usage(
             "holder-key-file",
@@ -122,8 +121,9 @@ def opened_by(
     """Verify the grant that `shares` were opened for, and the whole recording; gives its header, what gives what lies in it, and
     whether it was cut off."""
     find_lab(lab)
+    raw_shares = [read_small(share) for share in shares]
     digest, header = read_recording(path)
-    given = [opened_share.parse(read_small(share)) for share in shares]
+    given = [opened_share.parse(raw_share) for raw_share in raw_shares]
     if len({one.request for one in given}) != 1:
         raise Refused(
             "share-other-replay", "the shares were opened for different grants", hint="have all opened for the newest"
