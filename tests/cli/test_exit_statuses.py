@@ -501,7 +501,7 @@ FOUNDED = {
             words
             for command, words in OTHERS.items()
             if command not in FOUNDED
-            and command not in ("gate show", "gate export", "gate postgres run", "gate postgres end")
+            and command not in ("gate show", "gate export", "gate local run", "gate postgres run", "gate postgres end")
         ),
         ("policy", "check"),
         ("builder", "init", "--work", "data"),

@@ -12,7 +12,7 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Malformed
 from keyturn.formats import dsse, records, statement, steps, test_result
-from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.provenance import BuilderId
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import DeclaredInput, EvaluationCriteria, StepRequest
@@ -261,3 +261,12 @@ def test_an_input_with_a_name_of_another_form_is_refused() -> None:
 def test_a_step_request_is_about_its_inputs_and_nothing_else(subjects: tuple[Subject, ...]) -> None:
     assert REQUEST.is_about(REQUEST.subjects)
     assert not REQUEST.is_about(subjects)
+
+
+def test_places_are_named_by_a_digest_that_each_of_them_changes() -> None:
+    said = {"base": "/home/ada/work", "destination": "/srv/models", "nonce": "0" * 32}
+    digest = steps.places_digest(**said)
+    raw = b'{"base":"/home/ada/work","destination":"/srv/models","nonce":"%s"}' % (b"0" * 32)
+    assert digest == sha256(raw)
+    for name in said:
+        assert steps.places_digest(**{**said, name: "another"}) != digest
