@@ -355,7 +355,10 @@ STEP = (
 )
 WITNESS = b'version = 1\nname = "north"\n[logs]\n"log.acme.example" = "%s"\n' % LOG_KEY.public.text.encode()
 DATABASE_ENTRY = b'{"role": "kt_0", "signed": "{}"}'
-HELD_GRANT = b'{"account":"ada","ends_at":2,"identity":"/proc/7/fd/3","request":"req-%b","version":1}' % (b"ab" * 16)
+HELD_GRANT = (
+    b'{"account":"ada","bastion":"","ends_at":2,"identity":"/proc/7/fd/3","known_hosts":"","request":"req-%b","version":1}'
+    % (b"ab" * 16)
+)
 HOST_SESSION = (
     b'{"account":"ada","asked_at":1,"boot":"00000000-0000-0000-0000-000000000000","cgroups":["/a"],"digest":"%b",'
     b'"ends_at":2,"how":"grant","key":"AAAA","pid":7,"started":9,"version":1}' % (b"ab" * 32)
