@@ -276,21 +276,34 @@ def test_a_commit_that_no_standby_confirmed_is_not_acknowledged_until_one_does(s
             admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
             admin.execute("SELECT pg_reload_conf()")
 
+        def cancelled() -> object:
+            return admin.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+                " AND datname = current_database()"
+            ).fetchone()
+
+        def commit_until_one_waits() -> None:
+            with store.admin() as probe:
+                while not waits.is_set():
+                    probe.execute("SELECT pg_logical_emit_message(true, 'probe', '')")
+
         stack.callback(require, "")
         require("nowhere")
+        waits = threading.Event()  # the server takes the setting when its checkpointer comes to it
+        probing = threading.Thread(target=commit_until_one_waits)
+        probing.start()
+        wait_for("the server to demand a standby", cancelled)
+        waits.set()
+        while probing.is_alive():
+            cancelled()
+            probing.join(0.05)
         found: list[int] = []
         thread = threading.Thread(target=lambda: found.append(log.append(make_record(1))))
         thread.start()
         for _ in range(
             3
         ):  # each time an impatient administrator cancels the wait, which ends the commit with a warning
-            wait_for(
-                "a commit that waits for its standby",
-                lambda: admin.execute(
-                    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-                    " AND datname = current_database()"
-                ).fetchone(),
-            )
+            wait_for("a commit that waits for its standby", cancelled)
             thread.join(0.05)
             assert found == []
         require("")
