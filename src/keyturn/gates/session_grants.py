@@ -175,12 +175,19 @@ class SessionGrants:
         self, digest: Sha256, key: PublicKey, require: Callable[[Made, GateView | None], None]
     ) -> Standing:
         root = self._seen().trust.root
+        why: KeyturnError | None = None
         for made, envelope in self._brought().recoveries:
             if envelope.record_digest != digest:
                 continue
-            found = verify_recovery(envelope, root, now=self._clock.now(), gate=self._gate, session_key=key)
+            try:
+                found = verify_recovery(envelope, root, now=self._clock.now(), gate=self._gate, session_key=key)
+            except KeyturnError as err:  # it may lie here again, with more signatures
+                why = err
+                continue
             require(made, None)
             return Standing("recovery", digest, made, tuple(sorted(found.signers)), (), made.not_after, record=envelope)
+        if why is not None:
+            raise why
         raise Refused("recovery-gone", "the recovery grant does not lie at this gate any more", hint="bring it again")
 
     def _key_of(self, digest: str, raw: bytes | None) -> str | None:
