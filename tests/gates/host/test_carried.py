@@ -159,7 +159,7 @@ def test_a_host_without_a_network_opens_by_what_is_carried_and_by_nothing_old_fo
     far.log.append(far.revocation(granted))
     newer = carrier.answer(question)
     assert carrier.take(host, newer) == ""
-    assert not host.opens(granted, "ktada")
+    wait_for("the gate to read it", lambda: None if host.opens(granted, "ktada") else True, deadline_s=5)
     wait_for("the use to be known as logged", lambda: not list(uses.iterdir()) or None)
     assert carrier.refusal(host, late.read_bytes()) == "answer-taken", "an older answer to the same question"
 
