@@ -30,13 +30,13 @@ from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest, BreakGlass
 from keyturn.formats.uri import Uri
 from keyturn.grants import checks, reviews
+from keyturn.grants.agreed import require_agreed
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.checks import Asked
 from keyturn.grants.freshness import require_fresh
 from keyturn.grants.known import BreakGlassUse
-from keyturn.grants.verify_grant import Granted, policies_of, state_then
+from keyturn.grants.verify_grant import Granted
 from keyturn.grants.view import GateView
-from keyturn.grants.window import window_of
 from keyturn.policy import persons
 from keyturn.policy.facts import Facts
 from keyturn.trust.roster import TrustState
@@ -82,50 +82,30 @@ def verify_break_glass(
     signed_at = _break_glass_at(asked)
     # (2)
     trust, checkpoint = require_fresh(view, now=now, break_glass=True)
-    skew_s = trust.limits.clock_skew_max_s
-    # (3)
-    known = view.known
-    for check in checks.requester_checks(asked, trust, known, now=now):
-        check()
-    if signed_at > now + skew_s:
-        raise Refused("break-glass-time", f"the request says that it was signed at {signed_at}, it is {now}")
-    # (4)
-    then = state_then(asked, view.trust, trust)
-    approvals = [checks.require_approval(given, asked, trust, then, known, now=now) for given in asked.approving]
-    for made in approvals:
-        if made.signed_at < signed_at - skew_s:
-            raise Refused(
-                "break-glass-time", f"`{made.approver}` approved at {made.signed_at}, before the request of {signed_at}"
-            )
-    # (5)
-    people = checks.require_persons(asked, trust, then, approvals)
-    # (6)
-    checks.require_none(checks.taken_away(asked, known, now=now))
-    # (7)
-    policies = policies_of(view.shelf, trust, then)
-    allowed = checks.agree(asked, approvals, people, policies, facts, trust, now=now)
-    # (8)
-    window = window_of(asked.made, people, policies)
-    window.require_open(now=now)
+    # (3) to (8), its own times first
+    _require_times(asked, signed_at, skew_s=trust.limits.clock_skew_max_s, now=now)
+    agreed = require_agreed(asked, view, trust, facts=facts, now=now)
     # (10)
     _require_one(asked.made, trust, view, gate=gate)
     checks.require_session_key(asked, session_key, gate=gate)
     # (11)
     members = persons.excluded(trust.roster, asked.made.requester, asked.made.beneficiary)
-    reviews.require_unlocked(asked.digest, members, asked.made.resource, known=known, journal=journal, trust=trust)
+    reviews.require_unlocked(asked.digest, members, asked.made.resource, known=view.known, journal=journal, trust=trust)
     granted = Granted(
         digest=asked.digest,
         request=asked.made,
         subjects=asked.subjects,
-        permit=allowed.permit,
-        approvers=allowed.approvers,
+        permit=agreed.allowed.permit,
+        approvers=agreed.allowed.approvers,
         approvals=tuple(given.digest for given in asked.approving),
-        window=window,
+        window=agreed.window,
         profile=trust.profile,
         trust_version=trust.targets_version,
         log_size=checkpoint.checkpoint.size,
     )
-    glass = BreakGlass(members=tuple(sorted(members)), approvers=tuple(sorted(people)), resource=asked.made.resource)
+    glass = BreakGlass(
+        members=tuple(sorted(members)), approvers=tuple(sorted(agreed.people)), resource=asked.made.resource
+    )
     return VerifiedBreakGlass(granted, gate, glass, _VERIFIER)
 
 
@@ -135,6 +115,18 @@ def _break_glass_at(asked: Asked) -> int:
             "break-glass-none", "this is no break-glass request", hint="keyturn request ... --break-glass makes one"
         )
     return asked.made.break_glass_at
+
+
+def _require_times(asked: Asked, signed_at: int, *, skew_s: int, now: int) -> None:
+    """The request was signed by now, and no approval before it: what is dated ahead lives longer than an hour."""
+    if signed_at > now + skew_s:
+        raise Refused("break-glass-time", f"the request says that it was signed at {signed_at}, it is {now}")
+    for given in asked.approving:
+        made = given.made
+        if made.signed_at < signed_at - skew_s:
+            raise Refused(
+                "break-glass-time", f"`{made.approver}` approved at {made.signed_at}, before the request of {signed_at}"
+            )
 
 
 def _require_one(made: AccessRequest, trust: TrustState, view: GateView, *, gate: Uri) -> None:

@@ -22,12 +22,11 @@ from keyturn.formats.access import ACCESS_REQUEST, REPLAY, AccessRequest
 from keyturn.formats.digest import Sha256
 from keyturn.formats.sealed_recording import Header
 from keyturn.grants import bastion, checks
+from keyturn.grants.agreed import require_agreed
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.checks import Asked
 from keyturn.grants.freshness import require_recent
-from keyturn.grants.verify_grant import policies_of, state_then
 from keyturn.grants.view import GateView
-from keyturn.grants.window import window_of
 from keyturn.policy.facts import NO_FACTS
 from keyturn.trust.roster import TrustState
 
@@ -66,24 +65,10 @@ def verify_replay(bundle: Bundle, view: GateView, *, now: int, recording: Sha256
     checks.require_no_break_glass(asked)
     # (2)
     trust = require_recent(view, now=now)
-    # (3)
-    known = view.known
-    for check in checks.requester_checks(asked, trust, known, now=now):
-        check()
-    # (4)
-    then = state_then(asked, view.trust, trust)
-    approvals = [checks.require_approval(given, asked, trust, then, known, now=now) for given in asked.approving]
-    # (5)
-    people = checks.require_persons(asked, trust, then, approvals)
-    # (6)
-    checks.require_none(checks.taken_away(asked, known, now=now))
-    # (7)
-    policies = policies_of(view.shelf, trust, then)
-    allowed = checks.agree(asked, approvals, people, policies, NO_FACTS, trust, now=now)
-    # (8)
-    window_of(asked.made, people, policies).require_open(now=now)
+    # (3) to (8)
+    agreed = require_agreed(asked, view, trust, facts=NO_FACTS, now=now)
     # (9)
-    checks.require_none(checks.not_logged(asked, known))
+    checks.require_none(checks.not_logged(asked, view.known))
     # (10)
     _require_recording(asked, trust, recording=recording, header=header)
     return VerifiedReplay(
@@ -91,7 +76,7 @@ def verify_replay(bundle: Bundle, view: GateView, *, now: int, recording: Sha256
         recording,
         PublicKey.from_text(asked.made.session_key or ""),
         asked.made.beneficiary,
-        allowed.approvers,
+        agreed.allowed.approvers,
         trust.profile,
         _VERIFIER,
     )

@@ -12,7 +12,8 @@
 10. this gate, this session key; a one-shot (release, export) acts only after the gate's own `access-use` for it is witnessed
     and is the first.
 
-3 to 6 are invariants that no policy can loosen. The service is not asked: the bundle may come from anybody.
+3 to 8 are `grants.agreed`, for every kind of grant; 3 to 6 are invariants that no policy can loosen. The service is not asked:
+the bundle may come from anybody.
 
 This is NOT for break-glass, which has a verifier and a type of its own (`grants.break_glass`), so that no gate opens by it
 unaware; nor for judging the past (`grants.verify_past`).
@@ -29,17 +30,17 @@ from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.uri import Uri
 from keyturn.grants import bastion, checks, one_shot
+from keyturn.grants.agreed import require_agreed
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.checks import Asked
 from keyturn.grants.freshness import require_fresh
-from keyturn.grants.view import GateView, PolicyShelf
-from keyturn.grants.window import Window, window_of
+from keyturn.grants.view import GateView
+from keyturn.grants.window import Window
 from keyturn.policy.facts import Facts
-from keyturn.policy.load import Permit, Policy
-from keyturn.trust.history import TrustHistory
-from keyturn.trust.roster import Profile, TrustState
+from keyturn.policy.load import Permit
+from keyturn.trust.roster import Profile
 
-__all__ = ["Granted", "ReadyToUse", "VerifiedGrant", "policies_of", "ready_to_use", "state_then", "verify_grant"]
+__all__ = ["Granted", "ReadyToUse", "VerifiedGrant", "ready_to_use", "verify_grant"]
 
 _VERIFIER = object()
 
@@ -131,58 +132,26 @@ def _verify(
     checks.require_no_break_glass(asked)
     # (2)
     trust, checkpoint = require_fresh(view, now=now, break_glass=False)
-    # (3)
-    known = view.known
-    for check in checks.requester_checks(asked, trust, known, now=now):
-        check()
-    # (4)
-    then = state_then(asked, view.trust, trust)
-    approvals = [checks.require_approval(given, asked, trust, then, known, now=now) for given in asked.approving]
-    # (5)
-    people = checks.require_persons(asked, trust, then, approvals)
-    # (6)
-    checks.require_none(checks.taken_away(asked, known, now=now))
-    # (7)
-    policies = policies_of(view.shelf, trust, then)
-    allowed = checks.agree(asked, approvals, people, policies, facts, trust, now=now)
-    # (8)
-    window = window_of(asked.made, people, policies)
-    window.require_open(now=now)
+    # (3) to (8)
+    agreed = require_agreed(asked, view, trust, facts=facts, now=now)
     # (9)
-    checks.require_none(checks.not_logged(asked, known))
+    checks.require_none(checks.not_logged(asked, view.known))
     # (10), gate and session key
     if gate != view.gate:
         raise Refused("gate-other", f"the view is of `{view.gate}`, this is `{gate}`")
     checks.require_gate(asked, trust, gate=gate)
-    bastion.require_open(asked.made, known, now=now)
+    bastion.require_open(asked.made, view.known, now=now)
     checks.require_session_key(asked, session_key, gate=gate)
     granted = Granted(
         digest=asked.digest,
         request=asked.made,
         subjects=asked.subjects,
-        permit=allowed.permit,
-        approvers=allowed.approvers,
+        permit=agreed.allowed.permit,
+        approvers=agreed.allowed.approvers,
         approvals=tuple(given.digest for given in asked.given),
-        window=window,
+        window=agreed.window,
         profile=trust.profile,
         trust_version=trust.targets_version,
         log_size=checkpoint.checkpoint.size,
     )
     return asked, granted
-
-
-def state_then(asked: Asked, history: TrustHistory, trust: TrustState) -> TrustState:
-    """The trust that the request's trust_version names; `trust` itself when that is the newest."""
-    version = asked.made.trust_version
-    then = trust if version == trust.targets_version else history.at(version)
-    if then is None:
-        raise Refused(
-            "trust-version-unknown", f"the request names trust version {version}, which the log does not have"
-        )
-    return then
-
-
-def policies_of(shelf: PolicyShelf, trust: TrustState, then: TrustState) -> tuple[Policy, ...]:
-    """The policies that must all allow; one and the same version is asked once."""
-    newest = shelf.policy(trust)
-    return (newest,) if then is trust else (shelf.policy(then), newest)

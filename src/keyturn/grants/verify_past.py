@@ -26,10 +26,11 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.grants import checks, one_shot
+from keyturn.grants.agreed import policies_of, state_then
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.following import Following
 from keyturn.grants.known import Known, Withdrawal
-from keyturn.grants.verify_grant import Granted, policies_of, state_then
+from keyturn.grants.verify_grant import Granted
 from keyturn.grants.view import PolicyShelf
 from keyturn.grants.window import window_of
 from keyturn.policy.facts import Facts

@@ -20,9 +20,9 @@ from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import Sha256
 from keyturn.formats.uri import Uri
 from keyturn.grants import checks, one_shot
+from keyturn.grants.agreed import policies_of, state_then
 from keyturn.grants.freshness import require_recent
 from keyturn.grants.known import Request
-from keyturn.grants.verify_grant import policies_of, state_then
 from keyturn.grants.view import GateView
 from keyturn.grants.window import Window, window_of
 from keyturn.policy.decide import Deny, decide

@@ -14,9 +14,9 @@ from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import Sha256
 from keyturn.formats.posix_time import rfc3339
 from keyturn.grants import lifecycle, withdrawing
+from keyturn.grants.agreed import policies_of
 from keyturn.grants.known import Offer
 from keyturn.grants.lifecycle import Event, State
-from keyturn.grants.verify_grant import policies_of
 from keyturn.grants.view import GateView
 from keyturn.grants.window import Window, window_of
 from keyturn.policy.decide import Deny, decide
