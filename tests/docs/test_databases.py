@@ -15,12 +15,9 @@ import pytest
 
 from keyturn.adapters.keys.session_certificates import read_request
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.policy.lint import refuse_unapprovable
-from keyturn.policy.load import load
 from support.databases import KEYTURN, DatabaseLab, DatabasePerson, database_lab
-from support.labs import make_lab
+from support.page_words import require_known_options, require_publishable
 from support.processes import running, wait_for
-from tools import cli_reference
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "guide" / "databases.md").read_text(encoding="utf-8")
 
@@ -37,26 +34,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseLab]:
 
 
 def test_its_policy_can_be_published() -> None:
-    policy = re.search(r"^    @id.*?;$", PAGE, re.MULTILINE | re.DOTALL)
-    assert policy is not None
-    lab = make_lab(
-        humans=("ada", "bob"),
-        groups={"ops": ("ada",), "security": ("bob",)},
-        resources={"db/main": ()},
-        policy={"main": policy.group()},
-    )
-    refuse_unapprovable(load(lab.state))
+    require_publishable(PAGE, {"db/main": ()})
 
 
 def test_its_commands_take_the_words_that_it_gives_them() -> None:
-    commands = dict(cli_reference.commands())
-    found = [shlex.split(line) for line in typed("keyturn")]
-    assert len(found) >= 6
-    for line in found:
-        words = line[: line.index("--")] if "--" in line else line
-        name = next(" ".join(words[:n]) for n in (4, 3, 2) if " ".join(words[:n]) in commands)
-        known = {option for parameter in commands[name].params for option in parameter.opts}
-        assert {word for word in words if word.startswith("--")} <= known, words
+    require_known_options(PAGE, count=10)
 
 
 def test_its_one_command_asks_waits_and_comes_in(place: DatabaseLab, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,8 @@ from keyturn.policy.lint import lint, refuse_unapprovable
 from keyturn.policy.load import load
 from support.labs import NOW
 from support.members import RESOURCES, People
+from support.page_words import require_known_options
 from support.world import World, make_world
-from tools import cli_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = (ROOT / "examples" / "policies" / "on-call.cedar").read_text(encoding="utf-8")
@@ -105,11 +104,4 @@ def test_policy_check_takes_it_and_says_which_permit_is_break_glass(tmp_path: Pa
 
 
 def test_its_page_names_commands_and_options_that_there_are() -> None:
-    commands = dict(cli_reference.commands())
-    found = re.findall(r"^    (keyturn .+)$", PAGE, re.MULTILINE)
-    assert len(found) == 10
-    for line in found:
-        words = line.split()
-        name = next(n for n in (" ".join(words[:3]), " ".join(words[:2])) if n in commands)
-        known = {option for parameter in commands[name].params for option in parameter.opts}
-        assert {word for word in words if word.startswith("--")} <= known, line
+    require_known_options(PAGE, count=10)
