@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.errors import Malformed, Refused, Unavailable
-from keyturn.wiring.credentials import credentials_for, show_certificate
+from keyturn.wiring.credentials import credentials_for
+from keyturn.wiring.login import show_certificate
 from keyturn.wiring.places import find_lab
 from service.conftest import make_lab_on_disk
 from support.logins import serving

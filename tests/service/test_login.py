@@ -116,6 +116,7 @@ def test_a_stolen_login_reads_and_approves_nothing(lab: Any, provider: OpenIdPro
         }.items():
             answer = submit(url, raw, stolen)
             assert answer.status == 403, (name, answer.data)
+        listed(url, stolen, "req")
         assert get(url, stolen, f"/envelope/{sha256(asked).hexdigest()}").data == asked
         real = approval(lab.lab, asked, approver="bob", key=keys["bob"])
         assert submit(url, real, stolen).status == 200  # Bob's own signature counts, whoever carries it

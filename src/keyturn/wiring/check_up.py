@@ -174,6 +174,7 @@ def _of_gate(said: Mapping[str, str], trust: TrustState) -> Iterator[str]:
         off = int(its) - now
         if abs(off) > trust.limits.clock_skew_max_s:
             where = "ahead of" if off > 0 else "behind"
-            yield f"its clock is {duration(abs(off))} {where} this machine's: set whichever is wrong"
+            by = abs(off) if abs(off) < 600 else round(abs(off) / 60) * 60  # its answer was a second or two under way
+            yield f"its clock is {duration(by)} {where} this machine's: set whichever is wrong"
     if closed := said.get("closed", ""):
         yield f"lets nobody in now: {closed[:600]}"
