@@ -45,7 +45,7 @@ from keyturn.formats.negatives import Revocation, Suspension
 from keyturn.formats.uri import Uri
 from support.lab_on_disk import LabOnDisk, put_on_disk
 from support.labs import Lab, make_lab
-from support.postgresql import Cluster, running_cluster
+from support.postgresql import Cluster, made_cluster
 from support.processes import Process, running, wait_for
 
 __all__ = ["KEYTURN", "Asked", "DatabaseLab", "DatabasePerson", "database_lab"]
@@ -371,7 +371,7 @@ def database_lab(path: Path) -> Iterator[DatabaseLab]:
     disk = put_on_disk(lab, path / "lab")
     write_key(disk.path / "gates" / "main" / "key", lab.gate_keys["main"], passphrase=None)
     with ExitStack() as stack:
-        cluster = stack.enter_context(running_cluster())
+        cluster = stack.enter_context(made_cluster())
         stack.enter_context(disk.witness())
         service, url = stack.enter_context(disk.log())
         found = DatabaseLab(disk, url, cluster, _free_port(), path, stack, service)
@@ -426,7 +426,6 @@ def _set_up_server(found: DatabaseLab) -> None:
     hba, ident = data / "pg_hba.conf", data / "pg_ident.conf"
     hba.write_text("\n".join([*said["pg_hba.conf"], "local all admin trust", "host all all all trust"]) + "\n")
     ident.write_text("\n".join(said["pg_ident.conf"]) + "\n")
-    found.cluster.stop()
     found.cluster.start()
     found.admin("postgres").execute("CREATE DATABASE main")
     db = found.admin()

@@ -1,12 +1,14 @@
-"""A real PostgreSQL for tests: a cluster in a temporary directory, reached by a Unix socket alone, that syncs as it does in
-production.
+"""A real PostgreSQL for tests: a cluster in a temporary directory, reached by a Unix socket alone.
 
-One cluster is started for a test session, and each test gets a database of its own, copied from one that was migrated. The server
-does not run as root, so it is run as `nobody` when the tests are root. Roles: `admin` (superuser), `owner` and `service`.
+Where a log lies in it, it syncs as it does in production. One such cluster is started for a test session, and each test gets a
+database of its own, copied from one that was migrated. What lies behind a gate is another: `made_cluster` makes it of a copy of
+what initdb makes, once, and it does not sync, since nothing of it outlives its test. The server does not run as root: it is run
+as `nobody` when the tests are root. Roles: `admin` (superuser), `owner` and `service`.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
@@ -15,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from keyturn.adapters.postgres.place import StorePlace
 from keyturn.adapters.postgres.schema import migrate
 from support.processes import wait_for
 
-__all__ = ["Cluster", "Store", "running_cluster"]
+__all__ = ["Cluster", "Store", "made_cluster", "running_cluster"]
 
 _HBA = """local all guarded scram-sha-256
 local all all trust
@@ -35,7 +38,7 @@ local replication admin trust
 _CONF = """
 listen_addresses = ''
 unix_socket_directories = '{directory}'
-fsync = on
+fsync = {syncs}
 full_page_writes = on
 shared_buffers = 128MB
 max_connections = 100
@@ -80,7 +83,7 @@ class Store:
 
 
 class Cluster:
-    """A running server. Made by `running_cluster`."""
+    """A server. Made by `made_cluster`, and by `running_cluster`, where it runs."""
 
     def __init__(self, directory: Path, programs: Path) -> None:
         self.directory = directory
@@ -152,27 +155,54 @@ class Cluster:
 
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
-    """Make and start a cluster, and stop and remove it afterwards."""
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    directory = Path(tempfile.mkdtemp(prefix="keyturn-pg-", dir="/tmp"))  # short: a socket's path has 107 bytes
+    """Make and start a cluster that holds logs, and stop and remove it afterwards."""
+    with made_cluster(syncs=True) as cluster:
+        cluster.start()
+        cluster.make_template()
+        yield cluster
+
+
+@contextmanager
+def made_cluster(*, syncs: bool = False) -> Iterator[Cluster]:
+    """Make a cluster that does not run yet, with nothing in it, and stop and remove it afterwards."""
+    with _place() as directory:
+        cluster = Cluster(directory, _programs())
+        subprocess.run(["cp", "-a", _new_data(), directory / "data"], check=True)
+        (directory / "data" / "pg_hba.conf").write_text(_HBA)
+        with (directory / "data" / "postgresql.conf").open("a") as conf:
+            conf.write(_CONF.format(directory=directory, syncs="on" if syncs else "off"))
+        try:
+            yield cluster
+        finally:
+            if (directory / "data" / "postmaster.pid").exists():
+                cluster.stop("immediate")
+
+
+@cache
+def _new_data() -> Path:
+    """What initdb makes, which takes it seconds; gone with this process."""
+    place = _place()
+    directory = place.__enter__()
+    atexit.register(place.__exit__, None, None, None)
+    words = ("-D", "data", "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-locale", "--data-checksums", "--no-sync")
+    Cluster(directory, _programs()).run("initdb", *words)
+    return directory / "data"
+
+
+@contextmanager
+def _place() -> Iterator[Path]:
+    """A directory of the user that owns clusters; short, since a socket's path has 107 bytes."""
+    directory = Path(tempfile.mkdtemp(prefix="keyturn-pg-", dir="/tmp"))
     try:
         if (user := _user()) is not None:
             shutil.chown(directory, user)
-        cluster = Cluster(directory, programs)
-        cluster.run(
-            "initdb", "-D", "data", "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-locale", "--data-checksums"
-        )
-        (directory / "data" / "pg_hba.conf").write_text(_HBA)
-        with (directory / "data" / "postgresql.conf").open("a") as conf:
-            conf.write(_CONF.format(directory=directory))
-        cluster.start()
-        try:
-            cluster.make_template()
-            yield cluster
-        finally:
-            cluster.stop("immediate")
+        yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def _programs() -> Path:
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 
 
 def _user() -> str | None:
