@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -23,6 +24,8 @@ from keyturn.wiring.credentials import credentials_for
 from keyturn.wiring.login import show_certificate
 from keyturn.wiring.places import find_lab
 from service.conftest import make_lab_on_disk
+from support.lab_on_disk import put_on_disk
+from support.labs import make_lab
 from support.logins import serving
 from support.tls_proxy import PROXY_SECRET, Authority, digest_of, guide_configuration, tls_proxy
 
@@ -57,14 +60,16 @@ class Behind:
         return str(answer.json()["code"]) if answer.status == 401 else ""
 
 
-@pytest.fixture
-def behind(make_lab_on_disk: Callable[..., Any], tmp_path: Path) -> Iterator[Behind]:
-    lab = make_lab_on_disk()
-    authority = Authority(tmp_path / "ca")
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
+    """One for all tests that change nothing of it."""
+    place = tmp_path_factory.mktemp("behind")
+    lab = put_on_disk(make_lab(now=int(time.time())), place / "lab")
+    authority = Authority(place / "ca")
     listed = authority.issue("gate-release")
     with (
         serving(lab, certificates(digest_of(listed)), "--behind-proxy") as (_, service),
-        tls_proxy(service, authority, tmp_path) as url,
+        tls_proxy(service, authority, place) as url,
     ):
         yield Behind(service, url, authority, listed)
 
