@@ -10,7 +10,9 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,18 @@ class Fixed:
         return NOW
 
 
+class Clients(dict[str, TestClient[Any]]):
+    """A client of each service, which is made when it is asked for: a test asks one or two of the four."""
+
+    def __init__(self, made_by: Mapping[str, Callable[[], TestClient[Any]]], stack: ExitStack) -> None:
+        super().__init__()
+        self._made_by, self._stack = made_by, stack
+
+    def __missing__(self, name: str) -> TestClient[Any]:
+        self[name] = made = self._stack.enter_context(self._made_by[name]())
+        return made
+
+
 @pytest.fixture
 def clients(tmp_path: Path) -> Iterator[Mapping[str, TestClient[Any]]]:
     log = LogInMemory()
@@ -223,17 +237,21 @@ def clients(tmp_path: Path) -> Iterator[Mapping[str, TestClient[Any]]]:
     login = Login(verify=None, certificates={sha256(CERTIFICATE): "somebody"}, proxy_secret=PROXY_SECRET)
     store = WitnessFiles(tmp_path / "witness")
     witnessing = Witnessing("north", LAB.witness_keys["north"], {LAB.state.log.origin: LAB.log_key.public})
-    place = Place(tmp_path / "builder", LAB)
-    with (
-        service(None) as lab,
-        service(login) as closed,
-        TestClient(witness_service.create_app(witnessing, store=store, clock=Fixed())) as witness,
-        TestClient(builder_service.create_app(place.parts())) as builder,
-    ):
-        SENT["a step"] = lambda key: _order(place, key)
-        SENT["a denied request"] = lambda key: _denied_request(lab, key)
-        yield {"service": lab, "closed": closed, "witness": witness, "builder": builder}
-    store.close()
+    place = cache(lambda: Place(tmp_path / "builder", LAB))
+    with ExitStack() as stack:
+        stack.callback(store.close)
+        found = Clients(
+            {
+                "service": lambda: service(None),
+                "closed": lambda: service(login),
+                "witness": lambda: TestClient(witness_service.create_app(witnessing, store=store, clock=Fixed())),
+                "builder": lambda: TestClient(builder_service.create_app(place().parts())),
+            },
+            stack,
+        )
+        SENT["a step"] = lambda key: _order(place(), key)
+        SENT["a denied request"] = lambda key: _denied_request(found["service"], key)
+        yield found
 
 
 class _Published:
