@@ -6,7 +6,7 @@ PYTHON := $(BIN)/python
 COVERED := formats crypto trust tlog policy grants custody
 WORKERS ?= 2
 PYTEST := $(PYTHON) -m pytest -q
-# Byte code is kept, also where an image says otherwise: the tests start some thousand processes, and each would compile what it imports.
+# Byte code is kept, also where an image says otherwise: every process that tests start would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 core_rooms = $(wildcard $(foreach room,$(COVERED),tests/$(room)) tests/ceremony)
