@@ -118,7 +118,11 @@ def test_a_dead_receiver_delays_nobody_and_a_crash_loses_nothing(people: Told, b
             box.wait_for("bob", "ada asks")
             wait_for("a try", lambda: box.tries.get("dead") and box.tries.get("hung"), process)
             process.wait_for_line("receiver `dead` took no notification")
-            assert people.metric("keyturn_notify_waiting") == 2
+            wait_for(
+                "what is for Bob to be put down as taken",
+                lambda: people.metric("keyturn_notify_waiting") == 2 or None,
+                process,
+            )
             process.kill()
         shown = people.by("ada", "notify", "show")["receivers"]
         assert {one["name"]: one["waiting"] for one in shown} == {"ada": 0, "dead": 1, "hung": 1, "bob": 0}
