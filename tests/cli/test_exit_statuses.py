@@ -112,6 +112,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
         ("scan", "git", "a/b", "--forge", "github", "--api", "http://127.0.0.1:1", "--token-file", AT),
         1,
     ),
+    ("scan take", "source"): (("scan", "take", AT), 1),
     ("scan git", "notify"): (("scan", "git", "repository.git", "--notify", AT), 1),
 }
 WRITTEN = {"out", "manifest", "svg", "ledger"}
@@ -278,6 +279,7 @@ ABOUT_NO_LAB = {
     "scan show",
     "scan accept",
     "scan assign",
+    "scan take",
 }
 
 Typed = Callable[..., tuple[int, str]]

@@ -47,6 +47,7 @@ from keyturn.formats import (
     release_order,
     review,
     sshsig,
+    standing_acceptance,
     statement,
     tile,
     tlog_proof,
@@ -125,12 +126,35 @@ def _chain() -> MadeChain:
 def _ledgers() -> tuple[bytes, ...]:
     door = found("ssh-key", "ssh", "/root/x", opens="root", to="eve", severity="high", close="true", line=3)
     whole, _ = ledger.record(ledger.EMPTY, "host:gpu1", gathered([door]), owner="ada", now=NOW)
-    half, _, _ = ledger.accept(whole, door.id("host:gpu1"), by="ada", until=NOW + 9, reason="x", now=NOW)
+    half = ledger.keep(whole, door.id("host:gpu1"), _acceptance())
     return tuple(map(ledger.render, (ledger.EMPTY, whole, half)))
 
 
 def _envelopes() -> tuple[bytes, ...]:
     return tuple(raw for raw in _chain().records if raw.startswith(b'{"payload":'))
+
+
+def _acceptance() -> bytes:
+    made = standing_acceptance.StandingAcceptance(
+        lab="acme.example",
+        nonce="ab" * 16,
+        member="ada",
+        key="ab" * 32,
+        place="host:gpu1",
+        finding="cd" * 32,
+        first_seen=NOW,
+        code="ssh-key",
+        where="/root/x",
+        opens="root",
+        to="eve",
+        severity="high",
+        reason="until the bastion is there",
+        signed_at=NOW,
+        until=NOW + 9,
+    )
+    subject = (Subject(digest=DigestSet(sha256="cd" * 32)),)
+    payload = statement.make(made, standing_acceptance.STANDING_ACCEPTANCE, subject)
+    return dsse.render(dsse_signing.sign(payload, make_key("x")))
 
 
 def _watch() -> bytes:
@@ -597,6 +621,7 @@ def _made() -> Iterator[Target]:
     yield from own("formats.sealed_recording.parse_head", RECORDING_HEAD)
     yield from own("formats.opened_share.parse", OPENED_SHARE, render="formats.opened_share.render")
     yield from own("formats.watch.parse", lazy=lambda: (_watch(),))
+    yield from own("formats.standing_acceptance.parse", lazy=lambda: (_acceptance(),))
     yield from own("config.postgres_gate.parse", POSTGRES_GATE, refusals=(Usage, Malformed))
     yield from own("config.own_gate.parse", OWN_GATE, refusals=(Usage, Malformed))
     yield from own("config.release_gate.parse", GATE, refusals=(Usage, Malformed))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from keyturn.app.oversight.standing_access import doors
+from keyturn.errors import Usage
+from keyturn.standing import ledger as ledgers
+from keyturn.wiring.scan import scan_judge
 from support.commands import keyturn
 from support.host_image import HostImage, made_image
+from support.members import People
 from support.receivers import inbox
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
@@ -56,25 +63,71 @@ def test_a_new_door_is_told_once_and_again_when_nobody_took_the_news(image: Host
         assert (refused.returncode, "receiver-secret-exposed" in refused.stderr) == (1, True)
 
 
-def test_two_members_accept_a_door_and_one_does_not(image: HostImage, tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_two_members_accept_a_door_each_with_his_own_key_and_every_scan_looks_who_they_are(
+    image: HostImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lab, and the life of one door: half accepted, accepted, carried, replayed, ended by a suspension."""
+    people = People(tmp_path)
+    people.found()
+    people.by("bob", "trust", "accept", "bob.invitation.json")
+    people.publish()
+    root = hashlib.sha256((people.lab / "trust" / "root.json").read_bytes()).hexdigest()
     image.write("/root/.ssh/authorized_keys", f"{KEY} eve\n")
     ledger = ("--ledger", "standing.json", "--json")
-    scan = ("host", "--root", image.root, *ledger)
-    (door,) = read(run(tmp_path, "machine", *scan), 1)["doors"]
-    said = ("--until", "30d", "--reason", "until the bastion is there")
-    assert read(run(tmp_path, "ada", "accept", door["id"][:12], *said, *ledger), 0)["state"] == "half-accepted"
-    assert run(tmp_path, "machine", *scan).returncode == 1
-    again = run(tmp_path, "ada", "accept", door["id"][:12], *ledger)
-    assert (again.returncode, "acceptance-needs-two" in again.stderr) == (1, True)
-    agreed = read(run(tmp_path, "bob", "accept", door["id"][:12], *ledger), 0)
-    assert (agreed["state"], agreed["accepted_by"]) == ("accepted", ["ada", "bob"])
-    (shown,) = read(run(tmp_path, "machine", *scan), 0)["doors"]
-    assert (shown["state"], shown["reason"]) == ("accepted", "until the bastion is there")
-    assert read(run(tmp_path, "ada", "assign", door["id"], "carol", *ledger), 0)["owner"] == "carol"
-    image.write("/root/.ssh/authorized_keys", f"restrict {KEY} eve\n")
-    assert run(tmp_path, "machine", *scan).returncode == 1, "another line is another door"
-    nobody = run(tmp_path, "machine", "accept", door["id"], *said, *ledger)
-    assert nobody.returncode == 2
+    known = ("--lab", "lab", "--root-sha256", root)
+    scan = ("host", "--root", image.root, *ledger, *known)
+    with people.served():
+        (door,) = read(run(tmp_path, "machine", *scan), 1)["doors"]
+        said = ("scan", "accept", door["id"][:12], *ledger)
+        end = ("--until", "30d", "--reason", "until the bastion is there")
+        unasked = people.run("ada", *said, *end)
+        assert (unasked.returncode, "not-confirmed" in unasked.stderr) == (2, True)
+        for shown in (door["opens"], door["to"], "until the bastion is there", "host:gpu1"):
+            assert shown in unasked.stderr, "all of it is shown before the key is used"
+        assert read(people.run("ada", *said, *end, "--yes"), 0)["state"] == "half-accepted"
+        shutil.copy(tmp_path / "standing.json", tmp_path / "bobs.json")  # to his own machine, where his key is
+        agreed = read(people.run("bob", "scan", "accept", door["id"], "--ledger", "bobs.json", "--yes", "--json"), 0)
+        assert (agreed["state"], agreed["accepted_by"]) == ("accepted", ["ada", "bob"])
+        taken = read(run(tmp_path, "machine", "take", "bobs.json", *ledger, *known), 0)["acceptances"]
+        assert [(one["by"], one["code"]) for one in taken] == [("bob", "")]
+        (shown,) = read(run(tmp_path, "machine", *scan), 0)["doors"]
+        assert (shown["state"], shown["reason"]) == ("accepted", "until the bastion is there")
+        assert [one["by"] for one in shown["acceptances"]] == ["ada", "bob"]
+        kept = (tmp_path / "standing.json").read_bytes()
+        (place,) = ledgers.parse(kept).places
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("KEYTURN_HOME", str(tmp_path / "machine"))
+        for named, pinned, code in (  # a machine that knows no lab, or is shown another one, knows no members either
+            (None, None, "acceptance-no-lab"),
+            ("lab", None, "acceptance-no-lab"),
+            ("lab", "ab" * 32, "trust-root-not-pinned"),
+            ("http://127.0.0.1:9", root, "no-answer"),
+            ("lab", root, ""),
+        ):
+            (found,) = doors([place], scan_judge(named, pinned))
+            assert {one.code for one in found.acceptances} == {code}
+            assert (found.state, all(bool(one.hint) is bool(code) for one in found.acceptances)) == (
+                "open" if code else "accepted",
+                True,
+            )
+        for named, pinned in (("nowhere", root), ("lab", "ab")):
+            with pytest.raises(Usage):
+                scan_judge(named, pinned)
+
+        image.write("/root/.ssh/authorized_keys", f"restrict {KEY} eve\n")
+        (other,) = read(run(tmp_path, "machine", *scan), 1)["doors"]
+        assert other["acceptances"] == [], "another line is another door"
+        image.write("/root/.ssh/authorized_keys", f"{KEY} eve\n")
+        assert run(tmp_path, "machine", *scan).returncode == 1, "it was closed, and opens again"
+        replayed = read(run(tmp_path, "machine", "take", "bobs.json", *ledger, *known), 1)["acceptances"]
+        assert {one["code"] for one in replayed} == {"acceptance-reopened"}
+
+        (before,) = doors([place], scan_judge("lab", root))
+        assert before.state == "accepted", "an older ledger that is put back says what was signed then, until its end"
+        people.by("bob", "trust", "suspend", "--member", "ada", "--reason", "laptop lost", "--yes")
+        (ended,) = doors([place], scan_judge("lab", root))
+        assert (ended.state, [one.code for one in ended.acceptances]) == ("half-accepted", ["suspended", ""])
 
 
 def test_what_was_not_looked_at_is_neither_a_yes_nor_a_no(image: HostImage, tmp_path: Path) -> None:

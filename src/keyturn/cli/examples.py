@@ -114,6 +114,7 @@ EXAMPLES: Mapping[str, str] = {
     "scan git": "acme/model --forge github --token-file token",
     "scan show": "--json",
     "scan accept": "fnd-1a2b3c4d --until 30d --reason 'until the bastion is there'",
+    "scan take": "signed/standing.json --ledger /var/lib/keyturn-scan/standing.json",
     "scan assign": "fnd-1a2b3c4d ada",
 }
 """Command (without `keyturn`) -> what may stand behind it."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.options import Json, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Root, Yes, said_to_people
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.oversight.standing_access import Door
+    from keyturn.app.oversight.standing_access import Acceptance, Door
     from keyturn.standing.finding import Scan
     from keyturn.wiring.scan import Scanned
 
@@ -55,12 +55,17 @@ def host(
     ledger: Ledger = None,
     owner: Owner = None,
     notify: Notify = None,
+    lab: Lab = None,
+    root_sha256: Root = None,
     json: Json = False,
 ) -> None:
     """Find what lets somebody into a host: keys, passwords, sudo, setuid programs, cron, units, trusted hosts, open shells."""
     from keyturn.wiring.scan import scan_a_host
 
-    _scan(lambda: scan_a_host(root, name), ledger=ledger, owner=owner, notify=notify, json=json)
+    def look() -> tuple[str, Scan]:
+        return scan_a_host(root, name)
+
+    _scan(look, ledger=ledger, owner=owner, notify=notify, lab=lab, root=root_sha256, json=json)
 
 
 @app.command()
@@ -75,12 +80,17 @@ def postgres(
     ledger: Ledger = None,
     owner: Owner = None,
     notify: Notify = None,
+    lab: Lab = None,
+    root_sha256: Root = None,
     json: Json = False,
 ) -> None:
     """Find what lets somebody into a PostgreSQL server: superusers, passwords, pg_hba.conf, owners, functions, defaults."""
     from keyturn.wiring.scan import scan_a_server
 
-    _scan(lambda: scan_a_server(url, name, gate_user=gate_user), ledger=ledger, owner=owner, notify=notify, json=json)
+    def look() -> tuple[str, Scan]:
+        return scan_a_server(url, name, gate_user=gate_user)
+
+    _scan(look, ledger=ledger, owner=owner, notify=notify, lab=lab, root=root_sha256, json=json)
 
 
 @app.command()
@@ -104,6 +114,8 @@ def git(
     ledger: Ledger = None,
     owner: Owner = None,
     notify: Notify = None,
+    lab: Lab = None,
+    root_sha256: Root = None,
     json: Json = False,
 ) -> None:
     """Find what a git repository lets somebody push, rewrite or read: unprotected branches, deploy keys, who bypasses."""
@@ -114,7 +126,7 @@ def git(
             return scan_a_repository(Path(repository), name)
         return scan_a_forge(forge, repository, api=api, token_file=token_file, name=name)
 
-    _scan(look, ledger=ledger, owner=owner, notify=notify, json=json)
+    _scan(look, ledger=ledger, owner=owner, notify=notify, lab=lab, root=root_sha256, json=json)
 
 
 @app.command()
@@ -125,17 +137,20 @@ def show(
     ] = None,
     place: Annotated[str | None, typer.Option(help="Only this place, as `host:gpu1`.")] = None,
     ledger: Ledger = None,
+    lab: Lab = None,
+    root_sha256: Root = None,
     json: Json = False,
 ) -> None:
-    """Show what the newest scans found, what of it is accepted and until when. Looks at nothing anew."""
+    """Show what the newest scans found, who accepted what of it until when, and which acceptances do not count. Scans nothing."""
     from keyturn.adapters.clock import SystemClock
     from keyturn.app.oversight.standing_access import doors
     from keyturn.errors import Unavailable
-    from keyturn.wiring.scan import read_ledger
+    from keyturn.wiring.scan import read_ledger, scan_judge
     from keyturn.wiring.typed import instant
 
     now = SystemClock().now()
     begin = 0 if since is None else instant("`--since`", since, now=now, ago=True)
+    judge = scan_judge(lab, root_sha256)
     places = [one for one in read_ledger(ledger).places if place in (None, one.name)]
     if not places:  # of what nobody looked at nothing is known, and 0 would say that no door is open
         raise Unavailable(
@@ -143,7 +158,7 @@ def show(
             f"expected a scan{'' if place is None else f' of `{place}`'} in the ledger, found none",
             hint="keyturn scan host, postgres or git; or --ledger FILE",
         )
-    found = doors(places, now=now, since=begin)
+    found = doors(places, judge, since=begin)
     output.emit({"doors": found}, json=json, human=lambda screen: _show(screen, found))
     _exit(found)
 
@@ -158,19 +173,56 @@ def accept(
         str, typer.Option(help="Why it stands open. Coworkers and auditors read it.", callback=said_to_people)
     ] = "",
     ledger: Ledger = None,
+    lab: Lab = None,
+    key: Key = None,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Let a finding stand open for a time: two members, each in a home of his own. The second needs neither option."""
+    """Sign that a finding may stand open for a time, after all of it was shown. It takes two humans; the second types the id."""
     from keyturn.adapters.clock import SystemClock
-    from keyturn.wiring.scan import accept_finding
+    from keyturn.cli.asked import table
+    from keyturn.wiring.accept_door import accept_finding
     from keyturn.wiring.typed import instant
 
     end = None if until is None else instant("`--until`", until, now=SystemClock().now(), ago=False)
-    door = accept_finding(finding, until=end, reason=reason, ledger=ledger)
+
+    def agree(rows: tuple[tuple[str, str], ...]) -> None:
+        output.warn(table(rows), json=json)
+        output.confirm("Sign that this may stand open?", yes=yes)
+
+    door = accept_finding(finding, until=end, reason=reason, ledger=ledger, lab=lab, key=key, agree=agree)
     said = f"accepted until {door.accepted_until} by {', '.join(door.accepted_by)}"
-    if door.state == "half-accepted":
-        said = f"OPEN until a second member accepts it: keyturn scan accept {door.id[:12]}"
+    if door.state != "accepted":
+        said = f"OPEN until another human accepts the same: keyturn scan accept {door.id[:12]}"
     output.emit(door, json=json, human=lambda screen: screen.print(f"{door.id}: {said}"))
+
+
+@app.command()
+def take(
+    source: Annotated[
+        Path, typer.Argument(help="A copy of this ledger, in which coworkers accepted findings.", metavar="LEDGER")
+    ],
+    ledger: Ledger = None,
+    lab: Lab = None,
+    root_sha256: Root = None,
+    json: Json = False,
+) -> None:
+    """Take the acceptances that coworkers signed in a copy of the ledger, on their own machines. Each is verified."""
+    from keyturn.wiring.accept_door import take_from
+    from keyturn.wiring.scan import scan_judge
+
+    found = take_from(source, scan_judge(lab, root_sha256), ledger=ledger)
+
+    def human(screen: Console) -> None:
+        for one in found:
+            said = f"left there: {one.why} [{one.code}]" if one.code else f"taken, signed by {one.by}"
+            screen.print(output.plain(f"{one.finding[:12]}: {said}"))
+        if not found:
+            screen.print("nothing is there that is not here")
+
+    output.emit({"acceptances": found}, json=json, human=human)
+    if any(one.code for one in found):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -183,20 +235,30 @@ def assign(
     """Say who is to close a finding."""
     from keyturn.wiring.scan import assign_finding
 
-    door = assign_finding(finding, owner=owner, ledger=ledger)
+    id_ = assign_finding(finding, owner=owner, ledger=ledger)
     output.emit(
-        door, json=json, human=lambda screen: screen.print(output.plain(f"{door.id}: {door.owner} is to close it"))
+        {"id": id_, "owner": owner},
+        json=json,
+        human=lambda screen: screen.print(output.plain(f"{id_}: {owner} is to close it")),
     )
 
 
 def _scan(
-    look: Callable[[], tuple[str, Scan]], *, ledger: Path | None, owner: str | None, notify: Path | None, json: bool
+    look: Callable[[], tuple[str, Scan]],
+    *,
+    ledger: Path | None,
+    owner: str | None,
+    notify: Path | None,
+    lab: str | None,
+    root: str | None,
+    json: bool,
 ) -> None:
-    from keyturn.wiring.scan import receiver_in, record_scan
+    from keyturn.wiring.scan import receiver_in, record_scan, scan_judge
 
     receiver = receiver_in(notify)  # what is wrong with it is said before the scan, which takes a while
+    judge = scan_judge(lab, root)
     place, found = look()
-    scanned = record_scan(place, found, ledger=ledger, owner=owner, receiver=receiver)
+    scanned = record_scan(place, found, judge, ledger=ledger, owner=owner, receiver=receiver)
     output.emit(scanned, json=json, human=lambda screen: _scanned(screen, scanned))
     _exit(scanned.doors)
 
@@ -224,11 +286,9 @@ def _scanned(screen: Console, scanned: Scanned) -> None:
 def _show(screen: Console, found: tuple[Door, ...], *, new: frozenset[str] = frozenset()) -> None:
     for one in found:
         screen.print(output.plain(f"{one.severity:7} {one.id[:12]} {one.code}{'  NEW' if one.id in new else ''}"))
-        state = (
-            one.state
-            if one.state == "open"
-            else f"{one.state} by {', '.join(one.accepted_by)} until {one.accepted_until}: {one.reason}"
-        )
+        state: str = one.state
+        if one.accepted_by:
+            state = f"{one.state} by {', '.join(one.accepted_by)} until {one.accepted_until}: {one.reason}"
         lines = {
             "at": f"{one.place} {one.where}",
             "opens": one.opens,
@@ -238,3 +298,12 @@ def _show(screen: Console, found: tuple[Door, ...], *, new: frozenset[str] = fro
         }
         for title, text in lines.items():
             screen.print(output.plain(f"        {title:6} {text}"))
+        for said in one.acceptances:
+            screen.print(output.plain(f"        signed {_signed(said)}"))
+            if said.hint:
+                screen.print(output.plain(f"               try: {said.hint}"))
+
+
+def _signed(said: Acceptance) -> str:
+    by = f"by {said.by}, key {said.key[:16]}, at {said.signed_at}, until {said.until}" if said.by else "by nobody"
+    return f"{by}: COUNTS FOR NOTHING, {said.why} [{said.code}]" if said.code else by

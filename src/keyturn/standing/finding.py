@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.formats import canonical_json
-from keyturn.formats.digest import sha256
+from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.plain_text import plain
 
 __all__ = ["CLOSE_MAX", "FINDINGS_MAX", "TEXT_MAX", "Finding", "Scan", "Severity", "found", "gathered", "unseen"]
@@ -51,9 +51,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Where it is, with the line: that moves, and is no part of the id."""
         return f"{self.where}:{self.line}" if self.line else self.where
 
+    def digest(self, place: str) -> Sha256:
+        """What an acceptance names: the same door at the same place has the same digest in each scan."""
+        return sha256(canonical_json.encode([place, self.code, self.where, self.mark]))
+
     def id(self, place: str) -> str:
-        """`fnd-` and 32 hex digits: the same door at the same place has the same id in each scan."""
-        return "fnd-" + sha256(canonical_json.encode([place, self.code, self.where, self.mark]))[:32]
+        """`fnd-` and the first 32 hex digits of `digest`: what people type."""
+        return f"fnd-{self.digest(place)[:32]}"
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,74 +1,68 @@
-"""Keep what became of findings: when each was first seen, who is to close it, who was told, until when two people accepted it.
+"""Keep what became of findings: when each was first seen, who is to close it, who was told, and what people signed about it.
 
-    {"places":[{"name":"host:gpu1","scanned_at":1790000000,"standing":[{"finding":{...},"first_seen":...,"owner":"ada",...}],...}],
-     "version":1}
+    {"places":[{"name":"host:gpu1","scanned_at":1790000000,"standing":[{"acceptances":["{...}"],"finding":{...},"first_seen":...}],...}],
+     "version":2}
 
 Canonical JSON in one file of the machine that scans. It is that machine's word, and no record: whoever is root there can write
-any of it, as he can open any door of it (docs/decisions/0110). An acceptance quiets the exit status and no more: an accepted door
-stays in each report, and when it was closed in between, or something else opens there now, nothing accepts it.
+any of it, as he can open any door of it. What he cannot write are acceptances: those are kept as they were signed, and believed
+by nobody before `standing.accepted` verified them (docs/decisions/0112). When a door was closed they are gone with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from keyturn.errors import Refused, Usage
-from keyturn.formats import canonical_json
-from keyturn.formats.text import MemberId, PosixTime, is_printable
+from keyturn.errors import Malformed, Usage
+from keyturn.formats import canonical_json, standing_acceptance
+from keyturn.formats.text import PosixTime, is_printable
 from keyturn.standing.finding import FINDINGS_MAX, Finding, Scan
 
 __all__ = [
-    "ACCEPTED_MAX_S",
     "EMPTY",
-    "Acceptance",
+    "KEPT_MAX",
     "Change",
     "Ledger",
     "Place",
     "Standing",
-    "accept",
+    "keep",
+    "named",
     "own",
     "parse",
+    "quieted",
     "record",
     "render",
     "told",
 ]
 
-ACCEPTED_MAX_S = 90 * 86_400
 SIZE_BYTES_MAX = 256 << 20
 OWNER_MAX = 127
+KEPT_MAX = 16
+"""Acceptances that are kept of one finding, one of each member."""
 _DIGITS_MIN = 8
+_ENVELOPE_MAX = 64 << 10
 
 _PlaceName = Annotated[str, Meta(min_length=1, max_length=600)]
-State = Literal["open", "half-accepted", "accepted"]
-
-
-class Acceptance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Who let a door stand open until when, and why: in force when two did."""
-
-    by: Annotated[tuple[MemberId, ...], Meta(min_length=1, max_length=2)]
-    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
-    until: PosixTime
+_Envelope = Annotated[str, Meta(min_length=1, max_length=_ENVELOPE_MAX)]
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A finding and its fate. `told_at` is when a receiver took the news of it."""
+    """A finding and its fate. `told_at` is when a receiver took the news of it.
+
+    `acceptances` are envelopes as they were signed, the newest last; `quiet` says that the last scan saw two that counted.
+    """
 
     finding: Finding
     first_seen: PosixTime
     last_seen: PosixTime
     owner: Annotated[str, Meta(max_length=OWNER_MAX)] = ""
     told_at: PosixTime | None = None
-    acceptance: Acceptance | None = None
-
-    def state(self, *, now: int) -> State:
-        """`accepted` while two people let it stand."""
-        if self.acceptance is None or now >= self.acceptance.until:
-            return "open"
-        return "accepted" if len(self.acceptance.by) == 2 else "half-accepted"
+    acceptances: Annotated[tuple[_Envelope, ...], Meta(max_length=KEPT_MAX)] = ()
+    quiet: bool = False
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -82,14 +76,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Ledger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Every place that is scanned from here."""
 
-    version: Literal[1]
+    version: Literal[2]
     places: Annotated[tuple[Place, ...], Meta(max_length=10_000)] = ()
 
     def place(self, name: str) -> Place | None:
         return next((one for one in self.places if one.name == name), None)
 
 
-EMPTY = Ledger(version=1)
+EMPTY = Ledger(version=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +118,7 @@ def record(ledger: Ledger, place: str, scan: Scan, *, owner: str, now: int) -> t
             seen[id_] = Standing(finding=finding, first_seen=now, last_seen=now, owner=owner)
             new.append(seen[id_])
         else:
-            seen[id_] = msgspec.structs.replace(_reopened(old, now=now), finding=finding, last_seen=now)
+            seen[id_] = msgspec.structs.replace(old, finding=finding, last_seen=now)
     gone = {id_: one for id_, one in known.items() if id_ not in seen}
     stays = {
         id_: one for id_, one in gone.items() if one.finding.area in scan.unseen and one.finding.severity != "unknown"
@@ -143,55 +137,46 @@ def _refuse_long(owner: str) -> None:
         )
 
 
-def _reopened(one: Standing, *, now: int) -> Standing:
-    """What was accepted until now is open again, and news."""
-    if one.acceptance is None or now < one.acceptance.until:
-        return one
-    return msgspec.structs.replace(one, acceptance=None, told_at=None)
+def keep(ledger: Ledger, id_: str, raw: bytes) -> Ledger:
+    """Keep the acceptance `raw`, which the caller verified, with the finding `id_`: in place of what its member signed before.
 
-
-def accept(
-    ledger: Ledger, typed: str, *, by: str, until: int | None, reason: str, now: int
-) -> tuple[Ledger, str, Standing]:
-    """Let the finding `typed` stand open until `until`, as one of two; whoever says no `until` agrees to what the first said.
-
-    Raises `Usage` for what cannot be, and `Refused` when one person would be both.
+    Raises `Usage` when the finding is gone.
     """
-    place, id_, standing = _named(ledger, typed)
-    first = standing.acceptance if standing.state(now=now) == "half-accepted" else None
-    if until is None and not reason and first is not None:
-        if by in first.by:
-            raise Refused(
-                "acceptance-needs-two",
-                f"`{by}` accepted it already, and one person's word leaves it open",
-                hint="ask a coworker to type the same on this machine",
-            )
-        agreed = msgspec.structs.replace(first, by=(*first.by, by))
-    else:
-        if until is None or not reason:
-            raise Usage(
-                "acceptance-incomplete",
-                "expected --until and --reason together",
-                hint="--until 2026-12-31 --reason '...'",
-            )
-        if not now < until <= now + ACCEPTED_MAX_S:
-            raise Usage(
-                "acceptance-until",
-                f"expected an end between now and {ACCEPTED_MAX_S // 86_400} days from now",
-                hint="accept it for a shorter time, or close the door: `keyturn scan show`",
-            )
-        same = first is not None and (first.until, first.reason) == (until, reason) and by not in first.by
-        agreed = Acceptance(by=(*first.by, by) if first is not None and same else (by,), reason=reason, until=until)
-    changed = msgspec.structs.replace(standing, acceptance=agreed)
-    return _replaced(ledger, place, standing, changed), id_, changed
+    place, _, standing = named(ledger, id_)
+    by = _signer(raw.decode("ascii"))
+    others = tuple(one for one in standing.acceptances if _signer(one) != by)
+    kept = (*others, raw.decode("ascii"))[-KEPT_MAX:]
+    return _replaced(ledger, place, standing, msgspec.structs.replace(standing, acceptances=kept))
+
+
+def _signer(envelope: str) -> str:
+    try:
+        return standing_acceptance.parse(envelope.encode())[1].member
+    except Malformed:
+        return ""  # nobody's: reports say so for as long as it lies there
 
 
 def own(ledger: Ledger, typed: str, *, owner: str) -> tuple[Ledger, str, Standing]:
     """Have `owner` close the finding `typed`."""
     _refuse_long(owner)
-    place, id_, standing = _named(ledger, typed)
+    place, id_, standing = named(ledger, typed)
     changed = msgspec.structs.replace(standing, owner=owner)
     return _replaced(ledger, place, standing, changed), id_, changed
+
+
+def quieted(ledger: Ledger, place: str, accepted: Callable[[Standing], bool]) -> Ledger:
+    """Note which doors at `place` are accepted now; one that was until now is news again."""
+    at = ledger.place(place)
+    assert at is not None
+    standing = tuple(_quieted(one, accepted(one)) for one in at.standing)
+    changed = msgspec.structs.replace(at, standing=standing)
+    return msgspec.structs.replace(ledger, places=tuple(changed if one is at else one for one in ledger.places))
+
+
+def _quieted(one: Standing, accepted: bool) -> Standing:
+    if one.quiet == accepted:
+        return one
+    return msgspec.structs.replace(one, quiet=accepted, told_at=one.told_at if accepted else None)
 
 
 def told(ledger: Ledger, place: str, *, now: int) -> Ledger:
@@ -205,7 +190,8 @@ def told(ledger: Ledger, place: str, *, now: int) -> Ledger:
     return msgspec.structs.replace(ledger, places=tuple(changed if one is at else one for one in ledger.places))
 
 
-def _named(ledger: Ledger, typed: str) -> tuple[Place, str, Standing]:
+def named(ledger: Ledger, typed: str) -> tuple[Place, str, Standing]:
+    """The one finding whose id begins as `typed`: its place, its id, and its fate."""
     digits = typed.removeprefix("fnd-")
     if not (_DIGITS_MIN <= len(digits) <= 32 and set(digits) <= set("0123456789abcdef")):
         raise Usage(

@@ -1,4 +1,7 @@
-"""Join scanners to this machine: what is scanned, the ledger that the findings go into, and who is told of new ones."""
+"""Join scanners to this machine: what is scanned, the ledger that the findings go into, and who is told of new ones.
+
+Whose acceptances count is known from the lab that `scan_judge` looks at: how people sign them is in `wiring.accept_door`.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,26 @@ from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.scans.ledger_file import LedgerFile
+from keyturn.app.log.follow_log import follow_log
 from keyturn.app.oversight.standing_access import Door, doors, news, news_of
 from keyturn.config.person import home_of
 from keyturn.errors import Usage
 from keyturn.formats.plain_text import plain
+from keyturn.grants.view import GateView
 from keyturn.ports import NoticeReceiver
 from keyturn.standing import ledger as ledgers
+from keyturn.standing.accepted import Judge, Judged
 from keyturn.standing.finding import Scan
 from keyturn.standing.ledger import Ledger
+from keyturn.trust.history import TrustHistory
+from keyturn.wiring.log import log_reader
 from keyturn.wiring.notify import read_secret_url
-from keyturn.wiring.places import find_person
+from keyturn.wiring.pinned_log import first_root, followed
+from keyturn.wiring.places import find_lab, find_person
+from keyturn.wiring.typed import root_digest
 
 __all__ = [
     "Scanned",
-    "accept_finding",
     "assign_finding",
     "ledger_file",
     "read_ledger",
@@ -33,6 +42,7 @@ __all__ = [
     "scan_a_host",
     "scan_a_repository",
     "scan_a_server",
+    "scan_judge",
 ]
 
 _FILE = "standing.json"
@@ -119,8 +129,36 @@ def receiver_in(notify: Path | None) -> NoticeReceiver | None:
     return AppriseReceiver("scan", read_secret_url(notify))
 
 
+def scan_judge(lab: str | None, root: str | None) -> Judge:
+    """Who judges acceptances here: by the log of `lab`, from the first root with the SHA-256 `root`, or the one that was pinned.
+
+    What was named is looked at now; whether there is a lab, and what it says, when there is an acceptance to verify.
+    """
+    now = SystemClock().now()
+    pinned = None if root is None else root_digest("`--root-sha256`", root)
+    if lab is not None:
+        find_lab(lab)
+    return Judge(lambda: _lab_seen(lab, pinned, now), now=now)
+
+
+def _lab_seen(lab: str | None, pinned: str | None, now: int) -> GateView:
+    try:
+        place = find_lab(lab)
+        with log_reader(place) as reader:
+            if pinned is None:
+                return followed(reader, now=now)
+            history: TrustHistory = TrustHistory.start(first_root(reader), pinned_sha256=pinned)
+            return follow_log(GateView.start(history, gate=None, nonce_record=None), reader, now=now)
+    except Usage as err:
+        raise Usage(
+            "acceptance-no-lab",
+            f"this machine knows no lab whose members could accept it: {err.message}",
+            hint="--lab ADDRESS --root-sha256 SHA256, which a coworker reads to you from `keyturn trust log`",
+        ) from err
+
+
 def record_scan(
-    place: str, scan: Scan, *, ledger: Path | None, owner: str | None, receiver: NoticeReceiver | None
+    place: str, scan: Scan, judge: Judge, *, ledger: Path | None, owner: str | None, receiver: NoticeReceiver | None
 ) -> Scanned:
     """Take the scan into the ledger, and tell `receiver` of what is new.
 
@@ -132,8 +170,9 @@ def record_scan(
         after, change = ledgers.record(
             file.read(), place, scan, owner=owner if owner is not None else _myself(), now=now
         )
+        after = ledgers.quieted(after, place, lambda one: judge(place, one).state == "accepted")
         file.keep(after)
-        fresh = news_of(after, place, now=now)
+        fresh = news_of(after, place)
         if receiver is not None and fresh:
             receiver.give(*news(place, fresh))
             after = ledgers.told(after, place, now=now)
@@ -143,34 +182,20 @@ def record_scan(
     gone = ledgers.Place(name=place, scanned_at=now, standing=change.closed)
     return Scanned(
         place=place,
-        doors=doors([at], now=now),
+        doors=doors([at], judge),
         new=tuple(one.finding.id(place) for one in change.new),
-        closed=doors([gone], now=now),
+        closed=doors([gone], lambda *_: Judged()),  # of a door that is closed nobody asks who accepted it
         told=receiver is not None and bool(fresh),
     )
 
 
-def accept_finding(typed: str, *, until: int | None, reason: str, ledger: Path | None) -> Door:
-    """Accept a finding as whoever runs this: one of the two who are needed."""
-    now, file = SystemClock().now(), ledger_file(ledger)
-    by = find_person().config.member
-    with file.alone():
-        after, id_, _ = ledgers.accept(file.read(), typed, by=by, until=until, reason=reason, now=now)
-        file.keep(after)
-    return _one(after, id_, now)
-
-
-def assign_finding(typed: str, *, owner: str, ledger: Path | None) -> Door:
-    """Have `owner` close a finding."""
-    now, file = SystemClock().now(), ledger_file(ledger)
+def assign_finding(typed: str, *, owner: str, ledger: Path | None) -> str:
+    """Have `owner` close a finding; gives its whole id."""
+    file = ledger_file(ledger)
     with file.alone():
         after, id_, _ = ledgers.own(file.read(), typed, owner=owner)
         file.keep(after)
-    return _one(after, id_, now)
-
-
-def _one(ledger: Ledger, id_: str, now: int) -> Door:
-    return next(door for door in doors(ledger.places, now=now) if door.id == id_)
+    return id_
 
 
 def _myself() -> str:

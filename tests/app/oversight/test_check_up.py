@@ -13,10 +13,12 @@ from keyturn.app.oversight.show_stats import Stats, read_whole, show_stats
 from keyturn.errors import Unavailable
 from keyturn.formats import dsse
 from keyturn.formats.digest import sha256
+from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.review import AccessReport
 from keyturn.standing.finding import found as a_door
 from keyturn.standing.finding import gathered
-from keyturn.standing.ledger import EMPTY, Ledger, accept, record
+from keyturn.standing.ledger import EMPTY, Ledger, keep, record
+from support.acceptances import acceptance
 from support.labs import NOW
 from support.world import Witnessed, World, make_world
 
@@ -174,13 +176,19 @@ def test_standing_access_is_counted_whoever_accepted_it_and_a_scan_that_is_old_i
         "warning",
         "host:gpu1: 1 doors open without a grant, 1 of them open all of it",
     )
+    standing = ledger.places[0].standing[0]
     for member in ("ada", "bob"):
-        ledger, _, _ = accept(ledger, door.id("host:gpu1"), by=member, until=NOW + 9 * DAY_S, reason="x", now=NOW)
+        signed = acceptance("host:gpu1", standing, member=member, key=world.key(member))
+        ledger = keep(ledger, door.id("host:gpu1"), signed)
+    ends = rfc3339(NOW + DAY_S)
     found = examined(world, ledger=lambda: ledger)["standing access"]
     assert (found.level, found.found) == (
         "ok",
-        "host:gpu1: no door that nobody accepted, and 1 that two people accepted",
+        f"host:gpu1: no door that nobody accepted, and 1 that two people accepted (ada, bob), the first until {ends}",
     )
+    world.suspend("cat", target_member="bob")
+    found = examined(world, ledger=lambda: ledger)["standing access"]
+    assert (found.level, found.found.partition("; ")[2]) == ("warning", "1 acceptances of them do not count")
     assert "was scanned last" in examined(world, ledger=lambda: ledger, now=NOW + 3 * DAY_S)["standing access"].found
 
     def unreadable() -> Ledger:

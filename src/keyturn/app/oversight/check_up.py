@@ -13,13 +13,14 @@ from keyturn.app.access.review_use import unreviewed
 from keyturn.app.oversight.erase_records import Asked
 from keyturn.app.oversight.review_access import REVIEW_EVERY_S
 from keyturn.app.oversight.show_stats import Stats
-from keyturn.app.oversight.standing_access import doors
+from keyturn.app.oversight.standing_access import Door, doors
 from keyturn.app.trust.trust_log import listed
 from keyturn.errors import KeyturnError
 from keyturn.formats.access import GateCheckin
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.grants.view import GateView
 from keyturn.policy.lint import lint
+from keyturn.standing.accepted import Judge
 from keyturn.standing.ledger import Ledger
 from keyturn.trust.roster import TrustState
 
@@ -83,7 +84,7 @@ def check_up(
         yield Finding(
             "warning", "break-glass", f"{use.text}; it locks further break-glass", f"keyturn grant review {use.id}"
         )
-    yield from _standing_access(ledger, now)
+    yield from _standing_access(ledger, view, now)
     yield from _erasures(erasures, trust)
     yield from _gates(gates_seen, now)
     for name, ask in processes.items():
@@ -155,16 +156,18 @@ def _member(view: GateView, trust: TrustState, member: str, own_keys: tuple[str,
         yield Finding("ok", "you", f"{member}, with {len(own_keys)} listed key{'s' if len(own_keys) != 1 else ''}")
 
 
-def _standing_access(ledger: Callable[[], Ledger], now: int) -> Iterator[Finding]:
+def _standing_access(ledger: Callable[[], Ledger], view: GateView, now: int) -> Iterator[Finding]:
+    judge = Judge(lambda: view, now=now)
     try:
         places = ledger().places
     except KeyturnError as err:
         yield Finding("error", "standing access", err.message, err.hint)
         return
     for place in places:
-        found = doors([place], now=now)
+        found = doors([place], judge)
         left = [one for one in found if one.state != "accepted"]
-        accepted = f", and {len(found) - len(left)} that two people accepted" if len(left) < len(found) else ""
+        accepted = _accepted([one for one in found if one.state == "accepted"])
+        refused = sum(bool(signed.code) for one in left for signed in one.acceptances)
         if now - place.scanned_at > SCAN_EVERY_S:
             what = f"{place.name} was scanned last at {rfc3339(place.scanned_at)}"
             yield Finding(
@@ -173,9 +176,17 @@ def _standing_access(ledger: Callable[[], Ledger], now: int) -> Iterator[Finding
         if left:
             worst = sum(one.severity == "high" for one in left)
             what = f"{place.name}: {len(left)} doors open without a grant, {worst} of them open all of it{accepted}"
+            what += f"; {refused} acceptances of them do not count" if refused else ""
             yield Finding("warning", "standing access", what, "keyturn scan show")
         else:
             yield Finding("ok", "standing access", f"{place.name}: no door that nobody accepted{accepted}")
+
+
+def _accepted(found: list[Door]) -> str:
+    if not found:
+        return ""
+    by = ", ".join(sorted({member for one in found for member in one.accepted_by}))
+    return f", and {len(found)} that two people accepted ({by}), the first until {min(one.accepted_until for one in found)}"
 
 
 def _erasures(erasures: Callable[[], Iterable[Asked]], trust: TrustState) -> Iterator[Finding]:

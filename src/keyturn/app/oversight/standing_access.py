@@ -1,24 +1,44 @@
 """Report what stands open without a grant, and tell of what is new: from the ledger of the machine that scans.
 
-A report hides nothing: what two people accepted is in it, as accepted. News is whatever no receiver took yet.
+A report hides nothing: what two people accepted is in it, as accepted, and an acceptance that does not count, with why. News is
+whatever no receiver took yet. How people accept: `app.oversight.accept_door`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from keyturn.app.notices.plain_notice import plain_name
 from keyturn.formats.posix_time import rfc3339
-from keyturn.standing.ledger import Ledger, Place, Standing, State
+from keyturn.standing.accepted import Judged, Signed, State
+from keyturn.standing.ledger import Ledger, Place, Standing
 
-__all__ = ["Door", "Verdict", "doors", "news", "news_of", "verdict"]
+__all__ = ["Acceptance", "Door", "Judging", "Verdict", "doors", "news", "news_of", "verdict"]
 
 _TOLD_MAX = 20
 
 Verdict = Literal["closed", "open", "unknown"]
 """`open` when a door stands open that nobody accepted; `unknown` when there is none but something could not be looked at."""
+
+
+Judging = Callable[[str, Standing], Judged]
+"""Says of a door at a place what its acceptances come to: `standing.accepted.Judge`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """One acceptance that is kept of a door: what it says, and why it does not count; `code` is empty when it does."""
+
+    by: str
+    key: str
+    signed_at: str
+    until: str
+    reason: str
+    code: str
+    why: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +60,17 @@ class Door:
     accepted_by: tuple[str, ...]
     accepted_until: str
     reason: str
+    acceptances: tuple[Acceptance, ...]
 
 
-def doors(places: Iterable[Place], *, now: int, since: int = 0) -> tuple[Door, ...]:
+def doors(places: Iterable[Place], judge: Judging, *, since: int = 0) -> tuple[Door, ...]:
     """Every finding at `places` that was first seen at `since` or later."""
-    return tuple(_door(place, one, now) for place in places for one in place.standing if one.first_seen >= since)
+    return tuple(
+        _door(place.name, one, judge(place.name, one))
+        for place in places
+        for one in place.standing
+        if one.first_seen >= since
+    )
 
 
 def verdict(found: Iterable[Door]) -> Verdict:
@@ -53,14 +79,10 @@ def verdict(found: Iterable[Door]) -> Verdict:
     return "open" if left - {"unknown"} else "unknown" if left else "closed"
 
 
-def news_of(ledger: Ledger, place: str, *, now: int) -> tuple[Standing, ...]:
-    """What no receiver took yet, and nobody accepted."""
+def news_of(ledger: Ledger, place: str) -> tuple[Standing, ...]:
+    """What no receiver took yet, and nobody accepted when it was scanned."""
     at = ledger.place(place)
-    return (
-        ()
-        if at is None
-        else tuple(one for one in at.standing if one.told_at is None and one.state(now=now) != "accepted")
-    )
+    return () if at is None else tuple(one for one in at.standing if one.told_at is None and not one.quiet)
 
 
 def news(place: str, found: tuple[Standing, ...]) -> tuple[str, str]:
@@ -77,12 +99,10 @@ def news(place: str, found: tuple[Standing, ...]) -> tuple[str, str]:
     return title, "\n".join((*lines, f"to close by: {plain_name(owners)}; look: keyturn scan show"))
 
 
-def _door(place: Place, one: Standing, now: int) -> Door:
-    accepted = one.acceptance
-    state = one.state(now=now)
+def _door(place: str, one: Standing, judged: Judged) -> Door:
     return Door(
-        id=one.finding.id(place.name),
-        place=place.name,
+        id=one.finding.id(place),
+        place=place,
         severity=one.finding.severity,
         code=one.finding.code,
         where=one.finding.at,
@@ -92,8 +112,22 @@ def _door(place: Place, one: Standing, now: int) -> Door:
         owner=one.owner,
         first_seen=rfc3339(one.first_seen),
         last_seen=rfc3339(one.last_seen),
-        state=state,
-        accepted_by=accepted.by if accepted is not None and state != "open" else (),
-        accepted_until=rfc3339(accepted.until) if accepted is not None and state != "open" else "",
-        reason=accepted.reason if accepted is not None and state != "open" else "",
+        state=judged.state,
+        accepted_by=judged.by,
+        accepted_until=rfc3339(judged.until) if judged.by else "",
+        reason=judged.reason,
+        acceptances=tuple(map(_acceptance, judged.signed)),
+    )
+
+
+def _acceptance(said: Signed) -> Acceptance:
+    return Acceptance(
+        by=said.member,
+        key=said.key,
+        signed_at=rfc3339(said.signed_at) if said.member else "",
+        until=rfc3339(said.until) if said.member else "",
+        reason=said.reason,
+        code=said.code,
+        why=said.why,
+        hint=said.hint,
     )
