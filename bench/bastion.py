@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bench.measure import Row, median_and_spread, row
 from keyturn.adapters.bastion import ssh_server
 from keyturn.adapters.bastion.hop_keys import HopKeysFile, make_secret
 from keyturn.adapters.bastion.ssh_server import BastionServer, HostPlace
 from keyturn.adapters.clock import SystemClock
-from keyturn.adapters.recordings.sealing import Keyholder
 from keyturn.adapters.recordings.shelf import OpenTape, Shelf
 from keyturn.crypto import sshsig
 from keyturn.crypto.keys import PublicKey
@@ -34,6 +33,7 @@ from keyturn.formats.digest import Sha256
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.sshsig import render_public_line
 from keyturn.ports import Hop, Kept, Watching
+from support.labs import keyholders
 from support.processes import running, wait_for, wait_for_file
 
 SIZE_BYTES = 192 << 20
@@ -122,17 +122,9 @@ def transfers(place: Path) -> tuple[list[float], list[float]]:
         f"AuthorizedKeysFile {place}/authorized\nStrictModes no\nPermitRootLogin prohibit-password\n"
     )
     Path("/run/sshd").mkdir(exist_ok=True)
-    holders = tuple(
-        Keyholder(
-            name,
-            x25519.X25519PrivateKey.generate()
-            .public_key()
-            .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
-        )
-        for name in ("carol", "dan")
-    )
+    to = keyholders("carol", "dan")
     shelves = [
-        kind(place / kind.__name__, lab="acme.example", gate=GATE, holders=holders, quorum=2, clock=SystemClock())
+        kind(place / kind.__name__, lab="acme.example", gate=GATE, sealed_to=lambda: (1, to), clock=SystemClock())
         for kind in (NoShelf, Shelf)
     ]
     log = place / "sshd.log"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -23,8 +24,10 @@ from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Usage
 from keyturn.formats import dsse, trust_version
 from keyturn.formats.enrolment import acceptance_payload, parse_acceptance, parse_invitation
-from keyturn.trust.draft import propose
+from keyturn.trust.draft import Draft, propose
 from keyturn.trust.metadata import signed_sha256
+from keyturn.trust.render import render_contents
+from support.labs import keyholders
 
 from .conftest import FOUNDED, Ceremony
 
@@ -238,6 +241,23 @@ def test_what_is_shown_is_the_whole_change(founded: Ceremony) -> None:
     assert "-resources = []" in lines
     assert " version = 1" in lines
     assert version.needs == (("root version 1", 2),)
+
+
+def test_who_would_open_recordings_is_shown_to_whoever_signs(founded: Ceremony) -> None:
+    files = render_contents(replace(Draft.parse(founded.store.draft()).contents, recordings=keyholders("ada", "bob")))
+    founded.edit("gates.toml", lambda _: files["gates.toml"].decode())
+    founded.propose()
+    shown = show_trust(pinned_sha256=None, store=founded.store)
+    (version,) = shown.versions
+    lines = next(change.lines for change in version.changes if change.path == "gates.toml")
+    assert {"+[recordings]", "+quorum = 2"} <= set(lines)
+    assert any(line.startswith("+") and 'human = "bob"' in line for line in lines)
+    assert "recordings of bastions, together: any 2 of ada, bob" in shown.coalitions
+    founded.sign("ada")
+    with pytest.raises(Refused, match="trust-threshold"):
+        founded.publish()
+    founded.sign("bob")
+    assert founded.publish().versions == (("targets", 2),)
 
 
 def test_a_new_root_is_shown_as_what_it_says(founded: Ceremony) -> None:

@@ -22,6 +22,7 @@ HEADER = Header(
     account="ada",
     what="shell",
     begun_at=1,
+    targets_version=1,
     quorum=2,
     commitment="cd" * 32,
     shares=SHARES,
@@ -51,6 +52,7 @@ def test_what_is_no_recording_is_malformed(raw: bytes) -> None:
     "changed",
     [
         pytest.param({"quorum": 4}, id="more than there are"),
+        pytest.param({"targets_version": 0}, id="keyholders that no targets named"),
         pytest.param({"quorum": 1}, id="one alone"),
         pytest.param({"shares": 2 * [{"holder": "carol", "key": "ab" * 32, "sealed": "AAAA"}]}, id="one holder twice"),
         pytest.param({"host": "gpu1"}, id="a host that is no gate"),

@@ -398,15 +398,14 @@ GATE = (
 )
 BASTION_GATE = (
     b'version = 1\nname = "front"\nkind = "bastion"\nresource = "keyturn://acme.example/gate/front"\nservice = "https://k"\n'
-    b'pinned_root = "%s"\nmode = "enforce"\n[bastion]\nlisten = "0.0.0.0"\nport = 2222\nquorum = 2\n'
+    b'pinned_root = "%s"\nmode = "enforce"\n[bastion]\nlisten = "0.0.0.0"\nport = 2222\n'
     b'[[bastion.hosts]]\ngate = "keyturn://acme.example/gate/gpu1"\naddress = "gpu1"\nhost_key = "ssh-ed25519 AAAA"\n'
-    b'[[bastion.keyholders]]\nname = "carol"\nkey = "AAAA"\n[[bastion.keyholders]]\nname = "dan"\nkey = "BBBB"\n'
     % (b"a" * 64)
 )
 RECORDING_HEAD = (
     b'keyturn-recording-v1\n{"account":"ada","begun_at":1,"commitment":"%b","gate":"keyturn://acme.example/gate/front",'
     b'"host":"keyturn://acme.example/gate/gpu1","lab":"acme.example","quorum":2,"request":"%b","resource":"keyturn://acme.example/host/gpu1","shares":['
-    b'{"holder":"carol","key":"%b","sealed":"AAAA"},{"holder":"dan","key":"%b","sealed":"AAAA"}],"version":1,"what":"shell"}\n'
+    b'{"holder":"carol","key":"%b","sealed":"AAAA"},{"holder":"dan","key":"%b","sealed":"AAAA"}],"targets_version":1,"version":1,"what":"shell"}\n'
     % ((b"ab" * 32,) * 4)
 )
 OWN_GATE = (

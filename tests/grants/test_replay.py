@@ -9,19 +9,23 @@ from typing import Any
 import msgspec
 import pytest
 
+from keyturn.app.records.find_recording import find_recording
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError
 from keyturn.formats import opened_share, statement
 from keyturn.formats.access import ACCESS_REQUEST, AccessRequest
-from keyturn.formats.digest import Sha256
+from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.opened_share import OpenedShare, opened_info
+from keyturn.formats.recording import RECORDING as RECORDING_TYPE
+from keyturn.formats.recording import Recording
 from keyturn.formats.sealed_recording import Header, SealedShare, title
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.grants.replay import VerifiedReplay, verify_replay
-from support.world import World, make_world
+from support.labs import keyholders
+from support.world import Witnessed, World, make_world
 
 POLICY = """
 @id("replay") @quorum("1 security") @duration_max("2h") @pending_max("8h")
@@ -30,6 +34,7 @@ permit (principal in Group::"research", action == Action::"host:replay", resourc
 permit (principal in Group::"research", action == Action::"host:shell", resource == Host::"gpu1");
 """
 RECORDING = Sha256("ab" * 32)
+HOLDERS = keyholders("carol", "dan")
 HEADER = Header(
     version=1,
     lab="acme.example",
@@ -40,15 +45,42 @@ HEADER = Header(
     account="ada",
     what="shell",
     begun_at=1,
+    targets_version=1,
     quorum=2,
     commitment="ef" * 32,
-    shares=tuple(SealedShare(holder=name, key="ab" * 32, sealed="AAAA") for name in ("carol", "dan")),
+    shares=tuple(SealedShare(holder=one.human, key=sha256(one.spki), sealed="AAAA") for one in HOLDERS.holders),
 )
 
 
 def replay_world() -> World:
     gates = (("gpu1", "host"), ("front", "bastion"))
-    return make_world(resources={"host/gpu1": (), "host/gpu2": ()}, gates=gates, policy={"main": POLICY})
+    world = make_world(
+        resources={"host/gpu1": (), "host/gpu2": ()}, gates=gates, policy={"main": POLICY}, recordings=HOLDERS
+    )
+    say(world)
+    return world
+
+
+def say(
+    world: World, *, by: str = "front", digest: str = RECORDING, signer: str | None = None, **changed: Any
+) -> Envelope:
+    """The bastion's word for the recording, in the log."""
+    values: dict[str, Any] = {
+        "lab": HEADER.lab,
+        "nonce": world.nonce(),
+        "gate": HEADER.gate,
+        "key": world.lab.gate_keys[by].public.keyid,
+        "request": HEADER.request,
+        "digest": digest,
+        "size_bytes": 1,
+        "what": HEADER.what,
+        "begun_at": HEADER.begun_at,
+        "ended_at": 2,
+        **changed,
+    }
+    subjects = (Subject(digest=DigestSet(sha256=values["digest"]), name="recording"),)
+    payload = statement.make(Recording(**values), RECORDING_TYPE, subjects)
+    return world.submit(dsse_signing.sign(payload, world.lab.gate_keys[signer or by]))
 
 
 def asked(
@@ -76,7 +108,8 @@ def verified(world: World, envelope: Envelope, *, recording: Sha256 = RECORDING,
     bundle = view.bundle_of(envelope.record_digest)
     assert bundle is not None
     header = msgspec.structs.replace(HEADER, **changed)
-    return verify_replay(bundle, view, now=world.now, recording=recording, header=header)
+    words = find_recording(Witnessed(world), recording, request=header.request, size=view.frontier.size)
+    return verify_replay(bundle, view, now=world.now, recording=recording, header=header, words=words)
 
 
 def test_a_replay_that_people_agreed_to_is_verified_and_names_whom_shares_are_for() -> None:
@@ -159,7 +192,7 @@ def test_a_replay_that_is_revoked_or_over_or_seen_in_an_old_log_opens_nothing() 
     bundle = view.bundle_of(envelope.record_digest)
     assert bundle is not None
     with pytest.raises(KeyturnError, match="old, expected at most"):
-        verify_replay(bundle, view, now=world.now + 3601, recording=RECORDING, header=HEADER)
+        verify_replay(bundle, view, now=world.now + 3601, recording=RECORDING, header=HEADER, words=())
 
 
 def test_a_replay_has_no_terms_of_a_session_on_a_host() -> None:

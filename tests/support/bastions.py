@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import x25519
 
 from keyturn.adapters.files.key_files import write_key
@@ -21,14 +20,14 @@ from keyturn.config import person as person_config
 from keyturn.config.person import PersonConfig
 from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, parse_head
 from keyturn.formats.session_terms import SessionTerms
-from support.hosts import Asked, Host, HostsLab
+from support.hosts import HOLDERS, Asked, Host, HostsLab
+from support.labs import holder_key
 from support.processes import Process, running, wait_for, wait_for_file
 
 __all__ = ["WATCHER_ABSENT_S", "Bastion", "bastion_before"]
 
 KEYTURN = (sys.executable, "-m", "keyturn")
 WATCHER_ABSENT_S = 12
-HOLDERS = ("carol", "dan", "eve")
 
 
 @dataclass
@@ -122,14 +121,13 @@ def bastion_before(lab: HostsLab, host: Host, name: str = "front") -> Bastion:
     """Set the bastion `name` up in front of `host`, and start it."""
     place = lab.place / name
     write_key(place / "key", lab.lab.gate_keys[name], passphrase=None)
-    keys = {holder: x25519.X25519PrivateKey.generate() for holder in HOLDERS}
+    keys = {holder: holder_key(holder) for holder in HOLDERS}
     found = Bastion(name, lab, host, place, keys)
     host_key = " ".join((host.place / "host_key.pub").read_text().split()[:2])
     words = [
         *(*KEYTURN, "gate", "bastion", "install", name, "--dir", str(place), "--service", lab.url, "--json"),
         *("--root-sha256", lab.lab.root_sha256, "--listen", "127.0.0.1", "--ssh-port", "0"),
         *("--behind", f"{host.name}={host.address}:{host.port}={host_key}"),
-        *(word for holder in HOLDERS for word in ("--keyholder", f"{holder}={_text(keys[holder])}")),
     ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
@@ -137,10 +135,3 @@ def bastion_before(lab: HostsLab, host: Host, name: str = "front") -> Bastion:
     config.write_text(config.read_text().replace("watcher_absent_s = 60", f"watcher_absent_s = {WATCHER_ABSENT_S}"))
     found.start()
     return found
-
-
-def _text(key: x25519.X25519PrivateKey) -> str:
-    import base64
-
-    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return base64.b64encode(spki).decode()

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from keyturn.adapters.files.key_files import write_key
+from keyturn.adapters.files.trust_on_disk import TrustOnDisk
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.app.records.sign_record import about, signed
 from keyturn.crypto.signers import SoftwareKey
@@ -34,15 +35,18 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.negatives import Revocation, Suspension
 from keyturn.formats.uri import Uri
 from keyturn.trust.roster import Limits
+from keyturn.trust.targets import Contents
 from support.commands import KEYTURN
 from support.lab_on_disk import LabOnDisk, put_on_disk
-from support.labs import Lab, make_lab
+from support.labs import Lab, keyholders, make_lab
 from support.processes import Process, running, wait_for, wait_for_file
 
-__all__ = ["ACCOUNTS", "KEYTURN", "POLICY", "Asked", "Host", "HostsLab", "hosts_lab", "networked"]
+__all__ = ["ACCOUNTS", "HOLDERS", "KEYTURN", "POLICY", "Asked", "Host", "HostsLab", "hosts_lab", "networked"]
 
 SSHD = "/usr/sbin/sshd"
 ACCOUNTS = ("ktada", "ktdeploy")
+HOLDERS = ("carol", "dan", "eve")
+"""To whom recordings of a bastion are sealed."""
 POLICY = """
 @id("shell") @quorum("1 security") @duration_max("1h") @pending_max("1h")
 permit (principal in Group::"ops", action in [Action::"host:shell", Action::"host:root"], resource in Hosts::"gpu");
@@ -148,6 +152,13 @@ class HostsLab:
     def nonce(self) -> str:
         self.made += 1
         return secrets.token_hex(16)
+
+    def publish(self, contents: Contents) -> None:
+        """The next targets version, signed by the lab's humans and given to the service."""
+        self.disk.lab = self.lab.with_contents(contents, now=self.now)
+        container = self.lab.containers[-1]
+        TrustOnDisk(self.disk.path / "trust").add_version(len(self.lab.containers), container)
+        self.log.append(container)
 
     def identity(self) -> tuple[SoftwareKey, Path]:
         """A new session key, in memory and in a file."""
@@ -397,6 +408,7 @@ def hosts_lab(
         gates=(*((name, "host") for name in names), *((name, "bastion") for name in bastions)),
         policy={"main": POLICY},
         limits=limits,
+        recordings=keyholders(*HOLDERS) if bastions else None,
         now=int(time.time()) - 60,
     )
     place = Path("/run") / f"keyturn-test-{secrets.token_hex(6)}"

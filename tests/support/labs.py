@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 
 from keyturn.crypto.credentials import Credential
 from keyturn.crypto.signers import SoftwareKey
@@ -22,6 +23,7 @@ from keyturn.formats.trust_version import TrustVersion
 from keyturn.formats.uri import Uri
 from keyturn.trust import signing
 from keyturn.trust.history import TrustHistory
+from keyturn.trust.keyholders import Keyholder, Keyholders
 from keyturn.trust.metadata import Holder
 from keyturn.trust.render import render_contents
 from keyturn.trust.roster import (
@@ -41,7 +43,7 @@ from keyturn.trust.roster import (
 )
 from keyturn.trust.targets import Contents
 
-__all__ = ["NOW", "Lab", "make_key", "make_lab"]
+__all__ = ["NOW", "Lab", "holder_key", "keyholders", "make_key", "make_lab"]
 
 NOW = 1_790_000_000
 """The time at which test labs are founded."""
@@ -53,6 +55,21 @@ def make_key(name: str) -> SoftwareKey:
     """The test key called `name`: always the same, and of course no secret."""
     seed = hashlib.sha256(b"keyturn test key: " + name.encode("utf-8")).digest()
     return SoftwareKey(ed25519.Ed25519PrivateKey.from_private_bytes(seed))
+
+
+@cache
+def holder_key(name: str) -> x25519.X25519PrivateKey:
+    """The key of the keyholder `name`, to whom recordings are sealed: always the same."""
+    seed = hashlib.sha256(b"keyturn test keyholder: " + name.encode("utf-8")).digest()
+    return x25519.X25519PrivateKey.from_private_bytes(seed)
+
+
+def keyholders(*names: str, quorum: int = 2) -> Keyholders:
+    """Whom a lab's targets name for its recordings."""
+    spki = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return Keyholders(
+        quorum, tuple(Keyholder(name, holder_key(name).public_key().public_bytes(*spki)) for name in names)
+    )
 
 
 @dataclass(frozen=True)
@@ -115,6 +132,7 @@ class Lab:
         log: Log | None = None,
         limits: Limits | None = None,
         void: tuple[range, ...] | None = None,
+        recordings: Keyholders | None = None,
         now: int = NOW,
     ) -> Lab:
         """Publish the next targets version, with what is given changed."""
@@ -131,6 +149,8 @@ class Lab:
             contents = replace(contents, limits=limits)
         if void is not None:
             contents = replace(contents, void=void)
+        if recordings is not None:
+            contents = replace(contents, recordings=recordings)
         return self.with_contents(contents, now=now)
 
     def make_root(
@@ -178,6 +198,7 @@ def make_lab(
     witnesses: tuple[str, ...] = ("north",),
     lying_max: int = 0,
     limits: Limits | None = None,
+    recordings: Keyholders | None = None,
     now: int = NOW,
     credentials: Mapping[str, Credential] | None = None,
     pages: tuple[SigningPage, ...] = (),
@@ -241,6 +262,7 @@ def make_lab(
         ),
         log_operator="op-service",
         limits=limits or Limits(),
+        recordings=recordings,
     )
     raw = _root(name, profile, 1, humans, online_key, now, trust_keys)
     for key in trust_keys.values():

@@ -94,7 +94,7 @@ EXAMPLES: Mapping[str, str] = {
     "pack show": "model.pack --root root.json",
     "sign-page export": "/srv/www/sign",
     "ssh": "--reason 'loss spike at step 40k' --duration 2h gpu1",
-    "gate bastion install": "front --service https://k.example --root-sha256 SHA256 --keyholder carol=KEY --keyholder dan=KEY",
+    "gate bastion install": "front --service https://k.example --root-sha256 SHA256 --behind 'gpu1=10.1.0.7:22=ssh-ed25519 AAAA'",
     "gate bastion new-key": "--out carol.key",
     "gate bastion run": "--dir /var/lib/keyturn-bastion",
     "psql": "main/app --reason 'why runs fail' --duration 30m -- -c 'SELECT count(*) FROM app.runs'",

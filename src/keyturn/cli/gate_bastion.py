@@ -25,14 +25,10 @@ def install(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The gate's name, as the lab's targets list it.")],
     service: Annotated[str, typer.Option(help="The lab's service, https://...")],
     root: Annotated[str, typer.Option("--root-sha256", help="The SHA-256 of the lab's first root.")],
-    keyholder: Annotated[
-        list[str], typer.Option(help="Who opens recordings, with others: as `carol=KEY`. Repeat, two at least.")
-    ],
     behind: Annotated[
         list[str] | None,
         typer.Option(help="A host: as `gpu1=10.1.0.7:22=ssh-ed25519 AAAA...`, with its sshd's key. Repeat."),
     ] = None,
-    quorum: Annotated[int, typer.Option(min=2, max=32, help="Keyholders that it takes to open a recording.")] = 2,
     listen: Annotated[str, typer.Option(help="The address at which people come in.")] = "0.0.0.0",  # noqa: S104  # people come
     ssh_port: Annotated[int, typer.Option(min=0, max=65535, help="The port of its SSH; 0 takes a free one.")] = 2222,
     directory: Directory = DIRECTORY,
@@ -48,17 +44,14 @@ def install(
         pin=root,
         listen=listen,
         port=ssh_port,
-        quorum=quorum,
         hosts=tuple(behind or ()),
-        holders=tuple(keyholder),
     )
     said = "\n".join(
         (
             f"gate {config.resource}, root {config.pinned_root}",
             f"  public key    {key.public.text}",
             f"  SSH host key  {host_key}",
-            f"  recordings    open with {config.quorum} of {', '.join(one.name for one in config.keyholders)}",
-            "targets must list this public key as a gate of kind `bastion`; then:",
+            "targets must list this public key as a gate of kind `bastion`, and who opens recordings: `[recordings]`; then:",
             f"  keyturn gate bastion run --dir {directory}    under a supervisor that starts it again at once",
             f"each host behind it says in its gate.toml where it comes from: --behind {name}=NETWORK",
         )
@@ -72,7 +65,7 @@ def new_key(
     out: Annotated[Path, typer.Option(help="The file that the key is written to.")],
     json: Json = False,
 ) -> None:
-    """Make a keyholder's key, on the keyholder's own machine, and print what the bastion is told of it."""
+    """Make a keyholder's key, on the keyholder's own machine, and print what the lab's targets are to say of it."""
     from keyturn.errors import Usage
     from keyturn.wiring.bastion_gate import new_keyholder_key
     from keyturn.wiring.trust import passphrase
@@ -89,7 +82,10 @@ def new_key(
         {"key": public, "file": str(out)},
         json=json,
         human=lambda screen: screen.print(
-            output.plain(f"{out}: keep it; the bastion is told\n  --keyholder NAME={public}")
+            output.plain(
+                f"{out}: keep it; who proposes targets puts it into the draft's gates.toml:\n"
+                f'  [[recordings.keyholders]]\n  human = "NAME"\n  public = "{public}"'
+            )
         ),
     )
 

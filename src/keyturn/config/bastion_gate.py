@@ -3,23 +3,21 @@
 [bastion]
 listen = "0.0.0.0"                          # the address at which people come in
 port = 2222
-quorum = 2                                  # keyholders that it takes to open a recording: two at least
 watcher_absent_s = 60                       # how long a session that needs a watcher stands still without one, and then ends
 [[bastion.hosts]]
 gate = "keyturn://acme.example/gate/gpu1"   # the host's own gate, as grants name it
 address = "gpu1.internal"
 port = 22
 host_key = "ssh-ed25519 AAAA..."            # its sshd's: nobody else is spoken to
-[[bastion.keyholders]]
-name = "carol"
-key = "<base64 of an X25519 SubjectPublicKeyInfo>"
+
+To whom recordings are sealed stands in the lab's targets, and nowhere else: whoever may write this file chooses no keyholders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import tomli_w
@@ -28,10 +26,10 @@ from msgspec import Meta
 from keyturn.config import toml
 from keyturn.config.gate_head import GateFile, GateHead, head_of, head_table
 from keyturn.errors import Usage
-from keyturn.formats.text import HttpUrl, Name
+from keyturn.formats.text import HttpUrl
 from keyturn.formats.uri import Uri
 
-__all__ = ["BastionGateConfig", "BehindBastion", "Holder", "parse", "render"]
+__all__ = ["BastionGateConfig", "BehindBastion", "parse", "render"]
 
 WATCHER_ABSENT_S = 60
 
@@ -48,27 +46,15 @@ class BehindBastion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     host_key: Annotated[str, Meta(pattern=HOST_KEY)]
 
 
-class Holder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Somebody whose share it takes to open a recording."""
-
-    name: Name
-    key: Annotated[str, Meta(max_length=200)]
-
-
 class _Bastion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: Annotated[str, Meta(pattern=r"\A[0-9a-fA-F.:]{2,45}\Z")]
     port: Annotated[int, Meta(ge=0, le=65535)]
-    quorum: Annotated[int, Meta(ge=2, le=32)]
     watcher_absent_s: Annotated[int, Meta(ge=1, le=3600)] = WATCHER_ABSENT_S
     hosts: Annotated[tuple[BehindBastion, ...], Meta(max_length=1024)] = ()
-    keyholders: Annotated[tuple[Holder, ...], Meta(min_length=2, max_length=32)]
+    quorum: Any = None
+    keyholders: Any = None
 
     def __post_init__(self) -> None:
-        if self.quorum > len(self.keyholders):
-            raise ValueError(f"expected a quorum of at most {len(self.keyholders)} keyholders, got {self.quorum}")
-        for named in ([one.name for one in self.keyholders], [one.key for one in self.keyholders]):
-            if len(set(named)) != len(named):
-                raise ValueError("expected each keyholder once, with a key of his own")
         if len({one.gate for one in self.hosts}) != len(self.hosts):
             raise ValueError("expected each host's gate once")
 
@@ -80,9 +66,7 @@ class BastionGateConfig(GateHead):
     service: str
     listen: str
     port: int
-    quorum: int
     hosts: Mapping[str, BehindBastion]
-    keyholders: tuple[Holder, ...]
     watcher_absent_s: int = WATCHER_ABSENT_S
 
 
@@ -96,6 +80,12 @@ def parse(raw: bytes, *, where: str = "gate.toml") -> BastionGateConfig:
     """Parse `raw`, or raise `Usage` naming `where`."""
     file = toml.parse(raw, _File, where=where)
     head, said = head_of(file, where=where), file.bastion
+    if said.quorum is not None or said.keyholders is not None:
+        raise Usage(
+            "bastion-keyholders",
+            f"`{where}` names keyholders of recordings or their quorum, which the lab's targets do, signed by its people",
+            hint="take `quorum` and `[[bastion.keyholders]]` out; who opens recordings: `[recordings]` in the draft's gates.toml",
+        )
     for host in said.hosts:
         uri = Uri.parse(host.gate)
         if (uri.type, uri.lab) != ("gate", head["resource"].lab):
@@ -106,9 +96,7 @@ def parse(raw: bytes, *, where: str = "gate.toml") -> BastionGateConfig:
         **head,
         listen=said.listen,
         port=said.port,
-        quorum=said.quorum,
         hosts={host.gate: host for host in said.hosts},
-        keyholders=said.keyholders,
         watcher_absent_s=said.watcher_absent_s,
     )
 
@@ -118,9 +106,7 @@ def render(value: BastionGateConfig) -> bytes:
     own = {
         "listen": value.listen,
         "port": value.port,
-        "quorum": value.quorum,
         "watcher_absent_s": value.watcher_absent_s,
         "hosts": [msgspec.to_builtins(host) for host in value.hosts.values()],
-        "keyholders": [msgspec.to_builtins(holder) for holder in value.keyholders],
     }
     return tomli_w.dumps(head_table(value, kind="bastion") | {"bastion": own}).encode("utf-8")

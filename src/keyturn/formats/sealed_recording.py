@@ -49,7 +49,7 @@ class SealedShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of which session this is, and how many of whose shares open it. `account` is whose it was on the host, and
-    `resource` what its request was for: who asks to replay it asks for that."""
+    `resource` what its request was for: who asks to replay it asks for that. `targets_version` named its keyholders."""
 
     version: Literal[1]
     lab: LabName
@@ -60,6 +60,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     account: Annotated[str, Meta(max_length=64)]
     what: Recorded
     begun_at: PosixTime
+    targets_version: Annotated[int, Meta(ge=1, lt=2**53)]
     quorum: Annotated[int, Meta(ge=2, le=SHARES_MAX)]
     commitment: HexDigest
     shares: Annotated[tuple[SealedShare, ...], Meta(min_length=2, max_length=SHARES_MAX)]

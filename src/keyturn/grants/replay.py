@@ -4,7 +4,8 @@ The numbers are those of `grants.verify_grant`. What differs: a keyholder is a r
 
 2. the view is as recent as a gate's must be, and has no check-in of its own: the witnesses' time alone says how old it is;
 10. the request is for `host:replay`, of this very recording by its digest, on what the recorded grant was for, at the bastion
-    that recorded it; its subject is called as the recording says of itself; and it names the key to which shares are sealed.
+    that recorded it; its subject is called as the recording says of itself; and it names the key to which shares are sealed;
+11. the log has the recording, by the word of its bastion, sealed to the keyholders that targets named (`grants.recorded`).
 
 It is a session and no one-shot: what was once opened cannot be taken back, and several keyholders open one after another. It
 opens for as long as its window, and revoking it stops whoever has not opened his share yet.
@@ -12,6 +13,7 @@ opens for as long as its window, and revoking it stops whoever has not opened hi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
 from typing import NoReturn
 
@@ -26,6 +28,7 @@ from keyturn.grants.agreed import require_agreed
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.checks import Asked
 from keyturn.grants.freshness import require_recent
+from keyturn.grants.recorded import LoggedWord, require_recorded
 from keyturn.grants.view import GateView
 from keyturn.policy.facts import NO_FACTS
 from keyturn.trust.roster import TrustState
@@ -55,10 +58,12 @@ class VerifiedReplay:
         raise TypeError("a VerifiedReplay is not pickled: verify it again")
 
 
-def verify_replay(bundle: Bundle, view: GateView, *, now: int, recording: Sha256, header: Header) -> VerifiedReplay:
+def verify_replay(
+    bundle: Bundle, view: GateView, *, now: int, recording: Sha256, header: Header, words: Sequence[LoggedWord]
+) -> VerifiedReplay:
     """Verify `bundle` at `now` (POSIX seconds) for the recording with the digest `recording`, which begins with `header`.
 
-    Raises as `verify_grant` does.
+    `words` are what may be the log's word for it. Raises as `verify_grant` does.
     """
     # (1)
     asked = checks.parse_bundle(bundle)
@@ -71,6 +76,8 @@ def verify_replay(bundle: Bundle, view: GateView, *, now: int, recording: Sha256
     checks.require_none(checks.not_logged(asked, view.known))
     # (10)
     _require_recording(asked, trust, recording=recording, header=header)
+    # (11)
+    require_recorded(words, view, recording=recording, header=header)
     return VerifiedReplay(
         asked.digest,
         recording,

@@ -159,7 +159,8 @@ def enrol(draft: Draft, invitation: Invitation, acceptance: Acceptance) -> Draft
 
 
 def leave(draft: Draft, member: str) -> Draft:
-    """Take `member` out of `draft`: roster, groups, and trust key. The id is never anybody else's.
+    """Take `member` out of `draft`: roster, groups, trust key, and keyholders of recordings, unless too few would be left of
+    these (`keyturn doctor` says so). The id is never anybody else's.
 
     Refuses who is not there, and a human whose agent (`bob+coder`) is there, or who alone answers for one: that goes first.
     """
@@ -180,7 +181,12 @@ def leave(draft: Draft, member: str) -> Draft:
         m.id: replace(m, responsible=m.responsible - {member}) for m in roster.members.values() if m.id != member
     }
     groups = {group.name: replace(group, members=group.members - {member}) for group in roster.groups.values()}
-    contents = replace(draft.contents, roster=replace(roster, members=members, groups=groups))
+    kept = draft.contents.recordings
+    contents = replace(
+        draft.contents,
+        roster=replace(roster, members=members, groups=groups),
+        recordings=None if kept is None else kept.without(member),
+    )
     return Draft(replace(draft.root, holders=holders), contents)
 
 

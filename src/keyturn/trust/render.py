@@ -12,6 +12,7 @@ import tomli_w
 
 from keyturn.formats import base64_text
 from keyturn.trust.attestation import AttestationRules
+from keyturn.trust.keyholders import Keyholders
 from keyturn.trust.roster import TOMBSTONE_SIGNERS_MIN, Builder, Gate, Limits, Log, Resources, Roster
 from keyturn.trust.targets import Contents
 
@@ -23,7 +24,7 @@ def render_contents(contents: Contents) -> dict[str, bytes]:
     files = {
         "roster.toml": _roster(contents.roster),
         "resources.toml": _resources(contents.resources),
-        "gates.toml": _gates(tuple(contents.gates.values())),
+        "gates.toml": _gates(tuple(contents.gates.values())) | _recordings(contents.recordings),
         "builders.toml": _builders(tuple(contents.builders.values())),
         "log.toml": _log(contents.log, contents.log_operator, contents.void),
         "limits.toml": _limits(contents.limits),
@@ -75,6 +76,13 @@ def _resources(resources: Resources) -> dict[str, Any]:
 
 def _gates(gates: tuple[Gate, ...]) -> dict[str, Any]:
     return {"gates": [{"uri": str(g.uri), "kind": g.kind, "public": g.key.text, "operator": g.operator} for g in gates]}
+
+
+def _recordings(said: Keyholders | None) -> dict[str, Any]:
+    if said is None:
+        return {}
+    listed = [{"human": one.human, "public": base64_text.encode(one.spki)} for one in said.holders]
+    return {"recordings": {"quorum": said.quorum, "keyholders": listed}}
 
 
 def _builders(builders: tuple[Builder, ...]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from keyturn.errors import Malformed
 from keyturn.formats.enrolled_key import EnrolledKey, terminal_of
 from keyturn.formats.uri import Uri
 from keyturn.trust.attestation import AttestationRules
+from keyturn.trust.keyholders import Keyholders
 
 __all__ = [
     "TOMBSTONE_SIGNERS_MIN",
@@ -287,7 +288,7 @@ class TrustState:
     """Everything that one version of the lab's targets says, under the root that was in force with it.
 
     `policy` is (file name, text) in order of name. `trust_version` in records is `targets_version`. `void` are log entries, in
-    order, that take nothing away although nobody can read them.
+    order, that take nothing away although nobody can read them. `recordings` are who opens what bastions record.
     """
 
     lab: str
@@ -305,6 +306,7 @@ class TrustState:
     log: Log
     limits: Limits
     void: tuple[range, ...] = ()
+    recordings: Keyholders | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gates", MappingProxyType(dict(self.gates)))

@@ -18,6 +18,7 @@ from msgspec import Meta
 from keyturn.errors import Malformed
 from keyturn.formats.enrolled_key import EnrolledKey, RelyingPartyId
 from keyturn.formats.text import MemberId, Name, check_free_text
+from keyturn.trust.keyholders import HOLDERS_MAX, QUORUM_MIN
 from keyturn.trust.roster import TOMBSTONE_SIGNERS_MIN, MemberKind
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "GatesFile",
     "LimitsFile",
     "LogFile",
+    "RecordingsTable",
     "ResourcesFile",
     "RosterFile",
     "check_names",
@@ -107,8 +109,19 @@ class _Gate(_Struct, frozen=True):
     operator: Name
 
 
+class _Keyholder(_Struct, frozen=True):
+    human: Name
+    public: Text
+
+
+class RecordingsTable(_Struct, frozen=True):
+    quorum: Annotated[int, Meta(ge=QUORUM_MIN, le=HOLDERS_MAX)]
+    keyholders: Annotated[tuple[_Keyholder, ...], Meta(max_length=HOLDERS_MAX)]
+
+
 class GatesFile(_Struct, frozen=True):
     version: Literal[1]
+    recordings: RecordingsTable | None = None
     gates: tuple[_Gate, ...] = ()
 
 

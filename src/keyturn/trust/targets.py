@@ -19,6 +19,7 @@ from keyturn.formats import base64_text
 from keyturn.formats.text import check_free_text
 from keyturn.formats.uri import Uri
 from keyturn.trust.attestation import AttestationRules, Authenticator
+from keyturn.trust.keyholders import Keyholder, Keyholders
 from keyturn.trust.metadata import RootMetadata
 from keyturn.trust.roster import (
     Builder,
@@ -41,6 +42,7 @@ from keyturn.trust.target_files import (
     GatesFile,
     LimitsFile,
     LogFile,
+    RecordingsTable,
     ResourcesFile,
     RosterFile,
     check_names,
@@ -53,7 +55,8 @@ __all__ = ["Contents", "check_trust_keys", "parse_contents", "parse_targets"]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the files say, before it is joined with the metadata around it. `log_operator` runs the service."""
+    """What the files say, before it is joined with the metadata around it. `log_operator` runs the service; `recordings` are who
+    opens these, None where bastions record nothing."""
 
     roster: Roster
     resources: Resources
@@ -64,6 +67,7 @@ class Contents:
     log_operator: str
     limits: Limits
     void: tuple[range, ...] = ()
+    recordings: Keyholders | None = None
 
 
 def parse_targets(
@@ -95,6 +99,7 @@ def parse_targets(
         log=contents.log,
         limits=contents.limits,
         void=contents.void,
+        recordings=contents.recordings,
     )
     check_trust_keys(state, root)  # (5)
     return state
@@ -104,18 +109,21 @@ def parse_contents(files: Mapping[str, bytes], *, lab: str) -> Contents:
     """Parse the files alone: for drafts, which no root stands above yet."""
     check_names(files)
     log = read_toml(files, "log.toml", LogFile)
+    gates = read_toml(files, "gates.toml", GatesFile)
     contents = Contents(
         roster=_roster(read_toml(files, "roster.toml", RosterFile), lab),
         resources=_resources(read_toml(files, "resources.toml", ResourcesFile), lab),
         policy=policy_texts(files),
-        gates=_gates(read_toml(files, "gates.toml", GatesFile), lab),
+        gates=_gates(gates, lab),
         builders=_builders(read_toml(files, "builders.toml", BuildersFile)),
         log=_log(log),
         log_operator=log.operator,
         limits=_limits(read_toml(files, "limits.toml", LimitsFile)),
         void=_void(log),
+        recordings=None if gates.recordings is None else _keyholders(gates.recordings),
     )
     _check_keys(contents)
+    _check_keyholders(contents)
     return contents
 
 
@@ -220,6 +228,11 @@ def _gates(file: GatesFile, lab: str) -> dict[str, Gate]:
     }
 
 
+def _keyholders(file: RecordingsTable) -> Keyholders:
+    decoded = (Keyholder(one.human, base64_text.decode(one.public, what="keyholder")) for one in file.keyholders)
+    return Keyholders(file.quorum, tuple(decoded))
+
+
 def _builders(file: BuildersFile) -> dict[str, Builder]:
     _once((builder.id for builder in file.builders), what="builder")
     for builder in file.builders:
@@ -291,6 +304,13 @@ def _check_keys(contents: Contents) -> None:
         other = first.setdefault(key, owner)
         if other != owner:
             raise Malformed("key-purpose", f"key `{key.keyid[:16]}` is used by {other} and again by {owner}")
+
+
+def _check_keyholders(contents: Contents) -> None:
+    for one in contents.recordings.holders if contents.recordings is not None else ():
+        member = contents.roster.members.get(one.human)
+        if member is not None and member.kind != "human":
+            raise Refused("keyholder-not-human", f"`{one.human}` is a keyholder of recordings and a {member.kind}")
 
 
 def _check_witness_operators(contents: Contents) -> None:

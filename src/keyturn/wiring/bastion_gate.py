@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 
@@ -29,14 +28,13 @@ from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.adapters.files.key_files import read_key, write_key
 from keyturn.adapters.files.use_journal import UseJournalFiles
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
-from keyturn.adapters.recordings.sealing import Keyholder, holder_key
 from keyturn.adapters.recordings.shelf import Shelf
 from keyturn.app.gates.follow_always import FollowedAlways
 from keyturn.config import bastion_gate as bastion_config
-from keyturn.config.bastion_gate import BastionGateConfig, BehindBastion, Holder
+from keyturn.config.bastion_gate import BastionGateConfig, BehindBastion
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Malformed, Unavailable, Usage
+from keyturn.errors import KeyturnError, Unavailable, Usage
 from keyturn.formats import base64_text
 from keyturn.formats.digest import parse_sha256
 from keyturn.formats.uri import Uri
@@ -65,13 +63,11 @@ def install(
     pin: str,
     listen: str,
     port: int,
-    quorum: int,
     hosts: tuple[str, ...],
-    holders: tuple[str, ...],
 ) -> tuple[BastionGateConfig, SoftwareKey, str]:
     """Make what a bastion needs in `directory`, and give its gate's key and the line of its SSH host key; nothing is overwritten.
 
-    `hosts` are typed as `gpu1=gpu1.internal:22=ssh-ed25519 AAAA...`, `holders` as `carol=<key>`.
+    `hosts` are typed as `gpu1=gpu1.internal:22=ssh-ed25519 AAAA...`.
     """
     if not (directory / "gate.toml").exists():
         root = first_root(LogOverHttp(service))
@@ -83,9 +79,7 @@ def install(
             pinned_root=history.root_sha256,
             listen=listen,
             port=port,
-            quorum=quorum,
             hosts={host.gate: host for host in (_host(text, lab=history.lab) for text in hosts)},
-            keyholders=tuple(map(_holder, holders)),
         )
         text = bastion_config.render(config)
         bastion_config.parse(text, where="options")
@@ -250,8 +244,7 @@ def open_bastion(directory: Path) -> OpenedBastion:
         directory / "recordings",
         lab=config.resource.lab,
         gate=str(config.resource),
-        holders=tuple(_keyholder(holder) for holder in config.keyholders),
-        quorum=config.quorum,
+        sealed_to=gate.sealed_to,
         clock=clock,
     )
     followed = always(it.followed.refresh)
@@ -268,7 +261,7 @@ def open_bastion(directory: Path) -> OpenedBastion:
 
 
 def new_keyholder_key(path: Path, *, passphrase: bytes) -> str:
-    """Make the key of a keyholder in the file `path`, under `passphrase`, and give its public part as gate.toml has it."""
+    """Make the key of a keyholder in the file `path`, under `passphrase`, and give its public part as targets have it."""
     private = x25519.X25519PrivateKey.generate()
     text = private.private_bytes(
         serialization.Encoding.PEM,
@@ -301,25 +294,6 @@ def _host(text: str, *, lab: str) -> BehindBastion:
         port=int(port),
         host_key=host_key,
     )
-
-
-def _holder(text: str) -> Holder:
-    name, _, key = text.partition("=")
-    try:
-        holder_key(base64_text.decode(key, what="keyholder"))
-        return msgspec.convert({"name": name, "key": key}, Holder)
-    except (Malformed, msgspec.ValidationError) as err:
-        raise Usage(
-            "bastion-keyholder",
-            f"--keyholder: expected a name and an X25519 key, got `{text[:120]}`",
-            hint="--keyholder carol=KEY, with what `keyturn gate bastion new-key` printed for carol",
-        ) from err
-
-
-def _keyholder(holder: Holder) -> Keyholder:
-    spki = base64_text.decode(holder.key, what="keyholder")
-    holder_key(spki)
-    return Keyholder(holder.name, spki)
 
 
 def _new_host_key() -> bytes:

@@ -20,6 +20,7 @@ from keyturn.adapters.files.key_files import KeyFiles
 from keyturn.adapters.recordings import sealing
 from keyturn.app.access.authorize import find_pending
 from keyturn.app.access.request_access import Wish, draft_request, request_access, require_hope, shown
+from keyturn.app.records.find_recording import find_recording
 from keyturn.app.records.sign_record import Logged, about
 from keyturn.config import person as person_config
 from keyturn.errors import Refused, Unavailable, Usage
@@ -170,7 +171,8 @@ def _verified(seen: Viewed, which: str, digest: Sha256, header: Header) -> Verif
     bundle = seen.view.bundle_of(pending.digest)
     if bundle is None:
         raise Unavailable("bundle-unread", f"some record of {pending.id} could not be read from the log")
-    return verify_replay(bundle, seen.view, now=seen.now, recording=digest, header=header)
+    words = find_recording(seen.reader, digest, request=header.request, size=seen.view.frontier.size)
+    return verify_replay(bundle, seen.view, now=seen.now, recording=digest, header=header, words=words)
 
 
 def _keys() -> KeyFiles:

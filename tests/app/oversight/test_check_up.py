@@ -19,7 +19,7 @@ from keyturn.standing.finding import found as a_door
 from keyturn.standing.finding import gathered
 from keyturn.standing.ledger import EMPTY, Ledger, keep, record
 from support.acceptances import acceptance
-from support.labs import NOW
+from support.labs import NOW, keyholders
 from support.world import Witnessed, World, make_world
 
 DAY_S = 86_400
@@ -113,6 +113,22 @@ def test_who_is_suspended_is_told_so_and_everybody_sees_it() -> None:
     found = examined(world)
     assert (found["you"].level, found["you"].found) == ("error", "`ada` is suspended")
     assert "suspended until" in found["suspensions"].found
+
+
+def test_a_keyholder_who_left_or_is_suspended_is_a_finding_and_so_is_a_bastion_without_any() -> None:
+    gates = (("release", "release"), ("front", "bastion"))
+    assert examined(make_world(gates=gates))["recordings"].level == "error"
+    world = make_world(gates=gates, recordings=keyholders("cat", "dan", "eve"))
+    world.ask()
+    found = examined(world)["recordings"]
+    assert (found.level, found.found) == ("ok", "open with 2 of cat, dan, eve")
+    world.suspend("bob", target_member="dan")
+    assert "`dan` is suspended" in examined(world)["recordings"].found
+    world = make_world(gates=gates, recordings=keyholders("cat", "mallory"))
+    world.ask()
+    found = examined(world)["recordings"]
+    assert found.level == "warning"
+    assert found.found.startswith("`mallory` is no member of the lab, or no more, and has a share")
 
 
 def test_a_lab_without_a_policy_is_examined_and_told_so() -> None:

@@ -60,6 +60,11 @@ def test_a_recording_is_replayed_by_a_grant_and_a_quorum_and_not_otherwise(
     spoiled = tmp_path / "spoiled"
     spoiled.write_bytes(path.read_bytes()[:-1] + b"\0")
     reader = Reader(bastion, tmp_path)
+    made = reader.ask(spoiled)
+    assert reader.run("cat", "approve", made, "--reason", "fine", "--yes").returncode == 0
+    assert refused(reader.share(made, spoiled, "carol"), "recording-unlogged"), (
+        "people agreed, and no bastion recorded it"
+    )
     request = reader.ask(path)
     assert refused(reader.share(request, path, "carol"), "quorum-not-met"), "nobody agreed yet"
     done = reader.run("cat", "approve", request, "--reason", "fine", "--yes")

@@ -11,7 +11,6 @@ import hmac
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from cryptography.exceptions import InvalidTag
@@ -20,12 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from keyturn.errors import Malformed, Refused, Tampered, Unavailable
+from keyturn.crypto.sealing_key import holder_key
+from keyturn.errors import Refused, Tampered, Unavailable
 from keyturn.formats import base64_text
 from keyturn.formats.digest import sha256
 from keyturn.formats.opened_share import OpenedShare, opened_info
 from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, SealedShare, parse_head, share_info
 from keyturn.grants.replay import VerifiedReplay
+from keyturn.trust.keyholders import Keyholders
 
 try:
     from Crypto.Protocol.SecretSharing import Shamir
@@ -39,9 +40,7 @@ except ImportError as err:  # the client alone was installed
 __all__ = [
     "CHUNK_BYTES_MAX",
     "ChunkSealer",
-    "Keyholder",
     "commitment_of",
-    "holder_key",
     "key_from",
     "open_share",
     "opened",
@@ -56,44 +55,19 @@ _TO_RECIPIENT = Suite(KEM.P256, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _HALF = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Keyholder:
-    """Somebody who has to agree before a recording is opened: by name, with his X25519 key (SubjectPublicKeyInfo)."""
-
-    name: str
-    spki: bytes
-
-    @property
-    def public(self) -> x25519.X25519PublicKey:
-        return holder_key(self.spki)
-
-
-def holder_key(spki: bytes) -> x25519.X25519PublicKey:
-    """Read a keyholder's public key, or raise `Malformed`."""
-    try:
-        key = serialization.load_der_public_key(spki)
-    except ValueError as err:
-        raise Malformed("holder-key", "expected the SubjectPublicKeyInfo of an X25519 key") from err
-    if not isinstance(key, x25519.X25519PublicKey):
-        raise Malformed("holder-key", f"expected an X25519 key, got {type(key).__name__}")
-    return key
-
-
 def commitment_of(key: bytes) -> str:
     """What a header says of the one key that opens its recording."""
     return sha256(b"keyturn.dev/recording-key/v1\n" + key)
 
 
-def seal_key(
-    key: bytes, holders: tuple[Keyholder, ...], *, quorum: int, gate: str, request: str
-) -> tuple[SealedShare, ...]:
-    """Split the data key `key` among `holders`, so that `quorum` of them have it together, and seal to each his share."""
-    halves = [Shamir.split(quorum, len(holders), key[at : at + _HALF], False) for at in (0, _HALF)]
+def seal_key(key: bytes, to: Keyholders, *, gate: str, request: str) -> tuple[SealedShare, ...]:
+    """Split the data key `key` among the keyholders, so that a quorum of them has it together, and seal to each his share."""
+    halves = [Shamir.split(to.quorum, len(to.holders), key[at : at + _HALF], False) for at in (0, _HALF)]
     found = []
-    for holder, (number, first), (_, second) in zip(holders, *halves, strict=True):
-        info = share_info(gate=gate, request=request, holder=holder.name, number=number)
-        sealed = _SUITE.encrypt(bytes([number]) + first + second, holder.public, info)
-        found.append(SealedShare(holder=holder.name, key=sha256(holder.spki), sealed=base64_text.encode(sealed)))
+    for holder, (number, first), (_, second) in zip(to.holders, *halves, strict=True):
+        info = share_info(gate=gate, request=request, holder=holder.human, number=number)
+        sealed = _SUITE.encrypt(bytes([number]) + first + second, holder_key(holder.spki), info)
+        found.append(SealedShare(holder=holder.human, key=sha256(holder.spki), sealed=base64_text.encode(sealed)))
     return tuple(found)
 
 

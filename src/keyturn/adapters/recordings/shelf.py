@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyturn.adapters.files import durable_files
-from keyturn.adapters.recordings.sealing import Keyholder, commitment_of, seal_key
+from keyturn.adapters.recordings.sealing import commitment_of, seal_key
 from keyturn.adapters.recordings.tape import Tape, Taped
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats.recording import Recorded
 from keyturn.formats.sealed_recording import HEAD_BYTES_MAX, Header, parse_head, render_head, title
 from keyturn.ports import Clock, Hop, Kept, Watching
+from keyturn.trust.keyholders import Keyholders
 
 __all__ = ["OpenTape", "Shelf"]
 
@@ -43,13 +44,13 @@ class OpenTape:
 
 
 class Shelf:
-    """The recordings in the directory `place`, sealed to `quorum` of `holders`."""
+    """The recordings in the directory `place`, each sealed to the keyholders that `sealed_to` gives when it begins."""
 
     def __init__(
-        self, place: Path, *, lab: str, gate: str, holders: tuple[Keyholder, ...], quorum: int, clock: Clock
+        self, place: Path, *, lab: str, gate: str, sealed_to: Callable[[], tuple[int, Keyholders]], clock: Clock
     ) -> None:
         self._place, self._lab, self._gate = place, lab, gate
-        self._holders, self._quorum, self._clock = holders, quorum, clock
+        self._sealed_to, self._clock = sealed_to, clock
         try:
             durable_files.make_directories(place / "open", mode=0o700)
         except OSError as err:
@@ -64,7 +65,9 @@ class Shelf:
         failed: Callable[[Unavailable], None],
         drained: Callable[[], None],
     ) -> OpenTape:
-        """Begin a recording of `hop`, for a terminal of `size` (columns, lines); `Unavailable` when it cannot be written."""
+        """Begin a recording of `hop`, for a terminal of `size` (columns, lines); `Unavailable` when it cannot be written,
+        `Refused` when the lab names nobody to seal it to."""
+        version, to = self._sealed_to()
         key, now = secrets.token_bytes(32), self._clock.now()
         header = Header(
             version=1,
@@ -76,9 +79,10 @@ class Shelf:
             account=hop.account,
             what=what,
             begun_at=now,
-            quorum=self._quorum,
+            targets_version=version,
+            quorum=to.quorum,
             commitment=commitment_of(key),
-            shares=seal_key(key, self._holders, quorum=self._quorum, gate=self._gate, request=hop.request),
+            shares=seal_key(key, to, gate=self._gate, request=hop.request),
         )
         cast: dict[str, object] = {
             "version": 2,

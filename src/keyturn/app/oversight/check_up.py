@@ -18,6 +18,7 @@ from keyturn.app.trust.trust_log import listed
 from keyturn.errors import KeyturnError
 from keyturn.formats.access import GateCheckin
 from keyturn.formats.posix_time import duration, rfc3339
+from keyturn.grants import bastion
 from keyturn.grants.view import GateView
 from keyturn.policy.lint import lint
 from keyturn.standing.accepted import Judge
@@ -87,6 +88,7 @@ def check_up(
     yield from _standing_access(ledger, view, now)
     yield from _erasures(erasures, trust)
     yield from _gates(gates_seen, now)
+    yield from _keyholders(view, trust, now)
     for name, ask in processes.items():
         try:
             wrong = ask()
@@ -226,6 +228,24 @@ def _gates(gates_seen: Callable[[], Mapping[str, GateCheckin | None]], now: int)
             yield Finding("warning", "gates", what, "keyturn gate host install, on the host, without --observe-until")
         ago = duration(max(0, now - made.signed_at))
         yield Finding("ok", "gates", f"{gate} signed into the log last at {rfc3339(made.signed_at)}, {ago} ago")
+
+
+def _keyholders(view: GateView, trust: TrustState, now: int) -> Iterator[Finding]:
+    if trust.recordings is None:
+        if any(gate.kind == bastion.KIND for gate in trust.gates.values()):
+            what = "targets name no keyholders of recordings: nothing goes through a bastion"
+            yield Finding(
+                "error", "recordings", what, "`[recordings]` in trust/draft/gates.toml, keyturn trust propose"
+            )
+        return
+    for one in trust.recordings.holders:
+        wrong = "" if one.human in trust.roster.members else "is no member of the lab, or no more"
+        if any(view.known.suspensions_of(f"member:{one.human}", now=now)):
+            wrong = "is suspended"
+        if wrong:
+            what = f"`{one.human}` {wrong}, and has a share of what is recorded: it opens with {trust.recordings.text}"
+            yield Finding("warning", "recordings", what, "another in trust/draft/gates.toml, keyturn trust propose")
+    yield Finding("ok", "recordings", f"open with {trust.recordings.text}")
 
 
 def _access_review(view: GateView, now: int) -> Iterator[Finding]:

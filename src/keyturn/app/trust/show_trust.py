@@ -46,6 +46,8 @@ def show_trust(*, pinned_sha256: str | None, store: TrustStore) -> Shown:
         root = next((parse_root(v.metadata) for v in staged if v.role == "root"), history.root if history else None)
         assert root is not None  # `describe` refused targets without a root
         targets = ", ".join(holder.human for holder in root.holders if holder.targets)
+        if after.recordings is not None:
+            lines += (f"recordings of bastions, together: any {after.recordings.text}",)
         roots = ", ".join(holder.human for holder in root.holders if holder.root)
         lines += (
             f"everything, by publishing targets again: any {root.targets_threshold} of {targets}",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Unavailable
+from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats import base64_text, dsse, statement
 from keyturn.formats.digest import Sha256
 from keyturn.formats.recording import RECORDING, Recording
@@ -29,10 +29,12 @@ from keyturn.gates.bastion.door import BastionDoor
 from keyturn.gates.bastion.recorded import RecordedHops
 from keyturn.gates.uses import UseJournal, log_what_waits
 from keyturn.gates.words import signed_obedience
+from keyturn.grants.freshness import require_trust
 from keyturn.grants.pushed import Pushed
 from keyturn.grants.view import GateView
 from keyturn.grants.watching import verify_watch
 from keyturn.ports import Clock, Entropy, Hop, HopKeys, Kept, LogWriter, Watching
+from keyturn.trust.keyholders import Keyholders
 
 __all__ = ["BastionGate", "BastionGateParts"]
 
@@ -152,6 +154,17 @@ class BastionGate:
             beneficiary=made.beneficiary,
             who="" if made.session is None else made.session.watcher or "",
         )
+
+    def sealed_to(self) -> tuple[int, Keyholders]:
+        """Who opens what is recorded from now on, and the targets version that says so; `Refused` when it names nobody."""
+        trust = require_trust(self._parts.view(), now=self._parts.clock.now())
+        if trust.recordings is None:
+            raise Refused(
+                "keyholders-none",
+                f"trust version {trust.targets_version} names no keyholders of recordings, so nothing is recorded or let through",
+                hint="`[recordings]` in the draft's gates.toml, then keyturn trust propose",
+            )
+        return trust.targets_version, trust.recordings
 
     def keep(self, made: Kept) -> None:
         """Sign for a recording, and keep that for the log; or `Unavailable`."""
