@@ -129,7 +129,10 @@ def test_a_terminal_is_recorded_as_a_player_shows_it(bastion: Bastion) -> None:
 
 def test_sftp_and_forwarding_have_what_the_grant_names_and_are_recorded(bastion: Bastion, tmp_path: Path) -> None:
     plain = bastion.granted()
-    assert copied(bastion, plain, "ls /\n").returncode != 0
+    done = copied(bastion, plain, "ls /\n")
+    assert done.returncode != 0
+    told = f"keyturn: req-{plain.digest[:32]} is without file transfer (sftp, scp): ask again by keyturn ssh gpu1"
+    assert f"{told} --bastion front --sftp --hold --reason WHY" in done.stderr
     granted = bastion.granted(sftp=True)
     content = os.urandom(300_000)
     (tmp_path / "bulk").write_bytes(content)

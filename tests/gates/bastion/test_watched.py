@@ -148,6 +148,8 @@ def test_a_session_that_nobody_watches_ends_and_so_does_whatever_else_goes_throu
     assert "SSH-2.0-OpenSSH" in front.run(asked, "ktada", more=("-W", f"127.0.0.1:{port}")).stdout
     watcher.wait_for_line(f"1: to 127.0.0.1:{port}")
     wait_for("what went through by sftp", lambda: "sftp: 1" in watcher.output or None, watcher)
+    watcher.wait_for_line(f"sftp: open to write '{mark}'")
+    watcher.wait_for_line(f"sftp: remove '{mark}'")
     # More than whoever watches may be behind does not go through before he saw it, and then all of it does.
     (tmp_path / "came").touch()
     words = front.ssh(asked, "ktada", "head -c 3000000 /dev/zero | tr '\\0' x")

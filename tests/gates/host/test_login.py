@@ -10,7 +10,7 @@ import pytest
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.formats import dsse
 from keyturn.formats.session_terms import SessionTerms
-from support.hosts import Host, HostsLab
+from support.hosts import Asked, Host, HostsLab
 from support.processes import wait_for
 
 FAR = "keyturn://acme.example/host/gpu2"
@@ -84,13 +84,20 @@ def test_what_is_over_or_was_taken_back_opens_nothing(lab: HostsLab, host: Host)
 def test_a_session_has_what_its_grant_names_and_nothing_else(lab: HostsLab, host: Host, tmp_path: Path) -> None:
     plain = lab.granted()
 
-    def copies(asked: object) -> bool:
-        words = [word if word != "-p" else "-P" for word in host.ssh(asked, "ktada")[1:]]  # type: ignore[arg-type]
-        done = subprocess.run(["sftp", "-b", "-", *words], input="ls /\n", capture_output=True, text=True, timeout=30)
-        return done.returncode == 0
+    def copies(asked: Asked, *program: str) -> subprocess.CompletedProcess[str]:
+        *words, target = [word if word != "-p" else "-P" for word in host.ssh(asked, "ktada")[1:]]
+        copying = (["scp", *words, "/etc/hostname", f"{target}:/tmp/kt-copied"], ["sftp", "-b", "-", *words, target])
+        return subprocess.run(
+            copying[not program], input="ls /\n", capture_output=True, text=True, timeout=30, errors="replace"
+        )
 
-    assert not copies(plain)
-    assert copies(lab.granted(session=SessionTerms(sftp=True)))
+    for done in (copies(plain), host.run(plain, "ktada", "/usr/lib/openssh/sftp-server")):
+        assert done.returncode != 0
+        told = f"keyturn: req-{plain.digest[:32]} is without file transfer (sftp, scp): ask again by keyturn ssh --sftp"
+        assert told in done.stderr, "sshd throws away what a subsystem writes to stderr, and yet he is told"
+    assert "Permission denied" in copies(plain, "scp").stderr, "OpenSSH's scp shows no more of what it is told"
+    assert not Path("/tmp/kt-copied").exists()
+    assert copies(lab.granted(session=SessionTerms(sftp=True))).returncode == 0
     one = lab.granted(session=SessionTerms(command="echo only this"))
     for words in ((), ("id -un",), ("internal-sftp",)):
         assert host.run(one, "ktada", *words).stdout == "only this\n"

@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncssh
 
+from keyturn.adapters.bastion.sftp_names import SftpNames
 from keyturn.adapters.bastion.side import Line, Side
 from keyturn.adapters.recordings.shelf import OpenTape
 from keyturn.errors import KeyturnError, Unavailable
@@ -62,6 +63,7 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
         self._frozen, self._host_ended = False, False
         self._waiting: list[Callable[[], None]] = []
         self._through = {"i": 0, "o": 0}
+        self._sftp = SftpNames()
         self.status: int | None = None
         self.signal: tuple[str, bool, str, str] | None = None
 
@@ -142,9 +144,13 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
             return True
         if code in "oe" and self._what != "sftp":
             return room.show(self._seat, code, data)
+        seen = True
+        if self._what == "sftp" and code == "i":
+            for named in self._sftp.take(data):
+                seen = room.show(self._seat, "m", f"sftp: {named}".encode())
         if self._terminal is None or self._what == "sftp":
             self._through["i" if code == "i" else "o"] += len(data)
-        return True
+        return seen
 
     def freeze(self, *, frozen: bool) -> None:
         self._frozen = frozen
@@ -195,6 +201,12 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
 
     async def _start(self) -> None:
         width, height, *pixels = self._chan.get_terminal_size()
+        why = self._line.without_sftp() if self._what == "sftp" else ""
+        if why:  # the host would say no as well, and sshd throws away what a subsystem writes to stderr
+            self._chan.write_stderr(f"keyturn: {why}\r\n".encode())
+            self._chan.exit(1)
+            await self._finish()
+            return
         try:
             self._tape = tape = self._line.begin(self._what, (width, height), self._drained)
             about = f"$ {self._asked['command']}" if "command" in self._asked else self._what

@@ -39,6 +39,9 @@ class Line(Protocol):
     async def end(self, tape: OpenTape) -> None:
         """Finish a tape, and have it signed for."""
 
+    def without_sftp(self) -> str:
+        """What somebody is told who wants file transfer, and has a grant without; empty when his has it."""
+
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Have `work` done, whatever becomes of the connection."""
 

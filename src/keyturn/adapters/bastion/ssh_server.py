@@ -32,6 +32,7 @@ from keyturn.adapters.recordings.shelf import OpenTape, Shelf
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.recording import Recorded
+from keyturn.formats.uri import Uri
 from keyturn.ports import BastionRules, Hop, Watching
 
 __all__ = ["BastionServer", "HostPlace", "serve"]
@@ -226,6 +227,16 @@ class PersonLine(asyncssh.SSHServer):
         except KeyturnError as err:  # what is there is found when the bastion starts again
             self.say("recording-unfinished", err)
             self.end_soon(err)
+
+    def without_sftp(self) -> str:
+        hop = self.hop
+        if hop is None or hop.terms.sftp or hop.terms.bastion is None:
+            return ""
+        host, own = Uri.parse(hop.gate).name, Uri.parse(hop.terms.bastion.gate).name
+        return (
+            f"req-{hop.request[:32]} is without file transfer (sftp, scp): ask again by "
+            f"keyturn ssh {host} --bastion {own} --sftp --hold --reason WHY"
+        )
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

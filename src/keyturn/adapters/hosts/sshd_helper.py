@@ -18,6 +18,9 @@ SOCKET = "/run/keyturn-host/ask"
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
 _ANSWER_WITHIN_S = 20.0
 _ANSWER_BYTES_MAX = 64 * 1024
+_SFTP_BYTES_MAX = 256 * 1024
+_SFTP_ANSWERS = 16
+_SFTP_INIT, _SFTP_VERSION, _SFTP_STATUS, _SFTP_DENIED = 1, 2, 101, 3
 
 
 def ask(account: str, kind: str, key: str) -> int:
@@ -59,7 +62,9 @@ def session(words: str) -> None:
         os.execv(shell, [name, "-c", said["command"]])  # noqa: S606  # what the account's own shell is for
     elif program == "internal-sftp" or program.rpartition("/")[2] == "sftp-server":
         if not said["sftp"]:
-            sys.stderr.write(f"keyturn: {said['grant']} is without file transfer: ask again with --sftp\n")
+            why = f"keyturn: {said['grant']} is without file transfer (sftp, scp): ask again by keyturn ssh --sftp"
+            sys.stderr.write(f"{why}\n")
+            refuse_sftp(why)
             sys.exit(1)
         server = next((path for path in SFTP_SERVERS if os.access(path, os.X_OK)), SFTP_SERVERS[0])
         os.execv(server, [server])  # noqa: S606  # a program of OpenSSH, without words of the session's
@@ -68,6 +73,28 @@ def session(words: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"keyturn: {said['grant']}, granted by {', '.join(said['by'])}, ends at {until}\n")
     os.execv(shell, [f"-{name}"])  # noqa: S606  # a login shell
+
+
+def refuse_sftp(why: str) -> None:
+    """Tell a client of sftp `why` in its own protocol: what a subsystem writes to stderr, sshd throws away.
+
+    It opens nothing: to its first message the answer is a version, to each of the few that follow a status with `why`, and that
+    was all. draft-ietf-secsh-filexfer-02, sections 3, 4 and 7.
+    """
+    said = why.encode()
+    for _ in range(_SFTP_ANSWERS):  # scp asks for what is there first, and sftp where it is
+        head = sys.stdin.buffer.read(5)
+        size = int.from_bytes(head[:4], "big") - 1
+        if len(head) < 5 or not 4 <= size <= _SFTP_BYTES_MAX:
+            return
+        number = sys.stdin.buffer.read(size)[:4]
+        if head[4] == _SFTP_INIT:
+            answer = bytes((_SFTP_VERSION, 0, 0, 0, 3))
+        else:
+            answer = bytes((_SFTP_STATUS,)) + number + _SFTP_DENIED.to_bytes(4, "big")
+            answer += len(said).to_bytes(4, "big") + said + b"\0\0\0\2en"
+        sys.stdout.buffer.write(len(answer).to_bytes(4, "big") + answer)
+        sys.stdout.buffer.flush()
 
 
 def main() -> int:
