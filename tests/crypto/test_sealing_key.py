@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
@@ -23,9 +25,16 @@ def test_a_keyholders_key_is_an_x25519_key_with_one_text() -> None:
         assert refused.value.code == "holder-key"
 
 
-def test_another_text_of_the_same_key_is_refused() -> None:
-    # RFC 8410 section 3: no parameters. A BER length, or parameters that are NULL, would be another text for it.
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(lambda good: b"\x30\x81\x2a" + good[2:], id="a longer length"),
+        pytest.param(lambda good: bytes.fromhex("302c300706032b656e0500032100") + good[-32:], id="with parameters"),
+        pytest.param(lambda good: good[:-1] + bytes((good[-1] | 0x80,)), id="with the bit that is masked"),
+        pytest.param(lambda good: bytes.fromhex("302a300506032b6578032100") + good[-32:], id="of an unknown kind"),
+    ],
+)
+def test_another_text_of_the_same_key_is_refused(other: Callable[[bytes], bytes]) -> None:
     good = spki(x25519.X25519PrivateKey.generate())
-    longer = b"\x30\x81\x2a" + good[2:]
     with pytest.raises(Malformed):
-        holder_key(longer)
+        holder_key(other(good))
