@@ -8,7 +8,7 @@ This is NOT where statements are compared with each other: `custody.verify` does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -90,6 +90,16 @@ class Evidence:
     any model, so they have no effect: they help to explain a chain that fails without them, and fail none."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempted:
+    """Provenance in a member's name, by a key that is not his: that of an attempt, if he asked for one with it."""
+
+    entry: Entry
+    envelope: Envelope
+    made: Provenance
+    refused: Refused
+
+
 @dataclass(slots=True)
 class _Sorted:
     """What one batch of entries gave; batches are read on different cores and put together in order."""
@@ -100,6 +110,7 @@ class _Sorted:
     results: list[Logged[TestResult]]
     failures: list[Failure]
     unsigned: list[Failure]
+    attempts: list[_Attempted]
 
 
 _BATCH = 256
@@ -116,18 +127,43 @@ def read(entries: Sequence[Entry], *, lab: str, timeline: TrustTimeline, each: M
     ordered = sorted(entries, key=lambda entry: entry.index)
     batches = [ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH)]
     found = list(each(partial(_read_batch, lab, timeline), batches))
+    requests = tuple(one for part in found for one in part.requests)
+    ran = [one for part in found for one in part.provenance]
+    failures = [one for part in found for one in part.failures]
+    unsigned = [one for part in found for one in part.unsigned]
+    if attempted := [one for part in found for one in part.attempts]:
+        asked = {one.digest: one for one in requests}
+        for one in attempted:
+            try:
+                ran.append(_of_attempt(one, asked))
+            except Refused as err:
+                failed = failures if _is_somebodys(one.entry, timeline) else unsigned
+                failed.append(Failure(one.entry.index, err.code, err.message))
+        ran.sort(key=lambda step: step.index)
     return Evidence(
-        tuple(one for part in found for one in part.provenance),
-        tuple(one for part in found for one in part.requests),
+        tuple(ran),
+        requests,
         tuple(one for part in found for one in part.criteria),
         tuple(one for part in found for one in part.results),
-        tuple(one for part in found for one in part.failures),
-        tuple(one for part in found for one in part.unsigned),
+        tuple(failures),
+        tuple(unsigned),
     )
 
 
+def _of_attempt(one: _Attempted, asked: Mapping[Sha256, Logged[StepRequest]]) -> Logged[Provenance]:
+    """Accept what an attempt's key signed, if the member in whose name it speaks asked for the attempt before."""
+    request = asked.get(one.made.request)
+    if request is None or request.value.attempt is None or request.index > one.entry.index:
+        raise one.refused
+    key = PublicKey.from_text(request.value.attempt)
+    if request.value.member != one.made.builder.name or one.envelope.signatures[0].keyid != key.keyid:
+        raise one.refused
+    verify_one(one.envelope, key)
+    return Logged(one.entry.index, one.envelope.record_digest, one.made, key.keyid)
+
+
 def _read_batch(lab: str, timeline: TrustTimeline, batch: Sequence[Entry]) -> _Sorted:
-    into = _Sorted([], [], [], [], [], [])
+    into = _Sorted([], [], [], [], [], [], [])
     for entry in batch:
         try:
             _read_one(entry, lab, timeline, into)
@@ -168,7 +204,13 @@ def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) ->
     match predicate_type:
         case provenance.PROVENANCE:
             made = provenance.read(envelope.payload)
-            key = _builder_key(made.builder, envelope, trust, lab)
+            try:
+                key = _builder_key(made.builder, envelope, trust, lab)
+            except Refused as err:
+                if err.code != "chain-signer-unknown":
+                    raise
+                into.attempts.append(_Attempted(entry, envelope, made, err))
+                return
             into.provenance.append(Logged(entry.index, digest, made, key.keyid))
         case test_result.TEST_RESULT:
             result = test_result.read(envelope.payload)

@@ -6,6 +6,7 @@ stands before its provenance, what it took before its request, criteria before t
 
 1. Every statement verifies, under the trust of then (`evidence`), and no signer is suspended now.
 2. Every step ran as its request said, which was logged before: same build, command, builder, inputs, outputs, runtime.
+   What a job without a builder says on its way is by the key of its attempt, and of an attempt that goes on (`attempts`).
 3. Every step's level is one that its signer may claim (`levels`).
 4. The model was made by a step; whatever went into a step other than `ingest` was made by a step before it was
    requested; nothing went into its own making.
@@ -22,7 +23,7 @@ from dataclasses import InitVar, dataclass, replace
 from itertools import starmap
 from typing import NoReturn
 
-from keyturn.custody import evaluations
+from keyturn.custody import attempts, evaluations
 from keyturn.custody.evaluations import Evaluation
 from keyturn.custody.evidence import Entry, Evidence, Failure, Logged, Map, in_turn, read
 from keyturn.custody.levels import believed_level
@@ -138,6 +139,7 @@ def examine(
             level = 0
         levels.append(level)
     failures += _links(model, lineage, ran)  # (4)
+    failures += attempts.resumed(ran, lineage)
     found = evaluations.judge(model, lineage, evidence)  # (5)
     failures += (failure for one in found for failure in one.failures)
     failures += evaluations.unfinished(evidence, timeline.states[-1].builders if timeline.states else ())
@@ -181,7 +183,7 @@ def _member(builder: BuilderId) -> str:
 
 
 def _runs(ran: _Ran) -> Iterator[Failure]:
-    run: dict[Sha256, int] = {}
+    run: dict[tuple[Sha256, int | None], int] = {}
     for step, request in ran:
         name = step.value.step
         if request is None:
@@ -193,7 +195,9 @@ def _runs(ran: _Ran) -> Iterator[Failure]:
                 "step-request-late",
                 f"step `{name}`: its request was logged after it ran, at index {request.index}",
             )
-        first = run.setdefault(step.value.request, step.index)
+        if step.value.segment is not None or request.value.attempt is not None:
+            yield from attempts.judge(step, request.value, closed_at=run.get((step.value.request, None)))
+        first = run.setdefault((step.value.request, step.value.segment), step.index)
         if first != step.index:
             yield Failure(
                 step.index, "step-request-reused", f"step `{name}`: its request already ran, see log index {first}"
@@ -246,7 +250,7 @@ def _differences(step: Step, request: StepRequest) -> Iterator[Failure]:
     if runtime != set(request.runtime):
         yield failure("runtime-differs", f"expected the runtime {sorted(request.runtime)}, got {sorted(runtime)}")
     outputs = {output.name for output in made.outputs}
-    if outputs != set(request.outputs):
+    if made.segment is None and outputs != set(request.outputs):
         yield failure("output-differs", f"expected the outputs {sorted(request.outputs)}, got {sorted(outputs)}")
 
 

@@ -23,7 +23,7 @@ from keyturn.formats import canonical_json, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.posix_time import posix, rfc3339
 from keyturn.formats.statement import DigestSet, Statement, Subject
-from keyturn.formats.steps import BuildKind, Check
+from keyturn.formats.steps import CHECKPOINT, BuildKind, Check
 from keyturn.formats.text import HexDigest, Name, Short, is_lab_name, is_name
 
 __all__ = [
@@ -46,6 +46,8 @@ BUILD_TYPE = "https://keyturn.dev/build/{kind}/v1"
 
 Level = Literal[1, 2, 3]
 """SLSA build level that the signer claims; verifiers believe at most what targets allow this builder."""
+
+SEGMENT_MAX = 1_000_000
 
 Sandbox = Literal["bubblewrap", "none"]
 DependencyRole = Literal["input", "code", "parameters", "runtime"]
@@ -112,6 +114,8 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     finished_at: int
     byproducts: tuple[Output, ...] = ()
     """What the step left that is no output: its standard output and error, by digest."""
+    segment: int | None = None
+    """Of an attempt that goes on: the number of the checkpoint that is its one output. The last statement has none."""
 
 
 _KIND_OF: Mapping[str, BuildKind] = {BUILD_TYPE.format(kind=kind): kind for kind in get_args(BuildKind)}
@@ -171,6 +175,7 @@ class _ExternalParameters(_Strict, frozen=True, kw_only=True):
 class _InternalParameters(_Strict, frozen=True, kw_only=True):
     level: Level
     sandbox: Sandbox
+    segment: Annotated[int, Meta(ge=1, le=SEGMENT_MAX)] | None = None
 
 
 class _BuildDefinition(_Strict, frozen=True, kw_only=True):
@@ -220,7 +225,9 @@ def make(value: Provenance) -> bytes:
             build_definition=_BuildDefinition(
                 build_type=build_type(value.build),
                 external_parameters=_ExternalParameters(lab=value.lab, step=value.step, command=value.command),
-                internal_parameters=_InternalParameters(level=value.level, sandbox=value.sandbox),
+                internal_parameters=_InternalParameters(
+                    level=value.level, sandbox=value.sandbox, segment=value.segment
+                ),
                 resolved_dependencies=tuple(
                     _Dependency(
                         name=d.name,
@@ -280,6 +287,7 @@ def read(payload: bytes) -> Provenance:
         started_at=posix(run.metadata.started_on),
         finished_at=posix(run.metadata.finished_on),
         byproducts=tuple([Output(b.name, b.digest.artifact) for b in run.byproducts]),
+        segment=definition.internal_parameters.segment,
     )
     _refuse_nonsense(value)
     return value
@@ -316,6 +324,8 @@ def _refuse_nonsense(value: Provenance) -> None:
         raise _twice("subject")
     if len(byproducts) > 1 and len({output.name for output in byproducts}) != len(byproducts):
         raise _twice("byproducts")
+    if value.segment is not None and [output.name for output in outputs] != [CHECKPOINT]:
+        raise Malformed("provenance-segment", f"provenance: expected a segment to have one output, `{CHECKPOINT}`")
     for dependency in dependencies:
         if (dependency.role == "runtime") != (dependency.check is None):
             raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")

@@ -42,6 +42,7 @@ from keyturn.formats.text import (
 from keyturn.formats.uri import Uri
 
 __all__ = [
+    "CHECKPOINT",
     "EVALUATION_CRITERIA",
     "STEP_REQUEST",
     "BuildKind",
@@ -57,6 +58,9 @@ __all__ = [
 
 STEP_REQUEST = "https://keyturn.dev/step-request/v1"
 EVALUATION_CRITERIA = "https://keyturn.dev/evaluation-criteria/v1"
+
+CHECKPOINT = "checkpoint"
+"""What an attempt leaves on its way, as the output of a segment; and takes when it goes on, as an input."""
 
 BuildKind = Literal["ingest", "train", "finetune", "merge", "quantize", "evaluate", "package"]
 """The last part of `https://keyturn.dev/build/<kind>/v1`."""
@@ -129,6 +133,10 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `builder` is the builder asked to run it; absent, the member runs it and signs the provenance (`--no-sandbox`).
     `runtime` are the paths whose content the builder digests; `criteria` is the record digest of the evaluation
     criteria, for `evaluate` and for nothing else. `places` binds the directories of the order to a builder (`places_digest`).
+
+    A job that no builder starts is an attempt: `attempt` is the base64 SPKI DER of a key that was made for it alone and lies
+    where the job runs; what the job says of itself is signed by that key. `resumes` is the digest of the request of the
+    attempt that it goes on from, whose checkpoint is the input `CHECKPOINT`.
     """
 
     lab: Short
@@ -147,6 +155,8 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeout_s: Annotated[int, Meta(ge=1, le=365 * 86400)]
     criteria: HexDigest | None = None
     places: HexDigest | None = None
+    attempt: Annotated[str, Meta(min_length=1, max_length=400)] | None = None
+    resumes: HexDigest | None = None
     trust_version: TrustVersionNumber
     signed_at: PosixTime
 
@@ -177,6 +187,18 @@ class StepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("expected each name in `runtime` once")
         if (self.build == "evaluate") != (self.criteria is not None):
             raise ValueError("expected `criteria` for build `evaluate` and for no other")
+        if self.attempt is not None:
+            self._check_attempt()
+        elif self.resumes is not None:
+            raise ValueError("expected `resumes` for an attempt and for nothing else")
+
+    def _check_attempt(self) -> None:
+        if self.builder is not None or self.criteria is not None:
+            raise ValueError("expected an attempt without a builder and without criteria")
+        if CHECKPOINT in self.outputs:
+            raise ValueError(f"expected another output than `{CHECKPOINT}`, which is what an attempt leaves on its way")
+        if self.resumes is not None and CHECKPOINT not in {i.name for i in self.inputs if i.role == "input"}:
+            raise ValueError(f"expected an input `{CHECKPOINT}` of an attempt that goes on")
 
     @property
     def subjects(self) -> tuple[Subject, ...]:

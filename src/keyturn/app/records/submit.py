@@ -28,10 +28,12 @@ from keyturn.app.records.verified_signer import verified_signer
 from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import records, trust_version
 from keyturn.formats.access import AccessRequest
+from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.posix_time import duration, rfc3339
 from keyturn.formats.records import Record
 from keyturn.formats.recovery import RecoveryGrant
+from keyturn.formats.steps import StepRequest
 from keyturn.formats.tombstone import Tombstone
 from keyturn.formats.trust_version import TrustVersion
 from keyturn.grants.negatives import lifetime_max_s
@@ -170,7 +172,7 @@ class Admission:
 
     def _signer(self, raw: bytes, record: Record | None, trust: TrustState) -> str:
         try:
-            return verified_signer(raw, record, trust)
+            return verified_signer(raw, record, trust, lambda digest: self._attempt(digest, trust))
         except Refused as err:
             last = None if err.code != "signer-unknown" or record is None else self._listed_last(record)
             if last is None and record is not None and err.code == "signer-unknown":
@@ -188,6 +190,17 @@ class Admission:
                 hint="sign with the key that replaced it: `--key`, or another KEYTURN_HOME; without one, a coworker runs "
                 "`keyturn trust invite MEMBER --new-keys instead`",
             ) from err
+
+    def _attempt(self, digest: Sha256, trust: TrustState) -> StepRequest | None:
+        """The attempt that the logged step request `digest` opened, while its member counts and its time is not over."""
+        for known in self._index.by_record(digest, "stp"):
+            record = records.parse(self._reader.envelope(known.envelope))
+            made = record.statement.predicate
+            if record.digest == digest and isinstance(made, StepRequest):
+                verified_signer(b"", record, trust)
+                late = self._clock.now() > made.signed_at + made.timeout_s + trust.limits.clock_skew_max_s
+                return None if late else made
+        return None
 
     def _listed_last(self, record: Record) -> int | None:
         """The newest trust version that listed the key which `record` names, for whoever it names."""

@@ -14,11 +14,13 @@ from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, provenance, statement, test_result
 from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
+from keyturn.formats.digest import Sha256
+from keyturn.formats.dsse import Envelope
 from keyturn.formats.negatives import Lift, Suspension
-from keyturn.formats.provenance import Provenance
+from keyturn.formats.provenance import BuilderId, Provenance
 from keyturn.formats.records import Record
 from keyturn.formats.review import Review
-from keyturn.formats.steps import EvaluationCriteria
+from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.test_result import TestResult
 from keyturn.formats.tombstone import Tombstone
 from keyturn.trust.roster import TrustState
@@ -29,13 +31,18 @@ __all__ = ["verified_signer"]
 _OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Review, CounterOffer, Tombstone)
 
 
-def verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> str:
+Asked = Callable[[Sha256], StepRequest | None]
+"""The verified step request with that digest, if an attempt by it is open now."""
+
+
+def verified_signer(raw: bytes, record: Record | None, trust: TrustState, asked: Asked = lambda _digest: None) -> str:
     """Whose record it is (`member:ada`, `gate:...`, `builder:...`); `record` is None for a statement of others' formats.
 
+    What an attempt's key signed is of the member who asked for the attempt, whom `asked` tells by the request's digest.
     Raises `Refused` by name, `Malformed` for what is no statement.
     """
     if record is None:
-        return _verified_foreign(raw, trust)
+        return _verified_foreign(raw, trust, asked)
     predicate = record.statement.predicate
     if predicate.lab != trust.lab:
         raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{predicate.lab}`")
@@ -48,7 +55,7 @@ def verified_signer(raw: bytes, record: Record | None, trust: TrustState) -> str
     return signer.who
 
 
-def _verified_foreign(raw: bytes, trust: TrustState) -> str:
+def _verified_foreign(raw: bytes, trust: TrustState, asked: Asked) -> str:
     """Every signature of a foreign statement must be by a builder, gate or member of the lab; the first names its signer.
 
     A chain of custody refuses a statement that is not by whom it names, so nobody may put one into somebody else's chain.
@@ -59,6 +66,8 @@ def _verified_foreign(raw: bytes, trust: TrustState) -> str:
     for signature in envelope.signatures:
         found = next((pair for pair in _all_keys(trust) if pair[1].keyid == signature.keyid), None)
         if found is None:
+            if len(envelope.signatures) == 1 and (member := _of_attempt(envelope, trust, asked)) is not None:
+                return member
             raise Refused("signer-unknown", f"key `{signature.keyid[:16]}` belongs to no builder, gate or member here")
         signers.append(found[0])
         keys.append(found[1])
@@ -66,6 +75,24 @@ def _verified_foreign(raw: bytes, trust: TrustState) -> str:
     if statement.peek(envelope.payload) in _OF_A_CHAIN:
         _require_named(envelope.payload, signers)
     return signers[0]
+
+
+def _of_attempt(envelope: Envelope, trust: TrustState, asked: Asked) -> str | None:
+    """The member in whose name an attempt's key signed `envelope`; None when no attempt that is open says so."""
+    if statement.peek(envelope.payload) != provenance.PROVENANCE:
+        return None
+    try:
+        made = provenance.read(envelope.payload)
+    except Malformed:
+        return None
+    request = asked(made.request)
+    if request is None or request.attempt is None or made.builder != BuilderId(trust.lab, "member", request.member):
+        return None
+    key = PublicKey.from_text(request.attempt)
+    if envelope.signatures[0].keyid != key.keyid:
+        return None
+    verify_one(envelope, key)
+    return f"member:{request.member}"
 
 
 _OF_A_CHAIN: Mapping[str, Callable[[bytes], Provenance | TestResult]] = {
