@@ -5,8 +5,8 @@ The rooms, from the outside in: `cli`, `service` and `sdk` are shells; `wiring` 
 which touches no clock, file, socket or randomness: `custody`, `grants`, `policy`, `tlog`, `trust`, `crypto`, `formats`, `errors`.
 Access is decided in `grants/verify_grant.py`, by `policy/decide.py`.
 
-Programs use `keyturn.verify_model`, `keyturn.open_gate` and their companions (`keyturn.sdk`), which are imported when they are
-first named.
+Programs use `keyturn.verify_model`, `keyturn.open_gate`, `keyturn.open_step` and their companions (`keyturn.sdk`), which are
+imported when they are first named.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keyturn.sdk import (
+        Checkpoint,
         Conflict,
         Gate,
         Grant,
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
         Malformed,
         Refused,
         ReleasedModel,
+        Step,
         Tampered,
         Unavailable,
         Usage,
         open_gate,
+        open_step,
         verify_model,
         verify_pack,
     )
 
 __all__ = [
+    "Checkpoint",
     "Conflict",
     "Gate",
     "Grant",
@@ -38,11 +42,13 @@ __all__ = [
     "Malformed",
     "Refused",
     "ReleasedModel",
+    "Step",
     "Tampered",
     "Unavailable",
     "Usage",
     "__version__",
     "open_gate",
+    "open_step",
     "verify_model",
     "verify_pack",
 ]

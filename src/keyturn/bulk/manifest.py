@@ -19,11 +19,12 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from blake3 import blake3
@@ -53,18 +54,45 @@ class Found:
     status: tuple[int, int, int, int, int, int]
 
 
-def make(root: Path, *, threads: int | None = None, progress: Progress | None = None) -> Manifest:
+def make(
+    root: Path,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    written: Mapping[str, ManifestFile] = MappingProxyType({}),
+) -> Manifest:
     """Hash the directory or regular file `root`.
+
+    Files in `written`, by path, were hashed while they were written (`bulk.hash_while_writing`), and are not read again: only
+    that they are there with that size is looked at.
 
     Raises `Refused` for what has no place in an artifact, `Malformed` for names, `Unavailable` when it cannot be read.
     """
     found = look(root)  # (1)
     kind: Literal["directory", "file"] = "directory" if root.is_dir() else "file"
     base = root if kind == "directory" else root.parent
-    files = _hash_all(base, found, threads or cores(), progress)  # (2)
+    _require_written(written, found)
+    unread = tuple(file for file in found if file.path not in written)
+    hashed = {file.path: file for file in _hash_all(base, unread, threads or cores(), progress)}  # (2)
+    files = tuple(written.get(file.path) or hashed[file.path] for file in found)
     if look(root) != found:  # (3)
         raise _changed(str(root))
     return Manifest(kind=kind, files=files)
+
+
+def _require_written(written: Mapping[str, ManifestFile], found: tuple[Found, ...]) -> None:
+    sizes = {file.path: file.size for file in found}
+    for path, file in written.items():
+        if sizes.get(path) != file.size:
+            raise Refused(
+                "file-changed",
+                f"{path!r} was written with {file.size} bytes, and {_held(sizes.get(path))}",
+                hint="find out what else writes there; then write it again",
+            )
+
+
+def _held(size: int | None) -> str:
+    return "is not there" if size is None else f"has {size}"
 
 
 def look(root: Path) -> tuple[Found, ...]:
@@ -128,6 +156,8 @@ def _hash_all(
     base: Path, found: tuple[Found, ...], threads: int, progress: Progress | None
 ) -> tuple[ManifestFile, ...]:
     """Largest first, so that no thread is left with a big file at the end; the queue is the only thing shared."""
+    if not found:
+        return ()
     total = sum(file.size for file in found)
     queue = deque(sorted(range(len(found)), key=lambda i: -found[i].size))
     # A file that is more than its share of the work gets a second thread for its BLAKE3.

@@ -86,6 +86,10 @@ EXAMPLES: Mapping[str, str] = {
     "step digest": "data/heldout",
     "step check": "train/STEP.toml",
     "step wait": "stp-1a2b3c4d",
+    "step open": "train/STEP.toml --attempt /shared/runs/train-1",
+    "step resume": "/shared/runs/train-1 --checkpoint 12",
+    "step close": "/shared/runs/train-2",
+    "step checkpoints": "/shared/runs/train-1",
     "step criteria": (
         "model/aurora --metric bits-per-byte --comparison at-most --threshold 0.9 --on data/heldout --reason 'as agreed'"
     ),

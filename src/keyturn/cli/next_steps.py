@@ -222,6 +222,15 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ("an artifact holds plain files: copy what a link names, leave the rest out", "file-symlink file-special"),
     ("pack them into fewer files, or less deep", "directory-too-deep files-too-many"),
     (_STEP_AGAIN, "step-lab step-builder"),
+    (
+        "`keyturn step checkpoints` says which there are; go on from one that is whole",
+        "resumes-other segment-late segment-of-no-attempt",
+    ),
+    ("write each file of a checkpoint on one rank", "checkpoint-file-twice"),
+    (
+        "the directory is not an attempt's any more: `keyturn step open` begins another",
+        "attempt-invalid provenance-segment",
+    ),
     ("a builder that people signed runs it: `keyturn run`", "builder-not-allowed builder-key"),
     ("`keyturn builder show` says how it is set up; targets say at most which level", "builder-level"),
     ("look for its processes on the builder's machine", "sandbox-not-ended"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keyturn.wiring.places import LabPlace
     from keyturn.wiring.run_command import OnProgress
 
-__all__ = ["run", "wait_and_show"]
+__all__ = ["run", "show_request", "wait_and_show"]
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
 
     place = find_lab(lab)
     prepared = prepare(place, step, out=out, criteria=criteria, builder=builder, sandboxed=not no_sandbox, key=key)
-    _show_request(prepared.request, prepared.destination, json=json)
+    show_request(prepared.request, prepared.destination, json=json)
     output.confirm("Sign and run this?", yes=yes)
     if no_sandbox:
         with _progress() as on_progress:
@@ -108,7 +108,7 @@ def _emit(step: str, outcome: Outcome, *, json: bool) -> None:
     )
 
 
-def _show_request(request: StepRequest, destination: Path, *, json: bool) -> None:
+def show_request(request: StepRequest, destination: Path, *, json: bool) -> None:
     """Show the whole request on standard error, before it is signed."""
     where = f"builder {request.builder}" if request.builder else "this machine, with NO sandbox, signed by you"
     lines = [f"step {request.step} ({request.build}) on {where}", f"  command   {' '.join(request.command)}"]

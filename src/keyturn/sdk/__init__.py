@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
 from keyturn.sdk.gate import Gate, Grant, open_gate
+from keyturn.sdk.step import Checkpoint, Step, open_step
 from keyturn.sdk.verify import ReleasedModel, verify_model, verify_pack
 
 __all__ = [
+    "Checkpoint",
     "Conflict",
     "Gate",
     "Grant",
@@ -17,10 +19,12 @@ __all__ = [
     "Malformed",
     "Refused",
     "ReleasedModel",
+    "Step",
     "Tampered",
     "Unavailable",
     "Usage",
     "open_gate",
+    "open_step",
     "verify_model",
     "verify_pack",
 ]

@@ -43,7 +43,8 @@ def show_lineage(
     reading.to(claimed_size(note))
     checkpoint = reading.verify(note, now=now)
     history, trusted = reading.trust()
-    entries = [Entry(index, reading.fetch(index)) for index in reading.of_kind("prv")]
+    # Step requests say by which key an attempt speaks; nothing else is asked of them here.
+    entries = [Entry(index, reading.fetch(index)) for kind in ("stp", "prv") for index in reading.of_kind(kind)]
     evidence = read(entries, lab=history.lab, timeline=trusted, each=on_all_cores)
     if not any(artifact in _named(step) for step in evidence.provenance):
         raise Refused(

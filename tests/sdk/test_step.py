@@ -1,0 +1,144 @@
+"""A training job of eight ranks that no builder starts: one is killed, the job goes on, and what it made is released."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keyturn.bulk import manifest
+from support.commands import environment_of
+from support.members import People
+
+RANKS = 8
+POLICY = """
+@id("release") @quorum("1 security") @pending_max("1d")
+permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora")
+  when { context.custody.verified };
+"""
+INGEST = """
+version = 1
+name = "ingest"
+build_type = "ingest"
+command = ["sh", "-c", "mkdir $KEYTURN_OUT/data && cp -rL $KEYTURN_IN/raw $KEYTURN_OUT/data/raw"]
+inputs = [{{ name = "raw", source = "raw", digest = "{raw}", mount = "/in/raw" }}]
+outputs = [{{ name = "data", path = "/out/data" }}]
+sandbox = {{ runtime = ["tools"], timeout_s = 600 }}
+"""
+TRAIN = """
+version = 1
+name = "train"
+build_type = "train"
+command = ["torchrun", "train.py"]
+inputs = [{ name = "data", source = "ingest/data", digest = "from-step:ingest/data", mount = "/in/data" }]
+outputs = [{ name = "model", path = "/out/model" }]
+sandbox = { runtime = ["tools"], timeout_s = 600 }
+"""
+# Each rank adds up its share of the data's bytes, and writes what it has after each round.
+RANK = """
+import json, os, sys, keyturn
+step = keyturn.open_step()
+data = b"".join(sorted(path.read_bytes() for path in step.input("data").rglob("*.bin")))
+begin, total = 0, 0
+if "CHECKPOINT" in os.environ:
+    with open(os.environ["CHECKPOINT"] + f"/rank-{step.rank}.json") as file:
+        begin, total = json.load(file)
+for round in range(begin + 1, 5):
+    total += sum(data[step.rank::step.ranks])
+    with step.checkpoint(f"round-{round}", wait_s=3 if "DIE" in os.environ and round == 3 else 90) as checkpoint:
+        with checkpoint.open(f"rank-{step.rank}.json") as file:
+            file.write(json.dumps([round, total]).encode())
+            if os.environ.get("DIE") == f"{step.rank} {round}":
+                print("dying", flush=True)
+                sys.stdin.read()
+        if step.rank == 0 and round == 1:
+            (checkpoint.path / "by-another-library.txt").write_text("and read by the first rank")
+    if step.rank == 0:
+        print(round, checkpoint.number, checkpoint.logged, checkpoint.digest, flush=True)
+if step.rank == 0:
+    step.output("model").mkdir()
+    (step.output("model") / "total.json").write_text(json.dumps([total, "of rank 0"]))
+"""
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Iterator[People]:
+    made = People(tmp_path)
+    made.found()
+    made.by("bob", "trust", "accept", "bob.invitation.json")
+    made.publish(policy=POLICY)
+    (tmp_path / "raw").mkdir()
+    for number in range(3):
+        (tmp_path / "raw" / f"{number}.bin").write_bytes(os.urandom(2000))
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "version").write_text("1")
+    raw = manifest.make(tmp_path / "raw").identity
+    (tmp_path / "ingest.toml").write_text(INGEST.format(raw=raw))
+    (tmp_path / "train.toml").write_text(TRAIN)
+    (tmp_path / "rank.py").write_text(RANK)
+    with made.served():
+        made.by("ada", "run", "ingest.toml", "--no-sandbox", "--out", "ingest", "--yes")
+        yield made
+
+
+def ranks(people: People, attempt: str, **more: str) -> list[tuple[int, str]]:
+    """Run the job: status and output of each rank. The rank that is to die waits for it in the middle of a file."""
+    environment = environment_of(people.place / "ada") | {"KEYTURN_STEP": attempt, "WORLD_SIZE": str(RANKS)} | more
+    started = [
+        subprocess.Popen(
+            [sys.executable, "rank.py"],
+            cwd=people.place,
+            env=environment | {"RANK": str(rank)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(RANKS)
+    ]
+    if "DIE" in more:
+        dying = started[int(more["DIE"].split()[0])]
+        assert dying.stdout is not None
+        assert dying.stdout.readline() == "dying\n"
+        dying.send_signal(signal.SIGKILL)
+    return [(process.wait(60), "".join(process.communicate())) for process in started]
+
+
+def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released(people: People) -> None:
+    place = people.place
+    opened = people.by("ada", "step", "open", "train.toml", "--out", "train", "--yes")
+    first = opened["KEYTURN_STEP"]
+    assert Path(first) == place / "train.attempt"
+    done = ranks(people, first, DIE="5 3")
+    assert done[5][0] == -signal.SIGKILL
+    assert done[0][0] == 1
+    assert "checkpoint-incomplete" in done[0][1] or "rank 5 was not done" in done[0][1]
+    listed = people.by("ada", "step", "checkpoints", first)
+    assert [(one["number"], one["logged"]) for one in listed] == [(1, True), (2, True)]
+    assert listed[0]["digest"] == str(manifest.make(place / "train.attempt/checkpoints/round-1").identity)
+
+    # A checkpoint that is no longer what it was is none to go on from.
+    second = place / "train.attempt/checkpoints/round-2/rank-3.json"
+    was = second.read_text()
+    second.write_text(was.replace("2", "3", 1))
+    assert people.refused("ada", "step", "resume", first, "--yes") == "checkpoint-changed"
+    second.write_text(was)
+    resumed = people.by("ada", "step", "resume", first, "--yes")
+    assert Path(resumed["KEYTURN_STEP"]) == place / "train.attempt-2"
+    done = ranks(people, resumed["KEYTURN_STEP"], CHECKPOINT=listed[1]["path"])
+    assert [status for status, _ in done] == [0] * RANKS, done
+    assert [line.split()[:3] for line in done[0][1].splitlines()] == [["3", "1", "True"], ["4", "2", "True"]]
+    closed = people.by("ada", "step", "close", resumed["KEYTURN_STEP"])
+    assert closed["outputs"]["model"] == str(manifest.make(place / "train/model").identity)
+    assert people.refused("ada", "step", "close", resumed["KEYTURN_STEP"]) == "attempt-closed"
+
+    shown = people.by("ada", "lineage", "show", "train/model")
+    assert [one["step"] for one in shown["behind"]] == ["ingest", "train", "train"]
+    asked = people.by("ada", "release", "train/model", "--as", "model/aurora", "--reason", "it adds up", "--yes")
+    people.by("bob", "approve", asked["request"], "--reason", "seen", "--yes")
+    people.by("ada", "release", "train/model", "--as", "model/aurora", "--request", asked["request"])
