@@ -11,11 +11,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 core_rooms = $(wildcard $(foreach room,$(COVERED),tests/$(room)) tests/ceremony)
 
-.PHONY: help demo test check lint core docs bench bench-long fuzz format bootstrap bootstrap-tests clean
+.PHONY: help demo test hooks check lint core docs bench bench-long fuzz format bootstrap bootstrap-tests clean
 
 help:
 	@echo "make demo         show the main job on real input, into demo-out/ (3 minutes)"
 	@echo "make test         set up, then lint and the whole suite"
+	@echo "make hooks        test the hooks for PyTorch, Trainer and Lightning, in a .venv-hooks of 2 GB"
 	@echo "make check        lint, types, import contracts, and the core rooms' tests with their coverage"
 	@echo "make bench        measure against the goals, into bench-out/ and docs/benchmarks.md (bench-long: the large sizes too)"
 	@echo "make fuzz         feed every parser for FUZZ_SECONDS=60 each"
@@ -32,8 +33,8 @@ demo: bootstrap
 	@$(PYTHON) -m demo
 
 test: bootstrap-tests lint core
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not long" --durations=30 --durations-min=5 tests $(core_rooms:%=--ignore=%)
-	$(PYTEST) -m "alone and not long"
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not alone and not long and not hooks" --durations=30 --durations-min=5 tests $(core_rooms:%=--ignore=%)
+	$(PYTEST) -m "alone and not long and not hooks"
 
 check: bootstrap lint core
 
@@ -44,7 +45,16 @@ lint:
 	$(BIN)/lint-imports --no-logo
 
 core:
-	$(PYTEST) -n $(WORKERS) -m "not alone and not long" $(core_rooms) $(foreach room,$(COVERED),--cov=keyturn.$(room)) --cov-report=term-missing --cov-fail-under=100
+	$(PYTEST) -n $(WORKERS) -m "not alone and not long and not hooks" $(core_rooms) $(foreach room,$(COVERED),--cov=keyturn.$(room)) --cov-report=term-missing --cov-fail-under=100
+
+HOOKS := .venv-hooks
+hooks: bootstrap-tests $(HOOKS)/made
+	$(PYTEST) -n 0 -m hooks tests/hooks
+
+$(HOOKS)/made: tests/hooks/requirements.txt
+	@$(PYTHON) -m venv $(HOOKS)
+	@$(HOOKS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/hooks/requirements.txt -e .
+	@touch $@
 
 bench: bootstrap-tests
 	@$(PYTHON) -m bench
@@ -66,4 +76,4 @@ format: bootstrap
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv demo-out bench-out .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-hooks demo-out bench-out .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

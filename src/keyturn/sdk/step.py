@@ -103,6 +103,17 @@ class Step:
         kept = commit_checkpoint(self._attempt, written.path, self.ranks, within_s=wait_s)
         written.digest, written.number, written.logged = kept.digest, kept.number, kept.logged
 
+    def keep(self, path: str | os.PathLike[str]) -> Checkpoint:
+        """Log as a checkpoint the file or directory at `path`, which is whole; it is read and hashed. For the first rank alone.
+
+        On every other rank nothing happens. Raises what `checkpoint` raises.
+        """
+        written = Checkpoint(self._places.checkpoints / path)
+        if self._attempt is not None and self.rank == 0:
+            kept = commit_checkpoint(self._attempt, written.path, 0, within_s=0)
+            written.digest, written.number, written.logged = kept.digest, kept.number, kept.logged
+        return written
+
 
 def open_step(*, rank: int | None = None, ranks: int | None = None) -> Step:
     """The step that this process is a part of, as the environment says.
