@@ -195,7 +195,7 @@ def test_a_missing_fact_denies(policy_of: PolicyOf, ask: Ask) -> None:
         pytest.param("context.request.bytes_max <= 1000", {}, False, id="bytes not said"),
         pytest.param("context.request.duration_s < 3601", {}, True, id="a short session"),
         pytest.param("!context.request.for_other && !context.request.renewal", {}, True, id="for oneself, and new"),
-        pytest.param("!context.request.renewal", {"follows": "a" * 64}, False, id="a renewal"),
+        pytest.param("context.request.renewal", {"follows": "a" * 64}, False, id="a renewal by its own word"),
         # 1790000000 is a Monday, 2026-09-21, 14:13 UTC
         pytest.param("context.time.weekday == 1 && context.time.hour == 14", {}, True, id="the time of the decision"),
     ],

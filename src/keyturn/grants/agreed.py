@@ -47,6 +47,7 @@ def require_agreed(asked: Asked, view: GateView, trust: TrustState, *, facts: Fa
     checks.require_none(checks.taken_away(asked, known, now=now))
     # (7)
     policies = policies_of(view.shelf, trust, then)
+    facts = facts.adding(checks.renewal_facts(asked.made, asked.digest, known))
     allowed = checks.agree(asked, approvals, people, policies, facts, trust, now=now)
     # (8)
     window = window_of(asked.made, people, policies)

@@ -23,7 +23,7 @@ from keyturn.grants.bundle import Bundle
 from keyturn.grants.known import Known
 from keyturn.policy import persons
 from keyturn.policy.decide import Allow, Deny, decide
-from keyturn.policy.facts import Facts
+from keyturn.policy.facts import Fact, Facts
 from keyturn.policy.load import Policy
 from keyturn.policy.schema import ACTIONS
 from keyturn.trust.roster import TrustState
@@ -34,6 +34,7 @@ __all__ = [
     "agree",
     "not_logged",
     "parse_bundle",
+    "renewal_facts",
     "requester_checks",
     "require_addressed",
     "require_approval",
@@ -228,6 +229,16 @@ def agree(
     if allowed is None:
         raise Refused("policy-empty", "no policy was asked, so nothing is allowed")
     return allowed
+
+
+def renewal_facts(made: AccessRequest, digest: Sha256, known: Known) -> Mapping[str, Fact]:
+    """Whether `made`, of which `digest` is, goes on with an access that was going on, by what the log has and not by its word.
+
+    What it follows stood and was used when it was asked (`grants.following`), and nobody ended that since, as far as is known.
+    """
+    request = known.requests.get(digest)
+    ended = made.follows in known.withdrawals or f"request:{made.follows}" in known.unread
+    return {"request.renewal": request is not None and request.renews and not ended}
 
 
 def not_logged(asked: Asked, known: Known) -> Iterator[Refused]:

@@ -222,11 +222,27 @@ class Following:
 
     def _take_request(self, index: int, leaf: Leaf, raw: bytes) -> None:
         made = self._read(leaf, raw, AccessRequest)
-        self._add_request(index, leaf, raw, frozenset({made.requester, made.beneficiary}))
+        parties = frozenset({made.requester, made.beneficiary})
+        self._add_request(index, leaf, raw, parties, renews=self._renews(made))
 
-    def _add_request(self, index: int, leaf: Leaf, raw: bytes | None, parties: frozenset[str]) -> None:
+    def _renews(self, made: AccessRequest) -> bool:
+        # INVARIANT: `follows` is anybody's word. That the access goes on, the gate that let it in has said in the log.
+        before = None if made.follows is None else self._requests.get(made.follows)
+        if (
+            before is None
+            or before.raw is None
+            or before.digest not in self._uses
+            or before.digest in self._withdrawals
+        ):
+            return False
+        first = records.parse(before.raw).statement.predicate
+        return isinstance(first, AccessRequest) and _what_and_whose(first) == _what_and_whose(made)
+
+    def _add_request(
+        self, index: int, leaf: Leaf, raw: bytes | None, parties: frozenset[str], *, renews: bool = False
+    ) -> None:
         digest = Sha256(leaf.record)
-        made = Request(index, digest, Sha256(leaf.envelope), parties, leaf.tagged("gate"), leaf.until or 0, raw)
+        made = Request(index, digest, Sha256(leaf.envelope), parties, leaf.tagged("gate"), leaf.until or 0, raw, renews)
         if _counts_instead(made, self._requests.get(digest)):
             self._requests[digest] = made
             if raw is not None:
@@ -399,6 +415,10 @@ def _counts_instead(made: R, known: R | None) -> bool:
     if known is None:
         return True
     return known.raw is None and (made.raw is not None or made.until > known.until)
+
+
+def _what_and_whose(made: AccessRequest) -> tuple[str, ...]:
+    return made.requester, made.beneficiary, made.action, made.resource, made.gate
 
 
 def _withdrawal(leaf: Leaf, by: str, reason: str) -> Withdrawal:

@@ -52,7 +52,8 @@ def _none() -> Mapping[Any, Any]:
 class Request:
     """A live request: the digests that its leaf binds, and what it says of people and gate.
 
-    `raw` is its envelope, None while it could not be had; then nobody is a party.
+    `raw` is its envelope, None while it could not be had; then nobody is a party. `renews` when the request that it follows was
+    the same people's, for the same at the same gate, used, and ended by nobody when the log took this one.
     """
 
     index: int
@@ -62,6 +63,7 @@ class Request:
     gate: str
     until: int
     raw: bytes | None = field(repr=False)
+    renews: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,12 @@ class Deny:
     reasons: tuple[Reason, ...]
 
 
+_NO_RENEWAL = Facts({"request.renewal": False})
+"""Unless whoever knows the log says otherwise (`grants.checks`): what a request itself follows is its requester's word, who can
+as well ask without naming anything.
+"""
+
+
 def decide(policy: Policy, request: AccessRequest, approvers: Iterable[str], facts: Facts, *, now: int) -> Allow | Deny:
     """Decide whether `request`, agreed to by `approvers`, is allowed under `policy` at `now` (POSIX seconds)."""
     unknown = unknown_parts(policy, request)  # (a), and of (b) whether the permit exists
@@ -109,7 +115,8 @@ def beyond_limits(permit: Permit, request: AccessRequest) -> Iterable[Reason]:
 
 def _ask_cedar(policy: Policy, request: AccessRequest, permit: Permit, facts: Facts, now: int) -> list[Reason]:
     resource = policy.resources.by_uri[request.resource].uri
-    context = msgspec.json.encode(facts.adding(_own_facts(request, now)).nested()).decode()
+    known = _NO_RENEWAL.adding(facts).adding(_own_facts(request, now))
+    context = msgspec.json.encode(known.nested()).decode()
     members = sorted({request.requester, request.beneficiary})
     asked = [
         {
@@ -146,7 +153,6 @@ def _own_facts(request: AccessRequest, now: int) -> dict[str, Fact]:
     found: dict[str, Fact] = {
         "request.duration_s": request.duration_s,
         "request.for_other": request.requester != request.beneficiary,
-        "request.renewal": request.follows is not None,
         "request.break_glass": request.break_glass_at is not None,
         "request.command": terms is not None and terms.command is not None,
         "request.forwards": terms is not None and bool(terms.forwards),

@@ -13,7 +13,7 @@ from keyturn.formats import records
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import Sha256
 from keyturn.formats.posix_time import rfc3339
-from keyturn.grants import lifecycle, withdrawing
+from keyturn.grants import checks, lifecycle, withdrawing
 from keyturn.grants.agreed import policies_of
 from keyturn.grants.known import Offer
 from keyturn.grants.lifecycle import Event, State
@@ -156,7 +156,8 @@ def explain_grant(view: GateView, trust: TrustState, digest: str, *, now: int) -
     ]
     policy = view.shelf.policy(trust)
     approvers = [who for who in live.approvers if who not in suspended]
-    decided = decide(policy, live.request, approvers, NO_FACTS, now=now)
+    facts = NO_FACTS.adding(checks.renewal_facts(live.request, Sha256(digest), view.known))
+    decided = decide(policy, live.request, approvers, facts, now=now)
     could: tuple[str, ...] = ()
     if isinstance(decided, Deny):
         found = explain(policy, live.request, approvers, decided, suspended=suspended)
