@@ -1,8 +1,8 @@
 """Put a host gate on this host: its directory and key, the helper, and sshd's fragment; say first what that closes.
 
 Nothing is started and sshd is not reloaded: whoever installs does both, with a session open to undo it. What sshd then really
-does is asked of sshd itself, for root and for every account with a shell; when any of it is not the gate's, the fragment is
-taken away again.
+does is asked of sshd itself, for root and for every account with a shell, and what it says for some connections alone is read
+(`adapters.hosts.sshd_matches`); when any of it is not the gate's, the fragment is taken away again.
 """
 
 from __future__ import annotations
@@ -174,6 +174,13 @@ def install(installation: Installation) -> SoftwareKey:
 
 
 def _require_one_door(placed: Placed, config: HostGateConfig) -> None:
+    for_some = sshd_config.conditional(placed.sshd, program=placed.program, user=config.user, observes=config.observes)
+    if for_some:
+        raise Refused(
+            "sshd-other-door",
+            f"sshd would let some in without the gate, or by more than it allows: expected {'; '.join(for_some[:20])}",
+            hint=f"no Match block of {placed.sshd}, nor of a file that it includes, may say otherwise",
+        )
     with_shell = [e.pw_name for e in pwd.getpwall() if Path(e.pw_shell).name not in _NO_SHELL]
     for account in ("root", *with_shell[:50]):
         others = sshd_config.effective(

@@ -47,13 +47,35 @@ def test_a_dry_run_says_what_is_closed_and_writes_nothing(lab: HostsLab, second:
         "Match User root\n  PermitTunnel yes\n",
         "Match User ktdeploy\n  PasswordAuthentication yes\n",
         "Match User ktada\n  X11Forwarding yes\n",
+        "Match Address 10.0.0.0/8\n  PasswordAuthentication yes\n",
+        "Match LocalPort 2222\n  AuthorizedKeysFile=.ssh/authorized_keys\n",
+        "Match User daemon\n  KbdInteractiveAuthentication yes\nMatch all\n",
+        "Match Host *.example\n  ForceCommand internal-sftp\n",
+        "Match Host *.example\n  Include {place}/elsewhere\n",
+        "Match Host *.example\n  AcceptEnv LANG BASH_ENV\n",
+        "AcceptEnv LC_* LD_*\n",
+        "Match all\n  ForceCommand /bin/sh\n",
     ],
-    ids=["keys in files", "a tunnel", "a password", "forwarded X11"],
+    ids=[
+        "keys in files",
+        "a tunnel",
+        "a password",
+        "forwarded X11",
+        "a password from some addresses",
+        "keys in files at another port",
+        "an account without a shell",
+        "another command in place of the gate's",
+        "a file that is included for some",
+        "what bash reads, of some",
+        "what the loader reads",
+        "another command for all",
+    ],
 )
 def test_another_door_of_sshd_is_named_and_nothing_is_left_behind(lab: HostsLab, second: Host, door: str) -> None:
     config = second.place / "sshd_config"
     before = config.read_text()
-    config.write_text(before + door)
+    (second.place / "elsewhere").write_text("# for some\nPasswordAuthentication yes\n")
+    config.write_text(before + door.format(place=second.place))
     try:
         done = install(lab, second, "--yes")
         assert (done.returncode, code(done)) == (1, "sshd-other-door")

@@ -14,9 +14,19 @@ from pathlib import Path
 
 from keyturn.adapters.files import durable_files
 from keyturn.adapters.hosts import sshd_helper
+from keyturn.adapters.hosts.sshd_matches import harmful_variables, said_for_some
 from keyturn.errors import Unavailable, Usage
 
-__all__ = ["SETTINGS", "effective", "fragment", "helper_text", "observing", "require_runs", "write_root_file"]
+__all__ = [
+    "SETTINGS",
+    "conditional",
+    "effective",
+    "fragment",
+    "helper_text",
+    "observing",
+    "require_runs",
+    "write_root_file",
+]
 
 SETTINGS: Mapping[str, str] = {
     "AuthorizedKeysFile": "none",
@@ -30,6 +40,7 @@ SETTINGS: Mapping[str, str] = {
     "PermitRootLogin": "prohibit-password",
     "PermitUserEnvironment": "no",
     "PermitUserRC": "no",
+    "ForceCommand": "none",
     "AllowAgentForwarding": "no",
     "AllowTcpForwarding": "local",
     "AllowStreamLocalForwarding": "no",
@@ -37,7 +48,8 @@ SETTINGS: Mapping[str, str] = {
     "PermitTunnel": "no",
     "X11Forwarding": "no",
 }
-"""What closes every door of sshd but the gate's, and what no grant can have."""
+"""What closes every door of sshd but the gate's, and what no grant can have. A ForceCommand would run in place of the
+gate's own."""
 
 _RUNS = (
     "every user must be able to run /usr/bin/python3, and to reach the program: look at the modes of its directories"
@@ -133,16 +145,28 @@ def effective(config: Path, *, program: Path, user: str, account: str, observes:
             hint=f"{sshd} -t -f {config}",
         )
     found: dict[str, str] = {}
+    taken_over = []
     for line in done.stdout.splitlines():
         name, _, value = line.partition(" ")
         found.setdefault(name, value)
-    wanted = {
-        "AuthorizedKeysCommand": command(program),
-        "AuthorizedKeysCommandUser": user,
-        **({} if observes else SETTINGS),
-    }
-    return tuple(
+        if name == "acceptenv":
+            taken_over += value.split()
+    wanted = _wanted(program, user=user, observes=observes)
+    others = tuple(
         f"{name} {value}, found `{found.get(name.lower(), 'nothing')}`"
         for name, value in wanted.items()
         if found.get(name.lower()) not in (value, _SAID_OTHERWISE.get(value, value))
     )
+    harmful = () if observes else harmful_variables(taken_over)
+    return (*others, *(f"AcceptEnv without `{name}`, which a client could set" for name in harmful))
+
+
+def conditional(config: Path, *, program: Path, user: str, observes: bool) -> tuple[str, ...]:
+    """The settings that sshd would not use for some connections, whatever tells these apart (`Match`); as `effective`."""
+    wanted = _wanted(program, user=user, observes=observes)
+    return said_for_some(config, wanted, environment=not observes)
+
+
+def _wanted(program: Path, *, user: str, observes: bool) -> dict[str, str]:
+    asked = {"AuthorizedKeysCommand": command(program), "AuthorizedKeysCommandUser": user}
+    return asked if observes else {**asked, **SETTINGS}
