@@ -32,7 +32,9 @@ def init(
     ] = "/var/run/postgresql",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The server's port.")] = 5432,
     address: Annotated[str, typer.Option(help="Where people reach the server.")] = "localhost",
-    user: Annotated[str, typer.Option(help="Who runs the gate on this machine.")] = "keyturn-gate",
+    user: Annotated[
+        str, typer.Option(help="Who runs the gate on this machine, and no other gate.")
+    ] = "keyturn-gate-postgres",
     root: Root = None,
     lab: Lab = None,
     json: Json = False,

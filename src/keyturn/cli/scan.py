@@ -76,7 +76,7 @@ def postgres(
     name: Annotated[str | None, typer.Option(help="The server's name in the ledger. Default: host and port.")] = None,
     gate_user: Annotated[
         str, typer.Option(help="Who runs a postgres gate there: what that demands of the server is no door.")
-    ] = "keyturn-gate",
+    ] = "keyturn-gate-postgres",
     ledger: Ledger = None,
     owner: Owner = None,
     notify: Notify = None,

@@ -7,7 +7,7 @@ its actions mean there:
     socket = "/var/run/postgresql"              # the directory of the server's Unix socket
     port = 5432
     address = "db.acme.example"                 # where people reach the server, by TLS
-    user = "keyturn-gate"                       # of the operating system, who runs the gate
+    user = "keyturn-gate-postgres"              # of the operating system, who runs the gate
     connections = 3                             # that one grant has at the same time, at the most
     definers = ["public.total(integer)"]        # SECURITY DEFINER functions that a grant may call
     [actions."db:read"]
@@ -44,7 +44,7 @@ class Database(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     socket: Annotated[str, Meta(pattern=r"\A/[!-~]{0,100}\Z")] = "/var/run/postgresql"
     port: Annotated[int, Meta(ge=1, le=65535)] = 5432
     address: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9.:-]{1,253}\Z")]
-    user: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_-]{0,31}\Z")] = "keyturn-gate"
+    user: Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_-]{0,31}\Z")] = "keyturn-gate-postgres"
     connections: Annotated[int, Meta(ge=1, le=100)] = 3
     definers: Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_length=256)] = ()
 

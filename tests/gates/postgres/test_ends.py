@@ -126,7 +126,8 @@ def test_what_outlives_the_gate_and_its_watchman_is_ended_from_outside_and_by_th
 
         def orphaned() -> tuple[Asked, psycopg.Connection[Any]]:
             """Somebody who came in by a gate that is dead since, as its watchman is."""
-            gate, asked = place.start_gate(), place.granted()
+            # What libpq would read in the environment leads it to no other server.
+            gate, asked = place.start_gate("env", "PGHOSTADDR=192.0.2.1", "PGSERVICE=elsewhere"), place.granted()
             db, admin = place.connect(asked), place.admin()
             gate.kill()
             watchman = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'keyturn-watchman'"

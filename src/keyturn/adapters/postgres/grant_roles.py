@@ -16,6 +16,7 @@ Names are composed by psycopg.sql, and every session has `search_path = pg_catal
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -96,6 +97,7 @@ class GrantRolesInPostgres:
     """The roles of grants in the database at `place`; `definers` are the SECURITY DEFINER functions that may be called."""
 
     def __init__(self, place: ServerPlace, *, definers: Sequence[str]) -> None:
+        _forget_environment()
         self._place = place
         self._definers = tuple(definers)
         self._opening = _Kept(lambda: self._connect(_OPEN, _BOUNDED))
@@ -235,6 +237,15 @@ class GrantRolesInPostgres:
             connect_timeout=2,
             autocommit=True,
         )
+
+
+def _forget_environment() -> None:
+    """Take from this process what libpq would put beside the place that gate.toml names.
+
+    INVARIANT: the gate asks the server that it is for, or none: PGHOSTADDR and PGSERVICE lead elsewhere whatever host is said.
+    """
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 class _Kept:
