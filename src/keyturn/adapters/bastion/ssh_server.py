@@ -38,7 +38,11 @@ from keyturn.ports import BastionRules, Hop, Watching
 __all__ = ["BastionServer", "HostPlace", "serve"]
 
 CHANNELS_MAX = 64
+"""Of one grant, over all connections by it: each has a tape, and files are what a process runs out of. So is the next."""
+LINES_MAX = 64
 UNPROVED_MAX = 64
+TRIES_MAX = 20
+"""How often one connection may ask about a key, which it does twice for the one that lets it in."""
 LOGIN_WITHIN_S = 30
 JUDGED_EVERY_S = 1.0
 _HOST_WITHIN_S = 20
@@ -87,6 +91,14 @@ class BastionServer:
             )
         return found
 
+    def channels_of(self, grant: str) -> int:
+        """How many channels are open by `grant`, over all its connections."""
+        return sum(line.channels for line in self.lines if line.grant == grant)
+
+    def has_room_for(self, grant: str) -> bool:
+        """Whether another connection by `grant` may come in."""
+        return sum(line.grant == grant for line in self.lines) < LINES_MAX
+
     async def judge(self) -> None:
         """Look at every connection once."""
         loop = asyncio.get_running_loop()
@@ -120,6 +132,7 @@ class PersonLine(asyncssh.SSHServer):
         self._conn: asyncssh.SSHServerConnection | None = None
         self._peer = ""
         self._proved = False
+        self._tries = 0
         self._host: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._sessions: set[SessionRelay] = set()
         self._forwards = Forwards(self)
@@ -129,6 +142,15 @@ class PersonLine(asyncssh.SSHServer):
         self.hop: Hop | None = None
         self.watching: Watching | None = None
         self.ending = False
+
+    @property
+    def grant(self) -> str:
+        """What this connection is by: a request, or the key of who watches one."""
+        return self.hop.request if self.hop is not None else "" if self.watching is None else self.watching.session_key
+
+    @property
+    def channels(self) -> int:
+        return len(self._sessions) + len(self._forwards)
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._conn = conn
@@ -160,6 +182,11 @@ class PersonLine(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:  # (1)
         if self._proved:
             return False
+        self._tries += 1
+        if self._tries > TRIES_MAX:
+            if self._conn is not None:
+                self._conn.abort()
+            return False
         self.hop = self.watching = (
             None  # INVARIANT: what is let through is what the key opens that was asked about last
         )
@@ -172,7 +199,7 @@ class PersonLine(asyncssh.SSHServer):
             self.watching = found
         else:
             self.hop = found
-        return True
+        return self._server.has_room_for(self.grant)
 
     def auth_completed(self) -> None:
         self._proved = True
@@ -264,7 +291,7 @@ class PersonLine(asyncssh.SSHServer):
             self._conn.abort()
 
     def _has_room(self) -> bool:
-        return self.hop is not None and not self.ending and len(self._sessions) + len(self._forwards) < CHANNELS_MAX
+        return self.hop is not None and not self.ending and self._server.channels_of(self.grant) < CHANNELS_MAX
 
     async def _watch(self, watching: Watching) -> WatchSession:
         try:
