@@ -105,13 +105,29 @@ def group_id(name: str) -> int:
 
 
 def _require_ours(directory: Path) -> None:
-    held = directory.stat()
-    if held.st_uid not in (0, os.geteuid()) or held.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    """Refuse a directory that anybody else writes into, or could put another in the place of: each step to it is looked at."""
+    directory = directory.absolute()
+    for step in (directory, *directory.parents):
+        ours = not _others_put_there(step.lstat(), itself=step == directory)
+        if step.is_symlink():  # whose it is, may lead elsewhere tomorrow
+            _require_ours(step.readlink() if step.readlink().is_absolute() else step.parent / step.readlink())
+        if ours:
+            continue
         raise Usage(
             "socket-directory",
-            f"expected `{directory}` to be the gate's user's or root's, and writable to nobody else",
+            f"expected `{step}` to be the gate's user's or root's, and writable to nobody else",
             hint="whoever writes there answers in the gate's place: take a directory of its own, as /run/keyturn-gate-local",
         )
+
+
+def _others_put_there(held: os.stat_result, *, itself: bool) -> bool:
+    if held.st_uid not in (0, os.geteuid()):
+        return True
+    if stat.S_ISLNK(held.st_mode):
+        return False
+    shared = bool(held.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    # In /tmp (sticky) nobody moves what is another's: that is enough above the directory, where the gate's own is.
+    return shared and (itself or not held.st_mode & stat.S_ISVTX)
 
 
 def _remove_left(path: Path) -> None:

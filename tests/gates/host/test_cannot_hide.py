@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import subprocess
 import time
@@ -94,7 +95,9 @@ def test_what_is_left_in_a_scope_of_logind_that_no_look_saw_is_found_by_its_note
     try:
         with running(["sleep", "600"]) as left:
             (scope / "cgroup.procs").write_text(str(left.pid))
-            host = LinuxHost(helper=1, logind=tmp_path)
+            tickets = tmp_path / "ts"
+            tickets.mkdir()
+            host = LinuxHost(helper=1, logind=tmp_path, tickets=tickets)
             session = HostSession(
                 version=1,
                 boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
@@ -111,7 +114,10 @@ def test_what_is_left_in_a_scope_of_logind_that_no_look_saw_is_found_by_its_note
             )
             note = "# This is private data. Do not parse.\nUID={}\nSTATE=closing\nSCOPE=session-7.scope\nLEADER={}\nREALTIME={}\n"
             (tmp_path / "7").write_text(note.format(uid, gone.pid, (now - 3600) * 1_000_000))
+            for name in ("ktada", str(pwd.getpwnam("ktada").pw_uid), "ktdeploy"):
+                (tickets / name).touch()
             assert not host.look(session).alive  # the process with this id of an hour ago
+            assert [one.name for one in tickets.iterdir()] == ["ktdeploy"], "no session leaves its sudo to the next"
             (tmp_path / "8").write_bytes(b"\xff\xfe")
             (tmp_path / "9").write_text(note.format(uid, gone.pid, now * 1_000_000 + 5))
             state = host.look(session)

@@ -126,6 +126,19 @@ def test_a_directory_that_others_write_into_a_file_and_a_live_socket_are_not_ans
     with pytest.raises(keyturn.Usage, match="writable to nobody else"), bound_at(str(tmp_path / "s"), group=None):
         pass
     tmp_path.chmod(0o755)
+    (tmp_path / "others" / "deep").mkdir(parents=True, mode=0o755)
+    (tmp_path / "others").chmod(0o777)  # who writes there moves `deep` away, and puts his own there
+    (tmp_path / "link").symlink_to(tmp_path / "others" / "deep")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "theirs").symlink_to(tmp_path / "own")
+    if os.getuid() == 0:
+        os.lchown(tmp_path / "theirs", 65534, 65534)
+    for way in ("others/deep", "link", *(["theirs"] if os.getuid() == 0 else [])):
+        with (
+            pytest.raises(keyturn.Usage, match="writable to nobody else"),
+            bound_at(str(tmp_path / way / "s"), group=None),
+        ):
+            pass
     (tmp_path / "file").write_text("mine")
     with pytest.raises(keyturn.Usage, match="a socket or nothing"), bound_at(str(tmp_path / "file"), group=None):
         pass

@@ -38,10 +38,14 @@ _LOGIND = Path("/run/systemd/sessions")
 
 
 class LinuxHost:
-    """This machine. `helper` is the user id that sshd runs the gate's helper as; `logind` is where systemd-logind keeps notes."""
+    """This machine. `helper` is the user id that sshd runs the gate's helper as; `logind` is where systemd-logind keeps notes,
+    and `tickets` where sudo does."""
 
-    def __init__(self, *, helper: int, proc: Path = Path("/proc"), logind: Path = _LOGIND) -> None:
+    def __init__(
+        self, *, helper: int, proc: Path = Path("/proc"), logind: Path = _LOGIND, tickets: Path = _SUDO_TICKETS
+    ) -> None:
         self._proc = proc
+        self._sudo_tickets = tickets
         self._logind = logind
         self._boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
         self._before_login = frozenset({helper, *_uids("sshd")})
@@ -95,6 +99,7 @@ class LinuxHost:
         if not alive:
             for path in cgroups:
                 self._remove(path)
+            self._forget_sudo(session)
         return SshdState(alive, came_in, cgroups)
 
     def tell(self, session: HostSession, message: str) -> None:
@@ -121,9 +126,13 @@ class LinuxHost:
         for pid in sorted(found - {1, os.getpid()}):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        self._forget_sudo(session)
+
+    def _forget_sudo(self, session: HostSession) -> None:
+        """Remove what `sudo` remembers of a password: another session must not go on with it, however this one ended."""
         for name in (session.account, *map(str, _uids(session.account))):
-            with suppress(OSError):  # what `sudo` remembers of a password: another session must not go on with it
-                (_SUDO_TICKETS / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self._sudo_tickets / name).unlink(missing_ok=True)
 
     def _all_of(self, session: HostSession) -> set[int]:
         found = {pid for path in session.cgroups for pid in self._members(path)}
