@@ -77,6 +77,7 @@ class Gate:
             clock=machine,
             entropy=machine,
             pause=lambda _: None,
+            running=machine.now,
         )
         if log.up:
             followed.refresh()

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.clock import SystemClock, SystemEntropy, pause, running
 from keyturn.adapters.files.key_files import write_key
 from keyturn.adapters.files.trust_on_disk import TrustOnDisk
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
@@ -73,6 +73,7 @@ class Running:
             clock=SystemClock(),
             entropy=SystemEntropy(),
             pause=pause,
+            running=running,
         )
 
     def at_gate(self, url: str) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.clock import SystemClock, SystemEntropy, pause, running
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
 from keyturn.app.log.follow_log import follow_log
@@ -80,6 +80,7 @@ class Taken:
             clock=SystemClock(),
             entropy=SystemEntropy(),
             pause=pause,
+            running=running,
         )
 
     def view(self, url: str) -> GateView:

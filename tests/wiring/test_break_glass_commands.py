@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.clock import SystemClock, SystemEntropy, pause, running
 from keyturn.adapters.files.break_glass_journal import BreakGlassJournalFiles
 from keyturn.adapters.files.key_files import read_key
 from keyturn.app.gates.follow_as_gate import FollowedLog, Stricter
@@ -100,6 +100,7 @@ def door_of(people: People) -> BreakGlassDoor:
         clock=clock,
         entropy=entropy,
         pause=pause,
+        running=running,
     )
     journal = BreakGlassJournalFiles(people.lab / "gates" / "release" / "state")
     return BreakGlassDoor(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-__all__ = ["SystemClock", "SystemEntropy", "pause"]
+__all__ = ["SystemClock", "SystemEntropy", "pause", "running"]
 
 
 class SystemClock:
@@ -25,3 +25,8 @@ class SystemEntropy:
 def pause(seconds: float) -> None:
     """`ports.Pause`: wait."""
     time.sleep(seconds)
+
+
+def running() -> float:
+    """`ports.Running` from Linux's clock that counts on while the machine sleeps; elsewhere from one that may not."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

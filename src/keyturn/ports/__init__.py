@@ -25,7 +25,7 @@ from keyturn.ports.notices import NoticeOutbox, NoticeReceiver, OutgoingNotice
 from keyturn.ports.steps import Sandbox, SandboxJob, SandboxRun, StepFiles, StepMount
 from keyturn.ports.trust import RegistrationVerifier, TrustStore
 from keyturn.ports.witnesses import Cosigner, CosignStore, Witnesses
-from keyturn.ports.world import Clock, Entropy, KeyStore, Pause
+from keyturn.ports.world import Clock, Entropy, KeyStore, Pause, Running
 
 __all__ = [
     "BastionRules",
@@ -58,6 +58,7 @@ __all__ = [
     "RegistrationVerifier",
     "ReleaseJournal",
     "ReleaseOrders",
+    "Running",
     "Sandbox",
     "SandboxJob",
     "SandboxRun",

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from keyturn.crypto.signers import SoftwareKey
 
-__all__ = ["Clock", "Entropy", "KeyStore", "Pause"]
+__all__ = ["Clock", "Entropy", "KeyStore", "Pause", "Running"]
 
 
 class Clock(Protocol):
@@ -28,6 +28,13 @@ class Pause(Protocol):
 
     def __call__(self, seconds: float) -> None:
         """Return after about `seconds`."""
+
+
+class Running(Protocol):
+    """Tell how long this machine runs, asleep or not: from any beginning, and set by nobody."""
+
+    def __call__(self) -> float:
+        """Seconds."""
 
 
 class KeyStore(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.adapters.clock import SystemClock, SystemEntropy, running
 from keyturn.adapters.files import run_files
 from keyturn.adapters.files.carried_log import CarriedLog, question_in
 from keyturn.adapters.files.config_files import read_kept
@@ -78,6 +78,7 @@ def following_carried(config: GateHead, directory: Path, *, outbox: Callable[[],
         outbox=outbox,
         clock=clock,
         entropy=SystemEntropy(),
+        running=running,
     )
     return CarriedGate(key, log, followed, PushedNegatives(PushedFiles(directory / "state" / "pushed"), clock))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters import process_log
-from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.clock import SystemClock, SystemEntropy, pause, running
 from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.pushed_files import PushedFiles
@@ -72,6 +72,7 @@ def following(config: GateHead, directory: Path, *, service: Callable[[], str | 
         clock=clock,
         entropy=SystemEntropy(),
         pause=pause,
+        running=running,
     )
     return FollowingGate(key, root, log, followed, PushedNegatives(PushedFiles(directory / "state" / "pushed"), clock))
 

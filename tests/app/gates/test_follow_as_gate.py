@@ -62,6 +62,10 @@ class Machine:
     at: int
     waited: int = 0
     made: int = 0
+    ran_s: float = 7.0
+
+    def running(self) -> float:
+        return self.ran_s
 
     def now(self) -> int:
         return self.at
@@ -93,6 +97,7 @@ def gate_of(
         clock=machine,
         entropy=machine,
         pause=machine.pause,
+        running=machine.running,
     )
     return gate, machine
 
@@ -269,3 +274,23 @@ def test_a_gate_follows_the_log_without_a_nonce_and_keeps_what_it_knew_when_it_c
     machine.log.unsigned = False
     gate.follow()
     assert set(gate.seen.known.requests) == {asked.record_digest}
+
+
+def test_a_clock_that_is_held_while_the_log_is_withheld_closes_the_gate(world: World) -> None:
+    gate, machine = gate_of(world)
+    gate.refresh()
+    allowed_s = world.lab.state.limits.clock_skew_max_s
+    machine.ran_s += allowed_s
+    assert gate.refresh() is gate.believed
+    machine.ran_s += 1  # the clock stands still, as the log does
+    for asked in (gate.refresh, lambda: gate.believed):
+        with pytest.raises(Refused, match=f"{allowed_s + 1} s behind") as caught:
+            asked()
+        assert caught.value.code == "clock-skew"
+    machine.log.at += 1  # an older checkpoint than the time that has gone says nothing newer
+    machine.at += 1
+    machine.ran_s += 1
+    with pytest.raises(Refused, match="behind"):
+        gate.refresh()
+    machine.at += 1  # set again
+    assert gate.refresh() is gate.believed

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from keyturn.app.gates.clock_runs import ClockRuns
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.records.sign_record import sign_and_log
 from keyturn.crypto.signers import SoftwareKey
@@ -22,7 +23,7 @@ from keyturn.formats.access import GateCheckin
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.grants.view import GateView
-from keyturn.ports import Clock, Entropy, LogReader, LogWriter, Pause
+from keyturn.ports import Clock, Entropy, LogReader, LogWriter, Pause, Running
 from keyturn.trust.history import TrustHistory
 
 __all__ = ["CHECKIN_EVERY_S", "FollowedLog", "LogAtHand", "Stricter", "require_strict"]
@@ -59,6 +60,7 @@ class FollowedLog:
         clock: Clock,
         entropy: Entropy,
         pause: Pause,
+        running: Running,
     ) -> None:
         self._gate = gate
         self._key = key
@@ -68,6 +70,7 @@ class FollowedLog:
         self._clock = clock
         self._entropy = entropy
         self._pause = pause
+        self._time = ClockRuns(clock, running)
         self._lock = threading.Lock()
         self._view = GateView.start(history, gate=gate, nonce_record=None)
         self._believed: GateView | None = None
@@ -80,10 +83,13 @@ class FollowedLog:
 
     @property
     def believed(self) -> GateView:
-        """The view that `refresh` gave last, however old: for break-glass, which may be older than anything else."""
+        """The view that `refresh` gave last, however old: for break-glass, which may be older than anything else. `Refused` when
+        this machine's clock was set back since.
+        """
         believed = self._believed  # without the lock, which whoever refreshes holds while witnesses are slow
         if believed is None:
             raise Unavailable("view-empty", "the gate has not believed any view since it started", hint="keyturn up")
+        self._time.require(believed)
         return believed
 
     def refresh(self) -> GateView:
@@ -94,6 +100,7 @@ class FollowedLog:
             if self._checked_in_at is None or now - self._checked_in_at >= CHECKIN_EVERY_S:
                 self._check_in(now)
             self.require_strict(self._view)
+            self._time.require(self._view)
             self._believed = self._view
             return self._view
 
@@ -149,6 +156,7 @@ class FollowedLog:
 
     def _follow(self, *, ask_again: bool = True) -> None:
         self._view = follow_log(self._view, self._log, now=self._clock.now(), ask_again=ask_again)
+        self._time.saw(self._view)
 
 
 def require_strict(view: GateView, stricter: Stricter, *, now: int) -> None:

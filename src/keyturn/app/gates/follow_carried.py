@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from keyturn.app.gates.clock_runs import ClockRuns
 from keyturn.app.gates.follow_as_gate import Stricter, require_strict
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.records.sign_record import about, signed
@@ -24,7 +25,7 @@ from keyturn.formats.access import GateCheckin
 from keyturn.formats.carried import Question
 from keyturn.formats.uri import Uri
 from keyturn.grants.view import GateView
-from keyturn.ports import Clock, Entropy, LogReader
+from keyturn.ports import Clock, Entropy, LogReader, Running
 from keyturn.trust.history import TrustHistory
 
 __all__ = ["CarriedToGate", "FollowedCarried"]
@@ -55,6 +56,7 @@ class FollowedCarried:
         outbox: Callable[[], Iterable[bytes]],
         clock: Clock,
         entropy: Entropy,
+        running: Running,
     ) -> None:
         self._gate = gate
         self._key = key
@@ -64,6 +66,7 @@ class FollowedCarried:
         self._outbox = outbox
         self._clock = clock
         self._entropy = entropy
+        self._time = ClockRuns(clock, running)
         self._lock = threading.Lock()
         self._view = GateView.start(history, gate=gate, nonce_record=None)
         self._believed: GateView | None = None
@@ -82,6 +85,7 @@ class FollowedCarried:
             raise Unavailable(
                 "view-empty", "no answer to a question of this gate was brought since it started", hint=_CARRY
             )
+        self._time.require(believed)
         return believed
 
     def refresh(self) -> GateView:
@@ -92,10 +96,12 @@ class FollowedCarried:
             try:
                 self._log.look()
                 self._view = follow_log(self._view, self._log, now=self._clock.now())
+                self._time.saw(self._view)
                 if self._view.nonce_seen:
                     answered = self._view
                     self._new_question()
                     self.require_strict(answered)
+                    self._time.require(answered)
                     self._believed = answered
             finally:
                 self._ask()
