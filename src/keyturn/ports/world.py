@@ -31,7 +31,7 @@ class Pause(Protocol):
 
 
 class Running(Protocol):
-    """Tell how long this machine runs, asleep or not: from any beginning, and set by nobody."""
+    """Tell how long this machine runs: from any beginning, and set by nobody. What it slept may be missing."""
 
     def __call__(self) -> float:
         """Seconds."""
