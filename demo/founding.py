@@ -48,9 +48,9 @@ def found(teller: Teller) -> DemoLab:
         "research",
     )
     ada.does("init", "lab", *words, shown=1)
-    ada.does("trust", "invite", "bob", "--group", "weights-owners", shown=1)
+    ada.does("trust", "invite", "bob", "--new-group", "weights-owners", shown=1)
     bob.does("trust", "accept", "bob.invitation.json", "--full-name", "Bob", "--lab", "lab", shown=1)
-    ada.does("trust", "invite", "carol", "--group", "security", shown=1)
+    ada.does("trust", "invite", "carol", "--new-group", "security", shown=1)
     carol.does("trust", "accept", "carol.invitation.json", "--full-name", "Carol", "--lab", "lab", shown=1)
     agent = ("--kind", "agent", "--responsible", "ada", "--group", "security", "--out", "coder.invitation.json")
     ada.does("trust", "invite", "ada+coder", *agent, shown=1)

@@ -104,11 +104,18 @@ class Ceremony:
         kind: InviteeKind = "human",
         responsible: tuple[str, ...] = (),
         groups: tuple[str, ...] = (),
+        new_groups: tuple[str, ...] = (),
         signs_trust: bool | None = None,
         new_keys: NewKeys | None = None,
     ) -> bytes:
         offer = Offer(
-            member=member, kind=kind, responsible=responsible, groups=groups, signs_trust=signs_trust, new_keys=new_keys
+            member=member,
+            kind=kind,
+            responsible=responsible,
+            groups=groups,
+            new_groups=new_groups,
+            signs_trust=signs_trust,
+            new_keys=new_keys,
         )
         (made,) = invite_members([offer], store=self.store, clock=self.clock, entropy=self.entropy)
         return made

@@ -121,7 +121,7 @@ def test_an_agent_joins_with_a_member_key_and_nothing_else(ceremony: Ceremony) -
     ceremony.found()
     ceremony.enrol(
         ceremony.accept(
-            ceremony.invite("ada+coder", kind="agent", responsible=("ada",), groups=("coders",), signs_trust=False),
+            ceremony.invite("ada+coder", kind="agent", responsible=("ada",), new_groups=("coders",), signs_trust=False),
             "coder",
         )
     )
@@ -200,7 +200,7 @@ def test_an_acceptance_answers_its_own_invitation(ceremony: Ceremony, changes: d
 
 def test_an_acceptance_twice_changes_nothing_and_a_second_one_with_other_keys_is_refused(ceremony: Ceremony) -> None:
     ceremony.found()
-    invitation = ceremony.invite("bob", groups=("new-group",))
+    invitation = ceremony.invite("bob", new_groups=("new-group",))
     acceptance = ceremony.accept(invitation, "bob")
     ceremony.enrol(acceptance)
     before = ceremony.store.draft()

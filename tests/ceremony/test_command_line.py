@@ -103,6 +103,7 @@ def test_a_second_lab_is_not_founded_over_the_first(shell: Shell) -> None:
 def test_bad_names_make_nothing(shell: Shell) -> None:
     for words in (
         ("--profile", "demo", "--name", "Not A Name"),
+        ("--profile", "demo", "--name", "acme"),
         ("--profile", "demo", "--member", "ADA"),
         ("--profile", "demo", "--witness", "../../x"),
         ("--profile", "production"),
@@ -130,3 +131,15 @@ def test_no_private_key_of_a_lab_gets_into_a_repository(shell: Shell) -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=lab, check=True, capture_output=True, text=True).stdout.split()
     assert {str(path.relative_to(lab)) for path in keys}.isdisjoint(listed)
     assert "trust/draft/roster.toml" in listed
+
+
+def test_a_group_of_a_team_that_nothing_names_yet_is_founded_by_saying_so(shell: Shell) -> None:
+    shell.run("ada", "init", "lab", "--profile", "demo", "--group", "releasers")
+    (shell.directory / "team.csv").write_text("member,groups\ncyd,releasers auditors\ndan,auditors\n")
+    _, said = shell.run("ada", "trust", "invite", "--csv", "team.csv", exit_status=1)
+    assert "[group-unknown]" in said
+    assert "--new-group auditors" in said
+    assert not list(shell.directory.glob("*.invitation.json"))
+    shell.run("ada", "trust", "invite", "--csv", "team.csv", "--new-group", "auditors")
+    invited = [json.loads((shell.directory / f"{who}.invitation.json").read_text()) for who in ("cyd", "dan")]
+    assert [one["groups"] for one in invited] == [["releasers", "auditors"], ["auditors"]]

@@ -9,9 +9,10 @@ import pytest
 from ceremony.conftest import Ceremony
 from keyturn.adapters.keys.webauthn_enrolment import WebauthnEnrolment
 from keyturn.app.trust.enrol_member import enrol_members
-from keyturn.app.trust.invite_member import Offer, invite_members
+from keyturn.app.trust.invite_member import INVITATION_LIFETIME_S, Offer, invite_members
 from keyturn.app.trust.remove_member import remove_member
 from keyturn.errors import Refused, Usage
+from keyturn.formats.enrolment import parse_invitation
 from keyturn.trust.draft import Draft, leave
 
 
@@ -49,7 +50,7 @@ def test_an_agent_is_invited_together_with_who_answers_for_it(founded: Ceremony)
             Offer(member="bob", kind="custodian", new_keys="instead"), "member-unknown", id="for no custodian"
         ),
         pytest.param(
-            Offer(member="bob", kind="human", groups=("x",), new_keys="beside"),
+            Offer(member="bob", kind="human", groups=("releasers",), new_keys="beside"),
             "invitation-invalid",
             id="groups with keys",
         ),
@@ -242,3 +243,29 @@ def test_an_acceptance_brings_nobody_back_who_left(founded: Ceremony) -> None:
     with pytest.raises(Refused, match="invitation-unknown"):
         founded.enrol(acceptance)
     assert founded.store.draft() == before
+
+
+def test_a_misspelt_group_founds_none(founded: Ceremony) -> None:
+    with pytest.raises(Refused, match="group-unknown") as caught:
+        invite(founded, Offer(member="cyd", kind="human"), Offer(member="dan", kind="human", groups=("releaser",)))
+    assert caught.value.hint == "did you mean `releasers`? groups: releasers; to found it: --new-group releaser"
+    assert list((founded.trust / "invitations").glob("*cyd*")) == []
+    with pytest.raises(Refused, match="group-exists"):
+        invite(founded, Offer(member="cyd", kind="human", new_groups=("releasers",)))
+
+
+def test_a_group_is_joined_once_the_policy_names_it_or_somebody_is_invited_to_found_it(founded: Ceremony) -> None:
+    founded.edit(
+        "policy/main.cedar",
+        lambda _: (
+            '@id("a") @quorum("1 owners") permit(principal in Group::"research", action, resource);\n'
+            '@id("b") @quorum("none") permit(principal, action, resource);'
+        ),
+    )
+    named = Offer(member="cyd", kind="human", groups=("owners", "research"))
+    invite(founded, named, Offer(member="dan", kind="human", new_groups=("operators",)))
+    (joins,) = invite(founded, Offer(member="eve", kind="human", groups=("operators",)))
+    assert parse_invitation(joins).groups == ("operators",)
+    founded.clock.at += INVITATION_LIFETIME_S + 1
+    with pytest.raises(Refused, match="group-unknown"):
+        invite(founded, Offer(member="fay", kind="human", groups=("operators",)))

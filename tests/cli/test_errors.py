@@ -87,7 +87,10 @@ def test_a_file_that_is_there_is_never_overwritten_and_that_is_usage(founding: P
         pytest.param(("up",), 1, "trust-founding", "then keyturn trust publish", id="nor processes, and says why"),
         pytest.param(("builder", "init", "--work", "no where"), 2, "file-missing", "mkdir -p 'no where'", id="work"),
         pytest.param(("verify", ".", "--root", "x"), 2, "pack-missing", "--pack PACK", id="a model without its pack"),
-        pytest.param(("init", "a", "--name", "A B", "--member", "x"), 2, "option-invalid", "`acme.example`", id="name"),
+        pytest.param(("init", "a", "--name", "A B", "--member", "x"), 2, "lab-name", "`acme.example`", id="name"),
+        pytest.param(
+            ("init", "a", "--name", "acme", "--member", "x"), 2, "lab-name", "--name acme.example", id="one label"
+        ),
         pytest.param(("init", "a", "--name", "a.b", "--member", "A B"), 2, "option-invalid", "as `ada`", id="member"),
         pytest.param(("init", "a", "--name", "a.b", "--member", "x"), 2, "file-exists", "KEYTURN_HOME=DIR", id="taken"),
         pytest.param(

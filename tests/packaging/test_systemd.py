@@ -41,7 +41,7 @@ as() { local home=$1; shift; KEYTURN_HOME="$HERE/$home" keyturn "$@"; }
 confined() { python "$CONFINED" "$UNITS/$1" keyturn "${@:2}" > "$1.said" 2>&1 & RUNNING="${RUNNING-} $!"; }
 trap 'kill $RUNNING || true; wait; tail -n 5 *.said' EXIT
 as ada init lab --profile demo --name acme.example --member ada --group research
-as ada trust invite bob --group owners
+as ada trust invite bob --new-group owners
 as bob trust accept bob.invitation.json
 mkdir -p lab/trust/draft/policy work/import/found
 printf 'version = 1\\n[[resources]]\\nuri = "keyturn://acme.example/model/toy"\\n' > lab/trust/draft/resources.toml

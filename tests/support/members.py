@@ -59,7 +59,7 @@ class People:
         """Ada, of `group`, founds a lab, and invites bob."""
         init = ("init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada", "--full-name", "Ada")
         self.by("ada", *init, "--group", group, "--witness", "north")
-        self.by("ada", "trust", "invite", "bob", "--group", "security")
+        self.by("ada", "trust", "invite", "bob", "--new-group", "security")
 
     def invite_again(self) -> None:
         """Ada invites bob to the draft as it is now: an invitation says where the lab's passkeys and security keys sign."""

@@ -347,8 +347,8 @@ def found(place: Path) -> TakenLab:
     words = ("--profile", "demo", "--name", LAB, "--member", "ada", "--full-name", "Ada", "--group", "research")
     lab.by("ada", "init", "lab", *words)
     members = {
-        "bob": ("--group", "weights-owners"),
-        "carol": ("--group", "security"),
+        "bob": ("--new-group", "weights-owners"),
+        "carol": ("--new-group", "security"),
         "dan": ("--group", "security"),
         "eve": ("--group", "security"),
         "ada+coder": ("--kind", "agent", "--responsible", "ada", "--group", "security"),

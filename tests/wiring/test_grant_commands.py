@@ -29,7 +29,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
     init = ("init", "lab", "--profile", "demo", "--name", "acme.example", "--member", "ada", "--full-name", "Ada")
     found.by("ada", *init, "--group", "research", "--witness", "north")
     for member, more in (
-        ("bob", ("--group", "security")),
+        ("bob", ("--new-group", "security")),
         ("cat", ("--group", "security")),
         ("ada+coder", ("--kind", "agent", "--responsible", "ada", "--group", "research")),
     ):

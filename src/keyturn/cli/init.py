@@ -52,10 +52,10 @@ def init(
     json: Json = False,
 ) -> None:
     """Found a lab here: its keys, yours, and a draft of its trust. Nothing is granted until a second human has signed it."""
-    from keyturn.app.trust.found_lab import Founding
+    from keyturn.app.trust.found_lab import Founding, require_lab_name
     from keyturn.config.person import home_of
     from keyturn.errors import Usage
-    from keyturn.formats.text import LabName, MemberId
+    from keyturn.formats.text import MemberId
     from keyturn.wiring.new_lab import make_lab
 
     demo = profile == "demo"
@@ -66,7 +66,7 @@ def init(
         raise Usage(
             "option-missing", "expected --name and --member", hint="keyturn init --name acme.example --member ada"
         )
-    _require_form("--name", name, LabName, "a DNS name in lower case, as `acme.example`")
+    require_lab_name(name)
     _require_form("--member", member, MemberId, "lower-case letters, digits and `._-`, as `ada`")
     home, directory = home_of(os.environ), directory.absolute()
     founding = Founding(

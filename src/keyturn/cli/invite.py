@@ -41,7 +41,14 @@ def invite(
         typer.Option(help="A human who answers for an agent or workload.", autocompletion=offer_names("members")),
     ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(help="A group to join. Repeat for more.", autocompletion=offer_names("groups"))
+        list[str] | None,
+        typer.Option(help="A group to join, which is there. Repeat for more.", autocompletion=offer_names("groups")),
+    ] = None,
+    new_group: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A group to found; the member joins it, or whoever the CSV file puts into it. Repeat for more."
+        ),
     ] = None,
     signs_trust: Annotated[
         bool | None,
@@ -83,17 +90,35 @@ def invite(
 
     if (member is None) == (team is None):
         raise Usage("option-missing", "expected a member's id, or --csv FILE", hint="keyturn trust invite bob")
-    store = trust_store(find_lab(lab).directory)
+    store, founded = trust_store(find_lab(lab).directory), tuple(new_group or ())
     if team is not None:
         joining = team_config.parse(read_small(team), where=str(team))
         offers = [
-            _offer(one.member, one.kind, one.responsible, one.groups, one.signs_trust, bool(one.attested), new_keys)
+            _offer(
+                one.member,
+                one.kind,
+                one.responsible,
+                tuple(group for group in one.groups if group not in founded),
+                tuple(group for group in one.groups if group in founded),
+                one.signs_trust,
+                bool(one.attested),
+                new_keys,
+            )
             for one in joining
         ]
         paths = [(out or Path()) / f"{offer.member}.invitation.json" for offer in offers]
     else:
         offers = [
-            _offer(member or "", kind, tuple(responsible or ()), tuple(group or ()), signs_trust, attested, new_keys)
+            _offer(
+                member or "",
+                kind,
+                tuple(responsible or ()),
+                tuple(group or ()),
+                founded,
+                signs_trust,
+                attested,
+                new_keys,
+            )
         ]
         paths = [out or Path(f"{member}.invitation.json")]
     for path in paths:
@@ -124,6 +149,7 @@ def _offer(
     kind: InviteeKind,
     responsible: tuple[str, ...],
     groups: tuple[str, ...],
+    new_groups: tuple[str, ...],
     signs_trust: bool | None,
     attested: bool,
     new_keys: NewKeys | None,
@@ -142,6 +168,7 @@ def _offer(
         kind=kind,
         responsible=answering,
         groups=groups,
+        new_groups=new_groups,
         signs_trust=signs_trust,
         attested=attested,
         new_keys=new_keys,

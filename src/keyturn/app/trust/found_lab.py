@@ -5,6 +5,7 @@ Nothing is granted by this: the lab is `founding` until as many humans as its ro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,7 +33,9 @@ from keyturn.trust.roster import (
 )
 from keyturn.trust.targets import Contents
 
-__all__ = ["Founding", "found_lab"]
+__all__ = ["Founding", "found_lab", "require_lab_name"]
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 LOCAL_OPERATOR = "local"
 """Who runs the processes of a demo lab: the one machine."""
@@ -83,6 +86,7 @@ def found_lab(
             "in production the keys of gates and builders are made by their operators, not here",
             hint="add their public keys to trust/draft",
         )
+    require_lab_name(founding.lab)
     check_free_text(founding.founder_name, what="name", size_bytes_max=200)
     for name in (*founding.groups, *founding.witnesses, *founding.gates):
         _check_name(name)
@@ -131,6 +135,21 @@ def found_lab(
     )
     store.swap_draft(store.draft(), draft.render())
     return draft
+
+
+def require_lab_name(name: str) -> None:
+    """Refuse what is no domain: the name stands in every record and URI for good, and only a domain is nobody else's.
+
+    Records keep the wider form that docs/formats/uri.md says. Two labels or more, as in RFC 1123, the last one no number.
+    """
+    labels = name.split(".")
+    if not 2 <= len(labels) <= 8 or len(name) > 253 or not all(map(_LABEL.match, labels)) or labels[-1].isdigit():
+        near = f"{name}.example" if _LABEL.match(name) else "acme.example"
+        raise Usage(
+            "lab-name",
+            f"--name: expected a DNS name in lower case, of two labels or more, as `acme.example`, got `{name[:80]}`",
+            hint=f"a domain that you have; to try it out: keyturn init --name {near}",
+        )
 
 
 def _check_name(name: str) -> None:

@@ -1,4 +1,8 @@
-"""Invite people: remember what is offered, and give back the invitations to hand over. All of them, or none."""
+"""Invite people: remember what is offered, and give back the invitations to hand over. All of them, or none.
+
+A group comes to be with the first member who joins it, so a misspelt name would found one that no policy asks: a group is joined
+by the name that the draft, its policy or an open invitation has for it, and another is founded by `Offer.new_groups` alone.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from keyturn.app.records.nearest import meant
+from keyturn.app.trust.lab_policy import groups_named
 from keyturn.errors import Malformed, Refused, Usage
 from keyturn.formats.digest import sha256
 from keyturn.formats.enrolment import Invitation, InviteeKind, NewKeys, parse_invitation, render_invitation
@@ -24,12 +30,14 @@ class Offer:
     """A place that is offered to somebody, or new keys for the place that he has.
 
     Without `signs_trust`, a human gets a trust key with his place, and another one when he has one and gets new keys `instead`.
+    `groups` are there, or awaited; `new_groups` are founded by his joining.
     """
 
     member: str
     kind: InviteeKind
     responsible: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    new_groups: tuple[str, ...] = ()
     signs_trust: bool | None = None
     attested: bool = False
     new_keys: NewKeys | None = None
@@ -40,22 +48,25 @@ def invite_members(offers: Sequence[Offer], *, store: TrustStore, clock: Clock, 
 
     New keys `instead` make every earlier invitation of that member void: who has the old keys may have answered it.
 
-    Raises `Refused` when an id is taken (or, for new keys, is nobody's), `Usage` for an offer that contradicts itself; then
-    nobody is invited.
+    Raises `Refused` when an id is taken (or, for new keys, is nobody's) or a group is not there, `Usage` for an offer that
+    contradicts itself; then nobody is invited.
     """
     draft = Draft.parse(store.draft())
     if len({offer.member for offer in offers}) != len(offers):
         raise Usage("invitation-twice", "expected each member once among those who are invited")
     joining = {offer.member for offer in offers if offer.kind == "human"}
     invitations = []
+    now = clock.now()
+    awaited = _groups_awaited(draft, store, now=now)
     for offer in offers:
         _require_form(
             offer.member, MemberId, "a member's id in lower-case letters, digits and `._-`, as `bob` or `ada+coder`"
         )
-        for group in offer.groups:
+        for group in (*offer.groups, *offer.new_groups):
             _require_form(group, Name, "a group's name in lower-case letters, digits and `._-`, as `security`")
+        _require_groups(offer, draft, awaited)
         _require_place(offer, draft, joining)
-        invitations.append(_invitation(offer, draft, clock, entropy))
+        invitations.append(_invitation(offer, draft, now, entropy))
     for offer in offers:
         if offer.new_keys == "instead":
             withdraw_invitations(offer.member, store=store)
@@ -84,6 +95,37 @@ def _require_form(text: str, form: object, expected: str) -> None:
             f"expected {expected}, got `{text[:80]}`",
             hint="keyturn trust invite bob --group security",
         ) from err
+
+
+def _groups_awaited(draft: Draft, store: TrustStore, *, now: int) -> frozenset[str]:
+    """The groups that are there, that the draft's policy names, or that somebody was invited to and may still join."""
+    found = set(draft.contents.roster.groups) | groups_named(draft.contents.policy)
+    for raw in store.invitations():
+        try:
+            offered = parse_invitation(raw)
+        except Malformed:
+            continue
+        if offered.until > now:
+            found.update(offered.groups)
+    return frozenset(found)
+
+
+def _require_groups(offer: Offer, draft: Draft, awaited: frozenset[str]) -> None:
+    there = draft.contents.roster.groups
+    for group in offer.groups:
+        if group not in awaited:
+            raise Refused(
+                "group-unknown",
+                f"no group is named `{group}`, which `{offer.member}` should join",
+                hint=f"{meant(group, awaited, what='groups')}; to found it: --new-group {group}",
+            )
+    for group in offer.new_groups:
+        if group in there:
+            raise Refused(
+                "group-exists",
+                f"expected a group to found, and `{group}` is there",
+                hint=f"--group {group}, to join it",
+            )
 
 
 def _require_place(offer: Offer, draft: Draft, joining: set[str]) -> None:
@@ -127,7 +169,7 @@ def _signing(draft: Draft) -> tuple[str, ...]:
     return tuple(sorted(page.origin for page in draft.contents.roster.signing))
 
 
-def _invitation(offer: Offer, draft: Draft, clock: Clock, entropy: Entropy) -> bytes:
+def _invitation(offer: Offer, draft: Draft, now: int, entropy: Entropy) -> bytes:
     try:
         invitation = Invitation(
             lab=draft.root.lab,
@@ -135,12 +177,12 @@ def _invitation(offer: Offer, draft: Draft, clock: Clock, entropy: Entropy) -> b
             member=offer.member,
             kind=offer.kind,
             responsible=offer.responsible,
-            groups=offer.groups,
+            groups=tuple(dict.fromkeys((*offer.groups, *offer.new_groups))),
             signs_trust=_signs_trust(offer, draft),
             attested=offer.attested,
             new_keys=offer.new_keys,
             signing=_signing(draft) if offer.kind == "human" else None,
-            until=clock.now() + INVITATION_LIFETIME_S,
+            until=now + INVITATION_LIFETIME_S,
         )
         # Constructors do not check patterns; the parser does, so nothing is handed out that the invitee could not read.
         raw = render_invitation(invitation)

@@ -5,12 +5,19 @@ A lab without any policy file grants nothing, which is how a lab begins, and no 
 
 from __future__ import annotations
 
+import re
+
+from keyturn.errors import Refused
 from keyturn.policy.coalitions import diff, report
 from keyturn.policy.lint import refuse_unapprovable
 from keyturn.policy.load import load
+from keyturn.policy.quorum import Quorum
 from keyturn.trust.roster import TrustState
 
-__all__ = ["check_policy", "coalition_changes"]
+__all__ = ["check_policy", "coalition_changes", "groups_named"]
+
+_GROUP = re.compile(r'Group::"([^"]*)"')
+_QUORUM = re.compile(r'@quorum\("([^"]*)"\)')
 
 
 def check_policy(state: TrustState) -> None:
@@ -33,3 +40,16 @@ def coalition_changes(before: TrustState | None, after: TrustState | None) -> tu
         else f"permit `{name}`: nobody can get through"
         for name, permit in found.permits.items()
     )
+
+
+def groups_named(policy: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    """The groups that policy texts name, read before those are there and the texts can load. Nobody is let in by it."""
+    found: set[str] = set()
+    for _, text in policy:
+        found.update(_GROUP.findall(text))
+        for quorum in _QUORUM.findall(text):
+            try:
+                found.update(term.group for term in Quorum.parse(quorum).terms)
+            except Refused:
+                continue  # `propose` says what is wrong with it
+    return frozenset(found)
