@@ -17,11 +17,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 from litestar.enums import ScopeType
 
+from keyturn.adapters.client_network import network_of
 from keyturn.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class RateLimit:
         """Take one token of `address`, or raise `Unavailable` `too-many-requests`, saying when there will be one."""
         rate = self._rates.reads if reading else self._rates.writes
         now, most = self._clock(), max(rate * BURST_S, 1.0)
-        key = (_network(address), reading)
+        key = (network_of(address), reading)
         bucket = self._buckets.pop(key, None)
         tokens = most if bucket is None else min(most, bucket.tokens + (now - bucket.at) * rate)
         self._buckets[key] = _Bucket(max(tokens - 1, 0) if tokens >= 1 else tokens, now)
@@ -89,15 +89,3 @@ class RateLimit:
             await app(scope, receive, send)
 
         return limited
-
-
-def _network(address: str) -> str:
-    if ":" not in address:
-        return address
-    try:
-        known = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(known, IPv6Address) and known.ipv4_mapped is None:
-        return str(ip_network((known, 64), strict=False))
-    return address

@@ -1,9 +1,9 @@
 """What every server process shares: bounded requests, errors as JSON, and the address it can be found at.
 
 A server binds a free port of 127.0.0.1 (or the one it is told) and says where in `run/<name>.json`. Nothing rests on that
-file: whatever a server answers is verified by who asked. Bodies are bounded and must arrive within `BODY_TIMEOUT_S`, the head
-of a request within `HEAD_TIMEOUT_S` of the connection or of its own first byte, so a slow client, or one that says nothing,
-holds nothing for long. One address makes so many requests (`rates`). A service may answer to who is logged in alone (`login`).
+file: whatever a server answers is verified by who asked. Bodies are bounded and must arrive within `BODY_TIMEOUT_S`; how long a
+slow client holds its place is `service.connections`' to say. One address makes so many requests (`rates`). A service may answer
+to who is logged in alone (`login`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ import uvicorn
 from litestar import Litestar, Response, get
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keyturn.adapters import process_log
 from keyturn.adapters.files import run_files
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.errors_over_http import Problem
 from keyturn.errors import KeyturnError, Malformed, Unavailable, defect
-from keyturn.service import local_peers
+from keyturn.service.connections import CONNECTIONS_MAX, PatientWithFew
 from keyturn.service.login import OPEN, Login
 from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import describe
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BODY_BYTES_MAX",
     "BODY_TIMEOUT_S",
-    "HEAD_TIMEOUT_S",
-    "HeadInTime",
     "build",
     "document_of",
     "health",
@@ -54,7 +51,6 @@ __all__ = [
 
 BODY_BYTES_MAX = 4 << 20
 BODY_TIMEOUT_S = 20.0
-HEAD_TIMEOUT_S = 10.0
 _DOCUMENT = "openapi"
 _OF_TOKENS = frozenset({"login-invalid", "login-expired"})
 """What RFC 6750 calls an invalid token."""
@@ -152,10 +148,10 @@ def serve(
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         config = uvicorn.Config(
             app,
-            http=HeadInTime,
+            http=PatientWithFew,
             log_config=None,
             access_log=False,
-            limit_concurrency=256,
+            limit_concurrency=CONNECTIONS_MAX,
             timeout_keep_alive=15,
             lifespan="on",
             proxy_headers=behind_proxy,
@@ -169,46 +165,6 @@ def serve(
                 uvicorn.Server(config).run(sockets=[bound, *also])
             finally:
                 process_log.say("info", "stopped")
-
-
-class HeadInTime(H11Protocol):
-    """uvicorn's HTTP/1.1, which by itself waits for ever for a request to begin, and for its head to end."""
-
-    head_timeout_s = HEAD_TIMEOUT_S
-    _waiting: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        super().connection_made(transport)
-        self.client = local_peers.client_of(transport) or self.client
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
-        super().connection_lost(exc)
-
-    def _watch(self) -> None:
-        if self._is_answering():
-            self._forget()
-        elif self._waiting is None:
-            self._waiting = self.loop.call_later(self.head_timeout_s, self._too_slow)
-
-    def _forget(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-
-    def _is_answering(self) -> bool:
-        # uvicorn says that `cycle` is always there; before the first request it is None.
-        return bool(self.cycle) and not self.cycle.response_complete
-
-    def _too_slow(self) -> None:
-        self._waiting = None
-        if not self._is_answering():
-            self.transport.close()
 
 
 def _answer(problem: Problem) -> Response[bytes]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from keyturn.adapters.bastion.ssh_server import UNPROVED_MAX
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.adapters.over_http.bastion_over_http import bastion_terms
 from keyturn.adapters.over_http.http_client import HttpClient
@@ -159,3 +162,12 @@ def test_sftp_and_forwarding_have_what_the_grant_names_and_are_recorded(bastion:
     for words in ((), ("id -un",)):
         assert bastion.front().run(one, "ktada", *words).stdout == "only this\n"
     assert bastion.front().run(plain, "ktada", "echo $SSH_AUTH_SOCK", more=("-A",)).stdout == "\n"
+
+
+def test_who_connects_and_proves_no_key_keeps_nobody_out(bastion: Bastion) -> None:
+    granted = bastion.granted()
+    with ExitStack() as stack:
+        for _ in range(2 * UNPROVED_MAX):
+            stack.enter_context(socket.create_connection(("127.0.0.1", bastion.port), timeout=10))
+        done = bastion.front().run(granted, "ktada", "id -un")
+        assert (done.returncode, done.stdout) == (0, "ktada\n"), bastion.process.output

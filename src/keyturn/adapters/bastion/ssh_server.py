@@ -28,6 +28,7 @@ from keyturn.adapters.bastion.forwarding import Forwards
 from keyturn.adapters.bastion.hop_keys import HopKeysFile
 from keyturn.adapters.bastion.relay import SessionRelay
 from keyturn.adapters.bastion.watching import Room, WatchSession
+from keyturn.adapters.client_network import longest_of_most
 from keyturn.adapters.recordings.shelf import OpenTape, Shelf
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError, Refused, Unavailable
@@ -76,7 +77,7 @@ class BastionServer:
         self.watcher_absent_s = watcher_absent_s
         self.lines: set[PersonLine] = set()
         self.rooms: dict[str, Room] = {}
-        self.unproved = 0
+        self.unproved: dict[PersonLine, float] = {}
         self.works: set[asyncio.Task[None]] = set()
 
     def room(self, request: str, who: str) -> Room:
@@ -98,6 +99,19 @@ class BastionServer:
     def has_room_for(self, grant: str) -> bool:
         """Whether another connection by `grant` may come in."""
         return sum(line.grant == grant for line in self.lines) < LINES_MAX
+
+    def knocks(self, line: PersonLine) -> None:
+        """Give `line` a place before it has proved a key, if need be that of who takes longest over it.
+
+        64 who prove nothing would keep everybody out for `LOGIN_WITHIN_S`, so no place is held that another needs: of the network
+        that has most of them the oldest goes, and a flood from one address loses its own.
+        """
+        self.unproved[line] = time.monotonic()
+        if len(self.unproved) > UNPROVED_MAX:
+            longest = longest_of_most((one, one.peer, since) for one, since in self.unproved.items())
+            if longest is not None:
+                del self.unproved[longest]
+                longest.abort()
 
     async def judge(self) -> None:
         """Look at every connection once."""
@@ -130,7 +144,7 @@ class PersonLine(asyncssh.SSHServer):
     def __init__(self, server: BastionServer) -> None:
         self._server = server
         self._conn: asyncssh.SSHServerConnection | None = None
-        self._peer = ""
+        self.peer = ""
         self._proved = False
         self._tries = 0
         self._host: asyncio.Task[asyncssh.SSHClientConnection] | None = None
@@ -154,14 +168,11 @@ class PersonLine(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._conn = conn
-        self._peer = str(conn.get_extra_info("peername")[0])
-        self._server.unproved += 1
-        if self._server.unproved > UNPROVED_MAX:
-            conn.abort()
+        self.peer = str(conn.get_extra_info("peername")[0])
+        self._server.knocks(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._proved:
-            self._server.unproved -= 1
+        self._server.unproved.pop(self, None)
         self._server.lines.discard(self)
         self._conn = None
         if self._host is not None:
@@ -203,7 +214,7 @@ class PersonLine(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self._proved = True
-        self._server.unproved -= 1
+        self._server.unproved.pop(self, None)
         self._server.lines.add(self)
         if self.hop is not None and self.hop.terms.watcher is not None:
             self.room = self._server.room(self.hop.request, self.hop.terms.watcher)
@@ -313,7 +324,7 @@ class PersonLine(asyncssh.SSHServer):
         except (asyncssh.KeyExportError, ValueError) as err:
             raise Refused("session-key-unknown", "no request names a key of this kind") from err
         watching = self._server.rules.watcher(public)
-        return watching or self._server.rules.let_in(username, public, peer=self._peer)
+        return watching or self._server.rules.let_in(username, public, peer=self.peer)
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         hop = self.hop
