@@ -82,12 +82,6 @@ def test_the_pin_is_asked_for_each_signature(token: SoftToken) -> None:
     assert caught.value.code == "pkcs11-pin-wrong"
 
 
-def test_a_key_that_asks_for_the_pin_each_time_itself_gets_it(token: SoftToken) -> None:
-    token.make_key(always_authenticate=True)
-    signer = signer_of(token)
-    verify_user_verified(sign(PAYLOAD, signer), Credential(signer.public, "pkcs11"))
-
-
 def test_a_wrong_pin_is_refused_shows_itself_nowhere_and_says_that_tokens_lock(token: SoftToken) -> None:
     token.make_key()
     signer = signer_of(token)

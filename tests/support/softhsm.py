@@ -44,14 +44,19 @@ class SoftToken:
         return f"pkcs11:token={self.label};object={label}?module-path={MODULE}"
 
     def make_key(self, curve: str = "ed25519", label: str = "sign", **attributes: bool) -> None:
-        """Make a key pair on the token; `extractable=True` and so on change what its private key is."""
+        """Make a key pair on the token, which asks for the PIN each time; `extractable=True` and so on change what its private
+        key is.
+        """
         library = pkcs11.lib(MODULE)
         kind, parameters = _CURVES[curve]
-        private = {getattr(Attribute, name.upper()): value for name, value in attributes.items()}
+        private = {
+            getattr(Attribute, name.upper()): value
+            for name, value in {"always_authenticate": True, **attributes}.items()
+        }
         try:
             with library.get_token(token_label=self.label).open(rw=True, user_pin=PIN) as session:
                 domain = session.create_domain_parameters(kind, {Attribute.EC_PARAMS: parameters}, local=True)
-                domain.generate_keypair(store=True, label=label, private_template=private)
+                domain.generate_keypair(store=True, id=label.encode(), label=label, private_template=private)
         finally:
             library.finalize()
 

@@ -1,11 +1,11 @@
 """The connections of a server: who does not say what he wants holds none for long, and none that somebody else needs.
 
 The head of a request must come within `HEAD_TIMEOUT_S` of the connection, or of its own first byte. And when `CONNECTIONS_MAX`
-are open, a new one takes the place of whoever kept the server waiting longest: nothing said, half a head, half a body, or an answer
-that he does not read. Of all addresses the one that keeps it waiting most often loses first; that is one's own whom one floods
-from, and behind a proxy, where all have its address, the longest wait alone decides. Whoever asks at once is not waited for, so
-nobody can keep him out by waiting. Connections of whole requests that are being answered are not taken: past
-`CONNECTIONS_MAX` of those the server says 503.
+are open, a new one takes the place of whoever kept the server waiting longest: nothing said, half a head, half a body, or an
+answer that he does not read. Of all addresses the one that keeps it waiting most often loses first: who floods from an address
+of his own loses his own places, and behind a proxy, where all have its address, the longest wait alone decides. Whoever asks at
+once is not waited for, so nobody can keep him out by waiting. Connections of whole requests that are being answered are not
+taken: past `CONNECTIONS_MAX` of those the server says 503.
 
 This is no defence against whoever asks much, which `service.rates` bounds, or from many addresses: that is the proxy's.
 """

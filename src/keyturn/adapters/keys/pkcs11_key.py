@@ -1,7 +1,9 @@
 """Sign records with a key in a PKCS#11 token (OASIS PKCS#11 3.0): smart cards, security keys with PIV, HSMs, SoftHSM.
 
 A token's login is per process and stays until it ends: whatever runs in a process that is logged in can sign. So each signature
-asks for the PIN, logs in, signs once, logs out, and ends the module. The PIN is in no repr, no exception and no argument list.
+asks for the PIN, logs in, signs once, logs out, and ends the module. And since other programs log in and stay so (an SSH agent,
+which signs any bytes for whoever reaches its socket), a key is enrolled only if it takes the PIN for each signature itself. The
+PIN is in no repr, no exception and no argument list.
 
 This does NOT make keys; the token's own tool does (docs/formats/key-signatures.md says with which attributes).
 """
@@ -101,7 +103,9 @@ class Pkcs11Signer:
 
 
 def enrollable_key(place: TokenPlace, *, pin: AskPin) -> PublicKey:
-    """Read the public key at `place`, or refuse it: a key that can leave the token, or ever could, is not enrolled."""
+    """Read the public key at `place`, or refuse it: a key that can leave the token, or ever could, is not enrolled; nor is one
+    that signs without the PIN once anything is logged in, since its signature is what counts as its user's being verified.
+    """
     with _logged_in(place, pin) as (session, _):
         private = _signing(session, place)
         wrong = [said for attribute, value, said in _REQUIRED if _said(private, attribute) is not value]
@@ -110,6 +114,14 @@ def enrollable_key(place: TokenPlace, *, pin: AskPin) -> PublicKey:
                 "pkcs11-key-exportable",
                 f"key `{place.label}` can leave its token, or could: expected {', '.join(wrong)}",
                 hint="make a new key on the token itself; none is made from a file",
+            )
+        if _said(private, Attribute.ALWAYS_AUTHENTICATE) is not True:
+            raise Refused(
+                "pkcs11-key-silent",
+                f"key `{place.label}` signs for whatever is logged in to its token, as an SSH agent after `ssh-add -s`, and asks "
+                "nobody: expected CKA_ALWAYS_AUTHENTICATE true",
+                hint="make a key that asks each time: pkcs11-tool --keypairgen --always-auth, or PIV slot 9c; to ask for access "
+                "alone, and never approve: --member-key ssh:FILE.pub",
             )
         return _public_key(session, place)
 
