@@ -1,4 +1,4 @@
-"""A shell completes ids and names from a lab's directory or service: real bash and zsh, at once, and silently when it cannot."""
+"""A shell completes ids and names from a lab's directory or service: real bash, zsh and fish, at once, and silently if not."""
 
 from __future__ import annotations
 
@@ -141,6 +141,33 @@ def test_zsh_itself_completes_options_verbs_and_ids_with_the_script_that_is_inst
         for line, whole in lines.items():
             typed(f"{line}\t\x01print -r -- GOT: \n")  # TAB; then to the line's begin, to have it printed as it is now
             assert until("\nGOT: ").split() == whole.split()
+
+
+def test_fish_itself_completes_options_verbs_and_ids_with_the_script_that_is_installed(
+    people: People, tmp_path: Path
+) -> None:
+    fish = shutil.which("fish")
+    assert fish is not None, "apt-get install fish, as ./bootstrap --tests does"
+    lines = {
+        "keyturn serve --behi": ["--behind-proxy"],
+        "keyturn trust propo": ["propose"],
+        "keyturn trust suspend --member b": ["bob"],
+        "keyturn approve re": [people.environment["REQUEST"]],
+        "keyturn approve den-": [],
+    }
+    asked = "".join(f"complete -C '{line}'; echo END\n" for line in lines)
+    done = subprocess.run(
+        [fish, "--no-config", "-c", f"_KEYTURN_COMPLETE=source_fish keyturn | source\n{asked}"],
+        env=environment(people)
+        | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    offered_of_each = [part.splitlines() for part in done.stdout.split("END\n")[:-1]]
+    assert [[line.partition("\t")[0] for line in part] for part in offered_of_each] == list(lines.values()), done.stderr
 
 
 @contextmanager
