@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 from fido2.ctap2.base import Ctap2
 from playwright.sync_api import Browser
@@ -16,7 +17,7 @@ from keyturn.crypto.credentials import Credential
 from keyturn.crypto.dsse_signing import sign, verify_user_verified
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import KeyturnError, Malformed, Refused
-from keyturn.formats import dsse
+from keyturn.formats import dsse, webauthn
 from keyturn.formats.enrolled_key import EnrolledKey
 from keyturn.formats.enrolment import Invitation, render_invitation
 from keyturn.grants.verify_grant import verify_grant
@@ -206,6 +207,33 @@ def test_a_key_of_a_terminal_and_one_of_a_page_are_never_taken_for_each_other() 
         with pytest.raises(Malformed) as caught:
             Credential.of(mixed, origins=frozenset({rp_id}))
         assert caught.value.code == "key-passkey"
+
+
+def test_an_assertion_is_for_one_record_whatever_the_counter_says() -> None:
+    """Whoever has seen an approval by a security key puts its assertion below another one: the challenge is its digest."""
+    holder = Holder([SecurityKey()])
+    holder.enrol()
+    world = make_production(
+        holder,
+        Passkey(make_key("cat's key")),
+        Passkey(make_key("eve's key")),
+        more_pages=(SigningPage(TERMINAL, TERMINAL, None),),
+    )
+    agreed, other = world.ask(), world.ask()
+    seen = world.approve(agreed, "bob")
+    wanted = world.approve(other, "bob")
+    verify_user_verified(seen, holder.credential)
+    replayed = msgspec.structs.replace(wanted, signatures=seen.signatures)
+    for again in (replayed, replayed):  # and no counter that went on, or did not, makes it another answer
+        with pytest.raises(Refused) as caught:
+            verify_user_verified(again, holder.credential)
+        assert caught.value.code == "webauthn-challenge"
+    # Taken apart: the client data of the one with the authenticator's data and signature of the other.
+    one, two = (webauthn.parse(envelope.signatures[0].sig) for envelope in (seen, wanted))
+    spliced = webauthn.render(webauthn.Assertion(one.authenticator_data, two.client_data, one.signature))
+    with pytest.raises(Refused) as caught:
+        holder.credential.verify(spliced, dsse.pae(wanted.payload_type, wanted.payload), user_verified=True)
+    assert caught.value.code == "signature-invalid"
 
 
 def test_a_key_of_another_labs_terminal_signs_nothing_here() -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from keyturn.app.records.erasures import Erasures
+from keyturn.app.records.founding import founding
 from keyturn.app.records.known_gate import require_known_gate
 from keyturn.app.records.quotas import Quota, Quotas
 from keyturn.app.records.verified_signer import verified_signer
@@ -94,11 +95,7 @@ class Admission:
         if self._clock.now() != self._read_at:  # another process may have appended a version
             self._read_trust()
         if self._history is None:
-            raise Refused(
-                "trust-founding",
-                "the lab is founding: its log holds no root yet",
-                hint="keyturn trust propose, unless that was done; each founder signs it; then keyturn trust publish",
-            )
+            raise founding("its log holds no root yet")
         newest = self._newest
         if newest is None:  # verifying signatures again for each record would cost more than the record
             newest = self._newest = self._history.newest

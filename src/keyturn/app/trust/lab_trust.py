@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from keyturn.app.records.founding import founding
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import trust_version
 from keyturn.formats.digest import sha256
@@ -44,8 +45,8 @@ def published_files(store: TrustStore) -> Mapping[str, bytes]:
 def still_founding(what: str, store: TrustStore | None) -> Refused:
     """The lab is founding, so `what`; and what to type next, by how far it is: `store` is its trust, where that can be seen."""
     if store is None:
-        hint = "keyturn trust propose, unless that was done; keyturn trust sign by each founder; then keyturn trust publish"
-    elif store.staged():
+        return founding(what)
+    if store.staged():
         hint = (
             "keyturn trust show says what awaits signatures, and whose; keyturn trust sign; then keyturn trust publish"
         )
@@ -54,4 +55,4 @@ def still_founding(what: str, store: TrustStore | None) -> Refused:
             "`keyturn trust invite` who is missing, then keyturn trust propose, keyturn trust sign by each founder, "
             "then keyturn trust publish"
         )
-    return Refused("trust-founding", f"the lab is founding: {what}", hint=hint)
+    return founding(what, hint=hint)
