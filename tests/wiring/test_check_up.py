@@ -38,6 +38,23 @@ def test_a_process_that_does_not_run_is_named_and_one_that_answers_is_ok(tmp_pat
         assert (found[name]["level"], found[name]["hint"]) == ("warning", "keyturn up, where it runs")
 
 
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        pytest.param(b"keyturn_notify_looked_seconds 1.796e+09\n", "", id="it follows"),
+        pytest.param(
+            b"x 1\nkeyturn_notify_looked_seconds 1.7959e+09\n", "believes no log for 100000 s", id="not any more"
+        ),
+        pytest.param(b"keyturn_notify_looked_seconds 0.0\n", "believes no log since it began", id="never"),
+        pytest.param(b"", "believes no log since it began", id="it does not say"),
+    ],
+)
+def test_a_notifier_that_answers_and_believes_no_log_is_named(metrics: bytes, said: str) -> None:
+    found = check_up.behind(metrics, now=1_796_000_000)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+
+
 def test_a_process_of_another_version_is_named() -> None:
     lab = make_lab()
     own, asks = keyturn.__version__, replace(lab.state, limits=replace(lab.state.limits, version_min="9999.0.0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -41,6 +42,8 @@ __all__ = ["examine"]
 _ANSWER_BYTES_MAX = 64 << 10
 _PATIENCE_S = 3.0
 _TIME_DIGITS = 16
+_LOOKED = re.compile(rb"^keyturn_notify_looked_seconds ([0-9.e+]{1,24})$", re.MULTILINE)
+_LOOKED_WITHIN_S = 120
 
 
 def examine(lab: str | None) -> tuple[Finding, ...]:
@@ -124,7 +127,22 @@ def _witness(directory: Path, name: str, trust: TrustState) -> str:
 
 def _notifier(directory: Path, trust: TrustState) -> str:
     url = _running(run_files.find(directory / "run", "notify"), "notify")
-    return _version(HttpClient(url, timeout_s=_PATIENCE_S), trust)
+    client = HttpClient(url, timeout_s=_PATIENCE_S)
+    said = client.get("/metrics", size_bytes_max=_ANSWER_BYTES_MAX)
+    return behind(said, now=SystemClock().now()) or _version(client, trust)
+
+
+def behind(metrics: bytes, *, now: int) -> str:
+    """What a notifier's `/metrics` say when it follows no log that it believes, so that people are told nothing; else empty.
+
+    A log that is forged, forked, rolled back or old has it tell nobody anything, and it answers all the same.
+    """
+    found = _LOOKED.search(metrics)
+    looked_at = int(float(found[1])) if found else 0
+    if looked_at >= now - _LOOKED_WITHIN_S:
+        return ""
+    when = f"for {now - looked_at} s" if looked_at else "since it began"
+    return f"believes no log {when}, and tells nobody anything: its own log says why"
 
 
 def _version(client: HttpClient, trust: TrustState) -> str:
