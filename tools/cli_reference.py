@@ -43,7 +43,7 @@ What you typed or have on this machine is 2, what the lab knows and verified is 
 gate that it concerns, which said so under its key |
 | 1 | verified and refused | a rule, a policy or a person says no; a signature, pack, model or log does not verify; a file that \
 others wrote is not what it claims to be; the lab has no such record, member, gate, permit or action; the lab is founding, so \
-that nothing is granted; a scan finds a door that two people did not accept |
+that nothing is granted; a scan finds a door that two people did not accept; something descends from what is bad |
 | 2 | usage | words or options that cannot be; an id, name or duration of another form, or that begins several; no file, \
 directory or key where you named one; a file that you write yourself (`STEP.toml`, `config.toml`, `gate.toml`) says what cannot \
 be; no lab, no home, no pinned root; a process that is not set up here; a file that would be overwritten; you did not say \

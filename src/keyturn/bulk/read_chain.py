@@ -33,7 +33,16 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["AUTHORITY_KINDS", "CHAIN_KINDS", "LogReading", "claimed_size", "entries_of", "judge", "suspended_at"]
+__all__ = [
+    "AUTHORITY_KINDS",
+    "CHAIN_KINDS",
+    "TRUST_KINDS",
+    "LogReading",
+    "claimed_size",
+    "entries_of",
+    "judge",
+    "suspended_at",
+]
 
 CHAIN_KINDS: frozenset[Kind] = frozenset({"prv", "stp", "tst", "crt"})
 TRUST_KINDS: frozenset[Kind] = frozenset({"rot", "tgt"})

@@ -93,7 +93,8 @@ EXAMPLES: Mapping[str, str] = {
     "step criteria": (
         "model/aurora --metric bits-per-byte --comparison at-most --threshold 0.9 --on data/heldout --reason 'as agreed'"
     ),
-    "lineage show": "model",
+    "lineage show": "model --format svg",
+    "lineage affected": "dirHash:059c2186a1396f22ce7875a181c2211bc6df38cc8740e85de36acbb1524a83b0",
     "pack make": "req-1a2b3c4d --out model.pack",
     "pack show": "model.pack --root root.json",
     "sign-page export": "/srv/www/sign",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from keyturn.ports.bastion import BastionRules, Hop, HopKeys, Kept, Watching
 from keyturn.ports.gates import BreakGlassJournal, Decisions, Gates, PushedStore, ReleaseJournal, ReleaseOrders
+from keyturn.ports.lineage import LineageGraph, StatementNode, Unread
 from keyturn.ports.log import (
     Confirming,
     IndexedRecord,
@@ -42,6 +43,7 @@ __all__ = [
     "IndexedRecord",
     "Kept",
     "KeyStore",
+    "LineageGraph",
     "LogAppender",
     "LogEraser",
     "LogKeeper",
@@ -62,9 +64,11 @@ __all__ = [
     "Sandbox",
     "SandboxJob",
     "SandboxRun",
+    "StatementNode",
     "StepFiles",
     "StepMount",
     "TrustStore",
+    "Unread",
     "Watching",
     "Witnesses",
 ]

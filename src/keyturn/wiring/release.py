@@ -14,7 +14,6 @@ from keyturn.app.access.authorize import find_pending
 from keyturn.app.access.request_access import require_hope
 from keyturn.app.custody.make_pack import make_pack, require_not_ended
 from keyturn.app.custody.open_release import ReleaseDraft, make_release_request, open_release, sign_release_request
-from keyturn.app.custody.show_lineage import ShownLineage, show_lineage
 from keyturn.app.custody.verify_model import verify_model
 from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
 from keyturn.bulk import manifest
@@ -38,7 +37,6 @@ __all__ = [
     "OpenedRelease",
     "artifact_digest",
     "examine_file",
-    "lineage_of",
     "open_request",
     "release_by_gate",
     "require_grantable",
@@ -166,13 +164,6 @@ def verify_files(pack: Path, root: Path, *, model: Path | None, progress: Callab
     if model is not None:
         verify_model(model, verified, progress=progress)
     return verified.verdict
-
-
-def lineage_of(place: LabPlace, artifact: ArtifactDigest) -> ShownLineage:
-    """The lineage of `artifact` in the lab's log."""
-    with log_reader(place) as log:
-        root, pin = root_of(place, log)
-        return show_lineage(log, root_json=root, pinned_sha256=pin, artifact=artifact, now=SystemClock().now())
 
 
 def _own_root(root: Path) -> dict[str, Any]:

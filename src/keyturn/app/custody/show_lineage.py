@@ -1,62 +1,142 @@
 """Show where an artifact came from and what became of it, from the witnessed log.
 
-Every step in the log is read and verified under the trust of then; what does not verify is shown as a failure, never as a
-step. The whole log is read: lineage forward has no other index that could be believed.
+Which steps those are is said by the graph of whoever asks (`follow_lineage`), nearest first and up to a bound; each that
+is shown is read from the log and verified again, under the trust of then. How many more there are is counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from keyturn.bulk.read_chain import LogReading, claimed_size
+from keyturn.app.custody.follow_lineage import Followed, follow_lineage
 from keyturn.bulk.threads import on_all_cores
+from keyturn.custody.descent import Walk, walk
 from keyturn.custody.evidence import Entry, Failure, read
 from keyturn.custody.lineage import Lineage, Step, link
-from keyturn.errors import Refused
-from keyturn.formats.digest import ArtifactDigest
-from keyturn.ports import LogReader
+from keyturn.errors import Refused, Tampered
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.ports import LineageGraph, LogReader, StatementNode
 
-__all__ = ["ShownLineage", "show_lineage"]
+__all__ = ["Bounds", "ShownLineage", "Side", "show_lineage"]
+
+_NODES_MAX = 500_000
+"""Up to how many nodes it is counted what is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many steps far, and how many steps on each side; which sides."""
+
+    depth_max: int
+    steps_max: int
+    behind: bool = True
+    ahead: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The steps on one side of an artifact, nearest first in the graph and in log order here, and how many were left out.
+
+    `counted`: whether `left_out` is all that is there, and not only at least that.
+    """
+
+    steps: tuple[Step, ...] = ()
+    left_out: int = 0
+    counted: bool = True
+    releases: tuple[tuple[StatementNode, ArtifactDigest], ...] = ()
+    """Release statements and which model each is of."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownLineage:
-    """The lineage of `artifact`, as of a checkpoint that was cosigned at `as_of`."""
+    """The lineage of `artifact`, as of a checkpoint of `log_size` that was cosigned at `as_of`; `lineage` links what is
+    shown.
+    """
 
     artifact: ArtifactDigest
+    bounds: Bounds
     lineage: Lineage
+    behind: Side
+    ahead: Side
+    sources: tuple[ArtifactDigest, ...]
     failures: tuple[Failure, ...]
     log_size: int
     as_of: int
 
 
 def show_lineage(
-    log: LogReader, *, root_json: bytes, pinned_sha256: str, artifact: ArtifactDigest, now: int
+    log: LogReader,
+    graph: LineageGraph,
+    *,
+    root_json: bytes,
+    pinned_sha256: str,
+    artifact: ArtifactDigest,
+    bounds: Bounds,
+    now: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ShownLineage:
-    """Read every step of the log, and link them around `artifact`.
+    """Bring `graph` up to date, and show the steps around `artifact` within `bounds`.
 
     Raises `Refused` `artifact-unknown` when no step that verifies made it or took it: that says nothing of where it came from.
     """
-    note = log.checkpoint()
-    reading = LogReading(log, root_json=root_json, pinned_sha256=pinned_sha256)
-    reading.to(claimed_size(note))
-    checkpoint = reading.verify(note, now=now)
-    history, trusted = reading.trust()
-    # Step requests say by which key an attempt speaks; nothing else is asked of them here.
-    entries = [Entry(index, reading.fetch(index)) for kind in ("stp", "prv") for index in reading.of_kind(kind)]
-    evidence = read(entries, lab=history.lab, timeline=trusted, each=on_all_cores)
-    if not any(artifact in _named(step) for step in evidence.provenance):
+    followed = follow_lineage(log, graph, root_json=root_json, pinned_sha256=pinned_sha256, now=now, progress=progress)
+    node = graph.node(str(artifact))
+    if node is None:
         raise Refused(
             "artifact-unknown",
             f"no step in the log made or took `{artifact}`",
             hint="keyturn step digest PATH gives the digest of files; keyturn log show what was logged",
         )
+    behind, ahead = Side(), Side()
+    sources: tuple[ArtifactDigest, ...] = ()
+    if bounds.behind:
+        back = walk([node], lambda nodes: graph.links(nodes, back=True, chain=True), nodes_max=_NODES_MAX)
+        behind = _side(log, graph, followed, back, bounds)
+        sources = tuple(ArtifactDigest.parse(name) for name in sorted(graph.names(_sources(back, node))))
+    if bounds.ahead:
+        on = walk([node], lambda nodes: graph.links(nodes, back=False, chain=True), nodes_max=_NODES_MAX)
+        ahead = _side(log, graph, followed, on, bounds)
     return ShownLineage(
-        artifact, link(evidence.provenance), evidence.failures, checkpoint.checkpoint.size, checkpoint.cosigned_at
+        artifact,
+        bounds,
+        link(sorted({one.index: one for one in (*behind.steps, *ahead.steps)}.values(), key=lambda one: one.index)),
+        behind,
+        ahead,
+        sources,
+        tuple(graph.failures),
+        followed.checkpoint.checkpoint.size,
+        followed.checkpoint.cosigned_at,
     )
 
 
-def _named(step: Step) -> Iterator[ArtifactDigest]:
-    yield from (output.digest for output in step.value.outputs)
-    yield from (dependency.digest for dependency in step.value.dependencies)
+def _sources(back: Walk, start: int) -> list[int]:
+    return [node for node in back.ends if node < 0 and node != start]
+
+
+def _side(log: LogReader, graph: LineageGraph, followed: Followed, found: Walk, bounds: Bounds) -> Side:
+    far: dict[int, int] = {}
+    for node, before in found.via.items():  # nearest first, so what is before a node is known
+        far[node] = far.get(before, 0) + (node >= 0)
+    statements = [node for node in found.via if node >= 0]
+    known = {one.index: one for one in graph.statements(statements)}
+    released = [node for node in sorted(statements) if known[node].kind == "rel"]
+    models = [ArtifactDigest.parse(name) for name in graph.names([found.via[node] for node in released])]
+    releases = tuple((known[node], model) for node, model in zip(released, models, strict=True))
+    steps = [node for node in statements if known[node].kind == "prv"]
+    near = [node for node in steps if far[node] <= bounds.depth_max][: bounds.steps_max]
+    return Side(_read_again(log, followed, near, graph.envelopes(near)), len(steps) - len(near), found.whole, releases)
+
+
+def _read_again(
+    log: LogReader, followed: Followed, nodes: Sequence[int], envelopes: Sequence[Sha256]
+) -> tuple[Step, ...]:
+    entries = [Entry(node, log.envelope(envelope)) for node, envelope in zip(nodes, envelopes, strict=True)]
+    evidence = read(entries, lab=followed.history.lab, timeline=followed.trusted, each=on_all_cores)
+    if len(evidence.provenance) != len(entries):
+        raise Tampered(
+            "lineage-other",
+            "a step of the graph does not verify when it is read again: graph or log is not what it was",
+            hint="remove the graph in your KEYTURN_HOME: it is made again from the log; keyturn log verify",
+        )
+    return evidence.provenance

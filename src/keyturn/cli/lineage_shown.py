@@ -1,0 +1,145 @@
+"""Say a lineage: as trees for people, as JSON for scripts, and as a picture to be drawn. What is left out is always said."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich.tree import Tree
+
+from keyturn.cli.lineage_picture import Picture
+from keyturn.cli.output import plain
+from keyturn.custody.lineage import outputs_of
+from keyturn.formats.posix_time import rfc3339
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from keyturn.app.custody.show_lineage import ShownLineage, Side
+    from keyturn.custody.lineage import Step
+    from keyturn.formats.digest import ArtifactDigest
+
+__all__ = ["as_json", "pictured", "show_tree"]
+
+
+def show_tree(screen: Console, shown: ShownLineage) -> None:
+    """Draw what was made from what as trees."""
+    if shown.bounds.behind:
+        behind = Tree(f"{shown.artifact} was made by")
+        _grow(behind, shown, back=True)
+        screen.print(behind)
+    if shown.ahead.steps:
+        ahead = Tree(f"{shown.artifact} went into")
+        _grow(ahead, shown, back=False)
+        screen.print(ahead)
+    for line in _notes(shown):
+        screen.print(plain(line))
+
+
+def as_json(shown: ShownLineage) -> dict[str, Any]:
+    """Everything that is shown, and how much is not."""
+
+    def say(step: Step) -> dict[str, Any]:
+        made = step.value
+        return {
+            "index": step.index,
+            "step": made.step,
+            "build": made.build,
+            "builder": str(made.builder),
+            "key": step.keyid,
+            "level": made.level,
+            "sandbox": made.sandbox,
+            "inputs": [{"name": d.name, "role": d.role, "digest": str(d.digest)} for d in made.dependencies],
+            "outputs": [{"name": o.name, "digest": str(o.digest)} for o in made.outputs],
+        }
+
+    return {
+        "artifact": str(shown.artifact),
+        "behind": [say(step) for step in shown.behind.steps],
+        "ahead": [say(step) for step in shown.ahead.steps],
+        "releases": [
+            {"index": one.index, "resource": one.label, "model": str(model)} for one, model in shown.ahead.releases
+        ],
+        "left_out": {
+            name: {"steps": side.left_out, "counted": side.counted}
+            for name, side in (("behind", shown.behind), ("ahead", shown.ahead))
+        },
+        "sources": [str(digest) for digest in shown.sources],
+        "failures": [{"index": f.index, "code": f.code, "message": f.message} for f in shown.failures],
+        "as_of": shown.as_of,
+        "log_size": shown.log_size,
+    }
+
+
+def pictured(shown: ShownLineage) -> Picture:
+    """The picture of what is shown, both ways: inputs, code and parameters before each step, and outputs behind it."""
+    picture = Picture(notes=list(_notes(shown)))
+    picture.box(str(shown.artifact), "asked", (_short(shown.artifact),), str(shown.artifact))
+    for step in {one.index: one for one in (*shown.behind.steps, *shown.ahead.steps)}.values():
+        index, made = step.index, step.value
+        picture.box(f"entry {index}", "step", (made.step, f"{made.build}, entry {index}"), str(made.builder))
+        for taken in made.dependencies:
+            if taken.role != "runtime":
+                lines = (taken.name, _short(taken.digest)) if taken.role != "input" else (_short(taken.digest),)
+                picture.box(str(taken.digest), "artifact", lines, f"{taken.role} {taken.name} {taken.digest}")
+                picture.link(str(taken.digest), f"entry {index}", dashed=taken.role != "input")
+        for output in made.outputs:
+            picture.box(str(output.digest), "artifact", (_short(output.digest),), f"{output.name} {output.digest}")
+            picture.link(f"entry {index}", str(output.digest))
+    for release, model in shown.ahead.releases:
+        picture.box(f"entry {release.index}", "release", ("released", release.label, f"entry {release.index}"))
+        if str(model) in picture.boxes:
+            picture.link(str(model), f"entry {release.index}")
+    return picture
+
+
+def _notes(shown: ShownLineage) -> Iterator[str]:
+    for one, _ in shown.ahead.releases:
+        yield f"released as {one.label}, entry {one.index}"
+    for name, side in (("behind", shown.behind), ("ahead of", shown.ahead)):
+        if side.left_out or not side.counted:
+            yield f"{_left_out(side)} {name} it are not shown: --depth, --steps"
+    for failure in shown.failures:
+        yield f"FAILURE at log index {failure.index}: {failure.message} [{failure.code}]"
+    yield f"as of {rfc3339(shown.as_of)}, log size {shown.log_size}"
+
+
+def _left_out(side: Side) -> str:
+    return f"{side.left_out:,} steps" if side.counted else f"more than {side.left_out:,} steps"
+
+
+def _grow(tree: Tree, shown: ShownLineage, *, back: bool) -> None:
+    """Hang steps and artifacts below `tree`, nearest first; each step once with what is behind it."""
+    links = shown.lineage.makers if back else shown.lineage.takers
+    sources = frozenset(shown.sources)
+    seen: set[int] = set()
+    todo: deque[tuple[Tree, ArtifactDigest]] = deque([(tree, shown.artifact)])
+    while todo:
+        at, artifact = todo.popleft()
+        steps = links.get(artifact, ())
+        if back and not steps:
+            here = artifact in sources or not shown.behind.left_out
+            at.add("custody begins here: no step in the log made this" if here else "made by steps that are not shown")
+        for step in steps:
+            made = step.value
+            who = f"{made.builder.kind} {made.builder.name}"
+            label = f"{made.step} ({made.build}) by {who}, level {made.level}, entry {step.index}"
+            if step.index in seen:
+                at.add(plain(f"{label}, shown already"))
+                continue
+            seen.add(step.index)
+            branch = at.add(plain(label))
+            if not back:
+                todo.extend((branch.add(_short(digest)), digest) for digest in outputs_of(step))
+                continue
+            for one in made.dependencies:
+                if one.role != "runtime":
+                    leaf = branch.add(plain(f"{one.role} {one.name}  {_short(one.digest)}"))
+                    if one.role == "input":
+                        todo.append((leaf, one.digest))
+
+
+def _short(digest: ArtifactDigest) -> str:
+    """Enough of a digest to tell artifacts apart on a line; `--json` has all of it."""
+    return f"{digest.algorithm}:{digest.hex[:16]}"
