@@ -12,7 +12,7 @@ from keyturn.custody.verify import Chain, Suspended, examine
 from keyturn.errors import Malformed
 from keyturn.formats import dsse, provenance
 from keyturn.formats.digest import Sha256
-from keyturn.formats.provenance import BuilderId
+from keyturn.formats.provenance import BuilderId, Output
 from keyturn.formats.steps import StepRequest
 from support.chains import AURORA, MadeChain, artifact, changed
 from support.labs import make_lab
@@ -177,7 +177,7 @@ def test_a_request_of_an_attempt_that_makes_no_sense_is_refused(chain: MadeChain
         changed(asked, **{"resumes": digest, **change})
 
 
-@pytest.mark.parametrize("change", [{"segment": 0}, {"segment": 10**7}, {"outputs": ()}])
+@pytest.mark.parametrize("change", [{"segment": 0}, {"segment": 10**7}, {"outputs": (Output("model", WEIGHTS),)}])
 def test_a_segment_has_a_number_and_one_checkpoint(chain: MadeChain, change: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
         segment(chain, opened(chain), 1, **change)

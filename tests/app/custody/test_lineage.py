@@ -17,11 +17,12 @@ from keyturn.app.custody.follow_lineage import follow_lineage
 from keyturn.app.custody.show_lineage import Bounds, ShownLineage, show_lineage
 from keyturn.cli.lineage_picture import as_dot, as_svg
 from keyturn.cli.lineage_shown import as_json, pictured
+from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Tampered, Unavailable, Usage
 from keyturn.formats import leaf
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.tlog.frontier import Frontier
-from support.chains import artifact
+from support.chains import MadeChain, artifact
 from support.labs import NOW
 from support.releases import ReleaseWorld, make_release_world
 
@@ -278,3 +279,23 @@ def test_a_graph_that_cannot_be_read_names_its_file_and_another_version_is_none(
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(Unavailable, match="another version"):
         LineageGraphFile(path)
+
+
+def test_checkpoints_of_an_attempt_are_steps_whenever_its_request_was_read(asking: Asking) -> None:
+    # The key that signs them stands in the request alone, which another call, and another run of leaves, has read.
+    attempt, log = SoftwareKey.generate(), asking.made.world.log
+    chain = MadeChain(asking.made.world.lab)
+    _, *asked = chain.request(
+        "train",
+        {"data": artifact("data")},
+        builder=None,
+        outputs=("model",),
+        alter=lambda r: replace(r, attempt=attempt.public.text),
+    )
+    log.append(chain.records[-1])
+    asking.follow()
+    chain.provenance(*asked, {"checkpoint": artifact("at 1")}, key=attempt, alter=lambda p: replace(p, segment=1))  # type: ignore[arg-type]
+    log.append(chain.records[-1])
+    shown = asking.show("at 1")
+    assert [(one.value.build, one.value.segment) for one in shown.behind.steps] == [("ingest", None), ("train", 1)]
+    assert shown.failures == ()

@@ -13,6 +13,7 @@ So what the graph says was verified by whoever asks, and of the log up to the ch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from keyturn.bulk.read_chain import CHAIN_KINDS, TRUST_KINDS, claimed_size
@@ -21,9 +22,9 @@ from keyturn.custody import timeline
 from keyturn.custody.evidence import Entry, Failure, read
 from keyturn.custody.linked import ABOUT_RELEASES, Linked, about_release, linked
 from keyturn.custody.timeline import TrustTimeline
-from keyturn.errors import KeyturnError, Tampered, Unavailable
+from keyturn.errors import KeyturnError, Malformed, Tampered, Unavailable
+from keyturn.formats import dsse, provenance, records
 from keyturn.formats import leaf as leaf_format
-from keyturn.formats import records
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.ports import LineageGraph, LogReader, Unread
@@ -31,7 +32,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["Followed", "fetch_record", "follow_lineage"]
+__all__ = ["Followed", "fetch_record", "follow_lineage", "requests_of_attempts"]
 
 _RUN = 4096
 _ERASABLE: frozenset[Kind] = frozenset({"req", "apr", "den", "rev"})
@@ -89,6 +90,23 @@ def fetch_record(log: LogReader, index: int, leaf: Leaf) -> bytes:
     if sha256(raw) != leaf.envelope or records.leaf_of(raw) != leaf:
         raise Tampered("log-leaf-lies", f"the leaf at log index {index} is not that of its record")
     return raw
+
+
+def requests_of_attempts(log: LogReader, graph: LineageGraph, entries: Sequence[Entry]) -> list[Entry]:
+    """The step requests in `graph` by which members speak in `entries`: the key of an attempt stands in its request alone."""
+    there = {entry.index for entry in entries}
+    found: dict[int, Entry] = {}
+    for entry in entries:
+        payload = dsse.parse_foreign(entry.raw).payload
+        if b"/member/" not in payload or provenance.PROVENANCE.encode() not in payload:
+            continue
+        with suppress(Malformed):  # whatever it is: `custody.evidence` says so
+            name = graph.node(f"record:{provenance.read(payload).request}")
+            nodes = [] if name is None else [node for _, node in graph.links([name], back=True, chain=False)]
+            fresh = [node for node in nodes if node >= 0 and node not in there and node not in found]
+            for node, envelope in zip(fresh, graph.envelopes(fresh), strict=True):
+                found[node] = Entry(node, log.envelope(envelope))
+    return list(found.values())
 
 
 @dataclass
@@ -160,9 +178,10 @@ class _Reading:
                 continue  # whoever keeps the log can write such things: it says nothing
             else:
                 found += [] if one is None else [one]
-        evidence = read(entries, lab=lab, timeline=trusted, each=on_all_cores)
-        found += linked(evidence)
-        failures += evidence.failures
+        earlier = requests_of_attempts(self.log, self.graph, entries)
+        evidence = read([*earlier, *entries], lab=lab, timeline=trusted, each=on_all_cores)
+        found += (one for one in linked(evidence) if one.index in where)
+        failures += (one for one in evidence.failures if one.index in where)
         found.sort(key=lambda one: one.index)
         self.graph.add([(one, where[one.index]) for one in found], failures=failures, unread=unread)
 

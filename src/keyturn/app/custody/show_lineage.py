@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from keyturn.app.custody.follow_lineage import Followed, follow_lineage
+from keyturn.app.custody.follow_lineage import Followed, follow_lineage, requests_of_attempts
 from keyturn.bulk.threads import on_all_cores
 from keyturn.custody.descent import Walk, walk
 from keyturn.custody.evidence import Entry, Failure, read
@@ -125,14 +125,17 @@ def _side(log: LogReader, graph: LineageGraph, followed: Followed, found: Walk, 
     releases = tuple((known[node], model) for node, model in zip(released, models, strict=True))
     steps = [node for node in statements if known[node].kind == "prv"]
     near = [node for node in steps if far[node] <= bounds.depth_max][: bounds.steps_max]
-    return Side(_read_again(log, followed, near, graph.envelopes(near)), len(steps) - len(near), found.whole, releases)
+    return Side(
+        _read_again(log, graph, followed, near, graph.envelopes(near)), len(steps) - len(near), found.whole, releases
+    )
 
 
 def _read_again(
-    log: LogReader, followed: Followed, nodes: Sequence[int], envelopes: Sequence[Sha256]
+    log: LogReader, graph: LineageGraph, followed: Followed, nodes: Sequence[int], envelopes: Sequence[Sha256]
 ) -> tuple[Step, ...]:
     entries = [Entry(node, log.envelope(envelope)) for node, envelope in zip(nodes, envelopes, strict=True)]
-    evidence = read(entries, lab=followed.history.lab, timeline=followed.trusted, each=on_all_cores)
+    asked = requests_of_attempts(log, graph, entries)
+    evidence = read([*asked, *entries], lab=followed.history.lab, timeline=followed.trusted, each=on_all_cores)
     if len(evidence.provenance) != len(entries):
         raise Tampered(
             "lineage-other",
