@@ -42,6 +42,8 @@ RECOVER = (
     *("--session-key", make_key("session").public.text, "--out", "new.json", *SIGNS),
 )
 
+EVIDENCE = ("evidence", "add", "--for", "data", "--outside", "vendor", "--yes")
+
 OPEN_SHARE = ("grant", "open-share", "req-00000000", "--holder", "carol", "--out", "new.share", "--yes")
 
 # A file or directory that must be there: the words, and what garbage in its place is (None: nothing is wrong with it).
@@ -105,6 +107,9 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("step close", "directory"): (("step", "close", AT), 2),
     ("step checkpoints", "directory"): (("step", "checkpoints", AT), 2),
     ("step criteria", "on"): ((*CRITERIA, "--on", AT), None),
+    ("evidence add", "file"): ((*EVIDENCE, AT), 1),
+    ("evidence add", "trusted_root"): ((*EVIDENCE, "garbage", "--trusted-root", AT), 1),
+    ("evidence add", "layout"): ((*EVIDENCE, "garbage", "--layout", AT), 1),
     ("lineage show", "artifact"): (("lineage", "show", AT), None),
     ("lineage affected", "bad"): (("lineage", "affected", AT), None),
     ("pack show", "pack"): (("pack", "show", AT, "--root", "garbage"), 1),
@@ -151,6 +156,8 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "pack make": (("pack", "make", AT), "req"),
     "request": ((*ASK, "--renews", AT), "req"),
     "release": (("release", "data", "--request", AT), "req"),
+    "evidence show": (("evidence", "show", AT), "evd"),
+    "evidence verify": (("evidence", "verify", AT), "evd"),
     "step wait": (("step", "wait", AT), "stp"),
     "log prove": (("log", "prove", AT), "req"),
     "trust lift": (("trust", "lift", AT, *SIGNS), "sus"),

@@ -8,8 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from keyturn.formats import access, counter_offer, dsse, negatives, recording, recovery, review, statement, tombstone
+from keyturn.formats import (
+    access,
+    counter_offer,
+    dsse,
+    evidence,
+    negatives,
+    recording,
+    recovery,
+    review,
+    statement,
+    tombstone,
+)
 from keyturn.formats.database_terms import DatabaseTerms
+from keyturn.formats.digest import sha256
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import DigestSet, Subject
@@ -137,6 +149,29 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             reason="a minute will do",
             signed_at=100,
             until=300,
+        ),
+    ),
+    "evd": (
+        evidence.EVIDENCE,
+        evidence.Evidence(
+            **COMMON,
+            member="ada",
+            artifact="dirHash:" + "ab" * 32,
+            outside="vendor",
+            format="sigstore-bundle",
+            original=b"{}",
+            digest=sha256(b"{}"),
+            materials=(evidence.Material(name="trusted-root", content=b"root"),),
+            found=evidence.Found(
+                signer="ci@vendor.example",
+                issuer="https://vendor.example",
+                statement="https://slsa.dev/provenance/v1",
+                subjects=("dirHash:" + "ab" * 32,),
+                level=2,
+            ),
+            bound="digest",
+            trust_version=3,
+            signed_at=100,
         ),
     ),
     "rcd": (

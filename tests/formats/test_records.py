@@ -21,6 +21,7 @@ from keyturn.formats.trust_version import TrustVersion
 SUBJECT = (Subject(digest=DigestSet(sha256="ab" * 32), name="x"),)
 GATE = "keyturn://acme.example/gate/release"
 MODEL = "keyturn://acme.example/model/aurora"
+BIG = b"x" * (321 * 1024)
 
 leaves = st.builds(
     Leaf,
@@ -209,6 +210,25 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
         pytest.param("tmb", {"ground": "she asked for it"}, "json-invalid", id="a tombstone on a ground of its own"),
         pytest.param("tmb", {"case": "Ada Lovelace"}, "json-invalid", id="a tombstone with a name in the case's place"),
         pytest.param("tmb", {"case": "17\n"}, "json-invalid", id="a tombstone whose case goes on"),
+        pytest.param("evd", {"digest": "ab" * 32}, "evidence-digest", id="evidence whose digest is of other bytes"),
+        pytest.param("evd", {"original": "", "digest": sha256(b"")}, "evidence-too-large", id="evidence without bytes"),
+        pytest.param(
+            "evd",
+            {"original": base64.b64encode(BIG).decode(), "digest": sha256(BIG)},
+            "evidence-too-large",
+            id="evidence that is too large",
+        ),
+        pytest.param("evd", {"bound": "files"}, "json-invalid", id="evidence that names the artifact, bound by files"),
+        pytest.param("evd", {"artifact": "dirHash:" + "cd" * 32}, "json-invalid", id="evidence about something else"),
+        pytest.param("evd", {"artifact": "md5:" + "cd" * 32}, "json-invalid", id="evidence about another digest"),
+        pytest.param("evd", {"format": "pgp"}, "json-invalid", id="evidence in a format that nobody reads"),
+        pytest.param(
+            "evd",
+            {"materials": [{"name": n, "content": ""} for n in ("trusted-root", "layout")]},
+            "json-invalid",
+            id="evidence whose materials are not sorted",
+        ),
+        pytest.param("evd", {"found": {"signer": "\u202e", "statement": "x"}}, "text-control-character", id="turned"),
         pytest.param("rcd", {"ended_at": 99}, "json-invalid", id="a recording that ended before it began"),
         pytest.param(
             "rcd", {"watched_by": ["cat", "bob"]}, "json-invalid", id="a recording whose watchers are not sorted"
@@ -329,7 +349,7 @@ def test_a_statement_is_bounded_before_it_is_read():
 
 
 @pytest.mark.parametrize(
-    "kind", ["apr", "brk", "chk", "den", "lft", "ofr", "rcd", "rcv", "req", "rev", "rvw", "sus", "tmb", "use"]
+    "kind", ["apr", "brk", "chk", "den", "evd", "lft", "ofr", "rcd", "rcv", "req", "rev", "rvw", "sus", "tmb", "use"]
 )
 def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
     raw = raw_record(kind)
@@ -357,6 +377,7 @@ def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
             None,
         ),
         ("rcd", (f"gate:{GATE}", "request:" + "ab" * 32), None),
+        ("evd", ("dirHash:" + "ab" * 32, "outside:vendor"), None),
         ("rcv", (f"gate:{GATE}", "member:ada", "resource:keyturn://acme.example/host/gpu1"), None),
         ("ofr", ("request:" + "ab" * 32,), 300),
         ("rvw", ("use:" + "ab" * 32,), None),

@@ -81,6 +81,7 @@ NOT_ALONE = {
     "formats.sshsig.parse_public_line": "takes text: tests/formats/test_sshsig.py",
     "config.toml.parse": "takes the struct to make: reached through every file in config/",
     "formats.statement.parse": "takes the predicate's type: reached through records, provenance and test results",
+    "formats.outside_statement.parse_builder": "takes the predicate type: tests/formats/test_outside_statement.py",
     "formats.tlog_proof.parse_hashes": "takes lines: reached through tlog_proof.parse and add_checkpoint.parse",
     "formats.checkpoint.parse_size": "one number: reached through checkpoint.parse_body and add_checkpoint.parse",
     "trust.targets.parse_targets": "takes several files: its parts are trust.targets.parse_contents",
@@ -113,6 +114,17 @@ def resolve(name: str) -> Callable[..., object]:
 # --- examples -----------------------------------------------------------------------------------------------------
 
 ROOT = bytes(range(32))
+MODEL_SIGNATURE = msgspec.json.encode(
+    {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "model", "digest": {"sha256": "ab" * 32}}],
+        "predicateType": "https://model_signing/signature/v1.0",
+        "predicate": {
+            "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False},
+            "resources": [{"name": f"a/{n}", "algorithm": "sha256", "digest": f"{n:064x}"} for n in range(3)],
+        },
+    }
+)
 LOG_KEY = make_key("fuzz log")
 
 
@@ -194,6 +206,14 @@ def _each_kind() -> tuple[bytes, ...]:
 def _payloads(predicate: bytes) -> tuple[bytes, ...]:
     payloads = [dsse.parse_own(raw).payload for raw in _envelopes()]
     return tuple(payload for payload in payloads if b'"predicateType":"%s"' % predicate in payload)
+
+
+def _payloads_of_gates() -> tuple[bytes, ...]:
+    return release.make_release(_release()), release.make_summary(_summary())
+
+
+def _statements() -> tuple[bytes, ...]:
+    return (*_payloads(b"https://slsa.dev/provenance/v1"), *_payloads_of_gates(), MODEL_SIGNATURE)
 
 
 def _note() -> bytes:
@@ -535,6 +555,9 @@ def _made() -> Iterator[Target]:
     yield from own("formats.dsse.parse_own", lazy=_envelopes, render="formats.dsse.render")
     yield from own("formats.dsse.parse_foreign", lazy=_envelopes)
     yield from own("formats.leaf.parse", lazy=lambda: _chain().leaves, render="formats.leaf.render")
+    yield from own("formats.outside_statement.parse", lazy=_statements)
+    yield from own("formats.outside_statement.parse_summary", lazy=lambda: _payloads_of_gates()[1:])
+    yield from own("formats.outside_statement.parse_model", MODEL_SIGNATURE)
     yield from own("formats.provenance.read", lazy=lambda: _payloads(b"https://slsa.dev/provenance/v1"))
     yield from own(
         "formats.test_result.read", lazy=lambda: _payloads(b"https://in-toto.io/attestation/test-result/v0.1")

@@ -21,6 +21,7 @@ from keyturn.custody.evidence import Entry
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.formats import dsse, leaf, provenance, records, statement, steps, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.evidence import EVIDENCE, Evidence, Found, Material, Presented
 from keyturn.formats.provenance import BuilderId, Dependency, Output, Provenance
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import BuildKind, DeclaredInput, EvaluationCriteria, StepRequest
@@ -219,10 +220,37 @@ class MadeChain:
         made = self.provenance(request, digest, {"results": measured}, alter=alter)
         return asked, made, self.result(request, digest, subject=model, measurement=measured, alter=alter_result)
 
-    def ingest(self) -> None:
+    def evidence(
+        self, presented: Presented, found: Found, *, outside: str = "vendor", member: str = "ada", **altered: Any
+    ) -> int:
+        """Log that `member` took in `presented`, in which `found` was found; `altered` changes fields of the record."""
+        key = altered.pop("signer", self.lab.member_keys[member])
+        subject = altered.pop("subject", presented.artifact)
+        named = (("layout", presented.layout), ("trusted-root", presented.trusted_root))
+        fields: dict[str, Any] = {
+            "lab": self.lab.name,
+            "nonce": self.nonce(),
+            "member": member,
+            "key": self.lab.member_keys[member].public.keyid,
+            "artifact": str(presented.artifact),
+            "outside": outside,
+            "format": presented.format,
+            "original": presented.original,
+            "digest": sha256(presented.original),
+            "materials": tuple(Material(name=name, content=content) for name, content in named if content),  # type: ignore[arg-type]
+            "found": found,
+            "bound": "digest" if str(presented.artifact) in found.subjects else "files",
+            "trust_version": 1,
+            "signed_at": presented.at,
+        }
+        made = Evidence(**(fields | altered))
+        payload = statement.make(made, EVIDENCE, (Subject(digest=DigestSet.of(subject)),))
+        return self.append(signed(payload, key))
+
+    def ingest(self, raw: ArtifactDigest | None = None) -> None:
         self.step(
             "ingest",
-            {"raw": artifact("raw"), "code": artifact("code")},
+            {"raw": raw or artifact("raw"), "code": artifact("code")},
             {"data": artifact("data"), "held-out": artifact("held-out")},
         )
 
@@ -239,9 +267,9 @@ class MadeChain:
             **more,
         )
 
-    def build(self) -> ArtifactDigest:
-        """Log the whole chain, and give the packaged model."""
-        self.ingest()
+    def build(self, raw: ArtifactDigest | None = None) -> ArtifactDigest:
+        """Log the whole chain, which begins with `raw`, and give the packaged model."""
+        self.ingest(raw)
         _, criteria = self.criteria((artifact("held-out"),))
         self.train()
         self.evaluate(artifact("weights"), criteria)

@@ -25,6 +25,7 @@ from keyturn.trust import signing
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.keyholders import Keyholder, Keyholders
 from keyturn.trust.metadata import Holder
+from keyturn.trust.outside import OutsideSigner
 from keyturn.trust.render import render_contents
 from keyturn.trust.roster import (
     Builder,
@@ -133,6 +134,7 @@ class Lab:
         limits: Limits | None = None,
         void: tuple[range, ...] | None = None,
         recordings: Keyholders | None = None,
+        outside: tuple[OutsideSigner, ...] | None = None,
         now: int = NOW,
     ) -> Lab:
         """Publish the next targets version, with what is given changed."""
@@ -151,6 +153,8 @@ class Lab:
             contents = replace(contents, void=void)
         if recordings is not None:
             contents = replace(contents, recordings=recordings)
+        if outside is not None:
+            contents = replace(contents, outside={one.name: one for one in outside})
         return self.with_contents(contents, now=now)
 
     def make_root(
@@ -202,6 +206,7 @@ def make_lab(
     now: int = NOW,
     credentials: Mapping[str, Credential] | None = None,
     pages: tuple[SigningPage, ...] = (),
+    outside: tuple[OutsideSigner, ...] = (),
 ) -> Lab:
     """Found a lab at `now`: root v1 and targets v1 are signed by every human.
 
@@ -263,6 +268,7 @@ def make_lab(
         log_operator="op-service",
         limits=limits or Limits(),
         recordings=recordings,
+        outside={one.name: one for one in outside},
     )
     raw = _root(name, profile, 1, humans, online_key, now, trust_keys)
     for key in trust_keys.values():

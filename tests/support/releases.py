@@ -14,6 +14,7 @@ import msgspec
 from keyturn.app.custody.open_release import release_subjects
 from keyturn.app.gates.obey_pushed import PushedNegatives
 from keyturn.bulk.read_chain import LogReading
+from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.custody.pack_index import PackIndex
 from keyturn.errors import Conflict
 from keyturn.formats import access, dsse, release_order, statement
@@ -87,6 +88,7 @@ class ReleaseWorld:
     hashed: Callable[[str], ArtifactDigest] = lambda _path: MODEL
     before_witness: Callable[[], None] = lambda: None
     index: PackIndex | None = None
+    verify: Verify = nobody_verifies
     pushed_store: PushedInMemory = field(default_factory=PushedInMemory)
 
     @cached_property
@@ -155,6 +157,7 @@ class ReleaseWorld:
                 seen=self.refresh,
                 obey=lambda raw: self.pushed.take(raw, self.refresh()),
                 obeying=self.pushed.over,
+                verify_evidence=self.verify,
             )
         )
 

@@ -13,13 +13,14 @@ the pinned root alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from keyturn.custody import pack_index, timeline
-from keyturn.custody.evidence import Entry, Map, in_turn
+from keyturn.custody.evidence import Entry, Failure, Map, in_turn
+from keyturn.custody.outside import Outside, Verify, nobody_verifies, read_outside
 from keyturn.custody.pack_index import LeafTable, PackIndex
 from keyturn.custody.timeline import TrustTimeline
-from keyturn.custody.verify import Chain, Suspended, examine
+from keyturn.custody.verify import Chain, Suspended, examine, with_outside
 from keyturn.errors import KeyturnError, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note, records
@@ -41,10 +42,12 @@ __all__ = [
     "claimed_size",
     "entries_of",
     "judge",
+    "read_evidence",
     "suspended_at",
 ]
 
 CHAIN_KINDS: frozenset[Kind] = frozenset({"prv", "stp", "tst", "crt"})
+EVIDENCE_KINDS: frozenset[Kind] = frozenset({"evd"})
 TRUST_KINDS: frozenset[Kind] = frozenset({"rot", "tgt"})
 AUTHORITY_KINDS: frozenset[Kind] = TRUST_KINDS | {"sus", "lft"}
 """What says whose word counts: trust versions, suspensions and lifts."""
@@ -66,6 +69,11 @@ class LogReading:
         self._table = LeafTable()
         self._trusted: tuple[int, TrustHistory, TrustTimeline] | None = None
         self.frontier = Frontier.empty()
+
+    @property
+    def start(self) -> TrustHistory:
+        """The pinned root, before anything was read."""
+        return self._start
 
     @property
     def size(self) -> int:
@@ -135,11 +143,22 @@ class LogReading:
             )
         return found
 
-    def examine(self, index: PackIndex, *, resource: Uri, as_of: int, each: Map = in_turn) -> Chain:
-        """Judge the chain that `index` names."""
+    def examine(
+        self, index: PackIndex, *, resource: Uri, as_of: int, verify: Verify = nobody_verifies, each: Map = in_turn
+    ) -> Chain:
+        """Judge the chain that `index` names; evidence from outside by `verify`."""
         _, trusted = self.trust()
         entries = [(one.kind, Entry(one.index, self.fetch(one.index))) for one in index.statements]
-        return judge(index, entries, start=self._start, resource=resource, trusted=trusted, as_of=as_of, each=each)
+        return judge(
+            index,
+            entries,
+            start=self._start,
+            resource=resource,
+            trusted=trusted,
+            as_of=as_of,
+            verify=verify,
+            each=each,
+        )
 
     def fetch(self, index: int) -> bytes:
         """The record at `index`, which must be one that custody reads; checked against its leaf."""
@@ -162,6 +181,7 @@ def judge(
     resource: Uri,
     trusted: TrustTimeline,
     as_of: int,
+    verify: Verify = nobody_verifies,
     each: Map = in_turn,
 ) -> Chain:
     """Judge the chain that `index` names, given its statements; who is suspended at `as_of` is judged with it.
@@ -169,14 +189,42 @@ def judge(
     `trusted` is the trust of each place in the log, followed from `start`, which is pinned.
     """
     found = list(entries)
-    return examine(
+    suspended = suspended_at(as_of, entries_of(found, AUTHORITY_KINDS), start=start)
+    evidence = entries_of(found, EVIDENCE_KINDS)
+    outside, failures = _read_outside(evidence, index.lab, trusted, suspended, verify)
+    chain = examine(
         ArtifactDigest.parse(index.model),
         entries_of(found, CHAIN_KINDS),
         lab=index.lab,
         resource=resource,
         timeline=trusted,
-        suspended=suspended_at(as_of, entries_of(found, AUTHORITY_KINDS), start=start),
+        suspended=suspended,
         each=each,
+    )
+    return with_outside(chain, outside, failures)
+
+
+def read_evidence(
+    reading: LogReading, index: int, *, now: int, verify: Verify
+) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
+    """Verify the one record of evidence at `index` of what was read, by what holds `now`."""
+    history, trusted = reading.trust()
+    kinds: tuple[Kind, ...] = ("rot", "tgt", "sus", "lft")
+    authority = [Entry(place, reading.fetch(place)) for kind in kinds for place in reading.of_kind(kind)]
+    suspended = suspended_at(now, authority, start=reading.start)
+    return _read_outside((Entry(index, reading.fetch(index)),), history.lab, trusted, suspended, verify)
+
+
+def _read_outside(
+    entries: Sequence[Entry], lab: str, trusted: TrustTimeline, suspended: Suspended, verify: Verify
+) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
+    return read_outside(
+        entries,
+        lab=lab,
+        timeline=trusted,
+        suspended_members=suspended.members,
+        suspended_keys=suspended.keys,
+        verify=verify,
     )
 
 

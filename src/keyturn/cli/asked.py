@@ -63,6 +63,7 @@ def chain_behind(seen: Viewed, pending: Pending) -> ReleaseDraft | None:
     from keyturn.app.custody.open_release import review_release
     from keyturn.bulk.threads import on_all_cores
     from keyturn.formats.uri import Uri
+    from keyturn.wiring.evidence import evidence_verify
 
     if pending.made.action != "model:release":
         return None
@@ -73,6 +74,7 @@ def chain_behind(seen: Viewed, pending: Pending) -> ReleaseDraft | None:
         pinned_sha256=seen.view.pinned.root_sha256,
         resource=Uri.parse(pending.made.resource),
         now=seen.now,
+        verify=evidence_verify,
         each=on_all_cores,
     )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keyturn.cli.evidence_lines import evidence_lines
+
 if TYPE_CHECKING:
     from keyturn.app.custody.open_release import ReleaseDraft
     from keyturn.custody.evaluations import Evaluation
+    from keyturn.custody.outside import Outside
     from keyturn.custody.verify import Chain
 
 __all__ = ["as_json", "evaluation_lines", "release_lines"]
@@ -22,6 +25,7 @@ def release_lines(draft: ReleaseDraft) -> list[str]:
         f"  log        {draft.index.size} entries, as of {rfc3339(draft.index.as_of)}",
         *(f"  step       {s.value.step} ({s.value.build}) by {s.value.builder}" for s in chain.steps),
         *(f"  source     {digest}" for digest in chain.sources),
+        *(f"  {line}" for one in chain.outside for line in evidence_lines(one.evidence)),
         *(f"  {line}" for line in evaluation_lines(chain)),
         *(f"  FAILURE    {failure.message} [{failure.code}]" for failure in chain.failures),
     ]
@@ -67,6 +71,7 @@ def as_json(chain: Chain) -> dict[str, Any]:
             for s in chain.steps
         ],
         "sources": [str(digest) for digest in chain.sources],
+        "evidence": [_evidence(one) for one in chain.outside],
         "evaluations": [_evaluation(result) for result in chain.evaluations],
         "failures": [{"code": failure.code, "message": failure.message} for failure in chain.failures],
     }
@@ -85,4 +90,19 @@ def _evaluation(result: Evaluation) -> dict[str, Any]:
         "asked": None if rule is None else rule.value.asks,
         "asked_by": None if rule is None else rule.value.member,
         "asked_at_index": None if rule is None else rule.index,
+    }
+
+
+def _evidence(one: Outside) -> dict[str, Any]:
+    found = one.evidence.found
+    return {
+        "artifact": one.evidence.artifact,
+        "record": one.record,
+        "outside": one.evidence.outside,
+        "signer": found.signer,
+        "issuer": found.issuer,
+        "statement": found.statement,
+        "level": found.level,
+        "bound": one.evidence.bound,
+        "digest": one.evidence.digest,
     }

@@ -21,6 +21,7 @@ _KINDS: Mapping[str, str] = {
     "chk": "check-in of a gate",
     "crt": "evaluation criteria",
     "den": "denial",
+    "evd": "evidence from outside",
     "lft": "lift of a suspension",
     "ofr": "offer of less",
     "prv": "provenance",

@@ -61,6 +61,7 @@ COMMANDS: dict[str, str] = {
     "witness": "keyturn.cli.witness:app",
     "builder": "keyturn.cli.builder:app",
     "step": "keyturn.cli.step:app",
+    "evidence": "keyturn.cli.evidence:app",
     "lineage": "keyturn.cli.lineage:app",
     "pack": "keyturn.cli.pack:app",
     "scan": "keyturn.cli.scan:app",

@@ -18,6 +18,7 @@ _DISK = "free space, look at the owner and mode of what it names, then run it ag
 _DRAFT = "edit the draft in the lab's trust/draft, then `keyturn trust propose`"
 _POLICY = "mend the policy (a lab's draft has it in trust/draft/policy), then run the same command again"
 _STEP = "mend the STEP.toml; `keyturn step check` says what else is wrong with it"
+_EVIDENCE = "ask who signed it for another, or keyholders to say in evidence.toml of the targets what the lab expects"
 _STEP_AGAIN = "run the command again: it signs a new request"
 _LOG = "`keyturn log verify` where the log lies says how far it is whole; its operator restores the rest"
 _REQUEST = "`keyturn grant explain` says what the request still needs, and who could give it"
@@ -83,6 +84,21 @@ _STEPS: tuple[tuple[str, str], ...] = (
         "signature-not-canonical signature-count signature-key signature-missing signature-invalid sshsig-namespace",
     ),
     (_NOT_YOURS, "signer-other signer-unknown signer-no-builder lab-other record-not-admitted leaf-missing"),
+    (
+        _EVIDENCE,
+        "evidence-material evidence-statement evidence-subjects evidence-builder evidence-method evidence-too-large",
+    ),
+    (_EVIDENCE, "vsa-verifier vsa-resource vsa-failed vsa-level outside-changed outside-unknown"),
+    (
+        _NOT_YOURS,
+        "evidence-certificate-expired evidence-differs evidence-bound evidence-subject evidence-digest evidence-other-subject evidence-bundle",
+    ),
+    (_NOT_YOURS, "evidence-trusted-root"),
+    (
+        "keyholders mend evidence.toml in the lab's trust/draft, then `keyturn trust propose`",
+        "outside-signer outside-key",
+    ),
+    ("`pip install 'keyturn[evidence]'`, then run it again", "evidence-not-verified"),
     (_NOT_YOURS, "chain-before-trust chain-other-lab chain-signer-unknown chain-foreign-statement step-subjects"),
     (
         _NOT_YOURS,

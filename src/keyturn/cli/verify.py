@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keyturn.cli import chains, output
+from keyturn.cli.evidence_lines import evidence_lines
 from keyturn.cli.options import Json
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def show(screen: Console, verdict: PackVerdict) -> None:
                 if one.role != "runtime":
                     lines.append(f"               {one.role} {one.name}  {one.digest}")
         lines += [f"  source     {digest} (custody begins here)" for digest in chain.sources]
+        lines += [f"  {line}" for one in chain.outside for line in evidence_lines(one.evidence)]
         lines += [f"  {line}" for line in chains.evaluation_lines(chain)]
     lines.append(
         f"  log        {verdict.log_size} entries, cosigned by {', '.join(verdict.cosigners)}; "

@@ -62,14 +62,14 @@ def changed_since(chain: Chain, leaves: Sequence[bytes], *, start: int) -> Itera
         parts.update(str(digest) for digest in (*inputs_of(step), *outputs_of(step)))
     models = {str(digest) for digest in packed_from(chain.model, chain.lineage)}
     for index, raw in enumerate(leaves, start):
-        if not any(marker in raw for marker in (b'"kind":"prv"', b'"kind":"stp"', b'"kind":"tst"')):
+        if not any(marker in raw for marker in (b'"kind":"prv"', b'"kind":"stp"', b'"kind":"tst"', b'"kind":"evd"')):
             continue
         try:
             leaf = leaf_format.parse(raw)
         except Malformed:
             continue
         about = set(leaf.about)
-        touches = (leaf.kind == "prv" and about & parts) or (leaf.kind == "tst" and about & models)
+        touches = (leaf.kind in ("prv", "evd") and about & parts) or (leaf.kind == "tst" and about & models)
         if touches or (leaf.kind == "stp" and "build:evaluate" in about and about & models):
             yield Failure(
                 index,

@@ -7,6 +7,7 @@ Each fact is computed from an examined chain: nobody states one. A fact about ev
 from __future__ import annotations
 
 from keyturn.custody.verify import Chain
+from keyturn.formats.digest import ArtifactDigest
 from keyturn.policy.facts import Facts
 
 __all__ = ["facts_of"]
@@ -23,7 +24,9 @@ def facts_of(chain: Chain) -> Facts:
 
     `custody.verified`: no failure at all. `custody.evaluated`: verified, and criteria for this resource, logged before
     the run, were met. `custody.level_min`: the lowest SLSA build level of any step, 0 when one of them has none.
-    `custody.sandboxed`: no step was a member's own word (`--no-sandbox`).
+    `custody.sandboxed`: no step was a member's own word (`--no-sandbox`). `custody.evidence_complete`: for everything that
+    custody begins with, somebody whom the lab expects signed a statement that names its digest; `custody.evidence_level_min`:
+    the lowest SLSA build level that verification summaries of others say of these, 0 when one has none.
     """
     codes = [failure.code for failure in chain.failures]
     steps = chain.steps
@@ -32,6 +35,7 @@ def facts_of(chain: Chain) -> Facts:
         return bool(steps) and not any(code.startswith(prefixes) for code in codes)
 
     verified = not codes
+    levels = _levels(chain)
     return Facts(
         {
             "custody.verified": verified,
@@ -47,5 +51,17 @@ def facts_of(chain: Chain) -> Facts:
             "custody.evaluated": verified and bool(chain.criteria_met),
             "custody.evaluations_passed": bool(chain.evaluations) and all(e.passed for e in chain.evaluations),
             "custody.criteria_before_run": bool(chain.evaluations) and without(_CRITERIA),
+            "custody.evidence_count": len(chain.outside),
+            "custody.evidence_complete": bool(levels) and None not in levels,
+            "custody.evidence_level_min": min((level or 0 for level in levels), default=0),
         }
     )
+
+
+def _levels(chain: Chain) -> tuple[int | None, ...]:
+    """For each source of `chain` the highest level that evidence says of it; `None` for one without evidence that names it."""
+    best: dict[ArtifactDigest, int] = {}
+    for one in chain.outside:
+        if one.by_digest:
+            best[one.artifact] = max(best.get(one.artifact, 0), one.evidence.found.level)
+    return tuple(best.get(source) for source in chain.sources)

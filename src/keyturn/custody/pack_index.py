@@ -9,6 +9,7 @@ What is in it, by leaf kind:
 - `rot`, `tgt`: every trust version;
 - `sus` that is live at `as_of` (its `until` is later), and every `lft` of one of those;
 - `prv` of every step behind the model and behind its evaluations; `stp` that each names;
+- `evd` about anything behind the model: what others signed about it, as a member took it in;
 - `tst` about the model (and what it was packed from), and `stp` that asked to evaluate it, with their `crt`.
 
 An entry that cannot be read, and that the newest trust version among those entries declares void, is in none of them.
@@ -85,7 +86,7 @@ class LeafTable:
     Mutable only by `extend`; a gate that follows the log keeps one. Holds nothing about access requests.
     """
 
-    _CHAIN: frozenset[Kind] = frozenset({"prv", "tst", "stp", "crt"})
+    _CHAIN: frozenset[Kind] = frozenset({"prv", "tst", "stp", "crt", "evd"})
     _ALWAYS: frozenset[Kind] = frozenset({"rot", "tgt", "sus", "lft"})
 
     def __init__(self) -> None:
@@ -180,6 +181,7 @@ def _chain(table: LeafTable, model: ArtifactDigest, fetch: Fetch) -> set[int]:
         if (artifact, role) in done:
             continue
         done.add((artifact, role))
+        found.update(table.about(artifact, "evd"))
         for index in table.about(artifact, "prv"):
             found.add(index)
             made = _provenance(fetch(Sha256(table.leaves[index].envelope)))

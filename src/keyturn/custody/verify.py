@@ -28,6 +28,7 @@ from keyturn.custody.evaluations import Evaluation
 from keyturn.custody.evidence import Entry, Evidence, Failure, Logged, Map, in_turn, read
 from keyturn.custody.levels import believed_level
 from keyturn.custody.lineage import Lineage, Step, link
+from keyturn.custody.outside import Outside
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import Refused
 from keyturn.formats.digest import ArtifactDigest, Sha256
@@ -35,7 +36,7 @@ from keyturn.formats.provenance import BuilderId, DependencyRole, Provenance
 from keyturn.formats.steps import Check, StepRequest
 from keyturn.formats.uri import Uri
 
-__all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_chain", "with_failures"]
+__all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_chain", "with_failures", "with_outside"]
 
 _VERIFIER = object()
 
@@ -56,7 +57,10 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What was found about the chain behind `model`: its steps, evaluations, lowest level, and every failure."""
+    """What was found about the chain behind `model`: its steps, evaluations, lowest level, and every failure.
+
+    `outside` is what others signed about anything in it, as far as it verified here (`custody.outside`).
+    """
 
     model: ArtifactDigest
     resource: Uri
@@ -65,6 +69,7 @@ class Chain:
     evaluations: tuple[Evaluation, ...]
     level_min: int
     failures: tuple[Failure, ...]
+    outside: tuple[Outside, ...] = ()
 
     @property
     def sources(self) -> tuple[ArtifactDigest, ...]:
@@ -159,6 +164,11 @@ def examine(
 def with_failures(chain: Chain, failures: Iterable[Failure]) -> Chain:
     """The same chain with more failures: those of whoever read the log around it. None is ever taken away."""
     return replace(chain, failures=_in_order((*chain.failures, *failures)))
+
+
+def with_outside(chain: Chain, found: tuple[Outside, ...], failures: Iterable[Failure]) -> Chain:
+    """The same chain with the evidence that holds, and what failed of the rest."""
+    return with_failures(replace(chain, outside=found), failures)
 
 
 def _in_order(failures: Iterable[Failure]) -> tuple[Failure, ...]:

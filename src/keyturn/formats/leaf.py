@@ -26,6 +26,7 @@ Kind = Literal[
     "chk",
     "crt",
     "den",
+    "evd",
     "lft",
     "ofr",
     "prv",

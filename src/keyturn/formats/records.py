@@ -22,6 +22,7 @@ from keyturn.formats import (
     canonical_json,
     counter_offer,
     dsse,
+    evidence,
     leaf,
     negatives,
     provenance,
@@ -39,6 +40,7 @@ from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanA
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
+from keyturn.formats.evidence import Evidence
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.recording import Recording
@@ -138,7 +140,7 @@ def leaf_of_record(record: Record, raw: bytes) -> Leaf:
     """Compute the leaf of a record of ours that the caller has just parsed from `raw`."""
     rule = _OWN[record.statement.predicate_type]
     tags = rule.about(record.statement.predicate)
-    if record.kind in ("req", "crt", "stp"):
+    if record.kind in ("req", "crt", "evd", "stp"):
         tags += tuple(str(subject.digest) for subject in record.statement.subject)
     return _leaf(record.kind, raw, record.digest, tags, rule.until(record.statement.predicate))
 
@@ -197,6 +199,7 @@ _OWN: dict[str, _Rule] = {
     steps.EVALUATION_CRITERIA: _Rule(
         EvaluationCriteria, lambda p: "crt", lambda p: (f"model:{p.model}",), lambda p: None
     ),
+    evidence.EVIDENCE: _Rule(Evidence, lambda p: "evd", lambda p: (f"outside:{p.outside}",), lambda p: None),
     counter_offer.COUNTER_OFFER: _Rule(
         CounterOffer, lambda p: "ofr", lambda p: (f"request:{p.request}",), lambda p: p.until
     ),

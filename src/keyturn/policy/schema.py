@@ -77,6 +77,9 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "custody.evaluations_passed": "bool",
         "custody.criteria_before_run": "bool",
         "custody.code_reviewed": "bool",
+        "custody.evidence_count": "int",
+        "custody.evidence_complete": "bool",
+        "custody.evidence_level_min": "int",
         # What the request itself says: `decide` adds these.
         "request.duration_s": "int",
         "request.bytes_max": "int",

@@ -8,6 +8,7 @@ imports it.
 from __future__ import annotations
 
 from keyturn.ports.bastion import BastionRules, Hop, HopKeys, Kept, Watching
+from keyturn.ports.evidence import EvidenceVerifier
 from keyturn.ports.gates import BreakGlassJournal, Decisions, Gates, PushedStore, ReleaseJournal, ReleaseOrders
 from keyturn.ports.lineage import LineageGraph, StatementNode, Unread
 from keyturn.ports.log import (
@@ -37,6 +38,7 @@ __all__ = [
     "Cosigner",
     "Decisions",
     "Entropy",
+    "EvidenceVerifier",
     "Gates",
     "Hop",
     "HopKeys",

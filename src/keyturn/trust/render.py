@@ -13,6 +13,7 @@ import tomli_w
 from keyturn.formats import base64_text
 from keyturn.trust.attestation import AttestationRules
 from keyturn.trust.keyholders import Keyholders
+from keyturn.trust.outside import render_outside
 from keyturn.trust.roster import TOMBSTONE_SIGNERS_MIN, Builder, Gate, Limits, Log, Resources, Roster
 from keyturn.trust.targets import Contents
 
@@ -29,6 +30,8 @@ def render_contents(contents: Contents) -> dict[str, bytes]:
         "log.toml": _log(contents.log, contents.log_operator, contents.void),
         "limits.toml": _limits(contents.limits),
     }
+    if contents.outside:
+        files["evidence.toml"] = render_outside(contents.outside.values())
     rendered = {name: tomli_w.dumps({"version": 1} | table).encode("utf-8") for name, table in files.items()}
     return rendered | {name: text.encode("utf-8") for name, text in contents.policy}
 

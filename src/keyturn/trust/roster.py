@@ -19,6 +19,7 @@ from keyturn.formats.enrolled_key import EnrolledKey, terminal_of
 from keyturn.formats.uri import Uri
 from keyturn.trust.attestation import AttestationRules
 from keyturn.trust.keyholders import Keyholders
+from keyturn.trust.outside import OutsideSigner
 
 __all__ = [
     "TOMBSTONE_SIGNERS_MIN",
@@ -288,7 +289,8 @@ class TrustState:
     """Everything that one version of the lab's targets says, under the root that was in force with it.
 
     `policy` is (file name, text) in order of name. `trust_version` in records is `targets_version`. `void` are log entries, in
-    order, that take nothing away although nobody can read them. `recordings` are who opens what bastions record.
+    order, that take nothing away although nobody can read them. `recordings` are who opens what bastions record, `outside` is
+    whose signatures count as evidence, by the lab's name.
     """
 
     lab: str
@@ -307,7 +309,9 @@ class TrustState:
     limits: Limits
     void: tuple[range, ...] = ()
     recordings: Keyholders | None = None
+    outside: Mapping[str, OutsideSigner] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "outside", MappingProxyType(dict(self.outside)))
         object.__setattr__(self, "gates", MappingProxyType(dict(self.gates)))
         object.__setattr__(self, "builders", MappingProxyType(dict(self.builders)))

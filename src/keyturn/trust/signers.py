@@ -13,6 +13,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
+from keyturn.formats.evidence import Evidence
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.recording import Recording
 from keyturn.formats.review import Review
@@ -27,6 +28,7 @@ NamesItsSigner = (
     | AccessUse
     | CounterOffer
     | EvaluationCriteria
+    | Evidence
     | GateCheckin
     | HumanAuthorization
     | Lift

@@ -1,8 +1,8 @@
 """The target files of one targets version as they are written: their names, and the shape of each.
 
-Six TOML 1.0 files and any number of Cedar policies: `roster.toml`, `resources.toml`, `gates.toml`, `builders.toml`,
-`log.toml`, `limits.toml`, `policy/<name>.cedar` (docs/formats/trust.md is normative). Unknown keys, unknown files and
-missing files are refused here. What the files say, and may say together: `trust.targets`.
+Six TOML 1.0 files, `roster.toml`, `resources.toml`, `gates.toml`, `builders.toml`, `log.toml`, `limits.toml`; a seventh that
+may be missing, `evidence.toml`; and any number of Cedar policies, `policy/<name>.cedar` (docs/formats/trust.md is normative).
+Unknown keys, unknown files and missing files are refused here. What the files say, and may say together: `trust.targets`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from keyturn.trust.roster import TOMBSTONE_SIGNERS_MIN, MemberKind
 
 __all__ = [
     "FILES",
+    "FILES_OPTIONAL",
     "AttestationTable",
     "BuildersFile",
     "GatesFile",
@@ -38,6 +39,8 @@ __all__ = [
 
 FILE_BYTES_MAX = 256 * 1024
 FILES = ("builders.toml", "gates.toml", "limits.toml", "log.toml", "resources.toml", "roster.toml")
+FILES_OPTIONAL = ("evidence.toml",)
+"""What a lab says that has something to say there: not there, it is as if nothing stood in it."""
 _POLICY = re.compile(r"policy/[a-z0-9][a-z0-9_-]{0,62}\.cedar\Z")
 
 T = TypeVar("T")
@@ -175,15 +178,16 @@ def check_names(files: Mapping[str, bytes]) -> None:
         if name not in files:
             raise Malformed("targets-file-missing", f"expected the target file `{name}`, got none")
     for name in files:
-        if name not in FILES and not _POLICY.match(name):
+        if name not in FILES and name not in FILES_OPTIONAL and not _POLICY.match(name):
             raise Malformed(
-                "targets-file-unknown", f"expected {', '.join(FILES)} or policy/<name>.cedar, got `{name[:80]}`"
+                "targets-file-unknown",
+                f"expected {', '.join(FILES + FILES_OPTIONAL)} or policy/<name>.cedar, got `{name[:80]}`",
             )
 
 
 def policy_texts(files: Mapping[str, bytes]) -> tuple[tuple[str, str], ...]:
     """The Cedar policies among `files`, by name, in the order of their names."""
-    return tuple((name, _text(files[name], name)) for name in sorted(files) if name not in FILES)
+    return tuple((name, _text(files[name], name)) for name in sorted(files) if _POLICY.match(name))
 
 
 def read_toml(files: Mapping[str, bytes], name: str, kind: type[T]) -> T:

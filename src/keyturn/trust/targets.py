@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
@@ -21,6 +21,7 @@ from keyturn.formats.uri import Uri
 from keyturn.trust.attestation import AttestationRules, Authenticator
 from keyturn.trust.keyholders import Keyholder, Keyholders
 from keyturn.trust.metadata import RootMetadata
+from keyturn.trust.outside import EvidenceFile, OutsideSigner, outside_signers
 from keyturn.trust.roster import (
     Builder,
     Gate,
@@ -68,6 +69,7 @@ class Contents:
     limits: Limits
     void: tuple[range, ...] = ()
     recordings: Keyholders | None = None
+    outside: Mapping[str, OutsideSigner] = field(default_factory=dict)
 
 
 def parse_targets(
@@ -100,6 +102,7 @@ def parse_targets(
         limits=contents.limits,
         void=contents.void,
         recordings=contents.recordings,
+        outside=contents.outside,
     )
     check_trust_keys(state, root)  # (5)
     return state
@@ -121,6 +124,7 @@ def parse_contents(files: Mapping[str, bytes], *, lab: str) -> Contents:
         limits=_limits(read_toml(files, "limits.toml", LimitsFile)),
         void=_void(log),
         recordings=None if gates.recordings is None else _keyholders(gates.recordings),
+        outside=outside_signers(read_toml(files, "evidence.toml", EvidenceFile) if "evidence.toml" in files else None),
     )
     _check_keys(contents)
     _check_keyholders(contents)

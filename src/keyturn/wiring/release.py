@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.config_files import read_small, replace_file
 from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
 from keyturn.app.access.authorize import find_pending
@@ -85,7 +86,14 @@ def open_request(
         root, pin = root_of(place, log)
         uri = typed.uri("`--as`", resource, lab=TrustHistory.start(root, pinned_sha256=pin).lab)
         draft = open_release(
-            log, root_json=root, pinned_sha256=pin, model=model, resource=uri, now=clock.now(), each=on_all_cores
+            log,
+            root_json=root,
+            pinned_sha256=pin,
+            model=model,
+            resource=uri,
+            now=clock.now(),
+            verify=Verifiers().verify,
+            each=on_all_cores,
         )
     allowed = _permit(draft, permit)
     limits = (duration_s, allowed.pending_max_s, allowed.duration_max_s or duration_s)
@@ -140,6 +148,7 @@ def release_by_gate(
         path=None if path is None else str(path),
         root_json=root,
         pinned_sha256=pin,
+        verify=Verifiers().verify,
     )
     if not again:
         require_not_ended(pending, view, now=now)
@@ -155,7 +164,7 @@ def examine_file(pack: Path, root: Path) -> PackVerdict:
 def verify_pack_file(pack: Path, root: Path, *, pinned_sha256: str) -> VerifiedPack:
     """Verify the pack in a file under the root in a file, which must be the pinned one; raises with every failure."""
     content = read_small(root, size_bytes_max=ROOT_BYTES_MAX)
-    return verify_pack(_read_pack(pack), root_json=content, pinned_sha256=pinned_sha256)
+    return verify_pack(_read_pack(pack), root_json=content, pinned_sha256=pinned_sha256, verify=Verifiers().verify)
 
 
 def verify_files(pack: Path, root: Path, *, model: Path | None, progress: Callable[[int, int], None]) -> PackVerdict:
@@ -168,7 +177,7 @@ def verify_files(pack: Path, root: Path, *, model: Path | None, progress: Callab
 
 def _own_root(root: Path) -> dict[str, Any]:
     content = read_small(root, size_bytes_max=ROOT_BYTES_MAX)
-    return {"root_json": content, "pinned_sha256": sha256(content)}
+    return {"root_json": content, "pinned_sha256": sha256(content), "verify": Verifiers().verify}
 
 
 def _read_pack(path: Path) -> bytes:

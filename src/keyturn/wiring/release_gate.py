@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.adapters.files.release_journal import ReleaseJournalFiles
 from keyturn.app.gates.follow_always import FollowedAlways
@@ -121,6 +122,7 @@ def open_release_gate(place: LabPlace, name: str) -> OpenedGate:
             seen=lambda: it.followed.seen,
             obey=lambda negative: it.pushed.take(negative, it.followed.seen),
             obeying=it.pushed.over,
+            verify_evidence=Verifiers().verify,
         )
     )
     recorded = Recorded(

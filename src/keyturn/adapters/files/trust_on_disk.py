@@ -23,7 +23,7 @@ from keyturn.adapters.files.plain_files import open_plain
 from keyturn.errors import Conflict, Malformed, Refused, Unavailable
 from keyturn.formats.digest import Sha256, check_path, sha256
 from keyturn.trust.draft import ROOT_FILE
-from keyturn.trust.target_files import FILES
+from keyturn.trust.target_files import FILES, FILES_OPTIONAL
 
 __all__ = ["TrustOnDisk"]
 
@@ -88,7 +88,7 @@ class TrustOnDisk:
     def swap_draft(self, old: Mapping[str, bytes], new: Mapping[str, bytes]) -> None:
         draft = self._directory / "draft"
         for name in new:
-            if name != ROOT_FILE and name not in FILES and not name.startswith("policy/"):
+            if name not in (ROOT_FILE, *FILES, *FILES_OPTIONAL) and not name.startswith("policy/"):
                 raise Malformed("targets-file-unknown", f"expected a file of a draft, got `{name[:80]}`")
         with self._locked():
             if self.draft() != dict(old):

@@ -16,6 +16,7 @@ import msgspec
 from keyturn.app.access.authorize import Pending
 from keyturn.app.custody.open_release import read_label
 from keyturn.app.custody.verify_pack import VerifiedPack, verify_pack
+from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.errors import Refused
 from keyturn.formats import access, release_order, statement
 from keyturn.formats.access import AccessRequest
@@ -50,11 +51,17 @@ def order_of(bundle: Bundle, *, path: str | None) -> bytes:
 
 
 def make_pack(
-    gate: ReleaseOrders, bundle: Bundle, *, path: str | None, root_json: bytes, pinned_sha256: str
+    gate: ReleaseOrders,
+    bundle: Bundle,
+    *,
+    path: str | None,
+    root_json: bytes,
+    pinned_sha256: str,
+    verify: Verify = nobody_verifies,
 ) -> tuple[bytes, VerifiedPack]:
     """Release under `bundle`, and give the pack with its verdict; raises what the gate refused, or what does not verify."""
     raw = gate.release(order_of(bundle, path=path))
-    verified = verify_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256)
+    verified = verify_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256, verify=verify)
     granted = verified.verdict.granted
     if granted is None or granted.digest != bundle.request.record_digest:
         raise Refused(

@@ -20,6 +20,7 @@ from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.keys import PublicKey
 from keyturn.custody.evidence import Map, in_turn
 from keyturn.custody.facts import facts_of
+from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.verify import Chain
 from keyturn.errors import Malformed, Refused
@@ -129,6 +130,7 @@ def open_release(
     model: ArtifactDigest,
     resource: Uri,
     now: int,
+    verify: Verify = nobody_verifies,
     each: Map = in_turn,
 ) -> ReleaseDraft:
     """Compute the subjects of a release request for `model` as `resource`, and judge its chain.
@@ -142,7 +144,7 @@ def open_release(
     # The index is as of the witnesses' time, not this machine's: a clock ahead would let suspensions slip out of it.
     as_of = checkpoint.cosigned_at
     index = reading.index(lab=resource.lab, model=model, as_of=as_of)
-    chain = reading.examine(index, resource=resource, as_of=as_of, each=each)
+    chain = reading.examine(index, resource=resource, as_of=as_of, verify=verify, each=each)
     history, _ = reading.trust()
     return ReleaseDraft(index, chain, facts_of(chain), history, checkpoint)
 
@@ -155,6 +157,7 @@ def review_release(
     pinned_sha256: str,
     resource: Uri,
     now: int,
+    verify: Verify = nobody_verifies,
     each: Map = in_turn,
 ) -> ReleaseDraft:
     """Compute again, as an approver, what a release request with these `subjects` is about, and judge its chain.
@@ -177,6 +180,6 @@ def review_release(
             "the request names another pack index than the log gives: a statement about the chain was left out of it, or added",
             hint="do not approve it; ask who made it, and have the release opened again",
         )
-    chain = reading.examine(index, resource=resource, as_of=checkpoint.cosigned_at, each=each)
+    chain = reading.examine(index, resource=resource, as_of=checkpoint.cosigned_at, verify=verify, each=each)
     history, _ = reading.trust()
     return ReleaseDraft(index, chain, facts_of(chain), history, checkpoint)

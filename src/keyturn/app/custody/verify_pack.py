@@ -5,7 +5,9 @@
 3. The checkpoint, cosigned by the quorum of witnesses; the leaves from the pack index to it hash to its root.
 4. Every record is proved to be in that log; the pack holds every statement of the pack index, and every record after it that
    could count against the release.
-5. The chain of custody, whole (`custody.verify`), and nothing said about it since the index.
+5. The chain of custody, whole (`custody.verify`), with what others signed about it verified again, and nothing said about it
+since
+   the index.
 6. The contents are signed by the gate that the request was for.
 7. The grant (`grants.verify_past`): people released this model with this pack index, and nobody denied or revoked it.
 8. The gate's own statements say the same.
@@ -28,6 +30,7 @@ from keyturn.custody import pack_index, timeline
 from keyturn.custody.afterwards import changed_since
 from keyturn.custody.evidence import Entry, Failure
 from keyturn.custody.facts import facts_of
+from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, located
@@ -88,9 +91,9 @@ class VerifiedPack:
         raise TypeError("a VerifiedPack is not pickled: keep the pack, and verify it again")
 
 
-def verify_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str) -> VerifiedPack:
+def verify_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str, verify: Verify = nobody_verifies) -> VerifiedPack:
     """Verify the pack `raw` under the pinned first root; or raise `Refused` with every failure as a reason."""
-    verdict = examine_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256)
+    verdict = examine_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256, verify=verify)
     if verdict.failures or verdict.model is None:
         raise Refused(
             "pack-refused",
@@ -101,10 +104,10 @@ def verify_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str) -> Verified
     return VerifiedPack(verdict, verdict.model, _VERIFIER)
 
 
-def examine_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str) -> PackVerdict:
+def examine_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str, verify: Verify = nobody_verifies) -> PackVerdict:
     """Judge the pack `raw`, and name every failure. Raises only when the caller's own root is not the pinned one."""
     start = TrustHistory.start(root_json, pinned_sha256=pinned_sha256)
-    reading = _Reading(start)
+    reading = _Reading(start, verify)
     try:
         reading.read(pack.parse(raw))
     except KeyturnError as err:
@@ -115,8 +118,9 @@ def examine_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str) -> PackVer
 class _Reading:
     """One pack, as far as it was judged. Mutable, and thrown away."""
 
-    def __init__(self, start: TrustHistory) -> None:
+    def __init__(self, start: TrustHistory, verify: Verify) -> None:
         self._start = start
+        self._verify = verify
         self._failures: list[tuple[str, str]] = []
         self._index: PackIndex | None = None
         self._checkpoint: WitnessedCheckpoint | None = None
@@ -248,7 +252,14 @@ class _Reading:
             if leaf.kind in AUTHORITY_KINDS
         ]
         chain = judge(
-            index, entries, start=self._start, resource=resource, trusted=trusted, as_of=at, each=on_all_cores
+            index,
+            entries,
+            start=self._start,
+            resource=resource,
+            trusted=trusted,
+            as_of=at,
+            verify=self._verify,
+            each=on_all_cores,
         )
         self._chain = chain
         self._facts = facts_of(chain)
@@ -287,7 +298,7 @@ class _Reading:
                     "people were asked to release another model, or a chain with another pack index than this one",
                 )
             )
-        about = [one for one in proved if own[one.index].kind not in ("prv", "stp", "tst", "crt")]
+        about = [one for one in proved if own[one.index].kind not in ("prv", "stp", "tst", "crt", "evd")]
         past = verify_past(
             bundle_at(asked.envelope, history=self._start, proved=about, at=at),
             history=self._start,

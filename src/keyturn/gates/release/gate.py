@@ -34,6 +34,7 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody.afterwards import changed_since
 from keyturn.custody.facts import facts_of
+from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.verify import Chain, VerifiedChain, verify_chain, with_failures
 from keyturn.errors import Refused, Tampered
@@ -72,7 +73,7 @@ class ReleaseGateParts:
     `obey` takes what takes access away before the log has it, and `obeying` lays all of that over a view. For every decision a
     view gets both: what was read since, and what was pushed. `await_witnessed` returns when
     the record at that index is under a checkpoint of the quorum, or raises; `hash_model` digests the files at a path below a
-    directory of the operator's.
+    directory of the operator's; `verify_evidence` verifies what others signed.
     """
 
     gate: Uri
@@ -90,6 +91,7 @@ class ReleaseGateParts:
     obeying: Callable[[GateView], GateView]
     await_witnessed: Callable[[int, bytes], None]
     hash_model: Callable[[str], ArtifactDigest]
+    verify_evidence: Verify = nobody_verifies
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +286,13 @@ class ReleaseGate:
             raise Tampered("log-other-leaves", "the log showed other leaves when it was read again")
         # (4)
         now_index = reading.index(lab=asked.resource.lab, model=asked.model, as_of=checkpoint.cosigned_at)
-        chain = reading.examine(now_index, resource=asked.resource, as_of=checkpoint.cosigned_at, each=on_all_cores)
+        chain = reading.examine(
+            now_index,
+            resource=asked.resource,
+            as_of=checkpoint.cosigned_at,
+            verify=parts.verify_evidence,
+            each=on_all_cores,
+        )
         chain = with_failures(chain, changed_since(chain, leaves, start=index.size))
         return _Judged(verify_chain(chain), facts_of(chain), index, frontier, leaves, view)
 

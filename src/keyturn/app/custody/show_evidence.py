@@ -1,0 +1,77 @@
+"""Show the evidence from outside that the witnessed log holds, verified again by whoever asks.
+
+Everything is computed from the log under the caller's own pinned root; evidence that does not hold is shown with the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyturn.bulk.read_chain import LogReading, claimed_size, read_evidence
+from keyturn.custody.evidence import Failure
+from keyturn.custody.outside import Outside, Verify
+from keyturn.errors import Refused
+from keyturn.formats import dsse, statement
+from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.evidence import EVIDENCE, Evidence
+from keyturn.ports import LogReader
+
+__all__ = ["ShownEvidence", "show_evidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEvidence:
+    """One record of evidence: `held` when it verified again, else the `failure`."""
+
+    id: str
+    index: int
+    evidence: Evidence
+    held: Outside | None
+    failure: Failure | None
+
+
+def show_evidence(
+    log: LogReader,
+    *,
+    root_json: bytes,
+    pinned_sha256: str,
+    records: tuple[str, ...],
+    about: ArtifactDigest | None,
+    now: int,
+    verify: Verify,
+) -> tuple[ShownEvidence, ...]:
+    """Give the evidence whose ids begin with any of `records` (of all when there are none), `about` an artifact if one is said.
+
+    Raises `Refused` `evidence-unknown` for one of `records` that the log does not have.
+    """
+    note = log.checkpoint()
+    reading = LogReading(log, root_json=root_json, pinned_sha256=pinned_sha256)
+    reading.to(claimed_size(note))
+    reading.verify(note, now=now)
+    wanted = [one.removeprefix("evd-") for one in records]
+    shown: list[ShownEvidence] = []
+    for index in reading.of_kind("evd"):
+        raw = reading.fetch(index)
+        envelope = dsse.parse_own(raw)
+        evidence = statement.parse(envelope.payload, Evidence, EVIDENCE).predicate
+        if wanted and not any(envelope.record_digest.startswith(one) for one in wanted):
+            continue
+        if about is not None and evidence.about != about:
+            continue
+        held, failures = read_evidence(reading, index, now=now, verify=verify)
+        shown.append(
+            ShownEvidence(
+                f"evd-{envelope.record_digest[:32]}",
+                index,
+                evidence,
+                held[0] if held else None,
+                next(iter(failures), None)
+                or (None if held else Failure(index, "signer-unknown", "nobody of the lab signed it")),
+            )
+        )
+    for one in wanted:
+        if not any(found.id.startswith(f"evd-{one[:32]}") for found in shown):
+            raise Refused(
+                "evidence-unknown", f"the log has no evidence `evd-{one[:32]}`", hint="keyturn evidence verify"
+            )
+    return tuple(shown)

@@ -1,0 +1,155 @@
+"""What others signed, from the file to the pack: taken in once, demanded by policy, and verified again by whoever reads the
+pack."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keyturn.adapters.evidence.verifiers import Verifiers
+from keyturn.app.custody.show_evidence import show_evidence
+from keyturn.app.custody.take_evidence import make_evidence, subjects_of
+from keyturn.app.custody.verify_pack import examine_pack
+from keyturn.custody.outside import nobody_verifies
+from keyturn.errors import KeyturnError
+from keyturn.formats import evidence, records, statement
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.evidence import Evidence, Presented
+from keyturn.trust.outside import OutsideSigner
+from support.chains import signed
+from support.labs import NOW
+from support.outside import SLSA
+from support.releases import MODEL, ReleaseWorld, make_release_world
+from support.world import World
+
+POLICY = """
+@id("release") @quorum("2 security") @pending_max("1d")
+permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora")
+  when { context.custody.verified && context.custody.evaluated && context.custody.evidence_complete };
+"""
+VERIFIERS = Verifiers()
+
+
+def take(world: World, presented: Presented, outside: str = "publisher", path: str | None = None) -> Evidence:
+    return make_evidence(
+        presented,
+        outside=outside,
+        path=path,
+        verifier=VERIFIERS,
+        trust=world.lab.state,
+        member="ada",
+        keyid=world.key("ada").public.keyid,
+        nonce="0" * 32,
+    )
+
+
+def log(made: ReleaseWorld, taken: Evidence) -> int:
+    payload = statement.make(taken, evidence.EVIDENCE, subjects_of(taken))
+    return made.chain.append(signed(payload, made.world.key("ada")))
+
+
+@pytest.fixture
+def made() -> ReleaseWorld:
+    found = make_release_world(policy={"main": POLICY}, outside=(SLSA.signer,))
+    found.verify = VERIFIERS.verify
+    return found
+
+
+def test_a_release_that_needs_evidence_gets_it_from_the_bytes_as_they_came_and_a_pack_proves_it_again(
+    made: ReleaseWorld,
+) -> None:
+    lab = made.world.lab
+    taken = take(made.world, SLSA.present())
+    assert (taken.original, taken.bound, taken.found.signer) == (SLSA.raw, "digest", SLSA.identity)
+    at = log(made, taken)
+    made.chain.build(SLSA.artifact)
+    made.sync()
+    raw = made.released()
+    found = examine_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256, verify=VERIFIERS.verify)
+    assert found.failures == ()
+    assert found.chain is not None
+    assert found.facts is not None
+    assert [one.index for one in found.chain.outside] == [at]
+    assert [one.evidence.original for one in found.chain.outside] == [SLSA.raw]
+    assert found.facts["custody.evidence_complete"] is True
+    assert found.chain.level_min == 1  # of the lab's own builder: evidence raises nothing
+    without = examine_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256)
+    assert "evidence-not-verified" in {code for code, _ in without.failures}
+    assert "chain-refused" not in {code for code, _ in found.failures}
+
+
+def test_without_evidence_or_without_what_verifies_it_the_gate_releases_nothing(made: ReleaseWorld) -> None:
+    made.chain.build(SLSA.artifact)
+    made.sync()
+    with pytest.raises(KeyturnError) as caught:
+        made.released()
+    assert "evidence" not in caught.value.code
+    log(made, take(made.world, SLSA.present()))
+    made.sync()
+    made.verify = nobody_verifies
+    with pytest.raises(KeyturnError) as caught:
+        made.released()
+    assert "evidence-not-verified" in {code for code, _ in caught.value.reasons}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("change", "outside", "code"),
+    [
+        pytest.param({}, "nobody", "outside-unknown", id="a signer whom the lab does not list"),
+        pytest.param({"trusted_root": b"my own"}, "publisher", "evidence-material", id="a root of his own"),
+        pytest.param({"trusted_root": b""}, "publisher", "evidence-material", id="no root"),
+        pytest.param(
+            {"artifact": ArtifactDigest("sha256", Sha256("0" * 64))},
+            "publisher",
+            "evidence-other-subject",
+            id="other bytes",
+        ),
+        pytest.param({"original": b""}, "publisher", "evidence-too-large", id="nothing"),
+        pytest.param({"original": b"x" * 400_000}, "publisher", "evidence-too-large", id="too much"),
+    ],
+)
+def test_what_is_not_as_expected_is_refused_before_there_is_a_record(
+    made: ReleaseWorld, change: dict[str, Any], outside: str, code: str
+) -> None:
+    with pytest.raises(KeyturnError) as caught:
+        take(made.world, replace(SLSA.present(), **change), outside)
+    assert caught.value.code == code
+
+
+def test_a_signer_who_is_believed_about_something_else_is_refused() -> None:
+    signer: OutsideSigner = replace(SLSA.signer, statements=frozenset({"https://x.example/v1"}))
+    made = make_release_world(outside=(signer,))
+    with pytest.raises(KeyturnError) as caught:
+        take(made.world, SLSA.present())
+    assert caught.value.code == "evidence-statement"
+
+
+def test_evidence_is_shown_from_the_log_and_verified_by_whoever_asks(made: ReleaseWorld) -> None:
+    lab, world = made.world.lab, made.world
+    raw = made.chain.records[log(made, take(world, SLSA.present()))]
+    other = replace(SLSA.present(), original=b"altered")
+    made.chain.evidence(other, take(world, SLSA.present()).found, outside="publisher")
+    made.sync()
+
+    def shown(*ids: str, about: ArtifactDigest | None = None, verify: Any = VERIFIERS.verify) -> list[tuple[bool, str]]:
+        found = show_evidence(
+            made.gate()._parts.log,
+            root_json=lab.root_json,
+            pinned_sha256=lab.root_sha256,
+            records=ids,
+            about=about,
+            now=world.now,
+            verify=verify,
+        )
+        return [(one.held is not None, "" if one.failure is None else one.failure.code) for one in found]
+
+    assert shown() == [(True, ""), (False, "evidence-bundle")]
+    assert shown(records.parse(raw).id) == [(True, "")]
+    assert shown(about=MODEL) == []
+    assert shown(verify=nobody_verifies) == [(False, "evidence-not-verified")] * 2
+    with pytest.raises(KeyturnError) as caught:
+        shown("evd-00000000")
+    assert caught.value.code == "evidence-unknown"
+    assert world.now >= NOW

@@ -1,0 +1,24 @@
+"""docs/guide/evidence.md is run as it stands: its commands, one shell, from top to bottom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.outside import SLSA, trusted_root
+from support.pages import run_page
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_what_others_signed_is_taken_in_as_it_is_written(tmp_path: Path) -> None:
+    said = run_page(
+        "guide/evidence.md",
+        tmp_path,
+        files={"provenance.json": SLSA.raw.decode(), "trusted_root.json": trusted_root().decode()},
+    )
+    assert said.count("exit status 1") == 2, said
+    for code in ("[evidence-other-subject]", "[evidence-signature]", "HOLDS"):
+        assert code in said, said
+    assert said.count("is logged as entry") == 1, said
