@@ -86,19 +86,22 @@ _STEPS: tuple[tuple[str, str], ...] = (
     (_NOT_YOURS, "signer-other signer-unknown signer-no-builder lab-other record-not-admitted leaf-missing"),
     (
         _EVIDENCE,
-        "evidence-material evidence-statement evidence-subjects evidence-builder evidence-method evidence-too-large",
+        "evidence-statement evidence-subjects evidence-builder evidence-method evidence-too-large",
     ),
     (_EVIDENCE, "vsa-verifier vsa-resource vsa-failed vsa-level outside-changed outside-unknown"),
     (
         _NOT_YOURS,
-        "evidence-certificate-expired evidence-differs evidence-bound evidence-subject evidence-digest evidence-other-subject evidence-bundle",
+        "evidence-differs evidence-bound evidence-subject",
     ),
-    (_NOT_YOURS, "evidence-trusted-root"),
     (
-        "keyholders mend evidence.toml in the lab's trust/draft, then `keyturn trust propose`",
-        "outside-signer outside-key",
+        _NOT_YOURS,
+        "evidence-other-subject in-toto-expired in-toto-refused",
     ),
+    (_NOT_YOURS, "evidence-signature"),
+    (_EVIDENCE, "evidence-files"),
+    ("type more of its digits: `keyturn evidence verify` lists them", "record-ambiguous"),
     ("`pip install 'keyturn[evidence]'`, then run it again", "evidence-not-verified"),
+    ("`keyturn trust suspended` says who is, and who can lift it", "chain-signer-suspended"),
     (_NOT_YOURS, "chain-before-trust chain-other-lab chain-signer-unknown chain-foreign-statement step-subjects"),
     (
         _NOT_YOURS,

@@ -23,6 +23,7 @@ __all__ = ["Verifiers", "guessed"]
 _MODULES: dict[EvidenceFormat, str] = {
     "cosign-signature": "by_key",
     "dsse": "by_key",
+    "in-toto-links": "in_toto_links",
     "oms": "model_signature",
     "pep740": "sigstore_bundle",
     "sigstore-bundle": "sigstore_bundle",
