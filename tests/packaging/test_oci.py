@@ -52,7 +52,18 @@ def test_what_it_copies_is_there_and_is_let_through() -> None:
 
 
 def test_it_installs_what_is_locked() -> None:
-    export = ("export", "--frozen", "--quiet", "--no-header", "--no-dev", "--no-emit-project", "--extra", "server")
+    export = (
+        "export",
+        "--frozen",
+        "--quiet",
+        "--no-header",
+        "--no-dev",
+        "--no-emit-project",
+        "--extra",
+        "server",
+        "--extra",
+        "evidence",
+    )
     locked = subprocess.run([BIN / "uv", *export], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     said = RECIPE.with_name("requirements.txt").read_text(encoding="utf-8")
     assert said == locked, f"uv {' '.join(export)} -o packaging/oci/requirements.txt"

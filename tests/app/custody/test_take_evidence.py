@@ -151,5 +151,5 @@ def test_evidence_is_shown_from_the_log_and_verified_by_whoever_asks(made: Relea
     assert shown(verify=nobody_verifies) == [(False, "evidence-not-verified")] * 2
     with pytest.raises(KeyturnError) as caught:
         shown("evd-00000000")
-    assert caught.value.code == "evidence-unknown"
+    assert caught.value.code == "record-not-found"
     assert world.now >= NOW

@@ -42,7 +42,7 @@ def show_evidence(
 ) -> tuple[ShownEvidence, ...]:
     """Give the evidence whose ids begin with any of `records` (of all when there are none), `about` an artifact if one is said.
 
-    Raises `Refused` `evidence-unknown` for one of `records` that the log does not have.
+    Raises `Refused` `record-not-found` for one of `records` that the log does not have.
     """
     note = log.checkpoint()
     reading = LogReading(log, root_json=root_json, pinned_sha256=pinned_sha256)
@@ -72,6 +72,6 @@ def show_evidence(
     for one in wanted:
         if not any(found.id.startswith(f"evd-{one[:32]}") for found in shown):
             raise Refused(
-                "evidence-unknown", f"the log has no evidence `evd-{one[:32]}`", hint="keyturn evidence verify"
+                "record-not-found", f"the log has no evidence `evd-{one[:32]}`", hint="keyturn evidence verify"
             )
     return tuple(shown)
