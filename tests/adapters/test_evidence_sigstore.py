@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from keyturn.adapters.evidence.verifiers import Verifiers, guessed
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats.evidence import Presented
 from keyturn.trust.outside import OutsideSigner
 from support.outside import GITHUB, GITLAB, SLSA, Published, changed, trusted_root
@@ -156,4 +157,15 @@ def test_what_is_no_bundle_is_refused(raw: bytes) -> None:
 
 def test_a_key_is_no_identity() -> None:
     keyed = OutsideSigner(name="x", method="key", statements=frozenset({"signature"}), public=b"x")
-    assert refused(GITHUB.present(), keyed) == "evidence-method"
+    assert refused(SLSA.present(), keyed) == "evidence-method"
+    assert refused(GITHUB.present(), keyed) == "outside-key"
+
+
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    presented, signer = SLSA.present(), SLSA.signer
+    monkeypatch.delitem(sys.modules, "keyturn.adapters.evidence.sigstore_bundle", raising=False)
+    for name in ("sigstore", "sigstore.errors"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(Unavailable) as caught:
+        Verifiers().verify(presented, signer)
+    assert (caught.value.code, caught.value.hint) == ("evidence-not-installed", "pip install 'keyturn[evidence]'")
