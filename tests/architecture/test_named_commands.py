@@ -21,6 +21,8 @@ SNIPPET = re.compile(
     re.MULTILINE,
 )
 WORDS = {"NOUN", "VERB"}
+SHORT = {"release": "ask"}
+"""`keyturn release MODEL` is `keyturn release ask MODEL`: `cli/release.py`."""
 
 
 @cache
@@ -44,6 +46,8 @@ def wrong_in(snippet: str) -> str | None:
     words = re.split(r"[\s,;|:.]+", snippet)
     if words[0] in WORDS or words[0].startswith(("-", "{", "…", "...")):
         return None
+    if words[0] in SHORT and len(words) > 1 and f"{words[0]} {words[1]}" not in known():
+        words = [words[0], SHORT[words[0]], *words[1:]]
     path = ""
     for word in words:
         longer = f"{path} {word}".strip()

@@ -49,7 +49,20 @@ OPEN_SHARE = ("grant", "open-share", "req-00000000", "--holder", "carol", "--out
 # A file or directory that must be there: the words, and what garbage in its place is (None: nothing is wrong with it).
 FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("run", "step"): (("run", AT, "--yes"), 2),
-    ("release", "model"): (("release", AT, "--as", "model/aurora", *SIGNS), None),
+    ("release ask", "model"): (("release", "ask", AT, "--as", "model/aurora", *SIGNS), None),
+    ("release check", "model"): (("release", "check", AT, "--pack", "garbage", "--root", "garbage"), None),
+    ("release check", "pack"): (("release", "check", "data", "--pack", AT, "--root", "garbage"), 1),
+    ("release check", "root"): (("release", "check", "data", "--pack", "garbage", "--root", AT), 1),
+    ("release check", "log"): (("release", "check", "data", "--pack", "garbage", "--root", "garbage", "--log", AT), 1),
+    ("release carry", "pack"): (("release", "carry", AT, "--root", "garbage"), 1),
+    ("release carry", "root"): (("release", "carry", "garbage", "--root", AT), 1),
+    ("release deployed", "pack"): (("release", "deployed", AT, "--root", "garbage", "--on", "gpu1", "--yes"), 1),
+    ("release deployed", "root"): (("release", "deployed", "garbage", "--root", AT, "--on", "gpu1", "--yes"), 1),
+    ("release deployed", "directory"): (
+        ("release", "deployed", "garbage", "--root", "garbage", "--on", "gpu1", "--dir", AT),
+        None,
+    ),
+    ("release ended", "directory"): (("release", "ended", "dep-00000000", "--reason", "why", "--dir", AT), 2),
     ("verify", "subject"): (("verify", AT, "--root", "garbage"), 1),
     ("verify", "root"): (("verify", "garbage", "--root", AT), 1),
     ("verify", "pack"): (("verify", "data", "--root", "garbage", "--pack", AT), 1),
@@ -155,9 +168,10 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "grant revoke": (("grant", "revoke", AT, *SIGNS), "req"),
     "pack make": (("pack", "make", AT), "req"),
     "request": ((*ASK, "--renews", AT), "req"),
-    "release": (("release", "data", "--request", AT), "req"),
     "evidence show": (("evidence", "show", AT), "evd"),
     "evidence verify": (("evidence", "verify", AT), "evd"),
+    "release ask": (("release", "ask", "data", "--request", AT), "req"),
+    "release ended": (("release", "ended", AT, *SIGNS), "dep"),
     "step wait": (("step", "wait", AT), "stp"),
     "log prove": (("log", "prove", AT), "req"),
     "trust lift": (("trust", "lift", AT, *SIGNS), "sus"),
@@ -174,8 +188,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "a key": ("trust", "suspend", "--key-id", "0" * 64, *SIGNS),
     "a gate": ("trust", "suspend", "--gate", "nowhere", *SIGNS),
     "a permit": (*ASK, "--permit", "nope"),
-    "a permit for releases": ("release", "data", "--as", "model/aurora", "--permit", "nope", *SIGNS),
+    "a permit for releases": ("release", "ask", "data", "--as", "model/aurora", "--permit", "nope", *SIGNS),
     "an action": ("request", "weights:sell", "model/aurora", "--gate", "release", *SIGNS),
+    "a release": ("release", "withdraw", "model/aurora", *SIGNS),
     "an artifact": ("lineage", "show", "sha256:" + "0" * 64),
     "a builder": ("run", "step.toml", "--builder", "nobody", "--yes"),
     "who answers for an agent": ("trust", "invite", "nobody+x", "--kind", "agent"),
@@ -189,7 +204,7 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "how long a recovery lasts": (*RECOVER, "--duration", "soon"),
     "a review without what was found": ("policy", "review", "--attest"),
     "a duration": (*ASK, "--duration", "soon"),
-    "how long a release is open": ("release", "data", "--as", "model/aurora", "--duration", "28800", *SIGNS),
+    "how long a release is open": ("release", "ask", "data", "--as", "model/aurora", "--duration", "28800", *SIGNS),
     "how long a suspension lasts": ("trust", "suspend", "--member", "bob", "--duration", "soon", *SIGNS),
     "a gate to close": ("trust", "suspend", "--gate", "A B", *SIGNS),
     "what is suspended": ("trust", "suspend", *SIGNS),
@@ -197,7 +212,7 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "a signing page": ("sign-page", "check", "sign.example"),
     "what is void": ("trust", "void", "9-8"),
     "the number of a case": ("tombstone", "sign", "req-00000000", "--ground", "unlawful", "--case", "Ada L.", "--yes"),
-    "what is released": ("release", "data", "--as", "aurora", *SIGNS),
+    "what is released": ("release", "ask", "data", "--as", "aurora", *SIGNS),
     "a model": ("step", "criteria", "Model", *CRITERIA[3:], "--on", "data"),
     "a file of a request for the log": (*ASK, "--out", "new.json"),
     "a session key": (*ASK, "--session-key", "x"),
@@ -207,6 +222,9 @@ MALFORMED: dict[str, tuple[str, ...]] = {
     "a table": (*ASK, "--table", "app.runs"),
     "how long a statement runs": (*ASK, "--statement-timeout", "soon"),
     "a destination": (*ASK, "--forward", "db1"),
+    "what is withdrawn": ("release", "withdraw", "Model", *SIGNS),
+    "a model that runs": ("release", "where", "Model"),
+    "how old the log may be": ("release", "check", "m", "--pack", "p", "--root", "r", "--age", "soon"),
     "a root": ("trust", "pin", "1234"),
     "a digest": ("lineage", "show", "sha256:00"),
     "a digest of what is bad": ("lineage", "affected", "sha256:00"),
@@ -224,6 +242,8 @@ MALFORMED: dict[str, tuple[str, ...]] = {
 
 # Every other command that is about a lab, with what it needs.
 OTHERS: dict[str, tuple[str, ...]] = {
+    "release where": ("release", "where", "model/aurora"),
+    "release withdraw": ("release", "withdraw", "req-00000000", *SIGNS),
     "up": ("up",),
     "stats": ("stats",),
     "doctor": ("doctor",),
@@ -426,7 +446,8 @@ def test_every_command_and_every_file_that_it_takes_has_its_row() -> None:
         *(
             put(words, "data")
             for (command, _), (words, _) in FILES.items()
-            if command not in ABOUT_NO_LAB and "--dir" not in words  # a witness with a directory of its own needs none
+            if command not in ABOUT_NO_LAB
+            and not {"--dir", "--log"} & set(words)  # a gate with a directory of its own needs none
         ),
         *OTHERS.values(),
     ],
@@ -468,6 +489,8 @@ def test_a_record_that_the_log_does_not_have_is_refused(live: Path, command: str
         "criteria-unknown",
         "break-glass-unknown",
         "offer-unknown",
+        "deployment-unknown",
+        "release-unknown",
     }
     assert (status, code in known) == (1, True), code
 

@@ -11,6 +11,7 @@ import pytest
 from keyturn.formats import (
     access,
     counter_offer,
+    deployment,
     dsse,
     evidence,
     negatives,
@@ -171,6 +172,18 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             ),
             bound="digest",
             trust_version=3,
+        ),
+    ),
+    "dep": (
+        deployment.DEPLOYMENT,
+        deployment.Deployment(
+            **COMMON,
+            member="dan",
+            host="keyturn://acme.example/host/gpu1",
+            resource=MODEL,
+            request="ab" * 32,
+            ends="cd" * 32,
+            reason="the next one serves",
             signed_at=100,
         ),
     ),

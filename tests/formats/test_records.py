@@ -229,6 +229,12 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
             id="evidence whose materials are not sorted",
         ),
         pytest.param("evd", {"found": {"signer": "\u202e", "statement": "x"}}, "text-control-character", id="turned"),
+        pytest.param("dep", {"gate": GATE}, "json-invalid", id="a deployment by two"),
+        pytest.param("dep", {"member": ...}, "json-invalid", id="a deployment by nobody"),
+        pytest.param("dep", {"member": ..., "gate": "gpu1"}, "uri-invalid", id="a deployment by no gate"),
+        pytest.param("dep", {"host": MODEL}, "json-invalid", id="a deployment on no host"),
+        pytest.param("dep", {"resource": GATE}, "json-invalid", id="a deployment of no model"),
+        pytest.param("dep", {"request": "ab"}, "json-invalid", id="a deployment of no release"),
         pytest.param("rcd", {"ended_at": 99}, "json-invalid", id="a recording that ended before it began"),
         pytest.param(
             "rcd", {"watched_by": ["cat", "bob"]}, "json-invalid", id="a recording whose watchers are not sorted"
@@ -349,7 +355,8 @@ def test_a_statement_is_bounded_before_it_is_read():
 
 
 @pytest.mark.parametrize(
-    "kind", ["apr", "brk", "chk", "den", "evd", "lft", "ofr", "rcd", "rcv", "req", "rev", "rvw", "sus", "tmb", "use"]
+    "kind",
+    ["apr", "brk", "chk", "den", "dep", "evd", "lft", "ofr", "rcd", "rcv", "req", "rev", "rvw", "sus", "tmb", "use"],
 )
 def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
     raw = raw_record(kind)
@@ -374,6 +381,18 @@ def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
         (
             "brk",
             (f"gate:{GATE}", "member:ada", "member:ada+coder", "request:" + "ab" * 32, f"resource:{MODEL}"),
+            None,
+        ),
+        (
+            "dep",
+            (
+                "dirHash:" + "ab" * 32,
+                "ends:" + "cd" * 32,
+                "host:keyturn://acme.example/host/gpu1",
+                "member:dan",
+                "request:" + "ab" * 32,
+                f"resource:{MODEL}",
+            ),
             None,
         ),
         ("rcd", (f"gate:{GATE}", "request:" + "ab" * 32), None),

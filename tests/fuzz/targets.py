@@ -39,6 +39,7 @@ from keyturn.formats import (
     gate_answer,
     gate_entry,
     leaf,
+    log_part,
     manifest,
     note,
     pack,
@@ -314,6 +315,11 @@ def _questions() -> tuple[bytes, ...]:
     gate = "keyturn://acme.example/gate/gpu1"
     some = carried.Question(version=1, gate=gate, size=7, checkin=b"{}", records=(b"{}",), missing=("ab" * 32,))
     return (carried.render_question(some),)
+
+
+def _log_parts() -> tuple[bytes, ...]:
+    some = log_part.LogPart(start=7, note=b"n", leaves=(b"l",), envelopes=(b"{}",))
+    return (log_part.render(some),)
 
 
 def _carried() -> tuple[bytes, ...]:
@@ -658,6 +664,7 @@ def _made() -> Iterator[Target]:
     yield from own("adapters.over_http.database_gate_over_http.parse", DATABASE_ENTRY)
     yield from own("formats.gate_answer.parse", lazy=_answers)
     yield from own("formats.carried.parse_question", lazy=_questions, render="formats.carried.render_question")
+    yield from own("formats.log_part.parse", lazy=_log_parts, render="formats.log_part.render")
     yield from own("formats.carried.parse_answer", lazy=_carried, render="formats.carried.render_answer")
     yield from own("formats.gate_entry.parse", lazy=_entries)
     yield from own("grants.pushed.read_pushed", lazy=_negatives, refusals=(Malformed, Refused))

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import keyturn
+from keyturn.app.custody import verify_pack as keyturn_pack
 from keyturn.bulk import manifest
+from keyturn.formats import log_part
 from support.chains import AURORA, artifact
 from support.releases import make_release_world
 
@@ -51,6 +53,13 @@ def delivery(tmp_path: Path) -> Delivery:
     given = made.world.approve(asked, "bob"), made.world.approve(asked, "cat")
     (tmp_path / "model.pack").write_bytes(made.gate().release(made.order(asked, *given)))
     (tmp_path / "root.json").write_bytes(lab.root_json)
+    size = keyturn_pack.examine_pack(
+        (tmp_path / "model.pack").read_bytes(), root_json=lab.root_json, pinned_sha256=lab.root_sha256
+    ).log_size
+    assert size is not None
+    leaves = tuple(made.world.log.leaves(size, made.world.log.settle().size))
+    part = log_part.LogPart(start=size, note=made.world.note(), leaves=leaves, envelopes=())
+    (tmp_path / "release.log-part").write_bytes(log_part.render(part))
     return Delivery(
         tmp_path,
         {
@@ -102,6 +111,19 @@ def test_another_file_is_another_model(delivery: Delivery) -> None:
     weights = delivery.place / "model" / "weights.safetensors"
     weights.write_bytes(bytes(4095) + b"\x01")
     assert code_of(delivery.verify) == "model-other-files"
+
+
+def test_a_word_of_the_witnesses_of_long_ago_is_no_yes_and_another_model_is_a_no(delivery: Delivery) -> None:
+    def check(model: str, **changed: object) -> str:
+        said: dict[str, Any] = {**delivery.said, "log": delivery.place / "release.log-part", **changed}
+        return code_of(lambda: keyturn.check_release(model, pack=delivery.place / "model.pack", **said))
+
+    files = str(delivery.place / "model")
+    assert check(files) == check(delivery.verify().digest) == "release-state-unknown"
+    assert check("dirHash:" + "0" * 64) == "model-other-files"
+    assert check(files, profile="production") == "profile-other"
+    assert check(files, log="http://127.0.0.1:9") == "release-state-unknown"
+    assert check(files + "-2") == "artifact-missing"
 
 
 def test_a_flipped_bit_in_the_pack_is_refused_with_every_reason(delivery: Delivery) -> None:

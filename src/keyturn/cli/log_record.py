@@ -22,6 +22,7 @@ _KINDS: Mapping[str, str] = {
     "crt": "evaluation criteria",
     "den": "denial",
     "evd": "evidence from outside",
+    "dep": "deployment",
     "lft": "lift of a suspension",
     "ofr": "offer of less",
     "prv": "provenance",

@@ -45,7 +45,7 @@ COMMANDS: dict[str, str] = {
     "ssh": "keyturn.cli.ssh:ssh",
     "psql": "keyturn.cli.psql:psql",
     "run": "keyturn.cli.run:run",
-    "release": "keyturn.cli.release:release",
+    "release": "keyturn.cli.release:app",
     "verify": "keyturn.cli.verify:verify",
     "stats": "keyturn.cli.stats:stats",
     "doctor": "keyturn.cli.doctor:doctor",

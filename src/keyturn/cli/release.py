@@ -1,167 +1,37 @@
-"""`keyturn release MODEL`: ask people to release a model with its whole chain, then have the gate release it."""
+"""`keyturn release`: ask for a release (`keyturn release MODEL`), and everything that comes after it.
+
+A first word that is none of the verbs is a model: `keyturn release MODEL` is `keyturn release ask MODEL`. A model in a directory
+that is called like a verb is `./check`.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from keyturn.cli import chains, output
-from keyturn.cli.completion import offer_names, offer_records
-from keyturn.cli.names import a_duration, a_record, a_resource, seconds
-from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.deployed import deployed, ended, where, withdraw
+from keyturn.cli.release_ask import ask
+from keyturn.cli.release_check import carry, check
 
-if TYPE_CHECKING:
-    from keyturn.wiring.release import OpenedRelease
-
-__all__ = ["release"]
+__all__ = ["app"]
 
 
-def release(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="The model's directory, or its dirHash:...", show_default=False)
-    ],
-    resource: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            help="What it is released as: model/NAME, or the whole URI.",
-            show_default=False,
-            callback=a_resource,
-            autocompletion=offer_names("resources"),
-        ),
-    ] = None,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why it should be released; approvers read this.", callback=said_to_people)
-    ] = "",
-    ticket: Annotated[str, typer.Option(help="A reference that approvers know.", callback=said_to_people)] = "",
-    permit: Annotated[
-        str | None,
-        typer.Option(
-            help="The policy's permit. Default: the only one for releases.", autocompletion=offer_names("permits")
-        ),
-    ] = None,
-    request: Annotated[
-        str | None,
-        typer.Option(
-            help="The approved request (req-...) that the gate shall act on.",
-            show_default=False,
-            callback=a_record("req"),
-            autocompletion=offer_records("req"),
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Where the pack goes.")] = Path("model.pack"),
-    gate: Annotated[
-        str, typer.Option(help="The release gate's name.", autocompletion=offer_names("gates"))
-    ] = "release",
-    send_path: Annotated[
-        bool, typer.Option("--gate-hashes/--digest-only", help="Whether the gate hashes the model's files itself.")
-    ] = False,
-    duration: Annotated[
-        str,
-        typer.Option(help="How long, as `2h`: within it the request is approved and used, once.", callback=a_duration),
-    ] = "8h",
-    key: Key = None,
-    yes: Yes = False,
-    lab: Lab = None,
-    json: Json = False,
-) -> None:
-    """Ask for the release of MODEL; with --request, have the gate release it and write its pack.
+class _ModelFirst(TyperGroup):
+    """A group whose first word may be a model: then people are asked to release it."""
 
-    The first form shows the model's chain and makes the request that coworkers approve. The second takes the approved
-    request to the release gate, which verifies everything again, and keeps its pack only when that verifies here.
-    """
-    from keyturn.errors import Usage
-    from keyturn.wiring import release as wiring
-    from keyturn.wiring.places import find_lab
-
-    place = find_lab(lab)
-    digest, path = wiring.artifact_digest(model)
-    if request is not None:
-        verified, written = wiring.release_by_gate(
-            place, request=request, gate=gate, path=path if send_path else None, out=out, again=False
-        )
-        if verified.model != digest:
-            raise Usage("request-other-model", f"`{request}` releases `{verified.model}`, and MODEL is `{digest}`")
-        output.emit(
-            {"released": str(verified.model), "pack": str(written), "request": request},
-            json=json,
-            human=lambda screen: screen.print(
-                output.plain(
-                    f"released {verified.model}\npack {written}\n"
-                    f"next: keyturn verify {model} --pack {written} --root ROOT    (the lab's root.json, got by another way)"
-                )
-            ),
-        )
-        return
-    if resource is None or not reason:
-        raise Usage(
-            "option-missing",
-            "expected --as and --reason to ask, or --request to release what was approved",
-            hint="keyturn release MODEL --as model/NAME --reason WHY",
-        )
-    opened = wiring.open_request(
-        place,
-        model=digest,
-        resource=resource,
-        permit=permit,
-        gate=gate,
-        justification=reason,
-        ticket=ticket,
-        duration_s=seconds(duration),
-        key=key,
-    )
-    _show_request(opened, json=json)
-    _require_chain(opened)
-    wiring.require_grantable(opened)
-    output.confirm("Sign and submit this request?", yes=yes)
-    index, found = wiring.submit_request(place, opened)
-    name = f"req-{found[:32]}"
-    output.emit(
-        {
-            "request": name,
-            "digest": found,
-            "index": index,
-            "model": str(digest),
-            "pack_index": opened.draft.index.digest,
-            "chain": chains.as_json(opened.draft.chain),
-        },
-        json=json,
-        human=lambda screen: screen.print(
-            f"{name}\nnext: coworkers run `keyturn approve {name}`; then keyturn release {model} --request {name}"
-        ),
-    )
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `ask` before what is no verb."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["ask", *args]
+        return super().parse_args(ctx, args)
 
 
-def _require_chain(opened: OpenedRelease) -> None:
-    """Refuse to ask for what the gate must refuse: the request binds this chain, and nothing that is logged later mends it."""
-    from keyturn.errors import Refused
-
-    failures = opened.draft.chain.failures
-    if not failures:
-        return
-    outside = any(failure.code == "link-missing" for failure in failures)
-    raise Refused(
-        "chain-refused",
-        f"no gate would release this: its chain of custody has {len(failures)} failure(s)",
-        reasons=tuple((failure.code, failure.message) for failure in failures),
-        hint="data from outside comes in by a step of build_type ingest: docs/first-lab.md"
-        if outside
-        else f"keyturn lineage show {opened.draft.chain.model}",
-    )
-
-
-def _show_request(opened: OpenedRelease, *, json: bool) -> None:
-    """Show the whole request on standard error, before it is submitted."""
-    from keyturn.formats.posix_time import rfc3339
-
-    asked = opened.request
-    lines = [
-        f"release {opened.draft.chain.model}",
-        f"  as         {asked.resource}, by permit `{asked.permit}`, at {asked.gate}",
-        f"  requester  {asked.requester}: {asked.justification}",
-        *chains.release_lines(opened.draft),
-        f"  until      {rfc3339(asked.not_after)}",
-    ]
-    output.warn("\n".join(lines), json=json)
+app = typer.Typer(
+    help="Ask people to release a model: keyturn release MODEL. Then: what runs where, and whether it still may.",
+    cls=_ModelFirst,
+    no_args_is_help=True,
+)
+for verb in (ask, check, carry, deployed, ended, where, withdraw):
+    app.command()(verb)

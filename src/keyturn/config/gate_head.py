@@ -27,7 +27,7 @@ from keyturn.errors import Usage
 from keyturn.formats.text import HexDigest, HttpUrl, Name, PosixTime
 from keyturn.formats.uri import Uri
 
-__all__ = ["GateFile", "GateHead", "head_of", "head_table", "kind_of"]
+__all__ = ["GateFile", "GateHead", "head_of", "head_table", "kind_of", "whose"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,19 @@ def head_table(value: GateHead, *, kind: str) -> dict[str, Any]:
         if given is not None:
             table[key] = given
     return table
+
+
+class _Whose(msgspec.Struct, frozen=True):
+    resource: Annotated[str, Meta(max_length=1024)]
+    pinned_root: HexDigest
+    service: HttpUrl | None = None
+
+
+def whose(raw: bytes, *, where: str) -> GateHead:
+    """Which gate the gate.toml `raw` is of, of any kind, and where it finds the log."""
+    found = toml.parse(raw, _Whose, where=where)
+    resource = Uri.parse(found.resource)
+    return GateHead(name=resource.name, resource=resource, service=found.service, pinned_root=found.pinned_root)
 
 
 class _Kind(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ Kind = Literal[
     "chk",
     "crt",
     "den",
+    "dep",
     "evd",
     "lft",
     "ofr",

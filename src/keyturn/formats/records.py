@@ -21,6 +21,7 @@ from keyturn.formats import (
     access,
     canonical_json,
     counter_offer,
+    deployment,
     dsse,
     evidence,
     leaf,
@@ -38,6 +39,7 @@ from keyturn.formats import (
 )
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
+from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.evidence import Evidence
@@ -140,7 +142,7 @@ def leaf_of_record(record: Record, raw: bytes) -> Leaf:
     """Compute the leaf of a record of ours that the caller has just parsed from `raw`."""
     rule = _OWN[record.statement.predicate_type]
     tags = rule.about(record.statement.predicate)
-    if record.kind in ("req", "crt", "evd", "stp"):
+    if record.kind in ("req", "crt", "evd", "stp", "dep"):
         tags += tuple(str(subject.digest) for subject in record.statement.subject)
     return _leaf(record.kind, raw, record.digest, tags, rule.until(record.statement.predicate))
 
@@ -176,6 +178,12 @@ def _step_about(p: StepRequest) -> tuple[str, ...]:
     return (f"build:{p.build}", f"member:{p.member}") + (() if p.criteria is None else (f"criteria:{p.criteria}",))
 
 
+def _deployment_about(p: Deployment) -> tuple[str, ...]:
+    signer = f"gate:{p.gate}" if p.member is None else f"member:{p.member}"
+    ends = () if p.ends is None else (f"ends:{p.ends}",)
+    return (f"host:{p.host}", f"request:{p.request}", f"resource:{p.resource}", signer, *ends)
+
+
 def _suspension_about(p: Suspension) -> tuple[str, ...]:
     targets = (("member", p.target_member), ("key", p.target_key), ("gate", p.target_gate))
     return tuple(f"{tag}:{target}" for tag, target in targets if target is not None)
@@ -203,6 +211,7 @@ _OWN: dict[str, _Rule] = {
     counter_offer.COUNTER_OFFER: _Rule(
         CounterOffer, lambda p: "ofr", lambda p: (f"request:{p.request}",), lambda p: p.until
     ),
+    deployment.DEPLOYMENT: _Rule(Deployment, lambda p: "dep", _deployment_about, lambda p: None),
     recording.RECORDING: _Rule(
         Recording, lambda p: "rcd", lambda p: (f"gate:{p.gate}", f"request:{p.request}"), lambda p: None
     ),

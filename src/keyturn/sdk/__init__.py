@@ -8,7 +8,7 @@ from __future__ import annotations
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Tampered, Unavailable, Usage
 from keyturn.sdk.gate import Gate, Grant, open_gate
 from keyturn.sdk.step import Checkpoint, Step, open_step
-from keyturn.sdk.verify import ReleasedModel, verify_model, verify_pack
+from keyturn.sdk.verify import ReleasedModel, check_release, verify_model, verify_pack
 
 __all__ = [
     "Checkpoint",
@@ -23,6 +23,7 @@ __all__ = [
     "Tampered",
     "Unavailable",
     "Usage",
+    "check_release",
     "open_gate",
     "open_step",
     "verify_model",

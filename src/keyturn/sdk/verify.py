@@ -1,9 +1,10 @@
-"""Verify in a program that files are a model which a lab released: `keyturn verify`, for deploy scripts.
+"""Verify in a program that files are a model which a lab released: `keyturn verify`, `keyturn release check`, for deploy scripts.
 
-Offline. Nothing is believed but the SHA-256 of the lab's first root, which the script holds and people compared by another
-way. What is deployed is said by the script as well: every lab releases many models, and each of them verifies.
+Offline, but for `check_release`, which asks the log. Nothing is believed but the SHA-256 of the lab's first root, which the
+script holds and people compared by another way. What is deployed is said by the script as well: every lab releases many models,
+and each of them verifies.
 
-This is NOT a gate: nobody is let in by it, and what was withdrawn after the pack's checkpoint is not known (`as_of`).
+This is NOT a gate: nobody is let in by it. What was withdrawn after `as_of` is not known.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ from pathlib import Path
 from typing import NoReturn
 
 from keyturn.app.custody import verify_model as files_of
+from keyturn.app.custody.check_release import AGE_MAX_S
 from keyturn.app.custody.verify_pack import VerifiedPack
 from keyturn.errors import Refused
 from keyturn.trust.roster import Profile
 from keyturn.wiring.release import verify_pack_file
 
-__all__ = ["ReleasedModel", "verify_model", "verify_pack"]
+__all__ = ["ReleasedModel", "check_release", "verify_model", "verify_pack"]
 
 _VERIFIER = object()
 
 
 @dataclass(frozen=True, slots=True)
 class ReleasedModel:
-    """What was released, and by whom. Only `verify_model` and `verify_pack` make one. Times are POSIX seconds.
+    """What was released, and by whom. Only the functions beside it make one. Times are POSIX seconds.
 
-    `files` is where the model's files were verified, and `None` when only its pack was.
+    `files` is where the model's files were verified, and `None` when only its pack was. Up to `as_of` nobody had withdrawn it:
+    that is the time of the pack's checkpoint, and from `check_release` of the log's newest.
     """
 
     digest: str
@@ -44,7 +47,7 @@ class ReleasedModel:
 
     def __post_init__(self, made_by: object) -> None:
         if made_by is not _VERIFIER:
-            raise TypeError("a ReleasedModel is made by verify_model and verify_pack only")
+            raise TypeError("a ReleasedModel is made by the functions beside it only")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a ReleasedModel is not pickled: keep the pack, and verify it again")
@@ -69,6 +72,41 @@ def verify_model(
     return _released(verified, profile, Path(model))
 
 
+def check_release(
+    model: str | os.PathLike[str],
+    *,
+    pack: str | os.PathLike[str],
+    root: str | os.PathLike[str],
+    root_sha256: str,
+    resource: str,
+    profile: Profile,
+    log: str | os.PathLike[str],
+    age_max_s: int = AGE_MAX_S,
+) -> ReleasedModel:
+    """Verify as `verify_model` does, then ask the log whether the release was withdrawn: what a host does before it serves.
+
+    `model` is a path, or the digest of files that were verified before. `log` is the URL of the lab's service, or a file that was
+    carried here (`keyturn release carry`). Raises `Unavailable` `release-state-unknown` when the witnesses' newest word is older
+    than `age_max_s` (an hour at most), or could not be had; `Refused` `release-withdrawn`. Only a return is a yes.
+    """
+    from keyturn.wiring import deployments  # who verifies offline needs nothing of it
+
+    where = os.fspath(log)
+    carried = None if where.startswith(("http://", "https://")) else Path(where)
+    with deployments.log_at(where, carried) as reader:
+        verified, checked = deployments.check(
+            os.fspath(model),
+            pack=Path(pack),
+            root=Path(root),
+            pinned_sha256=root_sha256,
+            log=reader,
+            age_max_s=age_max_s,
+            accepts=lambda found: _require_meant(found, resource, profile),
+        )
+    by_digest = os.fspath(model).startswith(("dirHash:", "sha256:"))
+    return _released(verified, profile, None if by_digest else Path(model), as_of=checked.as_of)
+
+
 def verify_pack(
     pack: str | os.PathLike[str],
     *,
@@ -85,15 +123,21 @@ def _verified(
     pack: str | os.PathLike[str], root: str | os.PathLike[str], root_sha256: str, resource: str, profile: Profile
 ) -> VerifiedPack:
     verified = verify_pack_file(Path(pack), Path(root), pinned_sha256=root_sha256)
+    _require_meant(verified, resource, profile)
+    return verified
+
+
+def _require_meant(verified: VerifiedPack, resource: str, profile: Profile) -> None:
     verdict = verified.verdict
     if verdict.profile != profile:
         raise Refused("profile-other", f"expected a lab of profile `{profile}`, got `{verdict.profile}`")
     if str(verdict.resource) != resource:
         raise Refused("resource-other", f"expected a release of `{resource}`, the pack is of `{verdict.resource}`")
-    return verified
 
 
-def _released(verified: VerifiedPack, profile: Profile, files: Path | None) -> ReleasedModel:
+def _released(
+    verified: VerifiedPack, profile: Profile, files: Path | None, *, as_of: int | None = None
+) -> ReleasedModel:
     verdict = verified.verdict
     granted = verdict.granted
     if granted is None or verdict.released_at is None or verdict.as_of is None or verdict.lab is None:
@@ -106,7 +150,7 @@ def _released(verified: VerifiedPack, profile: Profile, files: Path | None) -> R
         requester=granted.request.requester,
         approvers=tuple(sorted(granted.approvers)),
         released_at=verdict.released_at,
-        as_of=verdict.as_of,
+        as_of=verdict.as_of if as_of is None else as_of,
         files=files,
         made_by=_VERIFIER,
     )

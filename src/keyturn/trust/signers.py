@@ -13,6 +13,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
+from keyturn.formats.deployment import Deployment
 from keyturn.formats.evidence import Evidence
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.recording import Recording
@@ -27,6 +28,7 @@ NamesItsSigner = (
     AccessRequest
     | AccessUse
     | CounterOffer
+    | Deployment
     | EvaluationCriteria
     | Evidence
     | GateCheckin
@@ -53,16 +55,15 @@ def signed_by(made: NamesItsSigner, trust: TrustState) -> SignedBy:
     """Who must have signed `made` under `trust`; `Refused` `signer-unknown` or `gate-unknown` when trust lists nobody such."""
     match made:
         case AccessUse() | GateCheckin() | Recording():
-            gate = trust.gates.get(made.gate)
-            if gate is None or gate.key.keyid != made.key:
-                raise Refused("gate-unknown", f"`{made.gate}` with key `{made.key[:16]}` is no gate of this lab")
-            return SignedBy(f"gate:{made.gate}", gate.key)
+            return _by_gate(made.gate, made.key, trust)
+        case Deployment() if made.member is None:
+            return _by_gate(made.gate or "", made.key, trust)
         case AccessRequest():
             member = made.requester
         case HumanAuthorization():
             member = made.approver
         case _:
-            member = made.member
+            member = made.member or ""
     held = trust.roster.key_of(member, made.key)
     if held is None:
         raise Refused(
@@ -70,3 +71,10 @@ def signed_by(made: NamesItsSigner, trust: TrustState) -> SignedBy:
             f"trust version {trust.targets_version} lists no key `{made.key[:16]}` for a member `{member}`",
         )
     return SignedBy(f"member:{member}", held)
+
+
+def _by_gate(uri: str, keyid: str, trust: TrustState) -> SignedBy:
+    gate = trust.gates.get(uri)
+    if gate is None or gate.key.keyid != keyid:
+        raise Refused("gate-unknown", f"`{uri}` with key `{keyid[:16]}` is no gate of this lab")
+    return SignedBy(f"gate:{uri}", gate.key)

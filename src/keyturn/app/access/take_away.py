@@ -16,6 +16,7 @@ from keyturn.app.records.sign_record import Logged, about, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused
 from keyturn.formats.counter_offer import CounterOffer
+from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import sha256
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.posix_time import duration
@@ -56,7 +57,9 @@ class Hand:
         }
 
     def logs(
-        self, made: CounterOffer | Lift | Review | Revocation | Suspension | Tombstone, subjects: tuple[Subject, ...]
+        self,
+        made: CounterOffer | Deployment | Lift | Review | Revocation | Suspension | Tombstone,
+        subjects: tuple[Subject, ...],
     ) -> Logged:
         """Sign `made` and hand it to the log."""
         return sign_and_log(made, subjects, key=self.key, log=self.log)

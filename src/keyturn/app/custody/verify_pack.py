@@ -50,9 +50,19 @@ from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoin
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Gate
 
-__all__ = ["PackVerdict", "VerifiedPack", "examine_pack", "verify_pack"]
+__all__ = ["PackEnd", "PackVerdict", "VerifiedPack", "examine_pack", "verify_pack"]
 
 _VERIFIER = object()
+
+
+@dataclass(frozen=True, slots=True)
+class PackEnd:
+    """The log at the pack's checkpoint, for whoever reads on from there: its tree, the release request, and the trust versions,
+    suspensions and lifts that the pack has, in log order."""
+
+    frontier: Frontier
+    request: bytes = field(repr=False)
+    authority: tuple[tuple[int, Leaf, bytes], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ class PackVerdict:
     granted: Granted | None = None
     released_at: int | None = None
     gate: str | None = None
+    end: PackEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,7 @@ class _Reading:
         self._contents: PackContents | None = None
         self._used_at: int | None = None
         self._resource: Uri | None = None
+        self._end: PackEnd | None = None
 
     def fail(self, err: KeyturnError) -> None:
         self._failures.extend(err.reasons if isinstance(err, Refused) else ((err.code, err.message),))
@@ -151,6 +163,7 @@ class _Reading:
             granted=self._granted,
             released_at=self._used_at,
             gate=contents.gate if contents else None,
+            end=self._end,
         )
 
     def read(self, found: Pack) -> None:
@@ -197,6 +210,8 @@ class _Reading:
         if len(requests) != 1:
             raise Refused("pack-request-missing", "the pack does not hold the one request that its contents name")
         asked = records.parse(requests[0])
+        authority = tuple((place, own[place], raws[place]) for place in own if own[place].kind in AUTHORITY_KINDS)
+        self._end = PackEnd(tree, requests[0], authority)
         resource = self._resource = Uri.parse(asked.statement.predicate.resource)
         used = self._use(raws, own, contents)
         self._judge_chain(index, raws, trusted, leaves, resource=resource, at=used)
