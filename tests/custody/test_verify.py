@@ -85,6 +85,9 @@ def test_a_whole_chain_verifies_and_says_what_holds(chain: MadeChain) -> None:
         "custody.evaluated": True,
         "custody.evaluations_passed": True,
         "custody.criteria_before_run": True,
+        "custody.evaluations_met": frozenset({"bits-per-byte"}),
+        "custody.statements": 6,
+        "custody.check_min": 3,
     }
     assert found.sources == (artifact("raw"),)
 
@@ -690,3 +693,18 @@ def test_what_is_void_for_a_chain_stood_before_the_version_that_says_so(chain: M
 
 def _payload(entry: Entry) -> bytes:
     return dsse.parse_foreign(entry.raw).payload
+
+
+def test_facts_name_the_evaluations_that_were_met_and_the_least_check(chain: MadeChain) -> None:
+    nothing = facts_of(judge(chain))
+    assert (nothing["custody.evaluations_met"], nothing["custody.statements"], nothing["custody.check_min"]) == (
+        frozenset(),
+        0,
+        0,
+    )
+    chain.build()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.evaluate(artifact("model"), criteria, name="again", alter_result=lambda r: replace(r, passed=False))
+    failed = facts_of(judge(chain))
+    assert failed["custody.evaluations_met"] == frozenset(), "when anything failed, nothing counts as met"
+    assert failed["custody.statements"] == 9

@@ -187,6 +187,21 @@ def test_a_missing_fact_denies(policy_of: PolicyOf, ask: Ask) -> None:
     assert isinstance(decide(policy, request, ["bob"], Facts({"custody.verified": True}), now=NOW), Allow)
 
 
+def test_a_policy_asks_for_evaluations_by_name(policy_of: PolicyOf, ask: Ask) -> None:
+    asked = 'context.custody.evaluations_met.containsAll(["loss", "refusals"]) && context.custody.check_min >= 3'
+    policy = policy_of(f'@id("broad") {HEAD} when {{ {asked} }};')
+    request = ask(permit="broad")
+
+    def decided(*names: str, check: int = 3) -> object:
+        facts = Facts({"custody.evaluations_met": frozenset(names), "custody.check_min": check})
+        return decide(policy, request, ["bob"], facts, now=NOW)
+
+    assert isinstance(decided("refusals", "loss", "more"), Allow)
+    assert not isinstance(decided("loss"), Allow)
+    assert not isinstance(decided("refusals", "loss", check=2), Allow)
+    assert not isinstance(decide(policy, request, ["bob"], NO_FACTS, now=NOW), Allow)
+
+
 @pytest.mark.parametrize(
     ("condition", "changed", "allowed"),
     [

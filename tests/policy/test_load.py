@@ -232,6 +232,8 @@ def test_an_expression_with_two_operators_is_refused(policy_of: Callable[..., Po
     [
         pytest.param({"custody.trusted": True}, "fact-unknown", id="an unknown fact"),
         pytest.param({"custody.verified": 1}, "fact-type", id="a number for a truth value"),
+        pytest.param({"custody.evaluations_met": "loss"}, "fact-type", id="a name for names"),
+        pytest.param({"custody.evaluations_met": frozenset({1})}, "fact-type", id="a number among names"),
         pytest.param({"custody.steps": True}, "fact-type", id="a truth value for a number"),
         pytest.param({"custody.steps": 2**53}, "fact-type", id="a number that JSON cannot hold"),
     ],

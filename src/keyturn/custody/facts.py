@@ -6,11 +6,18 @@ Each fact is computed from an examined chain: nobody states one. A fact about ev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from keyturn.custody.verify import Chain
 from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.steps import Check
 from keyturn.policy.facts import Facts
 
 __all__ = ["facts_of"]
+
+_CHECKS: Mapping[Check, int] = MappingProxyType({"snapshot": 1, "on_read": 2, "full": 3})
+"""How well a builder held an input against its digest, as a number that policy compares."""
 
 _INCOMPLETE = ("model-not-made", "step-request-missing", "evaluation-step-missing", "evaluation-request-missing")
 _UNLINKED = ("link-", "chain-cycle", "model-not-made")
@@ -24,12 +31,17 @@ def facts_of(chain: Chain) -> Facts:
 
     `custody.verified`: no failure at all. `custody.evaluated`: verified, and criteria for this resource, logged before
     the run, were met. `custody.level_min`: the lowest SLSA build level of any step, 0 when one of them has none.
+    `custody.evaluations_met`: metrics of the criteria for this resource that were met beyond doubt; none when anything failed.
+    `custody.statements`: how many statements say all this: of steps, of results, and of the criteria of these.
+    `custody.check_min`: how well the least checked input of any step was held against its digest, as in `_CHECKS`.
     `custody.sandboxed`: no step was a member's own word (`--no-sandbox`). `custody.evidence_complete`: for everything that
     custody begins with, somebody whom the lab expects signed a statement that names its digest; `custody.evidence_level_min`:
     the lowest SLSA build level that verification summaries of others say of these, 0 when one has none.
     """
     codes = [failure.code for failure in chain.failures]
     steps = chain.steps
+    checks = [_CHECKS[d.check] for s in steps for d in s.value.dependencies if d.check is not None]
+    rules = {one.criteria for one in chain.evaluations if one.rule is not None}
 
     def without(prefixes: tuple[str, ...]) -> bool:
         return bool(steps) and not any(code.startswith(prefixes) for code in codes)
@@ -50,6 +62,11 @@ def facts_of(chain: Chain) -> Facts:
             "custody.sandboxed": bool(steps) and all(s.value.sandbox != "none" for s in steps),
             "custody.evaluated": verified and bool(chain.criteria_met),
             "custody.evaluations_passed": bool(chain.evaluations) and all(e.passed for e in chain.evaluations),
+            "custody.evaluations_met": frozenset(
+                one.metric for one in chain.evaluations if verified and one.counts_for(chain.resource)
+            ),
+            "custody.statements": len(steps) + len(chain.evaluations) + len(rules),
+            "custody.check_min": min(checks, default=0),
             "custody.criteria_before_run": bool(chain.evaluations) and without(_CRITERIA),
             "custody.evidence_count": len(chain.outside),
             "custody.evidence_complete": bool(levels) and None not in levels,

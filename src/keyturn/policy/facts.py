@@ -17,9 +17,9 @@ from keyturn.policy.schema import FACTS
 
 __all__ = ["NO_FACTS", "Fact", "Facts"]
 
-Fact = bool | int
+Fact = bool | int | frozenset[str]
 
-_TYPES: Mapping[str, type] = {"bool": bool, "int": int}
+_TYPES: Mapping[str, type] = {"bool": bool, "int": int, "names": frozenset}
 
 
 class Facts(Mapping[str, Fact]):
@@ -34,6 +34,8 @@ class Facts(Mapping[str, Fact]):
                 raise Malformed("fact-unknown", f"fact `{name[:80]}` is no fact that a policy can ask for")
             if type(value) is not _TYPES[kind]:
                 raise Malformed("fact-type", f"fact `{name}`: expected {kind}, got {type(value).__name__}")
+            if isinstance(value, frozenset) and not all(type(one) is str for one in value):
+                raise Malformed("fact-type", f"fact `{name}`: expected names, got something else among them")
             if type(value) is int and abs(value) > INTEGER_MAX:
                 raise Malformed("fact-type", f"fact `{name}`: expected at most {INTEGER_MAX}, got a larger number")
         self._values = MappingProxyType(dict(values))

@@ -27,7 +27,7 @@ __all__ = [
     "render",
 ]
 
-FactType = Literal["bool", "int"]
+FactType = Literal["bool", "int", "names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,9 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "custody.evaluated": "bool",
         "custody.evaluations_passed": "bool",
         "custody.criteria_before_run": "bool",
+        "custody.evaluations_met": "names",
+        "custody.statements": "int",
+        "custody.check_min": "int",
         "custody.code_reviewed": "bool",
         "custody.evidence_count": "int",
         "custody.evidence_complete": "bool",
@@ -127,7 +130,7 @@ ENTITY_OF_RESOURCE: Mapping[ResourceType, str] = MappingProxyType(
     }
 )
 
-_CEDAR_TYPE: Mapping[FactType, str] = MappingProxyType({"bool": "Bool", "int": "Long"})
+_CEDAR_TYPE: Mapping[FactType, str] = MappingProxyType({"bool": "Bool", "int": "Long", "names": "Set<String>"})
 
 
 def render(facts: Mapping[str, FactType], *, optional: bool) -> str:
