@@ -12,6 +12,7 @@ from keyturn.custody.linked import ABOUT_RELEASES, Linked, about_release, linked
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import Refused
 from keyturn.formats import dsse, records, release
+from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.release import Release, Summary
 from support.chains import AURORA, MadeChain, artifact, signed
@@ -150,3 +151,21 @@ def test_what_nobody_signed_whom_trust_listed_then_is_no_statement(made: World) 
         about_release(Entry(5, mixed), chain.timeline)
     with pytest.raises(Refused, match="chain-foreign-statement"):
         about_release(Entry(5, dsse.render(made.suspend("bob", submit=False, target_member="ada"))), chain.timeline)
+
+
+def test_a_deployment_rests_on_its_model_and_its_request_and_what_ends_it_on_the_deployment_alone(made: World) -> None:
+    chain = MadeChain(made.lab)
+    chain.build()
+    asked = made.ask(made.release(), submit=False)
+    chain.append(dsse.render(asked))
+    about = {"lab": made.lab.name, "member": "bob", "key": made.key("bob").public.keyid, "signed_at": NOW}
+    host = f"keyturn://{made.lab.name}/host/gpu1"
+    about |= {"host": host, "resource": str(AURORA), "request": asked.record_digest}
+    runs = made.sign(Deployment(nonce="1" * 32, **about), str(MODEL), made.key("bob"))  # type: ignore[arg-type]
+    ended = made.sign(Deployment(nonce="2" * 32, ends=runs.record_digest, **about), str(MODEL), made.key("bob"))  # type: ignore[arg-type]
+    first, last = chain.append(dsse.render(runs)), chain.append(dsse.render(ended))
+    graph, statements = graph_of(chain)
+    assert (statements[first].label, statements[last].label) == (host, "ended")
+    assert {first, last} <= graph.reached(str(artifact("raw")))
+    assert first in graph.reached(f"record:{asked.record_digest}")
+    assert [name for name, _ in statements[last].takes] == [f"record:{runs.record_digest}"]

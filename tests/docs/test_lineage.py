@@ -17,7 +17,7 @@ def test_lineage_is_shown_and_what_is_affected_found_as_it_is_written(tmp_path: 
     said = run_page("guide/lineage.md", tmp_path, after=("first-lab.md",))
     for line in ("exit status 1: what the builder signed", "exit status 0: nothing from those days", "NOTHING by "):
         assert line in said, said
-    place = tmp_path / "a directory with spaces"
+    place = tmp_path / "a directory with spaces" / "first-lab"
     drawn = ET.fromstring((place / "model.svg").read_text())
     assert drawn.tag.endswith("svg")
     assert (place / "model.dot").read_text().startswith("digraph lineage {")

@@ -159,7 +159,10 @@ def _said(found: Affected) -> dict[str, Any]:
             }
             for one in found.releases
         ],
-        "deployments": path(found.deployments),
+        "deployments": [
+            {"index": one.index, "host": one.host, "ended_at": one.ended_at, "path": path(one.path)}
+            for one in found.deployments
+        ],
         "artifacts": found.artifacts,
         "failures": [{"index": f.index, "code": f.code, "message": f.message} for f in found.failures],
         "unread": [{"index": one.index, "kind": one.kind, "record": one.record} for one in found.unread],
@@ -174,18 +177,28 @@ def _show_affected(screen: Console, found: Affected) -> None:
     lines: list[str] = []
     for release in found.releases:
         over = ", ".join(f"{member} at entry {index}" for member, index in release.by)
-        state = "WITHDRAWN by" if release.state == "withdrawn" else "released; a request was ended by" if over else ""
+        state = (
+            "WITHDRAWN by"
+            if release.state == "withdrawn"
+            else "released; a request was ended by"
+            if over
+            else "released"
+        )
         lines.append(f"release {release.resource}, entry {release.index} {state} {over}".rstrip())
         lines += _path(release.path)
+    for one in found.deployments:
+        until = "RUNS" if one.ended_at is None else f"ended at entry {one.ended_at}, ran"
+        lines.append(f"deployment, entry {one.index}: {until} on {one.host}")
+        lines += _path(one.path)
     for model in found.models[:_PATHS_SHOWN]:
         lines.append(f"model {model.artifact}, by {model.build}, entry {model.made_at[0]}")
         lines += _path(model.path)
     if len(found.models) > _PATHS_SHOWN:
         lines.append(f"and {len(found.models) - _PATHS_SHOWN} models more: --json has all")
-    lines += [f"FAILURE at log index {one.index}: {one.message} [{one.code}]" for one in found.failures]
+    lines += [f"FAILURE at log index {failed.index}: {failed.message} [{failed.code}]" for failed in found.failures]
     lines += [
-        f"UNREAD at log index {one.index}: `{one.kind}` record, erased; this key may have signed it"
-        for one in found.unread
+        f"UNREAD at log index {lost.index}: `{lost.kind}` record, erased; this key may have signed it"
+        for lost in found.unread
     ]
     signed = f" ({len(found.signed)} statements)" if found.signed else ""
     count = f"{len(found.models)} models, {len(found.releases)} releases, {found.artifacts} artifacts in all"

@@ -10,7 +10,8 @@ Nodes that are no statement have a name, and a name links whatever says it, in a
   which a model was only measured are nothing that it was made of, and its release rests on them all the same;
 - `released:<key>/<uri>/<model>`: a gate's summary gives it, and its release statement rests on it.
 
-A denial or revocation rests on the request that it ends, so that whoever has a release finds what took it back.
+A denial or revocation rests on the request that it ends, so that whoever has a release finds what took it back. A deployment
+rests on its model and on the request by which that was released; the statement that ends it rests on the deployment alone.
 
 This is NOT verification of a chain: `custody.verify` judges one. What is linked here was signed by whom trust listed then,
 and no more.
@@ -18,7 +19,7 @@ and no more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 import msgspec
@@ -29,10 +30,12 @@ from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import Refused
 from keyturn.formats import dsse, records, release
 from keyturn.formats.access import AccessRequest, HumanAuthorization
-from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.deployment import Deployment
+from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.leaf import Kind
 from keyturn.formats.negatives import Revocation
 from keyturn.formats.provenance import Provenance
+from keyturn.formats.statement import Subject
 from keyturn.formats.steps import BuildKind
 from keyturn.formats.test_result import TestResult
 from keyturn.trust.roster import TrustState
@@ -40,7 +43,7 @@ from keyturn.trust.signers import signed_by
 
 __all__ = ["ABOUT_RELEASES", "MODEL_BUILDS", "Linked", "about_release", "linked"]
 
-ABOUT_RELEASES: frozenset[Kind] = frozenset({"req", "apr", "den", "rev", "rel", "vsa"})
+ABOUT_RELEASES: frozenset[Kind] = frozenset({"req", "apr", "den", "rev", "rel", "vsa", "dep"})
 """Kinds that `about_release` reads; the others of a chain are `custody.evidence`'s."""
 
 MODEL_BUILDS: frozenset[str] = frozenset(get_args(BuildKind)) - {"ingest", "evaluate"}
@@ -107,12 +110,25 @@ def about_release(entry: Entry, timeline: TrustTimeline) -> Linked | None:
             member = made.approver
         case Revocation():
             member = made.member
+        case Deployment():
+            return _deployment(Logged(entry.index, record.digest, made, key.keyid), record.statement.subject)
         case _:
             raise Refused("chain-foreign-statement", f"`{kind}` is no record about a release")
     if trust.roster.members[member].kind != "human":
         return None  # whether its own request is what a machine ends, is for `grants`
     takes = ((_record(made.request), False),)
     return Linked(entry.index, kind, key.keyid, made.signed_at, member, takes=takes)
+
+
+def _deployment(said: Logged[Deployment], subjects: Sequence[Subject]) -> Linked:
+    made = said.value
+    if made.ends is not None:
+        takes: tuple[tuple[str, bool], ...] = ((_record(Sha256(made.ends)), False),)
+    else:
+        models = ((str(subject.digest.artifact), False) for subject in subjects)
+        takes = ((_record(Sha256(made.request)), False), *models)
+    label, gives = ("ended" if made.ends is not None else made.host), (_record(said.digest),)
+    return Linked(said.index, "dep", said.keyid, made.signed_at, label, takes=takes, gives=gives)
 
 
 def _step(step: Logged[Provenance]) -> Linked:

@@ -20,6 +20,7 @@ from keyturn.cli.lineage_shown import as_json, pictured
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Tampered, Unavailable, Usage
 from keyturn.formats import leaf
+from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.tlog.frontier import Frontier
 from support.chains import MadeChain, artifact
@@ -299,3 +300,20 @@ def test_checkpoints_of_an_attempt_are_steps_whenever_its_request_was_read(askin
     shown = asking.show("at 1")
     assert [(one.value.build, one.value.segment) for one in shown.behind.steps] == [("ingest", None), ("train", 1)]
     assert shown.failures == ()
+
+
+def test_where_an_affected_model_runs_and_ran_is_said(asking: Asking) -> None:
+    world = asking.made.world
+    asked = asking.made.ask()
+    about = {"lab": world.lab.name, "member": "bob", "key": world.key("bob").public.keyid, "signed_at": NOW}
+    about |= {"resource": f"keyturn://{world.lab.name}/model/aurora", "request": asked.record_digest}
+    for number in ("1", "2"):
+        host = f"keyturn://{world.lab.name}/host/gpu{number}"
+        made = Deployment(nonce=number * 32, host=host, **about)  # type: ignore[arg-type]  # the table above
+        logged = world.submit(world.sign(made, str(artifact("model")), world.key("bob")))
+    over = replace(made, nonce="3" * 32, ends=logged.record_digest)
+    world.submit(world.sign(over, str(artifact("model")), world.key("bob")))
+    found = asking.affected(artifact("raw")).deployments
+    assert [(one.host[-4:], one.ended_at is None) for one in found] == [("gpu1", True), ("gpu2", False)]
+    labels = [hop.label for hop in found[0].path if hop.kind]
+    assert (labels[0], labels[-2:]) == ("ingest", ["package", found[0].host])

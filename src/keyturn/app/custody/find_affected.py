@@ -29,10 +29,7 @@ from keyturn.formats.leaf import Kind
 from keyturn.ports import LineageGraph, LogReader, StatementNode, Unread
 from keyturn.trust.roster import TrustState
 
-__all__ = ["DEPLOYMENT_KINDS", "Affected", "AffectedModel", "AffectedRelease", "Hop", "Interval", "find_affected"]
-
-DEPLOYMENT_KINDS: frozenset[Kind] = frozenset()
-"""Leaves that say where a released model runs. None yet: a kind that `custody.linked` has rest on its release goes here."""
+__all__ = ["Affected", "AffectedDeployment", "AffectedModel", "AffectedRelease", "Hop", "Interval", "find_affected"]
 
 _ARTIFACTS = ("dirHash:", "sha256:")
 
@@ -82,6 +79,15 @@ class AffectedRelease:
     path: tuple[Hop, ...]
 
 
+class AffectedDeployment(msgspec.Struct, frozen=True, gc=False):
+    """Where an affected model was said to run, on `host`; `ended_at` is the log index of who said that it does not any more."""
+
+    index: int
+    host: str
+    ended_at: int | None
+    path: tuple[Hop, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Affected:
     """What descends from `of`, as of a checkpoint of `log_size` cosigned at `as_of`. `signed` are the statements of a key
@@ -95,7 +101,7 @@ class Affected:
     signed: tuple[int, ...]
     models: tuple[AffectedModel, ...]
     releases: tuple[AffectedRelease, ...]
-    deployments: tuple[Hop, ...]
+    deployments: tuple[AffectedDeployment, ...]
     artifacts: int
     failures: tuple[Failure, ...]
     unread: tuple[Unread, ...]
@@ -161,7 +167,7 @@ def affected(graph: LineageGraph, followed: Followed, *, of: ArtifactDigest | st
         signed,
         _models(graph, made, paths),
         tuple(_releases(graph, statements, paths)),
-        tuple(paths.to(one.index)[-1] for one in statements.values() if one.kind in DEPLOYMENT_KINDS),
+        tuple(_deployments(graph, statements, paths)),
         len(made),
         tuple(graph.failures),
         unread,
@@ -217,6 +223,17 @@ def _releases(graph: LineageGraph, statements: Mapping[int, StatementNode], path
             by, over = _taken_back(graph, one.index)
             state: Literal["released", "withdrawn"] = "withdrawn" if over else "released"
             yield AffectedRelease(one.index, one.label, model, state, by, paths.to(one.index))
+
+
+def _deployments(
+    graph: LineageGraph, statements: Mapping[int, StatementNode], paths: _Paths
+) -> Iterator[AffectedDeployment]:
+    for one in sorted(statements.values(), key=lambda one: one.index):
+        if one.kind == "dep" and one.label != "ended":
+            given = [node for _, node in graph.links([one.index], back=False, chain=False)]
+            onward = graph.statements([node for _, node in graph.links(given, back=False, chain=False) if node >= 0])
+            ended = next((end.index for end in onward if end.kind == "dep"), None)
+            yield AffectedDeployment(one.index, one.label, ended, paths.to(one.index))
 
 
 def _taken_back(graph: LineageGraph, release: int) -> tuple[tuple[tuple[str, int], ...], bool]:
