@@ -172,6 +172,7 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             ),
             bound="digest",
             trust_version=3,
+            signed_at=100,
         ),
     ),
     "dep": (

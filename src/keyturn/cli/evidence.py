@@ -39,7 +39,7 @@ def add(
     ],
     form: Annotated[
         EvidenceFormat | None,
-        typer.Option("--format", help="How FILE is written. Default: as it looks.", show_default=False),
+        typer.Option("--type", help="How FILE is written. Default: as it looks.", show_default=False),
     ] = None,
     trusted_root: Annotated[
         Path | None, typer.Option(help="The Sigstore trusted root that evidence.toml pins.", show_default=False)
