@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import resource
 import secrets
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,9 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keyturn.adapters.bastion.side import Side
+from keyturn.adapters.recordings.inside import cast_of, events_of
 from keyturn.adapters.recordings.sealing import commitment_of, open_share, opened, seal_key
-from keyturn.adapters.recordings.tape import Tape
-from keyturn.errors import KeyturnError, Refused, Tampered
+from keyturn.adapters.recordings.shelf import OpenTape
+from keyturn.adapters.recordings.tape import BACKLOG_BYTES_MAX, Tape
+from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
 from keyturn.formats.sealed_recording import Header, parse_head, render_head
 from keyturn.trust.keyholders import Keyholder, Keyholders
 
@@ -48,14 +56,32 @@ def head(key: bytes, *, request: str = "ab" * 32, quorum: int = 2) -> Header:
     )
 
 
-def taped(path: Path, *writes: tuple[str, bytes]) -> tuple[Header, bytes]:
+def fails(err: KeyturnError) -> None:
+    raise AssertionError(err)
+
+
+def tape_at(
+    path: Path,
+    *,
+    terminal: bool,
+    failed: Callable[[KeyturnError], None] = fails,
+    drained: Callable[[], None] = lambda: None,
+) -> tuple[Header, Tape]:
     key = secrets.token_bytes(32)
     header = head(key)
+    return header, Tape(
+        path,
+        head=render_head(header),
+        key=key,
+        cast={"version": 2},
+        terminal=terminal,
+        failed=failed,
+        drained=drained,
+    )
 
-    def failed(err: KeyturnError) -> None:
-        raise AssertionError(err)
 
-    tape = Tape(path, head=render_head(header), key=key, cast={"version": 2}, failed=failed, drained=lambda: None)
+def taped(path: Path, *writes: tuple[str, bytes], terminal: bool = True) -> tuple[Header, bytes]:
+    header, tape = tape_at(path, terminal=terminal)
     for code, data in writes:
         tape.write(code, data)
     tape.close()
@@ -143,22 +169,143 @@ def test_what_was_changed_moved_or_left_out_is_not_shown_as_whole(tmp_path: Path
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from("ioe"), st.binary(max_size=40) | st.text(max_size=8).map(str.encode)), max_size=12
-    )
+        st.tuples(
+            st.sampled_from(["i", "o", "e", "o2"]),
+            st.binary(max_size=40) | st.text(max_size=8).map(str.encode) | st.sampled_from([b"\n\xff" * 4000]),
+        ),
+        max_size=12,
+    ),
+    st.booleans(),
+    st.integers(1, 5000),
 )
 def test_every_byte_that_went_through_is_on_the_tape(
-    tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[str, bytes]]
+    tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[str, bytes]], terminal: bool, cut_at: int
 ) -> None:
-    import base64
-
-    header, raw = taped(tmp_path_factory.mktemp("tape") / "one", *writes)
-    _, *lines = (json.loads(line) for line in plain(header, raw).splitlines())
-    for code in "ioe":
+    header, raw = taped(tmp_path_factory.mktemp("tape") / "one", *writes, terminal=terminal)
+    inside = plain(header, raw)
+    events = list(events_of(inside[at : at + cut_at] for at in range(0, len(inside), cut_at)))
+    first, *lines = (json.loads(line) for line in cast_of([inside]))
+    assert first == {"version": 2}
+    if terminal:
+        assert b"".join(cast_of([inside])) == inside, "of a terminal nothing but asciicast is kept"
+    for code in ("i", "o", "e", "o2"):
         went = b"".join(data for one, data in writes if one == code)
-        found = b"".join(
-            text.encode() if one == code else base64.b64decode(text) for _, one, text in lines if one.lower() == code
-        )
-        assert found == went
+        assert b"".join(event.data for event in events if event.code == code) == went
+        texts = ((one, text) for _, one, text in lines if one.lower() == code)
+        assert b"".join(text.encode() if one == code else base64.b64decode(text) for one, text in texts) == went
+
+
+def test_bulk_is_kept_as_it_is_and_a_frame_that_was_cut_off_as_far_as_it_goes(tmp_path: Path) -> None:
+    block = secrets.token_bytes(32 << 10)
+    header, raw = taped(tmp_path / "one", *[("o", block)] * 100, ("m", b"done"), terminal=False)
+    inside = plain(header, raw)
+    assert len(raw) < 1.01 * 100 * len(block), "nothing of it is base64"
+    assert inside.count(b',"O",') < 20, "what comes at once is one event"
+    half = b"".join(event.data for event in events_of([inside[: len(inside) // 2]]))
+    assert len(half) > 45 * len(block)
+    assert (block * 100).startswith(half)
+    assert list(events_of([inside[:-3]]))[-1].code == "o", "a line without its end is left out"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'[1,"o",3]\nabc\n', id="a frame of text"),
+        pytest.param(b'[1,"O",3]\nabcd', id="a frame without its end"),
+        pytest.param(b'[1,"O",0]\n\n', id="an empty frame"),
+        pytest.param(b'[1,"O",-1]\n', id="a frame of less than nothing"),
+        pytest.param(b'[1,"O",99999999]\n', id="a frame beyond all"),
+        pytest.param(b'[1,"O",true]\n', id="no number"),
+        pytest.param(b'[1,"O","*"]\n', id="no base64"),
+        pytest.param('[1,"O","ü"]\n'.encode(), id="no ASCII as base64"),
+        pytest.param(b'[1,"o","\xff"]\n', id="no UTF-8"),
+        pytest.param(b'[1,"o"]\n', id="too little"),
+        pytest.param(b"x" * (17 << 20), id="a line beyond all"),
+    ],
+)
+def test_what_is_no_recording_inside_is_refused(line: bytes) -> None:
+    with pytest.raises(Malformed) as malformed:
+        list(events_of([b"{}\n", line]))
+    assert malformed.value.code == "recording-line"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=30) | st.sampled_from([b'[1,"O",2]\n', b'[1,"o","', b'"]\n', b"{}\n"])))
+def test_whatever_lies_inside_it_is_read_or_refused(chunks: list[bytes]) -> None:
+    for read in (events_of, cast_of):
+        with suppress(Malformed):
+            list(read(chunks))
+
+
+class Channel:
+    """Takes what a side writes."""
+
+    def __init__(self) -> None:
+        self.took = bytearray()
+        self.read = True
+        self.ended = False
+
+    def write(self, data: bytes, datatype: int | None) -> None:
+        self.took += data
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def pause_reading(self) -> None:
+        self.read = False
+
+
+def test_behind_a_tape_that_breaks_nothing_is_passed_on_nor_its_end(tmp_path: Path) -> None:
+    broke = threading.Event()
+    _, tape = tape_at(tmp_path / "one", terminal=False, failed=lambda err: broke.set())
+    come, go = (Side(OpenTape(tape, "ab" * 32, "exec", 1), code) for code in "io")
+    come.chan, go.chan, come.other, go.other = Channel(), Channel(), go, come
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        while come.chan.read:
+            come.data_received(bytes(32 << 10), None)
+        assert broke.wait(20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    passed = len(go.chan.took)
+    assert passed <= BACKLOG_BYTES_MAX + 300_000 + (32 << 10)
+    come.data_received(b"late", None)
+    assert come.eof_received()
+    assert (len(go.chan.took), go.chan.ended) == (passed, False)
+    assert tape.write("o", b"late") is False
+    with pytest.raises(Unavailable):
+        tape.close()
+    assert (tmp_path / "one").stat().st_size <= 300_000
+
+
+def test_no_more_waits_for_the_disk_than_the_backlog(tmp_path: Path) -> None:
+    """Whoever is not read any more is read again when half of it is written."""
+    drained = threading.Event()
+    header, tape = tape_at(tmp_path / "one", terminal=False, drained=drained.set)
+    went = 0
+    for _ in range(3):
+        while tape.write("o", bytes(4 << 20)):
+            went += 4 << 20
+        went += 4 << 20
+        assert drained.wait(20)
+        drained.clear()
+    tape.close()
+    assert sum(len(event.data) for event in events_of([plain(header, (tmp_path / "one").read_bytes())])) == went
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_tape_whose_thread_ended_by_itself_gets_no_last_chunk(tmp_path: Path) -> None:
+    def ends() -> None:
+        raise RuntimeError("whatever it is")
+
+    header, tape = tape_at(tmp_path / "one", terminal=False, drained=ends)
+    while tape.write("o", bytes(4 << 20)):
+        pass
+    with pytest.raises(Unavailable):
+        tape.close()
+    with pytest.raises(Refused, match="without its last chunk"):
+        plain(header, (tmp_path / "one").read_bytes())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import x25519
 
 from keyturn.adapters.files.key_files import write_key
 from keyturn.adapters.over_http.bastion_over_http import bastion_terms
+from keyturn.adapters.recordings.inside import cast_of
 from keyturn.adapters.recordings.sealing import open_share, opened
 from keyturn.config import person as person_config
 from keyturn.config.person import PersonConfig
@@ -111,10 +112,10 @@ class Bastion:
         return [open_share(self.header(path), holder, self.keys[holder]) for holder in holders]
 
     def cast(self, path: Path, *holders: str) -> list[list[object]]:
-        """The lines of a recording, opened by `holders`."""
+        """The lines of a recording as asciicast, opened by `holders`."""
         with path.open("rb") as file:
-            plain = b"".join(opened(file, self.shares(path, *(holders or ("carol", "eve")))))
-        return [msgspec.json.decode(line) for line in plain.splitlines()]
+            inside = opened(file, self.shares(path, *(holders or ("carol", "eve"))))
+            return [msgspec.json.decode(line) for line in cast_of(inside)]
 
 
 def bastion_before(lab: HostsLab, host: Host, name: str = "front") -> Bastion:

@@ -40,7 +40,8 @@ def replay(
     """Replay a recorded session: without --share it asks for that; with the keyholders' shares it plays."""
     from keyturn.adapters.clock import pause
     from keyturn.adapters.files.config_files import require_new, write_new
-    from keyturn.adapters.recordings.play import lines_of, play
+    from keyturn.adapters.recordings.inside import cast_of, events_of
+    from keyturn.adapters.recordings.play import play
     from keyturn.adapters.safe_screen import RESTORE
     from keyturn.errors import Usage
     from keyturn.wiring import replay as wired
@@ -70,7 +71,7 @@ def replay(
     if cut:
         output.warn("the recording was cut off: what there is of it follows", json=json)
     if out is not None:
-        write_new(out, b"".join(inside()), mode=0o600)
+        write_new(out, b"".join(cast_of(inside())), mode=0o600)
         value = {"cast": str(out), "request": header.request, "what": header.what, "cut": cut}
         output.emit(value, json=json, human=lambda screen: screen.print(output.plain(f"{out}: written")))
         return
@@ -80,7 +81,7 @@ def replay(
         sys.stdout.flush()
 
     try:
-        play(lines_of(inside()), speed=speed, write=write, wait=pause)
+        play(events_of(inside()), speed=speed, write=write, wait=pause)
     finally:
         if sys.stdout.isatty():
             write(RESTORE)

@@ -6,7 +6,7 @@
 
 A chunk's nonce is its number (8 bytes, big endian), three zero bytes, and 1 for the last chunk, else 0; its associated data is
 the SHA-256 of everything before the chunks. The data key is split (Shamir, `quorum` of all) into a share for each keyholder,
-sealed to him; `commitment` binds the one key that opens the file. What lies inside is asciicast v2 (`adapters.recordings.tape`).
+sealed to him; `commitment` binds the one key that opens the file. What lies inside: `adapters.recordings.tape`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import pytest
 
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.adapters.recordings.sealing import opened
+from keyturn.adapters.recordings.tape import BACKLOG_BYTES_MAX
 from keyturn.errors import Refused
 from keyturn.formats import gate_answer
 from support.bastions import Bastion
@@ -61,6 +62,10 @@ def test_what_cannot_be_recorded_does_not_go_on(bastion: Bastion) -> None:
     filling = session(bastion, full, "head -c 3000000 /dev/urandom | base64; sleep 100")
     assert seconds_until_over(filling) < 25, "it would have gone on for 100 s"
     assert "session-ended" in bastion.process.output
+    bulk = bastion.front().ssh(bastion.granted(), "ktada", "head -c 60000000 /dev/zero")
+    done = subprocess.run(bulk, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.returncode == 255, "it does not look as if all had come"
+    assert len(done.stdout) <= BACKLOG_BYTES_MAX + 300_000 + (32 << 10)
     bastion.process.stop()
     (bastion.recordings / "open").chmod(0o700)
     kept = bastion.recordings / "open"

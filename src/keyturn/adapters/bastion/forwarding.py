@@ -88,7 +88,7 @@ class Forwards:
 
     def _begun(self) -> OpenTape:
         if self._tape is None:
-            self._tape = self._line.begin("forwards", (80, 24), self._drained)
+            self._tape = self._line.begin("forwards", (80, 24), self._drained, terminal=False)
             if self._line.room is not None:
                 self._seat = self._line.room.add(self, "forwarded connections")
         return self._tape

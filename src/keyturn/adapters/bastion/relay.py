@@ -186,8 +186,10 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
                 side.free("unseen")
 
     def host_ended(self, exc: Exception | None) -> None:
-        """The host is through with the session: so is the person, as soon as he may hear of it."""
-        self._host_ended = self._frozen and self._chan is not None
+        """The host is through with the session: so is the person, as soon as he may hear of it. Never when the
+        tape is broken: he would take for whole what is not."""
+        broken = self._tape is not None and self._tape.tape.broken
+        self._host_ended = (self._frozen or broken) and self._chan is not None
         if self._host_ended:
             return
         if self._chan is not None:
@@ -210,7 +212,9 @@ class SessionRelay(asyncssh.SSHServerSession[bytes]):
             await self._finish()
             return
         try:
-            self._tape = tape = self._line.begin(self._what, (width, height), self._drained)
+            self._tape = tape = self._line.begin(
+                self._what, (width, height), self._drained, terminal=self._terminal is not None
+            )
             about = f"$ {self._asked['command']}" if "command" in self._asked else self._what
             if "command" in self._asked:
                 self.mark("m", about)

@@ -1,7 +1,7 @@
 """One end of a channel between a person and a host: what comes is taped, shown to who watches, and passed on, in this order.
 
 When the tape has no room, when who watches is behind, or the other side is slow, this side is not read. While a watched session
-stands still nothing is passed on, the end of what comes included.
+stands still nothing is passed on, the end of what comes included; and nothing ever again once the tape is broken.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Line(Protocol):
     async def host(self) -> SSHClientConnection:
         """The connection to the host; raises when there is none to be had."""
 
-    def begin(self, what: Recorded, size: tuple[int, int], drained: Callable[[], None]) -> OpenTape:
-        """Begin a tape; `Unavailable` when it cannot be written."""
+    def begin(self, what: Recorded, size: tuple[int, int], drained: Callable[[], None], *, terminal: bool) -> OpenTape:
+        """Begin a tape, of a `terminal` or of none; `Unavailable` when it cannot be written."""
 
     async def end(self, tape: OpenTape) -> None:
         """Finish a tape, and have it signed for."""
@@ -116,11 +116,13 @@ class Side:
         code = "e" if datatype == _STDERR else self._code
         if not self._tape.write(code, data):
             self.hold("tape")
+        if self._tape.broken:  # INVARIANT: nothing goes on that is not recorded, and no end that makes it look whole
+            return
         if not self._see(code, data):
             self.hold("unseen")
         if self.other is not None and self.other.chan is not None:
             self.other.chan.write(data, datatype)
 
     def _pass_eof(self) -> None:
-        if self.other is not None and self.other.chan is not None:
+        if not self._tape.broken and self.other is not None and self.other.chan is not None:
             self.other.chan.write_eof()

@@ -246,7 +246,9 @@ class PersonLine(asyncssh.SSHServer):
             self._host = asyncio.get_running_loop().create_task(self._connect())
         return await asyncio.shield(self._host)
 
-    def begin(self, what: Recorded, size: tuple[int, int], drained: Callable[[], None]) -> OpenTape:  # (3)
+    def begin(  # (3)
+        self, what: Recorded, size: tuple[int, int], drained: Callable[[], None], *, terminal: bool
+    ) -> OpenTape:
         if self.hop is None:
             raise Unavailable("session-over", "the session is over")
         loop = asyncio.get_running_loop()
@@ -254,6 +256,7 @@ class PersonLine(asyncssh.SSHServer):
             self.hop,
             what,
             size=size,
+            terminal=terminal,
             failed=lambda err: _in(loop, self.end_soon, err),
             drained=lambda: _in(loop, drained),
         )

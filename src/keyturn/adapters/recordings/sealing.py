@@ -53,6 +53,8 @@ CHUNK_BYTES_MAX = 1 << 20
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _TO_RECIPIENT = Suite(KEM.P256, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _HALF = 16
+_TAG_BYTES = 16
+_CHUNK_BYTES = 128 << 10
 
 
 def commitment_of(key: bytes) -> str:
@@ -131,12 +133,24 @@ class ChunkSealer:
         self._cipher = AESGCM(key)
         self._about = hashlib.sha256(head).digest()
         self._number = 0
+        self._room = bytearray()
 
-    def seal(self, plain: bytes | memoryview, *, last: bool = False) -> tuple[bytes, bytes]:
-        """The next chunk: its length, and what follows."""
-        sealed = self._cipher.encrypt(_nonce(self._number, last=last), plain, self._about)
-        self._number += 1
-        return struct.pack(">I", len(sealed)), sealed
+    def seal(self, plain: memoryview, *, last: bool = False) -> memoryview:
+        """The next chunks, as they lie in the file, until the next call: their place is used again, since fresh memory costs
+        several times what the cipher does. Of a write that stops in the middle, the chunks that are whole can be opened."""
+        starts = range(0, len(plain) or last, _CHUNK_BYTES)
+        size = len(plain) + len(starts) * (4 + _TAG_BYTES)
+        if len(self._room) < size:
+            self._room = bytearray(size)
+        room, end = memoryview(self._room), 0
+        for start in starts:
+            part = plain[start : start + _CHUNK_BYTES]
+            begin, end = end + 4, end + 4 + len(part) + _TAG_BYTES
+            struct.pack_into(">I", room, begin - 4, end - begin)
+            nonce = _nonce(self._number, last=last and start == starts[-1])
+            self._cipher.encrypt_into(nonce, part, self._about, room[begin:end])
+            self._number += 1
+        return room[:end]
 
 
 def opened(file: BinaryIO, shares: Iterable[bytes]) -> Iterator[bytes]:

@@ -62,11 +62,12 @@ class Shelf:
         what: Recorded,
         *,
         size: tuple[int, int],
+        terminal: bool,
         failed: Callable[[Unavailable], None],
         drained: Callable[[], None],
     ) -> OpenTape:
-        """Begin a recording of `hop`, for a terminal of `size` (columns, lines); `Unavailable` when it cannot be written,
-        `Refused` when the lab names nobody to seal it to."""
+        """Begin a recording of `hop`, shown at `size` (columns, lines), of a `terminal` or of none; `Unavailable` when it
+        cannot be written, `Refused` when the lab names nobody to seal it to."""
         version, to = self._sealed_to()
         key, now = secrets.token_bytes(32), self._clock.now()
         header = Header(
@@ -92,7 +93,15 @@ class Shelf:
             "title": title(header),
         }
         path = self._place / "open" / f"{secrets.token_hex(16)}.part"
-        tape = Tape(path, head=render_head(header), key=key, cast=cast, failed=failed, drained=drained)
+        tape = Tape(
+            path,
+            head=render_head(header),
+            key=key,
+            cast=cast,
+            terminal=terminal,
+            failed=failed,
+            drained=drained,
+        )
         return OpenTape(tape, hop.request, what, now)
 
     def end(self, one: OpenTape, keep: Callable[[Kept], None]) -> None:
