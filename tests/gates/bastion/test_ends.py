@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -30,6 +31,21 @@ def so_far(bastion: Bastion, path: Path) -> bytes:
         for chunk in opened(file, bastion.shares(path, "carol", "eve")):
             said += chunk
     return said
+
+
+def ended_well_behind_a_broken_tape(bastion: Bastion) -> int:
+    """What somebody's ssh ends with whose command ends well, once its tape is broken."""
+    go_on = Path(f"/tmp/kt-go-on-{os.getpid()}")
+    said = bastion.process.output.count("session-ended")
+    command = f"head -c 400000 /dev/zero; until [ -e {go_on} ]; do sleep 0.02; done"
+    words = bastion.front().ssh(bastion.granted(), "ktada", command)
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as client:
+        wait_for("the tape to break", lambda: bastion.process.output.count("session-ended") > said or None)
+        go_on.touch()
+        try:
+            return client.wait(timeout=30)
+        finally:
+            go_on.unlink()
 
 
 def seconds_until_over(process: Process) -> float:
@@ -66,6 +82,7 @@ def test_what_cannot_be_recorded_does_not_go_on(bastion: Bastion) -> None:
     done = subprocess.run(bulk, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert done.returncode == 255, "it does not look as if all had come"
     assert len(done.stdout) <= BACKLOG_BYTES_MAX + 300_000 + (32 << 10)
+    assert ended_well_behind_a_broken_tape(bastion) != 0
     bastion.process.stop()
     (bastion.recordings / "open").chmod(0o700)
     kept = bastion.recordings / "open"
