@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
+from inspect import getdoc
 
 import pytest
+import typer
+
+from keyturn.cli import main
+from keyturn.cli.summaries import SUMMARIES
 
 GOAL_S = 0.150
 HEAVY = (
@@ -56,3 +62,13 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_a_summary_is_what_the_command_says_of_itself() -> None:
+    said = {}
+    for name, at in main.COMMANDS.items():
+        module, _, attribute = at.partition(":")
+        command = getattr(import_module(module), attribute)
+        text = command.info.help if isinstance(command, typer.Typer) else getdoc(command)
+        said[name] = " ".join(str(text).split("\n\n")[0].split())
+    assert dict(SUMMARIES) == said

@@ -13,7 +13,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from inspect import getdoc
 from typing import Annotated, NoReturn
 
 import typer
@@ -25,6 +24,7 @@ from keyturn.cli.examples import EXAMPLES
 from keyturn.cli.host_first import HostFirst
 from keyturn.cli.options import Invocation
 from keyturn.cli.output import show_error
+from keyturn.cli.summaries import SUMMARIES
 from keyturn.errors import KeyturnError, Unavailable, Usage
 
 __all__ = ["COMMANDS", "build", "ending", "main"]
@@ -84,7 +84,7 @@ def _show_version(ctx: typer.Context, value: bool) -> None:
 def build(names: Iterable[str], *, overview: bool = False) -> typer.Typer:
     """Make the command line with the commands `names`, importing their modules alone.
 
-    For an `overview` each has its name and what it says of itself, and nothing below it: options take as long as all the rest.
+    For an `overview` each has its name and its summary, and nothing is imported.
     """
     app = typer.Typer(
         name="keyturn",
@@ -96,12 +96,12 @@ def build(names: Iterable[str], *, overview: bool = False) -> typer.Typer:
     )
     app.callback()(_root)
     for name in names:
+        if overview:
+            app.command(name, help=SUMMARIES[name])(lambda: None)
+            continue
         module, _, attribute = COMMANDS[name].partition(":")
         command = getattr(import_module(module), attribute)
-        if overview:
-            said = command.info.help if isinstance(command, typer.Typer) else getdoc(command)
-            app.command(name, help=said)(lambda: None)
-        elif isinstance(command, typer.Typer):
+        if isinstance(command, typer.Typer):
             _exemplify(command, name)
             app.add_typer(command, name=name)
         else:
