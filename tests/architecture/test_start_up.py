@@ -64,11 +64,11 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == ""
 
 
-def test_a_summary_is_what_the_command_says_of_itself() -> None:
+def test_a_summary_is_the_first_thing_that_the_command_says_of_itself() -> None:
     said = {}
     for name, at in main.COMMANDS.items():
         module, _, attribute = at.partition(":")
         command = getattr(import_module(module), attribute)
         text = command.info.help if isinstance(command, typer.Typer) else getdoc(command)
-        said[name] = " ".join(str(text).split("\n\n")[0].split())
+        said[name] = " ".join(str(text).split()).partition(". ")[0].rstrip(".") + "."
     assert dict(SUMMARIES) == said

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Evidence from outside: what others signed about artifacts, verified offline, with its bytes and its signer's name.",
+    help="Evidence from outside: what others signed about artifacts, verified offline, with bytes and signer's name.",
     no_args_is_help=True,
 )
 
