@@ -46,7 +46,7 @@ def login(
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Log in at the lab's service, where it asks for that: by a code that you type at your provider's, or by a certificate.
+    """Log in at the lab's service, where it asks for that: by a code typed at your provider's page, or by a certificate.
 
     The login is kept in your home, and sent to that service alone. What you approve is signed by your keys, as ever.
     """

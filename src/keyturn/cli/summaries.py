@@ -20,7 +20,7 @@ SUMMARIES: Mapping[str, str] = {
     "verify": "Verify PACK, or with --pack the files of MODEL: who released it, who built it, from what.",
     "stats": "Measure two-party control from the log: waits, who waits for whom, stuck requests, unused permits.",
     "doctor": "Examine the lab: expiry, witnesses, keys, policy, suspensions, processes, standing access.",
-    "login": "Log in at the lab's service, where it asks for that: by a code that you type at your provider's, or by a certificate.",
+    "login": "Log in at the lab's service, where it asks for that: by a code typed at your provider's page, or by a certificate.",
     "trust": "Members, policy and keys: propose a change, see it whole, sign it, publish it.",
     "policy": "What the policy allows, as the people who together get through.",
     "grant": "Requests and grants: list, show, explain, take back, review.",
