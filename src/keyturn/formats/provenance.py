@@ -122,7 +122,7 @@ _KIND_OF: Mapping[str, BuildKind] = {BUILD_TYPE.format(kind=kind): kind for kind
 
 
 def build_type(kind: BuildKind) -> str:
-    """Name the build type of `kind`: the address of its page in docs/build-types."""
+    """Name the build type of `kind`: the address of its page in docs/buildtypes."""
     return BUILD_TYPE.format(kind=kind)
 
 
