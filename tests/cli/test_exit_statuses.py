@@ -56,6 +56,8 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("release check", "log"): (("release", "check", "data", "--pack", "garbage", "--root", "garbage", "--log", AT), 1),
     ("release carry", "pack"): (("release", "carry", AT, "--root", "garbage"), 1),
     ("release carry", "root"): (("release", "carry", "garbage", "--root", AT), 1),
+    ("release papers", "pack"): (("release", "papers", AT, "--root", "garbage"), 1),
+    ("release papers", "root"): (("release", "papers", "garbage", "--root", AT), 1),
     ("release deployed", "pack"): (("release", "deployed", AT, "--root", "garbage", "--on", "gpu1", "--yes"), 1),
     ("release deployed", "root"): (("release", "deployed", "garbage", "--root", AT, "--on", "gpu1", "--yes"), 1),
     ("release deployed", "directory"): (
@@ -314,6 +316,7 @@ ABOUT_NO_LAB = {
     "step close",
     "step checkpoints",
     "pack show",
+    "release papers",
     "scan host",
     "scan postgres",
     "scan git",

@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, str] = {
     "release ask": "model --as model/aurora --reason 'first public model' --duration 8h",
     "release check": "model --pack model.pack --root root.json --lab https://keyturn.acme.example",
     "release carry": "model.pack --root root.json --out aurora.log-part",
+    "release papers": "model.pack --root root.json --out papers",
     "release deployed": "model.pack --root root.json --on gpu1 --dir /etc/keyturn/gates/gpu1",
     "release ended": "dep-1a2b3c4d --reason 'the next one serves'",
     "release where": "model/aurora --json",

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from keyturn.cli.deployed import deployed, ended, where, withdraw
 from keyturn.cli.release_ask import ask
 from keyturn.cli.release_check import carry, check
+from keyturn.cli.release_papers import papers
 
 __all__ = ["app"]
 
@@ -33,5 +34,5 @@ app = typer.Typer(
     cls=_ModelFirst,
     no_args_is_help=True,
 )
-for verb in (ask, check, carry, deployed, ended, where, withdraw):
+for verb in (ask, check, carry, papers, deployed, ended, where, withdraw):
     app.command()(verb)

@@ -1,0 +1,46 @@
+"""`keyturn release papers`: what a verified pack proves, in the formats that others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.options import Json
+from keyturn.cli.release_check import Pack
+
+__all__ = ["papers"]
+
+
+def papers(
+    pack: Pack,
+    root: Annotated[
+        Path,
+        typer.Option(help="The lab's first root, which you got by another way than the pack.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help="The directory that the papers go into.")] = Path("papers"),
+    json: Json = False,
+) -> None:
+    """Write what PACK proves as a CycloneDX ML-BOM. Everything in it is from verified evidence. Needs no network."""
+    from keyturn import __version__
+    from keyturn.wiring.papers import write_papers
+
+    made = write_papers(pack, root, out=out, version=__version__)
+    verdict = made.verified.verdict
+    output.emit(
+        {
+            "model": str(made.verified.model),
+            "resource": str(verdict.resource),
+            "papers": [str(one) for one in made.written],
+        },
+        json=json,
+        human=lambda screen: screen.print(
+            output.plain(
+                "\n".join(
+                    [f"VERIFIED: {verdict.resource} is {made.verified.model}", *(f"  {one}" for one in made.written)]
+                )
+            )
+        ),
+    )

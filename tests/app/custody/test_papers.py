@@ -1,0 +1,145 @@
+"""Papers of a release: each is what its format's own schema or verifier accepts, and says what the pack proves and no more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator, FormatChecker
+from referencing import Registry, Resource
+
+from keyturn.bulk import manifest
+from keyturn.errors import Refused, Usage
+from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.wiring.papers import ML_BOM, write_papers
+from support.chains import artifact
+from support.releases import make_release_world
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "data" / "papers"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a publisher has: a model, its pack, the lab's root."""
+
+    place: Path
+    model: ArtifactDigest
+    approvers: tuple[str, ...] = ("bob", "cat")
+
+    @property
+    def pack(self) -> Path:
+        return self.place / "model.pack"
+
+    @property
+    def root(self) -> Path:
+        return self.place / "root.json"
+
+    @property
+    def files(self) -> Path:
+        return self.place / "model"
+
+
+@pytest.fixture(scope="module")
+def delivery(tmp_path_factory: pytest.TempPathFactory) -> Delivery:
+    place = tmp_path_factory.mktemp("delivery")
+    (place / "model" / "a").mkdir(parents=True)
+    for name, content in (
+        ("weights.safetensors", bytes(4096)),
+        ("a/x.json", b"{}"),
+        ("a-b", b"before a/x by its bytes"),
+    ):
+        (place / "model" / name).write_bytes(content)
+    identity = manifest.make(place / "model").identity
+    made = make_release_world()
+    made.chain.ingest()
+    _, criteria = made.chain.criteria((artifact("held-out"),))
+    base = ArtifactDigest("sha256", sha256(b"base"))
+    taken = {"data": artifact("data"), "base": base, "code": artifact("code")}
+    made.chain.step("ingest", {"raw": artifact("raw-base"), "code": artifact("code")}, {"base": base})
+    made.chain.step("finetune", taken, {"model": identity})
+    made.chain.evaluate(identity, criteria)
+    made.sync()
+    asked = made.ask(index=made.compute_index(model=identity))
+    given = made.world.approve(asked, "bob"), made.world.approve(asked, "cat")
+    (place / "model.pack").write_bytes(made.gate().release(made.order(asked, *given)))
+    (place / "root.json").write_bytes(made.world.lab.root_json)
+    return Delivery(place, identity)
+
+
+@pytest.fixture(scope="module")
+def papers(delivery: Delivery) -> Path:
+    write_papers(delivery.pack, delivery.root, out=delivery.place / "papers", version="1")
+    return delivery.place / "papers"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def values(properties: list[dict[str, str]], name: str) -> list[str]:
+    return [one["value"] for one in properties if one["name"] == f"keyturn:{name}"]
+
+
+def test_the_ml_bom_is_valid_by_the_official_schema_and_says_what_the_pack_proves(
+    delivery: Delivery, papers: Path
+) -> None:
+    bom = read(papers / ML_BOM)
+    schema = read(SCHEMAS / "bom-1.7.schema.json")
+    referenced = [read(SCHEMAS / f"{name}.schema.json") for name in ("spdx", "jsf-0.82", "cryptography-defs")]
+    registry: Registry[Any] = Registry().with_resources((one["$id"], Resource.from_contents(one)) for one in referenced)
+    checks = Draft7Validator(schema, registry=registry, format_checker=FormatChecker())
+    assert [error.message for error in checks.iter_errors(bom)] == []
+    assert list(checks.iter_errors(bom | {"specVersion": 1.7, "typed": "by hand"})) != []
+
+    model = bom["metadata"]["component"]
+    assert (model["type"], model["name"], model["version"]) == ("machine-learning-model", "aurora", delivery.model.hex)
+    assert "hashes" not in model, "a dirHash is the SHA-256 of no file"
+    parts = {one["bom-ref"]: one for one in bom["components"]}
+    kinds = {ref: one["type"] if "data" not in one else one["data"][0]["type"] for ref, one in parts.items()}
+    data, base = str(artifact("data")), f"sha256:{sha256(b'base')}"
+    assert kinds[data] == kinds[str(artifact("held-out"))] == kinds[str(artifact("raw"))] == "dataset"
+    assert kinds[str(artifact("code"))] == "source-code"
+    assert kinds[base] == kinds[str(artifact("raw-base"))] == "machine-learning-model"
+    assert parts[base]["hashes"] == [{"alg": "SHA-256", "content": sha256(b"base")}]
+    assert model["modelCard"]["modelParameters"]["datasets"] == [{"ref": data}]
+    metrics = {one["type"]: one["value"] for one in model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]}
+    assert set(metrics) == {"bits-per-byte", "baseline"}
+    (criteria,) = model["modelCard"]["properties"]
+    assert criteria["value"].startswith("bits-per-byte - baseline at-most -0.5 (by ada, log index ")
+    said = bom["metadata"]["properties"]
+    assert values(said, "approver") == ["bob", "cat"]
+    assert values(said, "pack:sha256") == [sha256(delivery.pack.read_bytes())]
+    assert values(said, "log:cosigner") == ["north"]
+    steps = {one["name"]: one for (formula,) in [bom["formulation"]] for one in formula["workflows"]}
+    assert {ref["resource"]["ref"] for ref in steps["finetune"]["inputs"]} >= {data, base, str(artifact("code"))}
+    assert [ref["resource"]["ref"] for ref in steps["finetune"]["outputs"]] == [str(delivery.model)]
+    known = {model["bom-ref"], *parts}
+    used = {ref["resource"]["ref"] for one in steps.values() for ref in (*one["inputs"], *one["outputs"])}
+    depends = {ref for one in bom["dependencies"] for ref in (one["ref"], *one["dependsOn"])}
+    assert used | depends <= known
+
+
+def test_papers_are_the_same_each_time_and_written_over_nothing(
+    delivery: Delivery, papers: Path, tmp_path: Path
+) -> None:
+    made = write_papers(delivery.pack, delivery.root, out=tmp_path / "again", version="1")
+    assert [one.read_bytes() for one in made.written] == [(papers / one.name).read_bytes() for one in made.written]
+    made.written[-1].write_bytes(b"somebody's")
+    for one in made.written[:-1]:
+        one.unlink()
+    with pytest.raises(Usage) as caught:
+        write_papers(delivery.pack, delivery.root, out=tmp_path / "again", version="1")
+    assert caught.value.code == "file-exists"
+    assert [one.name for one in (tmp_path / "again").iterdir()] == [made.written[-1].name]
+
+
+def test_a_pack_that_does_not_verify_has_no_papers(delivery: Delivery, tmp_path: Path) -> None:
+    raw = delivery.pack.read_bytes()
+    (tmp_path / "model.pack").write_bytes(raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:])
+    with pytest.raises(Refused) as caught:
+        write_papers(tmp_path / "model.pack", delivery.root, out=tmp_path / "papers", version="1")
+    assert caught.value.code == "pack-refused"
+    assert not (tmp_path / "papers").exists()
