@@ -23,7 +23,10 @@ def papers(
     out: Annotated[Path, typer.Option(help="The directory that the papers go into.")] = Path("papers"),
     json: Json = False,
 ) -> None:
-    """Write what PACK proves as a CycloneDX ML-BOM. Everything in it is from verified evidence. Needs no network."""
+    """Write what PACK proves as a CycloneDX ML-BOM and a model card. All of it is from verified evidence.
+
+    Needs no network. Nothing is written over: the directory may have other files in it.
+    """
     from keyturn import __version__
     from keyturn.wiring.papers import write_papers
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 from jsonschema import Draft7Validator, FormatChecker
 from referencing import Registry, Resource
 
+from keyturn.app.custody.papers import model_card
+from keyturn.app.custody.papers.release_facts import gather
+from keyturn.app.custody.verify_pack import verify_pack
 from keyturn.bulk import manifest
 from keyturn.errors import Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
-from keyturn.wiring.papers import ML_BOM, write_papers
-from support.chains import artifact
+from keyturn.wiring.papers import ML_BOM, MODEL_CARD, write_papers
+from support.chains import artifact, changed
 from support.releases import make_release_world
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "data" / "papers"
@@ -120,6 +124,52 @@ def test_the_ml_bom_is_valid_by_the_official_schema_and_says_what_the_pack_prove
     used = {ref["resource"]["ref"] for one in steps.values() for ref in (*one["inputs"], *one["outputs"])}
     depends = {ref for one in bom["dependencies"] for ref in (one["ref"], *one["dependsOn"])}
     assert used | depends <= known
+
+
+def test_the_hub_reads_the_model_card_and_its_metrics_are_those_of_evaluations_in_the_pack(
+    delivery: Delivery, papers: Path
+) -> None:
+    card = ModelCard.load(papers / MODEL_CARD)
+    assert card.data.license == "unknown", "no statement of a pack says a licence"
+    assert card.data.tags == ["keyturn", "slsa-build-level-1"]
+    assert card.data.model_name == "aurora"
+    assert card.data.eval_results is not None
+    results = {one.metric_type: one for one in card.data.eval_results}
+    assert {name: str(one.metric_value) for name, one in results.items()} == {
+        "bits-per-byte": "3.25",
+        "baseline": "4.75",
+    }
+    measured = results["bits-per-byte"]
+    assert (measured.dataset_name, measured.dataset_type) == ("held-out", str(artifact("held-out")))
+    assert str(measured.metric_name).startswith(
+        "bits-per-byte; criteria: bits-per-byte - baseline at-most -0.5 (by ada"
+    )
+    for said in (str(delivery.model), "`bob`", "`cat`", "`finetune`", f"`{sha256(delivery.pack.read_bytes())}`"):
+        assert said in card.text
+    assert card.text.count("| dataset |") == 3
+
+
+def test_what_people_wrote_is_text_and_no_markup(delivery: Delivery, papers: Path) -> None:
+    raw = delivery.pack.read_bytes()
+    content = delivery.root.read_bytes()
+    facts = gather(verify_pack(raw, root_json=content, pinned_sha256=sha256(content)), sha256(raw))
+    hostile = "x` | <script>\n---\nlicense: mit\n# Released \\| `y \\"
+    asked = changed(facts.asked, justification=hostile)
+    card = model_card.render(replace(facts, asked=asked)).decode()
+    honest = (papers / MODEL_CARD).read_text()
+    assert card.count("\n") == honest.count("\n")
+    (row,) = [line for line in card.splitlines() if "<script>" in line]
+    assert row == "| `justification` | `x' \\| <script> --- license: mit # Released \\ \\| 'y \\` |"
+
+
+def test_a_model_without_criteria_of_its_own_has_a_card_without_metrics(delivery: Delivery) -> None:
+    raw, content = delivery.pack.read_bytes(), delivery.root.read_bytes()
+    facts = gather(verify_pack(raw, root_json=content, pinned_sha256=sha256(content)), sha256(raw))
+    other = replace(facts, evaluations=tuple(replace(one, kept=False) for one in facts.evaluations))
+    card = ModelCard(model_card.render(other).decode())
+    assert card.data.eval_results is None
+    assert "| no |" in card.text
+    assert "The pack has none." in model_card.render(replace(facts, evaluations=())).decode()
 
 
 def test_papers_are_the_same_each_time_and_written_over_nothing(

@@ -181,7 +181,12 @@ def told(facts: ReleaseFacts) -> tuple[tuple[str, str], ...]:
     ]
     for one in facts.evaluations:
         measured = ", ".join(f"{name}={value}" for name, value in one.values)
-        said.append((f"evaluation:{one.index}", f"{one.metric} PASSED: {measured}; criteria: {asks(one)}"))
+        said.append(
+            (
+                f"evaluation:{one.index}",
+                f"{one.metric} {'PASSED' if one.passed else 'FAILED'}: {measured}; criteria: {asks(one)}",
+            )
+        )
     return tuple(said)
 
 
