@@ -58,6 +58,14 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("release carry", "root"): (("release", "carry", "garbage", "--root", AT), 1),
     ("release papers", "pack"): (("release", "papers", AT, "--root", "garbage"), 1),
     ("release papers", "root"): (("release", "papers", "garbage", "--root", AT), 1),
+    ("release papers", "model"): (
+        ("release", "papers", "garbage", "--root", "garbage", "--model", AT, "--oms-key", "garbage"),
+        None,
+    ),
+    ("release papers", "oms_key"): (
+        ("release", "papers", "garbage", "--root", "garbage", "--model", "data", "--oms-key", AT),
+        1,
+    ),
     ("release deployed", "pack"): (("release", "deployed", AT, "--root", "garbage", "--on", "gpu1", "--yes"), 1),
     ("release deployed", "root"): (("release", "deployed", "garbage", "--root", AT, "--on", "gpu1", "--yes"), 1),
     ("release deployed", "directory"): (

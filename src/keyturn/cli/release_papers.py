@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import output
+from keyturn.cli.names import this_is_there
 from keyturn.cli.options import Json
 from keyturn.cli.release_check import Pack
 
@@ -21,16 +22,27 @@ def papers(
         typer.Option(help="The lab's first root, which you got by another way than the pack.", show_default=False),
     ],
     out: Annotated[Path, typer.Option(help="The directory that the papers go into.")] = Path("papers"),
+    model: Annotated[
+        Path | None,
+        typer.Option(help="The model's files, which --oms-key signs.", show_default=False, callback=this_is_there),
+    ] = None,
+    oms_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="An ECDSA P-256 key (PKCS#8 PEM) for an OpenSSF model signature; KEYTURN_PASSPHRASE_FILE opens it.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Write what PACK proves as a CycloneDX ML-BOM and a model card. All of it is from verified evidence.
+    """Write what PACK proves as a CycloneDX ML-BOM and a model card, and with --oms-key sign the model's files.
 
-    Needs no network. Nothing is written over: the directory may have other files in it.
+    All of it is from verified evidence. Needs no network. Nothing is written over: the directory may have other files in it.
     """
     from keyturn import __version__
     from keyturn.wiring.papers import write_papers
 
-    made = write_papers(pack, root, out=out, version=__version__)
+    made = write_papers(pack, root, out=out, version=__version__, model=model, oms_key=oms_key)
     verdict = made.verified.verdict
     output.emit(
         {

@@ -10,17 +10,23 @@ from pathlib import Path
 
 from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.config_files import read_small, require_new, write_new
-from keyturn.app.custody.papers import ml_bom, model_card
+from keyturn.adapters.files.key_files import read_key
+from keyturn.app.custody.papers import ml_bom, model_card, model_signature
+from keyturn.app.custody.papers.model_signature import require_signing_key
 from keyturn.app.custody.papers.release_facts import gather
 from keyturn.app.custody.verify_pack import VerifiedPack, verify_pack
+from keyturn.bulk import manifest
+from keyturn.errors import Usage
 from keyturn.formats.digest import sha256
 from keyturn.wiring.release import PACK_BYTES_MAX
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
+from keyturn.wiring.trust import passphrase
 
-__all__ = ["ML_BOM", "MODEL_CARD", "Papers", "write_papers"]
+__all__ = ["ML_BOM", "MODEL_CARD", "SIGNATURE", "Papers", "write_papers"]
 
 ML_BOM = "bom.cdx.json"
 MODEL_CARD = "README.md"
+SIGNATURE = "model.sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +37,42 @@ class Papers:
     written: tuple[Path, ...]
 
 
-def write_papers(pack: Path, root: Path, *, out: Path, version: str) -> Papers:
+def write_papers(
+    pack: Path, root: Path, *, out: Path, version: str, model: Path | None = None, oms_key: Path | None = None
+) -> Papers:
     """Verify the pack under the caller's own root, and write its papers into the directory `out`; or raise, and write none.
 
+    With `oms_key`, a file, the files at `model` are verified and signed too: a pack has their one digest, and not their names.
     `version` is Keyturn's own, which papers name as what made them.
     """
+    if (model is None) != (oms_key is None):
+        raise Usage(
+            "oms-key-or-model",
+            "expected --model and --oms-key together: the key signs the names and digests of the model's files",
+            hint="keyturn release papers PACK --root ROOT --model MODEL --oms-key FILE",
+        )
+    key = None if oms_key is None else read_key(oms_key, passphrase=passphrase())
+    if key is not None:
+        require_signing_key(key.public)
     raw, content = read_small(pack, size_bytes_max=PACK_BYTES_MAX), read_small(root, size_bytes_max=ROOT_BYTES_MAX)
     verified = verify_pack(raw, root_json=content, pinned_sha256=sha256(content), verify=Verifiers().verify)
     facts = gather(verified, sha256(raw))
     papers = {ML_BOM: ml_bom.render(facts, version=version), MODEL_CARD: model_card.render(facts)}
+    if model is not None and key is not None:
+        _require_outside(out, model)
+        files = manifest.make(model)
+        papers[SIGNATURE] = model_signature.sign(files, key, model=verified.model, name=facts.resource.name)
     for name in papers:
         require_new(out / name, hint="name another directory with --out, or move what is there")
     for name, paper in papers.items():
         write_new(out / name, paper)
     return Papers(verified, tuple(out / name for name in papers))
+
+
+def _require_outside(out: Path, model: Path) -> None:
+    if out.resolve().is_relative_to(model.resolve()):
+        raise Usage(
+            "papers-in-model",
+            f"`{out}` is inside the model at `{model}`: with papers among its files it would be another model",
+            hint="name a directory beside it with --out",
+        )

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from huggingface_hub import ModelCard
 from jsonschema import Draft7Validator, FormatChecker
+from model_signing import verifying
 from referencing import Registry, Resource
 
-from keyturn.app.custody.papers import model_card
+from keyturn.adapters.files.key_files import write_key
+from keyturn.app.custody.papers import model_card, model_signature
 from keyturn.app.custody.papers.release_facts import gather
 from keyturn.app.custody.verify_pack import verify_pack
 from keyturn.bulk import manifest
-from keyturn.errors import Refused, Usage
+from keyturn.crypto.keys import PublicKey
+from keyturn.crypto.signers import SoftwareKey
+from keyturn.errors import KeyturnError, Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
-from keyturn.wiring.papers import ML_BOM, MODEL_CARD, write_papers
+from keyturn.wiring.papers import ML_BOM, MODEL_CARD, SIGNATURE, write_papers
 from support.chains import artifact, changed
 from support.releases import make_release_world
 
@@ -193,3 +201,73 @@ def test_a_pack_that_does_not_verify_has_no_papers(delivery: Delivery, tmp_path:
         write_papers(tmp_path / "model.pack", delivery.root, out=tmp_path / "papers", version="1")
     assert caught.value.code == "pack-refused"
     assert not (tmp_path / "papers").exists()
+
+
+def code_of(act: Callable[[], object]) -> str:
+    with pytest.raises(KeyturnError) as caught:
+        act()
+    return caught.value.code
+
+
+def public_pem(key: PublicKey) -> bytes:
+    return load_der_public_key(key.spki).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def verify_signature(signature: Path, files: Path, public: Path) -> None:
+    """By model-signing's own verifier, which hashes the files; it raises."""
+    verifying.Config().use_elliptic_key_verifier(public_key=public).verify(files, signature)
+
+
+def test_the_models_files_are_signed_as_openssf_model_signing_verifies_them(delivery: Delivery, tmp_path: Path) -> None:
+    key, ed25519 = SoftwareKey.generate("ecdsa-sha2-nistp256"), SoftwareKey.generate()
+    for name, one in (("oms.pem", key), ("ed25519.pem", ed25519)):
+        write_key(tmp_path / name, one, passphrase=None)
+    public = tmp_path / "oms.pub"
+    public.write_bytes(public_pem(key.public))
+
+    def made(out: str, **changed: Path | None) -> Path:
+        said: dict[str, Any] = {"model": delivery.files, "oms_key": tmp_path / "oms.pem", **changed}
+        write_papers(delivery.pack, delivery.root, out=tmp_path / out, version="1", **said)
+        return tmp_path / out / SIGNATURE
+
+    signature = made("papers")
+    verify_signature(signature, delivery.files, public)
+    statement = json.loads(base64.b64decode(read(signature)["dsseEnvelope"]["payload"]))
+    assert statement["predicateType"] == "https://model_signing/signature/v1.0"
+    assert statement["subject"][0]["name"] == "aurora"
+    assert [one["name"] for one in statement["predicate"]["resources"]] == ["a/x.json", "a-b", "weights.safetensors"]
+
+    other = tmp_path / "other"
+    shutil.copytree(delivery.files, other)
+    (other / "weights.safetensors").write_bytes(bytes(4095) + b"\x01")
+    with pytest.raises(ValueError, match=r"mismatch|differ|not match"):
+        verify_signature(signature, other, public)
+    another = SoftwareKey.generate("ecdsa-sha2-nistp256").public
+    public.write_bytes(public_pem(another))
+    with pytest.raises(ValueError, match="Key mismatch"):
+        verify_signature(signature, delivery.files, public)
+
+    assert code_of(lambda: made("of-others", model=other)) == "model-other-files"
+    assert code_of(lambda: made("ed25519", oms_key=tmp_path / "ed25519.pem")) == "oms-key"
+    assert code_of(lambda: made("no-files", model=None)) == "oms-key-or-model"
+    assert code_of(lambda: made("no-key", oms_key=None)) == "oms-key-or-model"
+    (tmp_path / "oms.pem").chmod(0o644)
+    assert code_of(lambda: made("read-by-all")) == "key-readable-by-others"
+    (tmp_path / "oms.pem").chmod(0o600)
+    assert [one.name for one in tmp_path.iterdir() if one.is_dir()] in (["papers", "other"], ["other", "papers"])
+
+    inside = delivery.files / "papers"
+    inside_args: dict[str, Any] = {"model": delivery.files, "oms_key": tmp_path / "oms.pem"}
+    assert code_of(lambda: write_papers(delivery.pack, delivery.root, out=inside, version="1", **inside_args)) == (
+        "papers-in-model"
+    )
+    assert not inside.exists()
+
+
+def test_a_model_that_is_one_file_is_signed_too(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(64))
+    files = manifest.make(tmp_path / "model.safetensors")
+    key = SoftwareKey.generate("ecdsa-sha2-nistp256")
+    (tmp_path / "model.sig").write_bytes(model_signature.sign(files, key, model=files.identity, name="aurora"))
+    (tmp_path / "oms.pub").write_bytes(public_pem(key.public))
+    verify_signature(tmp_path / "model.sig", tmp_path / "model.safetensors", tmp_path / "oms.pub")
