@@ -35,7 +35,7 @@ def papers(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write what PACK proves as a CycloneDX ML-BOM and a model card, and with --oms-key sign the model's files.
+    """Write what PACK proves as CycloneDX, SPDX and a model card, and with --oms-key sign the model's files.
 
     All of it is from verified evidence. Needs no network. Nothing is written over: the directory may have other files in it.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.config_files import read_small, require_new, write_new
 from keyturn.adapters.files.key_files import read_key
-from keyturn.app.custody.papers import ml_bom, model_card, model_signature
+from keyturn.app.custody.papers import ml_bom, model_card, model_signature, spdx
 from keyturn.app.custody.papers.model_signature import require_signing_key
 from keyturn.app.custody.papers.release_facts import gather
 from keyturn.app.custody.verify_pack import VerifiedPack, verify_pack
@@ -22,11 +22,12 @@ from keyturn.wiring.release import PACK_BYTES_MAX
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
 from keyturn.wiring.trust import passphrase
 
-__all__ = ["ML_BOM", "MODEL_CARD", "SIGNATURE", "Papers", "write_papers"]
+__all__ = ["ML_BOM", "MODEL_CARD", "SIGNATURE", "SPDX", "Papers", "write_papers"]
 
 ML_BOM = "bom.cdx.json"
 MODEL_CARD = "README.md"
 SIGNATURE = "model.sig"
+SPDX = "model.spdx.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,11 @@ def write_papers(
     raw, content = read_small(pack, size_bytes_max=PACK_BYTES_MAX), read_small(root, size_bytes_max=ROOT_BYTES_MAX)
     verified = verify_pack(raw, root_json=content, pinned_sha256=sha256(content), verify=Verifiers().verify)
     facts = gather(verified, sha256(raw))
-    papers = {ML_BOM: ml_bom.render(facts, version=version), MODEL_CARD: model_card.render(facts)}
+    papers = {
+        ML_BOM: ml_bom.render(facts, version=version),
+        MODEL_CARD: model_card.render(facts),
+        SPDX: spdx.render(facts, version=version),
+    }
     if model is not None and key is not None:
         _require_outside(out, model)
         files = manifest.make(model)

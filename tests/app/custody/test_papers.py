@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from huggingface_hub import ModelCard
@@ -26,7 +27,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
-from keyturn.wiring.papers import ML_BOM, MODEL_CARD, SIGNATURE, write_papers
+from keyturn.wiring.papers import ML_BOM, MODEL_CARD, SIGNATURE, SPDX, write_papers
 from support.chains import artifact, changed
 from support.releases import make_release_world
 
@@ -155,6 +156,48 @@ def test_the_hub_reads_the_model_card_and_its_metrics_are_those_of_evaluations_i
     for said in (str(delivery.model), "`bob`", "`cat`", "`finetune`", f"`{sha256(delivery.pack.read_bytes())}`"):
         assert said in card.text
     assert card.text.count("| dataset |") == 3
+
+
+def test_the_spdx_document_is_valid_by_the_official_schema_and_names_data_builds_and_people(
+    delivery: Delivery, papers: Path
+) -> None:
+    document = read(papers / SPDX)
+    checks = jsonschema_rs.Draft202012Validator(read(SCHEMAS / "spdx-3.0.1.schema.json"), validate_formats=True)
+    assert [error.message[:300] for error in checks.iter_errors(document)] == []
+    graph = document["@graph"]
+    named = {one["spdxId"]: one for one in graph if "spdxId" in one}
+    assert len(named) == len(graph) - 1, "all but the creation info have a name of their own"
+
+    def of(kind: str) -> list[dict[str, Any]]:
+        return [one for one in graph if one["type"] == kind]
+
+    spoiled = [one | {"typed": "by hand"} if one["type"] == "ai_AIPackage" else one for one in graph]
+    assert not checks.is_valid(document | {"@graph": spoiled})
+
+    (whole,) = of("SpdxDocument")
+    (root,) = whole["rootElement"]
+    model = named[root]
+    assert (model["type"], model["name"], model["software_packageVersion"]) == (
+        "ai_AIPackage",
+        "aurora",
+        delivery.model.hex,
+    )
+    assert model["verifiedUsing"][0]["algorithm"] == "other", "a dirHash is the SHA-256 of no file"
+    assert {one["key"]: one["value"] for one in model["ai_metric"]} == {"bits-per-byte": "3.25", "baseline": "4.75"}
+    assert model["ai_metricDecisionThreshold"][0]["value"].startswith("bits-per-byte - baseline at-most -0.5 (by ada")
+    assert {one["name"] for one in of("dataset_DatasetPackage")} == {"data", "held-out", "raw"}
+    assert {one["name"] for one in of("ai_AIPackage")} == {"aurora", "base", "raw"}
+    assert {one["name"] for one in of("Person")} == {"ada", "bob", "cat"}
+    assert {one["name"] for one in of("build_Build")} == {"ingest", "finetune", "evaluate"}
+    relations = of("Relationship")
+    ends = {one["relationshipType"]: one["to"] for one in relations if one["from"] == root}
+    assert [named[one]["name"] for one in ends["trainedOn"]] == ["data"]
+    assert [named[one]["name"] for one in ends["testedOn"]] == ["held-out"]
+    said = {end for one in relations for end in (one["from"], *one["to"])} | {
+        one["subject"] for one in of("Annotation")
+    }
+    assert {one for one in said if one.startswith("urn:")} | set(whole["element"]) <= named.keys()
+    assert f"pack:sha256: {sha256(delivery.pack.read_bytes())}" in {one["statement"] for one in of("Annotation")}
 
 
 def test_what_people_wrote_is_text_and_no_markup(delivery: Delivery, papers: Path) -> None:
