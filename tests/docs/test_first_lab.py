@@ -39,5 +39,8 @@ def test_the_first_hour_works_as_it_is_written_and_what_it_released_is_deployed_
         "do not serve: `bob` revoked the release after it: it tells people how [release-withdrawn]",
         "WITHDRAWN by bob: it tells people how",
         "later withdrawals unknown",
+        "VERIFIED: keyturn://acme.example/model/toy is dirHash:",
+        "papers/model.spdx.json",
+        "Verification succeeded",
     ):
         assert said in printed, f"{said}\n\n{printed}"
