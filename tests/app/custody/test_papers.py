@@ -18,6 +18,7 @@ from jsonschema import Draft7Validator, FormatChecker
 from model_signing import verifying
 from referencing import Registry, Resource
 
+from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.key_files import write_key
 from keyturn.app.custody.papers import model_card, model_signature
 from keyturn.app.custody.papers.release_facts import gather
@@ -29,6 +30,7 @@ from keyturn.errors import KeyturnError, Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.wiring.papers import ML_BOM, MODEL_CARD, SIGNATURE, SPDX, write_papers
 from support.chains import artifact, changed
+from support.outside import SLSA
 from support.releases import make_release_world
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "data" / "papers"
@@ -66,14 +68,16 @@ def delivery(tmp_path_factory: pytest.TempPathFactory) -> Delivery:
     ):
         (place / "model" / name).write_bytes(content)
     identity = manifest.make(place / "model").identity
-    made = make_release_world()
+    made = make_release_world(outside=(SLSA.signer,))
+    made.verify = Verifiers().verify
     made.chain.ingest()
     _, criteria = made.chain.criteria((artifact("held-out"),))
     base = ArtifactDigest("sha256", sha256(b"base"))
     taken = {"data": artifact("data"), "base": base, "code": artifact("code")}
-    made.chain.step("ingest", {"raw": artifact("raw-base"), "code": artifact("code")}, {"base": base})
+    made.chain.step("ingest", {"raw": SLSA.artifact, "code": artifact("code")}, {"base": base})
     made.chain.step("finetune", taken, {"model": identity})
     made.chain.evaluate(identity, criteria)
+    made.chain.evidence(SLSA.present(), made.verify(SLSA.present(), SLSA.signer), outside="publisher")
     made.sync()
     asked = made.ask(index=made.compute_index(model=identity))
     given = made.world.approve(asked, "bob"), made.world.approve(asked, "cat")
@@ -115,8 +119,13 @@ def test_the_ml_bom_is_valid_by_the_official_schema_and_says_what_the_pack_prove
     data, base = str(artifact("data")), f"sha256:{sha256(b'base')}"
     assert kinds[data] == kinds[str(artifact("held-out"))] == kinds[str(artifact("raw"))] == "dataset"
     assert kinds[str(artifact("code"))] == "source-code"
-    assert kinds[base] == kinds[str(artifact("raw-base"))] == "machine-learning-model"
+    assert kinds[base] == kinds[str(SLSA.artifact)] == "machine-learning-model"
     assert parts[base]["hashes"] == [{"alg": "SHA-256", "content": sha256(b"base")}]
+    assert values(parts[base]["properties"], "made") == ["by a step of this chain"]
+    outside = parts[str(SLSA.artifact)]["properties"]
+    assert values(outside, "made") == ["outside"]
+    (signed,) = values(outside, "evidence")
+    assert signed.startswith(f"{SLSA.statement} signed by {SLSA.identity}, record ")
     assert model["modelCard"]["modelParameters"]["datasets"] == [{"ref": data}]
     metrics = {one["type"]: one["value"] for one in model["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]}
     assert set(metrics) == {"bits-per-byte", "baseline"}
@@ -156,6 +165,7 @@ def test_the_hub_reads_the_model_card_and_its_metrics_are_those_of_evaluations_i
     for said in (str(delivery.model), "`bob`", "`cat`", "`finetune`", f"`{sha256(delivery.pack.read_bytes())}`"):
         assert said in card.text
     assert card.text.count("| dataset |") == 3
+    assert f"| outside | `{SLSA.statement} by {SLSA.identity}` |" in card.text
 
 
 def test_the_spdx_document_is_valid_by_the_official_schema_and_names_data_builds_and_people(
@@ -189,6 +199,9 @@ def test_the_spdx_document_is_valid_by_the_official_schema_and_names_data_builds
     assert {one["name"] for one in of("ai_AIPackage")} == {"aurora", "base", "raw"}
     assert {one["name"] for one in of("Person")} == {"ada", "bob", "cat"}
     assert {one["name"] for one in of("build_Build")} == {"ingest", "finetune", "evaluate"}
+    assert f"from outside; {SLSA.statement} signed by {SLSA.identity}" in {
+        one.get("comment") for one in of("ai_AIPackage")
+    }
     relations = of("Relationship")
     ends = {one["relationshipType"]: one["to"] for one in relations if one["from"] == root}
     assert [named[one]["name"] for one in ends["trainedOn"]] == ["data"]
@@ -203,7 +216,9 @@ def test_the_spdx_document_is_valid_by_the_official_schema_and_names_data_builds
 def test_what_people_wrote_is_text_and_no_markup(delivery: Delivery, papers: Path) -> None:
     raw = delivery.pack.read_bytes()
     content = delivery.root.read_bytes()
-    facts = gather(verify_pack(raw, root_json=content, pinned_sha256=sha256(content)), sha256(raw))
+    facts = gather(
+        verify_pack(raw, root_json=content, pinned_sha256=sha256(content), verify=Verifiers().verify), sha256(raw)
+    )
     hostile = "x` | <script>\n---\nlicense: mit\n# Released \\| `y \\"
     asked = changed(facts.asked, justification=hostile)
     card = model_card.render(replace(facts, asked=asked)).decode()
@@ -215,7 +230,9 @@ def test_what_people_wrote_is_text_and_no_markup(delivery: Delivery, papers: Pat
 
 def test_a_model_without_criteria_of_its_own_has_a_card_without_metrics(delivery: Delivery) -> None:
     raw, content = delivery.pack.read_bytes(), delivery.root.read_bytes()
-    facts = gather(verify_pack(raw, root_json=content, pinned_sha256=sha256(content)), sha256(raw))
+    facts = gather(
+        verify_pack(raw, root_json=content, pinned_sha256=sha256(content), verify=Verifiers().verify), sha256(raw)
+    )
     other = replace(facts, evaluations=tuple(replace(one, kept=False) for one in facts.evaluations))
     card = ModelCard(model_card.render(other).decode())
     assert card.data.eval_results is None
