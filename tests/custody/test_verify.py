@@ -88,6 +88,7 @@ def test_a_whole_chain_verifies_and_says_what_holds(chain: MadeChain) -> None:
         "custody.evaluations_met": frozenset({"bits-per-byte"}),
         "custody.statements": 6,
         "custody.check_min": 3,
+        "custody.code_reviewed": False,
     }
     assert found.sources == (artifact("raw"),)
 

@@ -10,14 +10,17 @@ import pytest
 
 from keyturn.formats import (
     access,
+    base64_text,
     counter_offer,
     deployment,
     dsse,
     evidence,
+    git_commit,
     negatives,
     recording,
     recovery,
     review,
+    source,
     statement,
     tombstone,
 )
@@ -30,6 +33,11 @@ from keyturn.formats.statement import DigestSet, Subject
 GATE = "keyturn://acme.example/gate/release"
 MODEL = "keyturn://acme.example/model/aurora"
 COMMON: dict[str, Any] = {"lab": "acme.example", "nonce": "0123456789abcdef" * 2, "key": "cd" * 32}
+
+COMMIT = (
+    b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nparent da39a3ee5e6b4b0d3255bfef95601890afd80709\n"
+    b"author Ada <a@acme.example> 9 +0000\ncommitter Ada <a@acme.example> 9 +0000\n\nwhy\n"
+)
 
 PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
     "req": (
@@ -221,6 +229,23 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
     "rvw": (
         review.REVIEW,
         review.Review(**COMMON, member="eve", use="ab" * 32, finding="as it should be", signed_at=100),
+    ),
+    "src": (
+        source.SOURCE_REVIEW,
+        source.SourceReview(
+            **COMMON,
+            member="ada",
+            role="attester",
+            kind="code",
+            repository="https://git.acme.example/train",
+            ref="refs/heads/main",
+            commit=git_commit.object_id("commit", COMMIT, digits=40),
+            commit_object=base64_text.encode(COMMIT),
+            tree="ab" * 32,
+            controls=3,
+            reason="as tested",
+            signed_at=100,
+        ),
     ),
     "tmb": (
         tombstone.TOMBSTONE,

@@ -251,6 +251,16 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
             id="a review of two things",
         ),
         pytest.param("rvw", {"finding": " "}, "json-invalid", id="a review that found nothing"),
+        pytest.param("src", {"ref": "main"}, "json-invalid", id="a word for a ref that is not whole"),
+        pytest.param("src", {"ref": "refs/heads/a b"}, "json-invalid", id="a word for a ref with a space"),
+        pytest.param("src", {"repository": "a\n"}, "json-invalid", id="a word for a repository on two lines"),
+        pytest.param("src", {"role": "reviewer"}, "json-invalid", id="a reviewer's word for what is enforced"),
+        pytest.param("src", {"controls": 4}, "json-invalid", id="a word for level 4, which humans make"),
+        pytest.param("src", {"kind": "model"}, "json-invalid", id="a word for another kind"),
+        pytest.param("src", {"commit": "0" * 40}, "git-commit", id="a word for another commit than it shows"),
+        pytest.param("src", {"commit": "main"}, "git-commit", id="a word for no commit"),
+        pytest.param("src", {"commit_object": "!"}, "base64-invalid", id="a word with no commit object"),
+        pytest.param("src", {"reason": "\u200b"}, "text-control-character", id="a word whose reason does not show"),
         pytest.param("chk", {"gate": ""}, "uri-invalid", id="a check-in of no gate"),
         pytest.param("rev", {"until": 99}, "json-invalid", id="a revocation that ends before it begins"),
         pytest.param("rev", {"reason": "\u200b"}, "text-control-character", id="a reason that does not show"),
@@ -356,7 +366,10 @@ def test_a_statement_is_bounded_before_it_is_read():
 
 @pytest.mark.parametrize(
     "kind",
-    ["apr", "brk", "chk", "den", "dep", "evd", "lft", "ofr", "rcd", "rcv", "req", "rev", "rvw", "sus", "tmb", "use"],
+    [
+        *("apr", "brk", "chk", "den", "dep", "evd", "lft", "ofr", "rcd", "rcv", "req", "rev", "rvw", "src", "sus"),
+        *("tmb", "use"),
+    ],
 )
 def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
     raw = raw_record(kind)
@@ -400,6 +413,7 @@ def test_no_changed_byte_of_a_record_is_the_same_record(raw_record, kind):
         ("rcv", (f"gate:{GATE}", "member:ada", "resource:keyturn://acme.example/host/gpu1"), None),
         ("ofr", ("request:" + "ab" * 32,), 300),
         ("rvw", ("use:" + "ab" * 32,), None),
+        ("src", ("commit:f3a7e3321b4ebe57dac611291af115d32e5e4838", "dirHash:" + "ab" * 32, "member:ada"), None),
         ("chk", (f"gate:{GATE}",), None),
         ("rev", ("request:" + "ab" * 32,), 400),
         ("sus", ("member:bob",), 400),

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from formats.conftest import PREDICATES, envelope_of
+from formats.conftest import COMMIT, PREDICATES, envelope_of
 from keyturn.adapters.keys.session_certificates import request_for
 from keyturn.adapters.log_on_disk import batch
 from keyturn.adapters.over_http import errors_over_http
@@ -38,6 +38,7 @@ from keyturn.formats import (
     enrolment,
     gate_answer,
     gate_entry,
+    git_commit,
     leaf,
     log_part,
     manifest,
@@ -286,6 +287,12 @@ def _decisions() -> tuple[bytes, ...]:
         granted, outcome="refused", kind="refused", code="no", reasons=(decision.Why(code="no", text="why"),), unsaid=2
     )
     return decision.render(granted), decision.render(refused)
+
+
+def _commit(raw: bytes) -> object:
+    """A commit object under its own id, of either length."""
+    digits = 64 if raw.startswith(b"tree " + b"0" * 64) else 40
+    return git_commit.parse(raw, commit=git_commit.object_id("commit", raw, digits=digits))
 
 
 def _orders() -> tuple[bytes, ...]:
@@ -606,6 +613,7 @@ def _made() -> Iterator[Target]:
         call=lambda raw: tile.parse_bundle(raw, width=3),
         render="formats.tile.render_bundle",
     )
+    yield from own("formats.git_commit.parse", COMMIT, call=_commit)
     yield from own("formats.manifest.parse", lazy=lambda: (_manifest(),), render="formats.manifest.render")
     yield from own("formats.pack.parse", lazy=lambda: (_pack(),), refusals=(Malformed, Tampered))
     yield from own(

@@ -19,10 +19,11 @@ from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody import pack_index, timeline
 from keyturn.custody.evidence import Entry
 from keyturn.custody.timeline import TrustTimeline
-from keyturn.formats import dsse, leaf, provenance, records, statement, steps, test_result
+from keyturn.formats import base64_text, dsse, git_commit, leaf, provenance, records, statement, steps, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.evidence import EVIDENCE, Evidence, Found, Material, Presented
 from keyturn.formats.provenance import BuilderId, Dependency, Output, Provenance
+from keyturn.formats.source import SOURCE_REVIEW, SourceReview, SourceRole
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import BuildKind, DeclaredInput, EvaluationCriteria, StepRequest
 from keyturn.formats.test_result import TestResult
@@ -31,7 +32,13 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.trust.history import TrustHistory
 from support.labs import NOW, Lab
 
-__all__ = ["AURORA", "MadeChain", "artifact", "changed", "signed"]
+__all__ = ["AURORA", "COMMIT", "MadeChain", "artifact", "changed", "signed"]
+
+COMMIT = (
+    b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor Ada <ada@acme.example> 1790000000 +0000\n"
+    b"committer Ada <ada@acme.example> 1790000000 +0000\n\nthe final one\n"
+)
+"""A commit object that nobody signed."""
 
 AURORA = Uri("acme.example", "model", "aurora")
 RUNTIME = Dependency("/usr", "runtime", ArtifactDigest("dirHash", sha256(b"runtime")))
@@ -276,6 +283,38 @@ class MadeChain:
         self.package()
         return artifact("model")
 
+    def word(
+        self,
+        member: str,
+        role: SourceRole = "attester",
+        *,
+        code: ArtifactDigest | None = None,
+        commit: bytes = COMMIT,
+        key: SoftwareKey | None = None,
+        subject: tuple[Subject, ...] | None = None,
+        **more: Any,
+    ) -> int:
+        """Log that `member` stands behind the revision `commit` (a commit object), whose content is `code`."""
+        key = key or self.lab.member_keys[member]
+        made = SourceReview(
+            **{
+                "lab": self.lab.name,
+                "nonce": self.nonce(),
+                "member": member,
+                "key": key.public.keyid,
+                "role": role,
+                "kind": "code",
+                "repository": "https://git.acme.example/train",
+                "ref": "refs/heads/main",
+                "commit": git_commit.object_id("commit", commit, digits=40),
+                "commit_object": base64_text.encode(commit),
+                "tree": (code or artifact("code")).hex,
+                "signed_at": self.now,
+                **more,
+            }
+        )
+        return self.append(signed(statement.make(made, SOURCE_REVIEW, subject or made.subjects), key))
+
     # --- reading ----------------------------------------------------------------------------------------------
 
     @property
@@ -307,7 +346,7 @@ class MadeChain:
         return tuple(
             Entry(one.index, self.records[one.index])
             for one in self.index(model).statements
-            if one.kind in ("prv", "stp", "tst", "crt")
+            if one.kind in ("prv", "stp", "tst", "crt", "src")
         )
 
     def publish(self, lab: Lab) -> None:

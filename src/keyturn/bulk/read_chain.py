@@ -37,6 +37,7 @@ from keyturn.trust.history import TrustHistory
 __all__ = [
     "AUTHORITY_KINDS",
     "CHAIN_KINDS",
+    "EVIDENCE_KINDS",
     "TRUST_KINDS",
     "LogReading",
     "claimed_size",
@@ -46,7 +47,7 @@ __all__ = [
     "suspended_at",
 ]
 
-CHAIN_KINDS: frozenset[Kind] = frozenset({"prv", "stp", "tst", "crt"})
+CHAIN_KINDS: frozenset[Kind] = frozenset({"prv", "stp", "tst", "crt", "src"})
 EVIDENCE_KINDS: frozenset[Kind] = frozenset({"evd"})
 TRUST_KINDS: frozenset[Kind] = frozenset({"rot", "tgt"})
 AUTHORITY_KINDS: frozenset[Kind] = TRUST_KINDS | {"sus", "lft"}

@@ -33,6 +33,7 @@ _KINDS: Mapping[str, str] = {
     "rev": "revocation",
     "rot": "trust root",
     "rvw": "review",
+    "src": "word for a source revision",
     "stp": "step request",
     "sus": "suspension",
     "tgt": "trust targets",

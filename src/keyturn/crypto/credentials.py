@@ -22,6 +22,7 @@ from keyturn.crypto.keys import PublicKey, canonical_signature
 from keyturn.crypto.webauthn import RelyingParty
 from keyturn.errors import Malformed, Refused
 from keyturn.formats.enrolled_key import EnrolledKey, KeyKind
+from keyturn.formats.sshsig import NAMESPACE
 from keyturn.formats.webauthn import Purpose
 
 __all__ = ["Credential"]
@@ -138,7 +139,14 @@ class Credential:
                 user_verified=user_verified,
             )
         elif self.kind in ("ssh", "ssh-sk"):
-            sshsig.verify(signature, message, key=self.key, application=self.application, user_verified=user_verified)
+            sshsig.verify(
+                signature,
+                message,
+                key=self.key,
+                application=self.application,
+                user_verified=user_verified,
+                namespace=NAMESPACE,
+            )
         else:
             self._verify_bare(signature, message, user_verified=user_verified)
 

@@ -17,7 +17,7 @@ from keyturn.crypto.ecdsa_form import low_s
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import sshsig
-from keyturn.formats.sshsig import Algorithm, SshKey, SshSig, SshSignature
+from keyturn.formats.sshsig import Algorithm, Namespace, SshKey, SshSig, SshSignature
 
 __all__ = ["canonical", "from_agent", "public_key", "ssh_key", "to_be_signed", "verify"]
 
@@ -67,8 +67,16 @@ def canonical(blob: bytes) -> bytes:
     return sshsig.render(replace(found, signature=replace(found.signature, s=low_s(found.signature.s))))
 
 
-def verify(blob: bytes, message: bytes, *, key: PublicKey, application: str | None, user_verified: bool) -> None:
-    """Check that `blob` is an SSHSIG by `key` over `message` in Keyturn's namespace; or raise `Refused`.
+def verify(
+    blob: bytes,
+    message: bytes,
+    *,
+    key: PublicKey,
+    application: str | None,
+    user_verified: bool,
+    namespace: Namespace,
+) -> None:
+    """Check that `blob` is an SSHSIG by `key` over `message` in `namespace`; or raise `Refused`.
 
     Security keys (`application` is given) must at least have felt a touch; with `user_verified` they must have verified who
     touches them. For a key without that, `user_verified` is always refused.
@@ -80,9 +88,9 @@ def verify(blob: bytes, message: bytes, *, key: PublicKey, application: str | No
     found = sshsig.parse(blob)
     if found.key != ssh_key(key, application=application):
         raise Refused("signature-key", f"expected a signature by key `{key.keyid[:16]}`, got one by another SSH key")
-    if found.namespace != sshsig.NAMESPACE:
+    if found.namespace != namespace:
         raise Refused(
-            "sshsig-namespace", f"expected a signature for `{sshsig.NAMESPACE}`, got one for `{found.namespace[:60]}`"
+            "sshsig-namespace", f"expected a signature for `{namespace}`, got one for `{found.namespace[:60]}`"
         )
     data = sshsig.signed_data(found.namespace, found.hash, hashlib.new(found.hash, message).digest())
     signature = found.signature

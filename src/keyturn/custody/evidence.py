@@ -20,10 +20,11 @@ from keyturn.crypto.dsse_signing import verify_all, verify_one
 from keyturn.crypto.keys import PublicKey
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import KeyturnError, Refused
-from keyturn.formats import dsse, provenance, statement, steps, test_result
+from keyturn.formats import dsse, provenance, source, statement, steps, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.provenance import BuilderId, Provenance
+from keyturn.formats.source import SourceReview
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.test_result import TestResult
 from keyturn.formats.uri import Uri
@@ -85,6 +86,8 @@ class Evidence:
     criteria: tuple[Logged[EvaluationCriteria], ...]
     results: tuple[Logged[TestResult], ...]
     failures: tuple[Failure, ...]
+    sources: tuple[Logged[SourceReview], ...]
+    """Who stands behind which revision: what does not verify is not there, and fails nothing."""
     unsigned: tuple[Failure, ...]
     """Failures of statements that nobody signed whom the trust of then lists. Whoever keeps the log can write such things about
     any model, so they have no effect: they help to explain a chain that fails without them, and fail none."""
@@ -111,6 +114,7 @@ class _Sorted:
     failures: list[Failure]
     unsigned: list[Failure]
     attempts: list[_Attempted]
+    sources: list[Logged[SourceReview]]
 
 
 _BATCH = 256
@@ -146,6 +150,7 @@ def read(entries: Sequence[Entry], *, lab: str, timeline: TrustTimeline, each: M
         tuple(one for part in found for one in part.criteria),
         tuple(one for part in found for one in part.results),
         tuple(failures),
+        tuple(one for part in found for one in part.sources),
         tuple(unsigned),
     )
 
@@ -163,7 +168,7 @@ def _of_attempt(one: _Attempted, asked: Mapping[Sha256, Logged[StepRequest]]) ->
 
 
 def _read_batch(lab: str, timeline: TrustTimeline, batch: Sequence[Entry]) -> _Sorted:
-    into = _Sorted([], [], [], [], [], [], [])
+    into = _Sorted([], [], [], [], [], [], [], [])
     for entry in batch:
         try:
             _read_one(entry, lab, timeline, into)
@@ -233,8 +238,22 @@ def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) ->
             model = ArtifactDigest("sha256", Uri.parse(criteria.predicate.model).digest)
             needed = tuple(one.digest.artifact for one in criteria.subject if one.digest.artifact != model)
             into.criteria.append(Logged(entry.index, digest, criteria.predicate, criteria.predicate.key, needed))
+        case source.SOURCE_REVIEW:
+            try:
+                into.sources.append(_source(envelope, trust, lab, entry.index))
+            except KeyturnError:
+                return  # it stands behind nothing; whoever needs it is told that it is missing (`custody.sources`)
         case _:
             raise Refused("chain-foreign-statement", f"`{predicate_type[:120]}` is no part of a chain of custody")
+
+
+def _source(envelope: Envelope, trust: TrustState, lab: str, index: int) -> Logged[SourceReview]:
+    made = statement.parse(envelope.payload, SourceReview, source.SOURCE_REVIEW)
+    verify_one(envelope, signed_by(made.predicate, trust).key)
+    _require_lab(made.predicate.lab, lab)
+    if made.subject != made.predicate.subjects:
+        raise Refused("source-subjects", "the subject of a word for a revision is not its content")
+    return Logged(index, envelope.record_digest, made.predicate, made.predicate.key)
 
 
 def _predicate_type(payload: bytes) -> str:

@@ -1,7 +1,7 @@
 """Say what holds of a chain of custody, as the facts `custody.*` that policy reads.
 
 Each fact is computed from an examined chain: nobody states one. A fact about evaluations is false when there is none, and
-`custody.code_reviewed` is missing as long as nothing in a chain says who reviewed its code, so that whoever asks is told no.
+`custody.code_reviewed` is false for a chain with a step that declares no code.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def facts_of(chain: Chain) -> Facts:
     `custody.sandboxed`: no step was a member's own word (`--no-sandbox`). `custody.evidence_complete`: for everything that
     custody begins with, somebody whom the lab expects signed a statement that names its digest; `custody.evidence_level_min`:
     the lowest SLSA build level that verification summaries of others say of these, 0 when one has none.
+    `custody.code_reviewed`: behind the final revision of all code stand two humans (`sources`); a chain without them is verified
+    all the same.
     """
     codes = [failure.code for failure in chain.failures]
     steps = chain.steps
@@ -71,6 +73,9 @@ def facts_of(chain: Chain) -> Facts:
             "custody.evidence_count": len(chain.outside),
             "custody.evidence_complete": bool(levels) and None not in levels,
             "custody.evidence_level_min": min((level or 0 for level in levels), default=0),
+            "custody.code_reviewed": bool(steps)
+            and all(any(d.role == "code" for d in s.value.dependencies) for s in steps)
+            and all(one.reviewed for one in chain.code),
         }
     )
 

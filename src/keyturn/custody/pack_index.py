@@ -10,7 +10,8 @@ What is in it, by leaf kind:
 - `sus` that is live at `as_of` (its `until` is later), and every `lft` of one of those;
 - `prv` of every step behind the model and behind its evaluations; `stp` that each names;
 - `evd` about anything behind the model: what others signed about it, as a member took it in;
-- `tst` about the model (and what it was packed from), and `stp` that asked to evaluate it, with their `crt`.
+- `tst` about the model (and what it was packed from), and `stp` that asked to evaluate it, with their `crt`;
+- `src` about what a step took as code.
 
 An entry that cannot be read, and that the newest trust version among those entries declares void, is in none of them.
 """
@@ -86,7 +87,7 @@ class LeafTable:
     Mutable only by `extend`; a gate that follows the log keeps one. Holds nothing about access requests.
     """
 
-    _CHAIN: frozenset[Kind] = frozenset({"prv", "tst", "stp", "crt", "evd"})
+    _CHAIN: frozenset[Kind] = frozenset({"prv", "tst", "stp", "crt", "evd", "src"})
     _ALWAYS: frozenset[Kind] = frozenset({"rot", "tgt", "sus", "lft"})
 
     def __init__(self) -> None:
@@ -189,6 +190,7 @@ def _chain(table: LeafTable, model: ArtifactDigest, fetch: Fetch) -> set[int]:
                 continue  # somebody else's format: it stands in the index, and no chain of ours goes on from it
             record(made.request)
             inner: _Role = "model" if role == "model" and made.build == "package" else "part"
+            found.update(i for d in made.dependencies if d.role == "code" for i in table.about(d.digest, "src"))
             todo.extend((d.digest, inner) for d in made.dependencies if d.role == "input")
         if role == "part":
             continue

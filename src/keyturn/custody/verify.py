@@ -29,6 +29,7 @@ from keyturn.custody.evidence import Entry, Evidence, Failure, Logged, Map, in_t
 from keyturn.custody.levels import believed_level
 from keyturn.custody.lineage import Lineage, Step, link
 from keyturn.custody.outside import Outside
+from keyturn.custody.sources import Code, Suspended, code_of
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import Refused
 from keyturn.formats.digest import ArtifactDigest, Sha256
@@ -48,14 +49,6 @@ _Inputs = Mapping[str, tuple[ArtifactDigest, DependencyRole, Check | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Suspended:
-    """Members and keys (by id) that are suspended now: nothing that they signed is relied on until that ends."""
-
-    members: frozenset[str]
-    keys: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Chain:
     """What was found about the chain behind `model`: its steps, evaluations, lowest level, and every failure.
 
@@ -69,6 +62,8 @@ class Chain:
     evaluations: tuple[Evaluation, ...]
     level_min: int
     failures: tuple[Failure, ...]
+    code: tuple[Code, ...]
+    """What its steps took as code, and who stands behind that."""
     outside: tuple[Outside, ...] = ()
 
     @property
@@ -158,6 +153,7 @@ def examine(
         evaluations=found,
         level_min=min(levels, default=0),
         failures=_in_order(failures),
+        code=code_of(ran, evidence.sources, timeline=timeline, suspended=suspended),
     )
 
 

@@ -38,6 +38,7 @@ Kind = Literal[
     "rev",
     "rot",
     "rvw",
+    "src",
     "stp",
     "sus",
     "tgt",

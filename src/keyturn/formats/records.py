@@ -31,6 +31,7 @@ from keyturn.formats import (
     recovery,
     release,
     review,
+    source,
     statement,
     steps,
     test_result,
@@ -48,6 +49,7 @@ from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.recording import Recording
 from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.review import Review
+from keyturn.formats.source import SourceReview
 from keyturn.formats.statement import Statement
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.tombstone import Tombstone
@@ -184,6 +186,10 @@ def _deployment_about(p: Deployment) -> tuple[str, ...]:
     return (f"host:{p.host}", f"request:{p.request}", f"resource:{p.resource}", signer, *ends)
 
 
+def _source_about(p: SourceReview) -> tuple[str, ...]:
+    return (f"dirHash:{p.tree}", f"commit:{p.commit}", f"member:{p.member}")
+
+
 def _suspension_about(p: Suspension) -> tuple[str, ...]:
     targets = (("member", p.target_member), ("key", p.target_key), ("gate", p.target_gate))
     return tuple(f"{tag}:{target}" for tag, target in targets if target is not None)
@@ -222,6 +228,7 @@ _OWN: dict[str, _Rule] = {
         lambda p: None,
     ),
     review.REVIEW: _Rule(Review, lambda p: "rvw", _review_about, lambda p: None),
+    source.SOURCE_REVIEW: _Rule(SourceReview, lambda p: "src", _source_about, lambda p: None),
     tombstone.TOMBSTONE: _Rule(Tombstone, lambda p: "tmb", lambda p: (f"erases:{p.record}",), lambda p: None),
     negatives.LIFT: _Rule(Lift, lambda p: "lft", lambda p: (f"suspension:{p.suspension}",), lambda p: None),
 }

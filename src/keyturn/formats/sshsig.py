@@ -18,8 +18,10 @@ from typing import Literal
 from keyturn.errors import Malformed
 
 __all__ = [
+    "GIT",
     "NAMESPACE",
     "Algorithm",
+    "Namespace",
     "SshKey",
     "SshSig",
     "SshSignature",
@@ -35,8 +37,13 @@ __all__ = [
     "signed_data",
 ]
 
-NAMESPACE = "keyturn-dsse"
+Namespace = Literal["keyturn-dsse", "git"]
+
+NAMESPACE: Namespace = "keyturn-dsse"
 """The namespace of every SSHSIG over a record: what was signed for anything else is no record's signature."""
+
+GIT: Namespace = "git"
+"""The namespace in which git has commits signed: such a signature says who made a commit, and is no record's."""
 
 Algorithm = Literal[
     "ssh-ed25519", "ecdsa-sha2-nistp256", "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"

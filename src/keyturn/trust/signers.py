@@ -18,6 +18,7 @@ from keyturn.formats.evidence import Evidence
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.recording import Recording
 from keyturn.formats.review import Review
+from keyturn.formats.source import SourceReview
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.tombstone import Tombstone
 from keyturn.trust.roster import TrustState
@@ -37,6 +38,7 @@ NamesItsSigner = (
     | Recording
     | Review
     | Revocation
+    | SourceReview
     | StepRequest
     | Suspension
     | Tombstone

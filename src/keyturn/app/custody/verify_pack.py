@@ -23,7 +23,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import NoReturn
 
 from keyturn.app.custody import pack_records
-from keyturn.bulk.read_chain import AUTHORITY_KINDS, judge
+from keyturn.bulk.read_chain import AUTHORITY_KINDS, CHAIN_KINDS, EVIDENCE_KINDS, judge
 from keyturn.bulk.threads import on_all_cores
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.custody import pack_index, timeline
@@ -313,7 +313,7 @@ class _Reading:
                     "people were asked to release another model, or a chain with another pack index than this one",
                 )
             )
-        about = [one for one in proved if own[one.index].kind not in ("prv", "stp", "tst", "crt", "evd")]
+        about = [one for one in proved if own[one.index].kind not in CHAIN_KINDS | EVIDENCE_KINDS]
         past = verify_past(
             bundle_at(asked.envelope, history=self._start, proved=about, at=at),
             history=self._start,
