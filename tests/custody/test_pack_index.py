@@ -91,6 +91,13 @@ def test_another_models_chain_is_no_part_of_it(chain: MadeChain) -> None:
     assert later.digest != index.digest  # it speaks of another size of the log
 
 
+def test_who_stands_behind_what_steps_took_as_code_is_in_it(chain: MadeChain) -> None:
+    places = [chain.word("ada"), chain.word("bob", "reviewer")]
+    chain.word("ada", code=artifact("other code"))
+    index = chain.index(chain.build())
+    assert [one.index for one in index.statements if one.kind == "src"] == places
+
+
 def test_a_failed_result_is_in_it(chain: MadeChain) -> None:
     chain.build()
     _, criteria = chain.criteria((artifact("held-out"),))

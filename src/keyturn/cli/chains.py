@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from keyturn.custody.outside import Outside
     from keyturn.custody.verify import Chain
 
-__all__ = ["as_json", "evaluation_lines", "release_lines"]
+__all__ = ["as_json", "code_lines", "evaluation_lines", "release_lines"]
 
 
 def release_lines(draft: ReleaseDraft) -> list[str]:
@@ -27,6 +27,7 @@ def release_lines(draft: ReleaseDraft) -> list[str]:
         *(f"  source     {digest}" for digest in chain.sources),
         *(f"  {line}" for one in chain.outside for line in evidence_lines(one.evidence)),
         *(f"  {line}" for line in evaluation_lines(chain)),
+        *(f"  {line}" for line in code_lines(chain)),
         *(f"  FAILURE    {failure.message} [{failure.code}]" for failure in chain.failures),
     ]
 
@@ -43,6 +44,21 @@ def evaluation_lines(chain: Chain) -> list[str]:
         found.append(f"             of {result.subject}")
         found.append(f"             {_rule(result)}")
     return found or ["evaluation none"]
+
+
+def code_lines(chain: Chain) -> list[str]:
+    """Who stands behind what the steps took as code; or why two humans do not."""
+    found = []
+    for one in chain.code:
+        for revision in one.revisions:
+            if revision.two_humans:
+                behind = sorted({*revision.signers("attester", "author"), *revision.authors})
+                found.append(f"reviewed   {one.artifact}: {revision.commit[:12]} of {revision.repository}")
+                found.append(
+                    f"             by {', '.join(behind)}; reviewed by {', '.join(revision.signers('reviewer'))}"
+                )
+        found += [f"unreviewed {one.artifact}: {failure.message} [{failure.code}]" for failure in one.missing]
+    return found
 
 
 def _rule(result: Evaluation) -> str:
@@ -73,6 +89,14 @@ def as_json(chain: Chain) -> dict[str, Any]:
         "sources": [str(digest) for digest in chain.sources],
         "evidence": [_evidence(one) for one in chain.outside],
         "evaluations": [_evaluation(result) for result in chain.evaluations],
+        "code": [
+            {
+                "digest": str(one.artifact),
+                "two_humans": one.reviewed,
+                "missing": [{"code": failure.code, "message": failure.message} for failure in one.missing],
+            }
+            for one in chain.code
+        ],
         "failures": [{"code": failure.code, "message": failure.message} for failure in chain.failures],
     }
 

@@ -62,6 +62,7 @@ COMMANDS: dict[str, str] = {
     "builder": "keyturn.cli.builder:app",
     "step": "keyturn.cli.step:app",
     "evidence": "keyturn.cli.evidence:app",
+    "source": "keyturn.cli.source:app",
     "lineage": "keyturn.cli.lineage:app",
     "pack": "keyturn.cli.pack:app",
     "scan": "keyturn.cli.scan:app",

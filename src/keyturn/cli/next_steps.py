@@ -34,6 +34,11 @@ _RETRY = "try again; if it stays, its operator looks at what the process says"
 _HOST = "ask for what this host opens: `keyturn request host:shell host/NAME --account USER`"
 
 _STEPS: tuple[tuple[str, str], ...] = (
+    (
+        "clone it with `git clone --ref-format=files`, and take large files out of it",
+        "source-repository source-object-large",
+    ),
+    (_NOT_YOURS, "source-subjects"),
     (_HOST, "host-action host-other account-unknown account-root account-closed"),
     (_ASK_AGAIN, "request-over session-over"),
     (

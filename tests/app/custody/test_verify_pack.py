@@ -108,6 +108,22 @@ def test_a_pack_says_who_released_what_and_from_where(raw: bytes, lab: Lab) -> N
     assert found.cosigners == ("north",)
 
 
+def test_whoever_verifies_offline_sees_who_stands_behind_the_code() -> None:
+    made = make_release_world()
+    made.chain.word("ada", controls=3)
+    made.chain.word("bob", "reviewer")
+    made.build()
+    raw, lab = made.released(), made.world.lab
+    found = judge(raw, lab)
+    assert (found.failures, found.facts is not None and found.facts["custody.code_reviewed"]) == ((), True)
+    assert found.chain is not None
+    assert [revision.level for code in found.chain.code for revision in code.revisions] == [4]
+    assert "pack-statement-missing" in codes(forged(raw, lab, drop_kind("src")), lab)
+    without = judge(_made()[1], _made()[0])
+    assert without.facts is not None
+    assert without.facts["custody.code_reviewed"] is False
+
+
 def test_only_the_verifier_makes_a_verified_pack(raw: bytes, lab: Lab) -> None:
     verdict = judge(raw, lab)
     with pytest.raises(TypeError):

@@ -1,0 +1,349 @@
+"""Read one revision of a git repository from its objects: the commit, and the files in it as an artifact.
+
+Nothing of the repository is run and none of its configuration is obeyed: `git cat-file` works in an empty repository of ours,
+made for this reading, that borrows the objects of the other one. So no hook, filter, fsmonitor, replacement, attribute or
+remote of it exists there, and no working tree. Each object that is read is hashed again: a repository can store anything under
+any name.
+
+1. Resolve the ref by its files, and its tags by their objects.
+2. Read the commit, and each tree below it.
+3. Hash each blob as a file of the artifact: the `dirHash` that the checked-out tree has, where no filter changes files on the way
+   (line ends, LFS). Symbolic links and submodules have no place in an artifact, and are refused by their path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
+
+from keyturn.errors import Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.formats import git_commit
+from keyturn.formats.digest import ArtifactDigest, Sha256, dir_hash
+from keyturn.formats.manifest import FILES_MAX, check_names
+from keyturn.formats.text import is_printable
+
+__all__ = ["ReadRevision", "read_revision"]
+
+_OBJECT_BYTES_MAX = 64 << 20
+"""Of trees and tags. Blobs are never held whole."""
+_CHUNK_BYTES = 1 << 20
+_DEPTH_MAX = 64
+_SMALL_BYTES_MAX = 64 << 20
+_ENVIRONMENT = {
+    "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "LC_ALL": "C",
+}
+_REF = re.compile(r"[!-~]{1,250}\Z")
+_REFUSED = {
+    b"120000": ("source-symlink", "a symbolic link"),
+    b"160000": ("source-submodule", "a submodule, which is another repository"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRevision:
+    """A commit: what it is called where it was read, its object, and the files in it."""
+
+    repository: str
+    ref: str
+    commit: str
+    commit_object: bytes
+    tree: ArtifactDigest
+    files: int
+
+
+def read_revision(path: Path, ref: str) -> ReadRevision:
+    """Read what `ref` (a branch, tag, whole ref or object id) is in the repository at `path`, bare or with a work tree.
+
+    Raises `Usage` when there is no such repository or ref, `Refused` for what has no place in an artifact, `Tampered` for an
+    object that is not the one that its name says.
+    """
+    there, common = _git_directories(path)
+    settings = _settings(common)
+    digits = {"": 40, "sha1": 40, "sha256": 64}.get(settings.get("extensions.objectformat", ""))
+    if digits is None or settings.get("extensions.refstorage", "files") != "files":
+        raise Refused(
+            "source-repository", f"`{path}`: expected a repository with objects by SHA-1 or SHA-256, refs in files"
+        )
+    name, found = _resolve(there, common, ref, digits)
+    with _objects(common / "objects", digits) as objects:
+        commit = objects.peeled(found)
+        raw = objects.whole(commit, "commit", size_bytes_max=git_commit.COMMIT_BYTES_MAX)
+        parsed = git_commit.parse(raw, commit=commit)
+        files = list(objects.files(parsed.tree))
+    check_names(file for file, _ in files)
+    return ReadRevision(_name(settings, path), name, commit, raw, dir_hash(files), len(files))
+
+
+class _Objects:
+    """One `git cat-file --batch`, asked for one object after another."""
+
+    def __init__(self, ask: IO[bytes], answer: IO[bytes], digits: int) -> None:
+        self._ask = ask
+        self._answer = answer
+        self._digits = digits
+
+    def peeled(self, name: str) -> str:
+        """The commit that `name` is, or that the tag `name` is of."""
+        for _ in range(_DEPTH_MAX):
+            kind, raw = self._read(name, size_bytes_max=_OBJECT_BYTES_MAX)
+            if kind == "commit":
+                return name
+            target = raw.partition(b"\n")[0].removeprefix(b"object ").decode("ascii", "replace")
+            if kind != "tag" or not git_commit.is_object_id(target):
+                break
+            name = target
+        raise Usage("source-ref", "expected a ref of a commit, got one of something else", hint="name a branch or tag")
+
+    def whole(self, name: str, kind: str, *, size_bytes_max: int = _OBJECT_BYTES_MAX) -> bytes:
+        """The content of the object `name`, which must be of `kind`."""
+        found, raw = self._read(name, size_bytes_max=size_bytes_max)
+        if found != kind:
+            raise Tampered("source-object", f"git object `{name}`: expected a {kind}, got a {found}")
+        return raw
+
+    def files(self, tree: str, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Sha256]]:
+        """Path and SHA-256 of each file in `tree`."""
+        if depth > _DEPTH_MAX:
+            raise Refused(
+                "directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories, `{prefix}` has more"
+            )
+        for mode, raw_name, name in _entries(self.whole(tree, "tree"), self._digits // 2):
+            try:
+                path = prefix + raw_name.decode("utf-8")
+            except UnicodeDecodeError as err:
+                raise Malformed("path-invalid", f"path {prefix + repr(raw_name)} is not valid UTF-8") from err
+            if mode == b"40000":
+                yield from self.files(name, f"{path}/", depth + 1)
+            elif mode in (b"100644", b"100755", b"100664"):
+                yield path, self._digest(name)
+            else:
+                code, what = _REFUSED.get(mode, ("source-mode", "neither a file nor a directory"))
+                raise Refused(
+                    code, f"{path!r} is {what}, and has no place in an artifact", hint="take it out of the tree"
+                )
+
+    def _read(self, name: str, *, size_bytes_max: int) -> tuple[str, bytes]:
+        kind, size = self._header(name)
+        if size > size_bytes_max:
+            raise Refused(
+                "source-object-large", f"git object `{name}`: expected at most {size_bytes_max} bytes, got {size}"
+            )
+        raw = b"".join(self._content(size))
+        if git_commit.object_id(kind, raw, digits=self._digits) != name:
+            raise _other(name)
+        return kind, raw
+
+    def _digest(self, name: str) -> Sha256:
+        kind, size = self._header(name)
+        if kind != "blob":
+            raise Tampered("source-object", f"git object `{name}`: expected a blob, got a {kind}")
+        own = hashlib.sha1(usedforsecurity=False) if self._digits == 40 else hashlib.sha256()
+        own.update(b"blob %d\0" % size)
+        content = hashlib.sha256()
+        for chunk in self._content(size):
+            own.update(chunk)
+            content.update(chunk)
+        if own.hexdigest() != name:
+            raise _other(name)
+        return Sha256(content.hexdigest())
+
+    def _header(self, name: str) -> tuple[str, int]:
+        try:
+            self._ask.write(name.encode("ascii") + b"\n")
+            self._ask.flush()
+        except OSError as err:
+            raise _ended() from err
+        words = self._answer.readline(4096).split()
+        if len(words) != 3 or not words[2].isdigit():
+            raise Unavailable(
+                "source-object-missing",
+                f"the repository lacks the object `{name}`",
+                hint="fetch it whole: a shallow or partial clone has not all of a revision",
+            )
+        return words[1].decode("ascii", "replace"), int(words[2])
+
+    def _content(self, size: int) -> Iterator[bytes]:
+        left = size
+        while left:
+            chunk = self._answer.read(min(left, _CHUNK_BYTES))
+            if not chunk:
+                raise _ended()
+            left -= len(chunk)
+            yield chunk
+        if self._answer.read(1) != b"\n":
+            raise _ended()
+
+
+def _other(name: str) -> Tampered:
+    return Tampered("source-object", f"git object `{name}` has another content than its name says")
+
+
+def _ended() -> Unavailable:
+    return Unavailable("source-git", "`git cat-file` ended", hint="`git fsck` says what is wrong with the repository")
+
+
+@contextmanager
+def _objects(objects: Path, digits: int) -> Iterator[_Objects]:
+    with TemporaryDirectory(prefix="keyturn-source-") as place:
+        own = Path(place)
+        (own / "refs").mkdir()
+        (own / "objects").mkdir()
+        (own / "HEAD").write_text("ref: refs/heads/none\n", encoding="ascii")
+        more = "[extensions]\n\tobjectformat = sha256\n" if digits == 64 else ""
+        (own / "config").write_text(
+            f"[core]\n\trepositoryformatversion = {int(bool(more))}\n\tbare = true\n{more}", encoding="ascii"
+        )
+        try:
+            process = subprocess.Popen(
+                ["git", f"--git-dir={own}", "cat-file", "--batch"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=own,
+                env={**_ENVIRONMENT, "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(objects)},
+            )
+        except FileNotFoundError as err:
+            raise Unavailable(
+                "source-git", "`git` reads objects, and is not installed here", hint="apt-get install git"
+            ) from err
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield _Objects(process.stdin, process.stdout, digits)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _quoted(path: Path) -> str:
+    """As git takes a path in a list of them: in quotes, which let it have a colon."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _entries(raw: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, str]]:
+    at, count = 0, 0
+    while at < len(raw):
+        space = raw.find(b" ", at)
+        end = raw.find(b"\0", at)
+        if not at < space < end or end + 1 + id_bytes > len(raw) or (count := count + 1) > FILES_MAX:
+            raise Malformed("source-tree", "git tree: expected entries of mode, name and object id")
+        yield raw[at:space], raw[space + 1 : end], raw[end + 1 : end + 1 + id_bytes].hex()
+        at = end + 1 + id_bytes
+
+
+def _git_directories(path: Path) -> tuple[Path, Path]:
+    """The repository's directory with its HEAD, and the one with its objects, refs and configuration."""
+    path = path.absolute()
+    if not path.exists():
+        raise Usage("file-missing", f"expected a git repository at `{path}`, found nothing", hint="name its directory")
+    there = path / ".git" if (path / ".git").exists() else path
+    if there.is_file():  # a work tree or submodule that lies elsewhere
+        there = _elsewhere(there, "gitdir:") or path
+    common = (_elsewhere(there / "commondir", "") if (there / "commondir").is_file() else there) or there
+    if not (common / "objects").is_dir() or not (there / "HEAD").is_file():
+        raise Usage(
+            "source-no-repository", f"expected a git repository at `{path}`", hint="name its directory, as . or x.git"
+        )
+    return there, common
+
+
+def _elsewhere(pointer: Path, label: str) -> Path | None:
+    """The directory that the file `pointer` names; None when it names none."""
+    text = _small(pointer)
+    said = text.removeprefix(label).strip()
+    if not text.startswith(label) or not is_printable(said) or len(said) > 4096:
+        return None
+    return (pointer.parent / said).resolve()
+
+
+def _resolve(there: Path, common: Path, ref: str, digits: int) -> tuple[str, str]:
+    if git_commit.is_object_id(ref) and len(ref) == digits:
+        return "HEAD", ref
+    if not _REF.match(ref) or ".." in ref or ref.startswith("/"):
+        raise Usage(
+            "source-ref", f"expected a branch, tag or object id, got {ref[:80]!r}", hint="as main, v1.2 or HEAD"
+        )
+    packed = _packed(common / "packed-refs")
+    if ref == "HEAD":
+        head = _small(there / "HEAD").strip()
+        if git_commit.is_object_id(head):
+            return "HEAD", head
+        ref = head.removeprefix("ref:").strip()
+    tried = (ref,) if ref.startswith("refs/") else (f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/remotes/{ref}")
+    found = [(name, value) for name in tried if (value := _ref(common, name, packed)) is not None]
+    if not found:
+        raise Usage("source-ref", f"the repository has no ref `{ref}`", hint="`git show-ref` lists them")
+    if len(found) > 1:
+        raise Usage("source-ref", f"`{ref}` is a branch and a tag", hint=f"type it whole: {found[0][0]}")
+    name, value = found[0]
+    if not git_commit.is_object_id(value) or len(value) != digits:
+        raise Usage("source-ref", f"`{name}` is no object id", hint="name a branch, tag or object id")
+    return name, value
+
+
+def _ref(common: Path, name: str, packed: dict[str, str]) -> str | None:
+    place = common / name
+    if ".." not in name and place.is_file() and place.resolve().is_relative_to(common.resolve()):
+        return _small(place).strip()
+    return packed.get(name)
+
+
+def _packed(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    lines = (line.split(" ") for line in _small(path).splitlines() if line[:1] not in ("#", "^"))
+    return {words[1]: words[0] for words in lines if len(words) == 2}
+
+
+def _small(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_SMALL_BYTES_MAX).decode("utf-8", "surrogateescape")
+    except OSError as err:
+        raise Unavailable(
+            "file-unreadable", f"cannot read `{path}`: {err.strerror}", hint="look at its owner and mode"
+        ) from err
+
+
+def _settings(common: Path) -> dict[str, str]:
+    """What the repository's own file says, by name: read as text by git, with nothing included and nothing obeyed."""
+    words = ["git", "config", "--file", str(common / "config"), "--no-includes", "--null", "--list"]
+    try:
+        done = subprocess.run(words, capture_output=True, env=_ENVIRONMENT, cwd="/", timeout=20, check=False)
+    except FileNotFoundError as err:
+        raise Unavailable(
+            "source-git", "`git` reads objects, and is not installed here", hint="apt-get install git"
+        ) from err
+    except subprocess.TimeoutExpired as err:
+        raise Unavailable("source-git", "`git config` did not answer", hint="try again") from err
+    if done.returncode != 0:
+        raise Unavailable(
+            "source-git", f"git cannot read `{common / 'config'}`", hint="`git config --list` there says why"
+        )
+    pairs = (one.partition("\n") for one in done.stdout.decode("utf-8", "surrogateescape").split("\0") if one)
+    return {key.lower() if key.startswith("extensions.") else key: value for key, _, value in pairs}
+
+
+def _name(settings: dict[str, str], path: Path) -> str:
+    """What people call the repository: where it comes from, without anybody's password; or its directory's name."""
+    url = settings.get("remote.origin.url", "")
+    name = re.sub(r"\A([a-z+]+://)[^/@]*@", r"\1", url) or path.absolute().name.removesuffix(".git")
+    return name if re.match(r"[!-~]{1,400}\Z", name) else "repository"
