@@ -98,7 +98,9 @@ def test_nothing_that_the_repository_configures_is_run(place: Path, tmp_path: Pa
     git(place, "config", "include.path", str(tmp_path / "included"))
     git(place, "config", "remote.origin.url", f"ext::{evil}")
     git(place, "config", "remote.origin.promisor", "true")
+    git(place, "config", "core.repositoryformatversion", "1")
     git(place, "config", "extensions.partialClone", "origin")
+    git(place, "config", "protocol.ext.allow", "always")
     (place / ".git" / "info" / "attributes").write_text("* filter=x\n")
     assert read_revision(place, "main").tree == expected
     gone = git(place, "rev-parse", "HEAD:train.py")
