@@ -33,6 +33,7 @@ SUMMARIES: Mapping[str, str] = {
     "builder": "The process that runs steps in a sandbox and signs their provenance.",
     "step": "Write and check a STEP.toml, follow a step that runs, attach one to a job, and say what an evaluation must reach.",
     "evidence": "Evidence from outside: what others signed about artifacts, verified offline, with bytes and signer's name.",
+    "source": "Say who stands behind a git revision: whoever attests it, its reviewers, and the level of SLSA's source track.",
     "lineage": "Where an artifact came from, what became of it, and what is affected by a bad one.",
     "pack": "Packs: everything that an outsider needs to verify a released model offline.",
     "scan": "Standing access: every door that opens without a grant.",
