@@ -142,6 +142,19 @@ def test_no_test_sleeps() -> None:
     assert found == []
 
 
+def test_no_test_runs_an_event_loop_in_its_own_thread() -> None:
+    # A browser of another test may have one running there, and then none can be started.
+    found = []
+    for name, path in zip(_names(FILES), FILES, strict=True):
+        if name.startswith("tests/"):
+            found += [
+                f"{name}:{node.lineno}"
+                for node in ast.walk(_tree(path))
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.run"
+            ]
+    assert found == [], "support.event_loop.run does it in another thread"
+
+
 def test_the_names_of_rooms_are_the_names_in_the_import_contract() -> None:
     contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     rooms = {path.parent.name for path in (ROOT / "src" / "keyturn").glob("*/__init__.py")}

@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
@@ -32,6 +31,7 @@ from keyturn.service.host_gate import create_app
 from keyturn.service.release_gate import WAITING_MAX
 from keyturn.service.taking_away import LOOK_WITHIN_S
 from service.test_gates_hear import GATE, Served, founded, served
+from support import event_loop
 
 __all__ = ["founded", "served"]
 
@@ -93,8 +93,7 @@ def test_a_flood_of_pushes_is_one_look_at_the_log_and_delays_no_true_one() -> No
             await client.post("/negative", content=pushed)
             assert len(looks) > 1, "who comes later has a look of his own"
 
-    with ThreadPoolExecutor(1) as apart:  # another test's browser may have its own event loop in this thread
-        apart.submit(asyncio.run, flood()).result()
+    event_loop.run(flood())
 
 
 def made_up() -> Envelope:

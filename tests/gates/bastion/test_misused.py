@@ -11,6 +11,7 @@ import pytest
 from asyncssh.packet import Boolean, String, UInt32
 
 from keyturn.adapters.bastion.ssh_server import CHANNELS_MAX, LINES_MAX, TRIES_MAX
+from support import event_loop
 from support.bastions import Bastion
 from support.hosts import Asked, HostsLab
 
@@ -32,7 +33,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
         await asyncio.wait_for(work(), 90)
 
-    asyncio.run(whole())
+    event_loop.run(whole())
 
 
 ODD = {
