@@ -196,7 +196,7 @@ def test_a_program_that_is_a_gate_gets_a_grant_that_stands_within_its_block_alon
     with pytest.raises(keyturn.Usage), keyturn.open_gate(place.script / "nothing"):
         pass
     page = (Path(__file__).resolve().parents[3] / "docs" / "sdk.md").read_text(encoding="utf-8")
-    _, example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    example = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "open_gate" in block)
     example = example.replace("/var/lib/rotate/gate", str(place.script)).replace("/usr/local/sbin/reseal", "true")
     exec(example, {"request": f"req-{place.ask('rotate', 'bob', 'cat')[:32]}"})  # as it stands
     assert "ada asked, bob, cat approved: the yearly rotation" in capsys.readouterr().out
