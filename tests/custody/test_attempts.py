@@ -100,6 +100,18 @@ def test_what_no_member_asked_for_is_nobodys(chain: MadeChain) -> None:
     assert wrong(chain) == ["chain-signer-unknown", "model-not-made"]
 
 
+def test_a_request_whose_attempt_names_no_key_opens_nothing_and_stops_nobody_from_reading(chain: MadeChain) -> None:
+    _, made, digest = chain.request(
+        "train", DATA, builder=None, outputs=("model",), alter=lambda r: changed(r, attempt="no key")
+    )
+    closed(chain, opened(chain))
+    garbage = chain.provenance(made, digest, {"model": WEIGHTS}, key=KEY)
+    found = judge(chain, everything=True)
+    assert [step.value.build for step in found.steps] == ["ingest", "train"]
+    assert found.failures == (), "nobody signed it whom trust lists, so it fails nothing"
+    assert garbage not in {step.index for step in found.steps}
+
+
 def test_the_key_of_an_attempt_signs_for_nobody_else_and_for_no_other_request(chain: MadeChain) -> None:
     ada, _, plain = (
         opened(chain),

@@ -140,7 +140,7 @@ def read(entries: Sequence[Entry], *, lab: str, timeline: TrustTimeline, each: M
         for one in attempted:
             try:
                 ran.append(_of_attempt(one, asked))
-            except Refused as err:
+            except KeyturnError as err:
                 failed = failures if _is_somebodys(one.entry, timeline) else unsigned
                 failed.append(Failure(one.entry.index, err.code, err.message))
         ran.sort(key=lambda step: step.index)
