@@ -32,12 +32,15 @@ bootstrap-tests:
 demo: bootstrap
 	@$(PYTHON) -m demo
 
-# Hundreds of tests hold real processes to seconds. What fails beside others gets one more run by itself, and is named there.
+# Hundreds of tests hold real processes to seconds. What fails gets one more run by itself, and is named there.
+again = || { [ $$? -eq 1 ] && echo "FAILED BESIDE OTHERS: once more, by itself" && \
+	$(PYTEST) -v -n 0 --last-failed --last-failed-no-failures none $(1); }
 TOGETHER := -m "not alone and not long and not hooks" tests $(core_rooms:%=--ignore=%)
+ALONE := -m "alone and not long and not hooks" tests
+
 test: bootstrap-tests lint core
-	$(PYTEST) -n $(WORKERS) --dist loadgroup --durations=30 --durations-min=5 $(TOGETHER) || { [ $$? -eq 1 ] && \
-	echo "FAILED BESIDE OTHERS: once more, by itself" && $(PYTEST) -v -n 0 --last-failed --last-failed-no-failures none $(TOGETHER); }
-	$(PYTEST) -m "alone and not long and not hooks"
+	$(PYTEST) -n $(WORKERS) --dist loadgroup --durations=30 --durations-min=5 $(TOGETHER) $(call again,$(TOGETHER))
+	$(PYTEST) $(ALONE) $(call again,$(ALONE))
 
 check: bootstrap lint core
 
