@@ -46,6 +46,7 @@ class HashingFile(io.RawIOBase):
         self._blake = blake3()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="keyturn-hash")
         self._hashed: ManifestFile | None = None
+        self._broken = False
 
     @property
     def hashed(self) -> ManifestFile:
@@ -87,6 +88,8 @@ class HashingFile(io.RawIOBase):
         try:
             self._pour()
             os.fsync(self._file.fileno())
+            if self._broken:
+                return  # something before was not written: there is no digest of what lies there
             self._hashed = ManifestFile(
                 path=self._name, size=self._size, sha256=self._sha.hexdigest(), blake3=self._blake.hexdigest()
             )
@@ -117,6 +120,7 @@ class HashingFile(io.RawIOBase):
             while rest:
                 rest = rest[self._file.write(rest) or 0 :]
         except OSError as err:
+            self._broken = True
             raise _unwritable(self._name, err) from err
         finally:
             for one in hashing:
