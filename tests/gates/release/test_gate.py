@@ -91,6 +91,31 @@ def test_a_pack_is_given_to_nobody_any_more_once_its_request_was_denied_or_revok
     assert kinds_since(made, size) <= {"chk", "den", "rev"}, "the gate logs nothing for it"
 
 
+def test_a_withdrawn_release_stays_withdrawn_once_the_time_of_its_withdrawal_is_over(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    order = made.order(asked, made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    first = made.gate().release(order)
+    weeks = 25 * 86400
+    made.world.now += weeks
+    assert made.gate().release(order) == first, "nobody took it back: its pack is given as long as it is there"
+    made.world.revoke(asked, "dan", until=made.world.now + 60, reason="it tells people how")
+    made.world.now += weeks
+    assert made.world.view().known.withdrawals.get(asked.record_digest, ()) == (), "a gate's view forgets it"
+    assert code_of(made, order) == "request-ended"
+    made.pushed_store.raws.clear()
+    del made.pushed
+    assert code_of(made, order) == "request-ended", "and so for a gate that starts again with nothing but its journal"
+
+
+def test_what_could_have_taken_a_release_back_and_cannot_be_read_keeps_its_pack_in(made: ReleaseWorld) -> None:
+    asked = made.ask()
+    order = made.order(asked, made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
+    made.gate().release(order)
+    made.world.hide("rev", f"request:{asked.record_digest}", until=made.world.now + 60)
+    made.world.now += 60 * 86400
+    assert code_of(made, order) == "withdrawal-unread"
+
+
 def twins(asked: Envelope, *given: Envelope) -> list[Leaf]:
     """Leaves of the same records with envelopes that nobody has: true about the rest, and lying about when they end."""
     made = []

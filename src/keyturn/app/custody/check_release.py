@@ -12,29 +12,24 @@ Only a return is a yes. `Refused` `release-withdrawn` is a no. Whatever cannot b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from keyturn.app.custody.verify_pack import PackEnd, VerifiedPack
+from keyturn.app.custody.verify_pack import VerifiedPack
 from keyturn.bulk.read_chain import claimed_size
+from keyturn.bulk.read_withdrawals import entries_about, leaves_since
 from keyturn.errors import KeyturnError, Malformed, Refused, Tampered, Unavailable
-from keyturn.formats import leaf as leaf_format
 from keyturn.formats import records
-from keyturn.formats.digest import Sha256
-from keyturn.formats.leaf import Leaf
 from keyturn.formats.log_part import LogPart
 from keyturn.formats.posix_time import duration, rfc3339
-from keyturn.grants.withdrawn import Entry, matters, withdrawn
+from keyturn.grants.withdrawn import Entry, withdrawn
 from keyturn.ports import LogReader
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["AGE_MAX_S", "CheckedRelease", "carried_part", "check_release", "entries_about"]
+__all__ = ["AGE_MAX_S", "CheckedRelease", "carried_part", "check_release"]
 
 AGE_MAX_S = 3600
 """How old the newest word of the witnesses may be: within that time a withdrawal is known everywhere, or nobody gets a yes."""
-
-_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,8 @@ def _check(pack: VerifiedPack, log: LogReader, history: TrustHistory, *, now: in
     note = log.checkpoint()
     frontier = end.frontier
     entries = [Entry(index, leaf, raw) for index, leaf, raw in end.authority]
-    for leaves, found in _since(end, log, claimed_size(note)):  # (1)
+    request = records.leaf_of(end.request).record
+    for leaves, found in leaves_since(log, frontier.size, claimed_size(note), request=request):  # (1)
         frontier = frontier.extend(leaves)
         entries += entries_about(log, found)
     later = withdrawn(end.request, entries, history=history, now=now)  # (2)
@@ -103,44 +99,11 @@ def carried_part(pack: VerifiedPack, log: LogReader) -> LogPart:
     note = log.checkpoint()
     carried: list[bytes] = []
     envelopes: dict[bytes, None] = {}
-    for leaves, found in _since(end, log, claimed_size(note)):
+    request = records.leaf_of(end.request).record
+    for leaves, found in leaves_since(log, end.frontier.size, claimed_size(note), request=request):
         carried += leaves
         envelopes.update({one.raw: None for one in entries_about(log, found) if one.raw is not None})
     return LogPart(start=end.frontier.size, note=note, leaves=tuple(carried), envelopes=tuple(envelopes))
-
-
-def _since(end: PackEnd, log: LogReader, size: int) -> Iterator[tuple[Sequence[bytes], Iterator[tuple[int, Leaf]]]]:
-    """The leaves from where the pack ends up to `size`, run by run, and those of each that matter."""
-    at = end.frontier.size
-    request = records.leaf_of(end.request).record
-    if size < at:
-        raise Unavailable("log-behind", f"the log shows {size} entries, and the pack is of one with {at}")
-    while at < size:
-        leaves = log.leaves(at, min(at + _BATCH, size))
-        if not leaves:
-            raise Unavailable("log-range", f"the log gave no leaves after {at} of {size}")
-        yield leaves, ((index, leaf) for index, leaf in _parsed(at, leaves) if matters(leaf, request))
-        at += len(leaves)
-
-
-def entries_about(log: LogReader, found: Iterator[tuple[int, Leaf]]) -> list[Entry]:
-    """The entries `found` with what the log has of each; a record that cannot be had is `None`."""
-    entries = []
-    for index, leaf in found:
-        try:
-            raw: bytes | None = log.envelope(Sha256(leaf.envelope))
-        except KeyturnError:
-            raw = None
-        entries.append(Entry(index, leaf, raw))
-    return entries
-
-
-def _parsed(start: int, leaves: Sequence[bytes]) -> Iterator[tuple[int, Leaf]]:
-    for index, raw in enumerate(leaves, start):
-        try:
-            yield index, leaf_format.parse(raw)
-        except Malformed:
-            continue  # the leaf of no record
 
 
 def _unknown(err: KeyturnError) -> Unavailable:

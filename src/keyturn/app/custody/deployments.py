@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from keyturn.app.custody.check_release import entries_about
 from keyturn.bulk.read_chain import LogReading, claimed_size
+from keyturn.bulk.read_withdrawals import entries_about
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.errors import KeyturnError, Malformed, Refused
 from keyturn.formats import leaf as leaf_format

@@ -1,9 +1,9 @@
 """Release a model: verify the people's grant and the whole chain, once, and sign what outsiders read.
 
 1. What was done already is given again: one request, one pack, which the gate signed for that very request; unless somebody has
-   denied or revoked it since, as far as the gate's fresh view says: the pack may never have reached anybody. Nothing else is done
-   for a request that its requester did not sign, or that the log does not have: whoever can reach the port could have the gate
-   read logs and files all day.
+   denied or revoked it since, as the gate's fresh view says, and the log from where the pack ends, which forgets nothing
+   (`taken_back`): the pack may never have reached anybody. Nothing else is done for a request that its requester did not sign,
+   or that the log does not have: whoever can reach the port could have the gate read logs and files all day.
 2. The grant is for this gate and a model; the order is what the request names: the index of (log, model, size, as_of),
    computed here from the log.
 3. The log that was read is the one in the gate's fresh view; nothing about the chain was logged since the index.
@@ -48,6 +48,7 @@ from keyturn.formats.release_order import ReleaseOrder
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.pack import collect
+from keyturn.gates.release.taken_back import taken_back
 from keyturn.gates.words import signed_obedience, signed_use
 from keyturn.grants import bundle as bundles
 from keyturn.grants import checks, withdrawing
@@ -59,6 +60,7 @@ from keyturn.grants.view import GateView
 from keyturn.policy.facts import Facts
 from keyturn.ports import Clock, Entropy, LogReader, LogWriter, ReleaseJournal
 from keyturn.tlog.frontier import Frontier
+from keyturn.trust.history import TrustHistory
 
 __all__ = ["ACTION", "ReleaseGate", "ReleaseGateParts"]
 
@@ -152,7 +154,7 @@ class ReleaseGate:
         done = parts.journal.pack(asked.digest)  # (1)
         if done is not None:
             kept = self._own(done, asked)
-            self._require_not_ended(asked, self._obeying(parts.refresh()))
+            self._require_not_ended(kept, asked, self._obeying(parts.refresh()))
             self._log_statements(kept.members)
             return done
         view = self._obeying(parts.refresh())
@@ -211,11 +213,16 @@ class ReleaseGate:
             )
         return found
 
-    def _require_not_ended(self, asked: _Asked, view: GateView) -> None:
-        now = self._parts.clock.now()
+    def _require_not_ended(self, kept: Pack, asked: _Asked, view: GateView) -> None:
+        parts = self._parts
+        now = parts.clock.now()
         require_trust(view, now=now)
         view.known.require_read(f"request:{asked.digest}", what="request")
         ended = next(withdrawing.ending(view.known, asked.digest, asked.request, now=now), None)
+        if ended is None:
+            start = TrustHistory.start(parts.root_json, pinned_sha256=parts.pinned_sha256)
+            request = dsse.render(asked.bundle.request)
+            ended = next(iter(taken_back(kept, request, parts.log, view, start=start, now=now)), None)
         if ended is not None:
             raise Refused(
                 "request-ended",
