@@ -10,15 +10,17 @@ and a reader find it; `computed_codes` lists the few places that pass on a code 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyturn import errors
+from keyturn.cli.mends import mend_of
 from keyturn.cli.next_steps import AFTER, AFTER_KIND
 
-__all__ = ["Code", "codes", "computed_codes", "page"]
+__all__ = ["Code", "codes", "computed_codes", "failures", "page"]
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "errors.md"
@@ -47,6 +49,20 @@ Every error has a code that never changes its meaning. On the command line it st
 | code | kind | says | what to do | raised in |
 |---|---|---|---|---|
 """
+
+
+FAILURES = """
+## Failures of chains and packs
+
+A chain of custody and a pack are judged whole: one error names every failure, with `--json` in `error.reasons`, each with its
+code, what is wrong and where, and what mends it.
+
+| failure | says | what mends it | found in |
+|---|---|---|---|
+"""
+JUDGES = ("custody", "app/custody/pack_records.py", "app/custody/verify_pack.py")
+"""What finds failures and goes on."""
+CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+\Z")
 
 
 @dataclass
@@ -89,6 +105,32 @@ def codes(source: Path = ROOT / "src") -> dict[str, Code]:
     return dict(sorted(found.items()))
 
 
+def failures(source: Path = ROOT / "src") -> dict[str, Code]:
+    """Find every literal code of a failure, in order: what is noted about a chain or pack that is judged on, and not raised."""
+    found: dict[str, Code] = {}
+    places = [source / "keyturn" / name for name in JUDGES]
+    for path in [one for place in places for one in ([place] if place.is_file() else sorted(place.glob("*.py")))]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Tuple(elts=[ast.Constant(value=str(code)), said]):
+                    pass
+                case ast.Call(func=ast.Name(id="Failure"), args=[_, ast.Constant(value=str(code)), said]):
+                    pass
+                case ast.Call(func=ast.Attribute(attr="_note"), args=[ast.Constant(value=str(code)), said]):
+                    pass
+                case ast.Call(func=ast.Name(id="failure"), args=[ast.Constant(value=str(code)), said]):
+                    pass
+                case _:
+                    continue
+            if CODE.match(code) and not isinstance(said, ast.Constant | ast.JoinedStr | ast.BinOp):
+                continue
+            if CODE.match(code):
+                entry = found.setdefault(code, Code())
+                entry.texts.add(_text(said))
+                entry.places.add(path.relative_to(source / "keyturn").as_posix())
+    return dict(sorted(found.items()))
+
+
 def computed_codes(source: Path = ROOT / "src") -> dict[str, int]:
     """Count, by file, the errors whose code is no literal."""
     found: dict[str, int] = {}
@@ -128,7 +170,12 @@ def page(source: Path = ROOT / "src") -> str:
         said = texts.replace("|", "\\|").replace("\n", " ") or "…"
         places = ", ".join(f"`{place}`" for place in sorted(entry.places))
         rows.append(f"| `{code}` | {', '.join(sorted(entry.kinds))} | {said} | {_next(code, entry)} | {places} |\n")
-    return HEAD + "".join(rows)
+    noted = []
+    for code, entry in failures(source).items():
+        said = "; ".join(sorted(entry.texts)).replace("|", "\\|")
+        places = ", ".join(f"`{place}`" for place in sorted(entry.places))
+        noted.append(f"| `{code}` | {said} | {mend_of(code)} | {places} |\n")
+    return HEAD + "".join(rows) + FAILURES + "".join(noted)
 
 
 def _next(code: str, entry: Code) -> str:

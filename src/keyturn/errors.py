@@ -10,6 +10,7 @@ only at the border that acts on it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Unavailable",
     "Usage",
     "defect",
+    "together",
 ]
 
 Kind = Literal["malformed", "refused", "tampered", "usage", "unavailable", "conflict"]
@@ -87,10 +89,23 @@ class Tampered(KeyturnError):
 
 
 class Usage(KeyturnError):
-    """The person typed or configured something that cannot be: correct it and try again."""
+    """The person typed or configured something that cannot be: correct it and try again. `reasons` are as `Refused` has them."""
 
     kind: ClassVar[Kind] = "usage"
     exit_status = 2
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        reasons: tuple[tuple[str, str], ...] = (),
+        hint: str = "",
+        detail: str = "",
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(code, message, hint=hint, detail=detail, retry_after_s=retry_after_s)
+        self.reasons = reasons or ((code, message),)
 
 
 class Unavailable(KeyturnError):
@@ -105,6 +120,25 @@ class Conflict(KeyturnError):
 
     kind: ClassVar[Kind] = "conflict"
     exit_status = 3
+
+
+def together(errors: Sequence[KeyturnError]) -> KeyturnError:
+    """One error that says what each of `errors` (one at least) says, so that whoever mends it sees all of it at once.
+
+    One alone stays what it is. Of several the first verified no counts, since what could not be found out is no more than that.
+    """
+    first = next((err for err in errors if not isinstance(err, Unavailable)), errors[0])
+    if len(errors) == 1 or isinstance(first, Unavailable):
+        return first
+    said = dict.fromkeys(
+        reason
+        for err in errors
+        for reason in (err.reasons if isinstance(err, Refused | Usage) else ((err.code, err.message),))
+    )
+    more = f" (and {len(errors) - 1} more)"
+    if isinstance(first, Usage):
+        return Usage(first.code, first.message + more, reasons=tuple(said), hint=first.hint, detail=first.detail)
+    return Refused(first.code, first.message + more, reasons=tuple(said), hint=first.hint, detail=first.detail)
 
 
 def defect(err: Exception) -> Unavailable:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from keyturn.cli import next_steps
+from keyturn.cli import mends, next_steps
 from keyturn.cli.output import show_error
 from keyturn.errors import Conflict, Malformed, Refused, Tampered, Unavailable
 from tools import error_codes
@@ -30,6 +30,28 @@ def test_a_next_step_is_of_a_code_that_lacks_one() -> None:
     assert {code for code in next_steps.AFTER if code not in known or known[code].hinted} == set()
     listed = [code for _, codes in next_steps._STEPS for code in codes.split()]
     assert sorted(listed) == sorted(set(listed)), "each code once"
+
+
+def test_every_failure_of_a_chain_or_pack_has_what_mends_it() -> None:
+    found = error_codes.failures()
+    assert len(found) > 50
+    assert {code for code in found if not mends.mend_of(code)} == set(), "say in cli/mends.py what mends it"
+    assert mends.MENDS.keys() - found.keys() - error_codes.codes().keys() == set(), "these are of nothing"
+    listed = [code for _, codes in mends._MENDS for code in codes.split()]
+    assert sorted(listed) == sorted(set(listed)), "each code once"
+
+
+def test_of_many_reasons_each_says_what_mends_it_and_people_read_it_once(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = (("link-missing", "one"), ("criteria-late", "two"), ("link-missing", "three"), ("what-is-new", "four"))
+    err = Refused("pack-refused", "no", reasons=reasons, hint="keep it")
+    show_error(err, json=False)
+    said = capsys.readouterr().err
+    assert said.count(f"      try: {mends.mend_of('link-missing')}\n") == 1
+    assert said.count("      try: ") == 2
+    assert said.endswith("  try: keep it\n")
+    show_error(err, json=True)
+    shown = json.loads(capsys.readouterr().err)["error"]["reasons"]
+    assert [one["hint"] for one in shown] == [mends.mend_of(code) for code, _ in reasons]
 
 
 @pytest.mark.parametrize(

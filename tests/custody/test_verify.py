@@ -411,8 +411,30 @@ def test_a_model_that_went_into_its_own_making_is_refused(chain: MadeChain) -> N
     chain.step("finetune", {"base": WEIGHTS}, {"model": artifact("tuned")})
     chain.step("merge", {"one": artifact("tuned")}, {"model": WEIGHTS})
     found = judge(chain, WEIGHTS)
-    assert codes(found) == ["chain-cycle"]
+    assert codes(found) == ["chain-cycle", "made-otherwise"]
     assert str(artifact("tuned")) in found.failures[0].message
+
+
+def test_two_steps_that_say_they_made_one_model_from_different_things_are_refused(chain: MadeChain) -> None:
+    chain.build()
+    many = {f"data-{n}": artifact(f"unknown {n}") for n in range(7)}
+    chain.step("finetune", many, {"model": WEIGHTS})
+    found = judge(chain)
+    assert codes(found) == ["link-missing", "made-otherwise"]
+    said = next(one.message for one in found.failures if one.code == "made-otherwise")
+    assert str(WEIGHTS) in said
+    assert str(artifact("data")) in said, "what the first one took"
+    assert "and 2 more" in said
+    with pytest.raises(Refused):
+        verify_chain(found)
+
+
+def test_equal_results_and_what_goes_on_from_a_checkpoint_contradict_nothing(chain: MadeChain) -> None:
+    chain.build()
+    chain.step("train", {"data": artifact("data")}, {"checkpoint": artifact("half way")})
+    chain.step("train", {"data": artifact("data"), steps.CHECKPOINT: artifact("half way")}, {"model": WEIGHTS})
+    chain.step("ingest", {"elsewhere": artifact("elsewhere")}, {"data": artifact("data")})
+    assert codes(judge(chain)) == []
 
 
 def test_a_suspended_members_statements_are_not_relied_on(chain: MadeChain) -> None:

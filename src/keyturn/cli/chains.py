@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keyturn.cli.evidence_lines import evidence_lines
+from keyturn.cli.mends import mend_of
 
 if TYPE_CHECKING:
     from keyturn.app.custody.open_release import ReleaseDraft
@@ -93,11 +94,17 @@ def as_json(chain: Chain) -> dict[str, Any]:
             {
                 "digest": str(one.artifact),
                 "two_humans": one.reviewed,
-                "missing": [{"code": failure.code, "message": failure.message} for failure in one.missing],
+                "missing": [
+                    {"code": failure.code, "message": failure.message, "hint": mend_of(failure.code)}
+                    for failure in one.missing
+                ],
             }
             for one in chain.code
         ],
-        "failures": [{"code": failure.code, "message": failure.message} for failure in chain.failures],
+        "failures": [
+            {"code": one.code, "message": one.message, "log_index": one.index, "hint": mend_of(one.code)}
+            for one in chain.failures
+        ],
     }
 
 

@@ -80,9 +80,9 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ("carry the gate's next question, when there is something new: `keyturn gate host ask`", "answer-taken"),
     (
         _PACK,
-        "pack-index-ahead pack-request-missing pack-use-missing pack-contents-key pack-contents-size pack-contents-model",
+        "pack-index-ahead pack-request-missing pack-use-missing",
     ),
-    (_PACK, "release-after-grant release-withdrawn release-statement-other release-level profile-other resource-other"),
+    (_PACK, "release-withdrawn release-level profile-other resource-other"),
     (_PACK, "pack-refused past-after-checkpoint past-index one-shot-approvals"),
     (
         _NOT_YOURS,

@@ -91,9 +91,10 @@ def warn(text: str, *, json: bool) -> None:
 
 def show_error(err: KeyturnError, *, json: bool) -> None:
     """Print `err` on standard error: what was expected and found, every reason, and what to type next."""
+    from keyturn.cli.mends import mend_of
     from keyturn.cli.next_steps import next_step
 
-    reasons = err.reasons if isinstance(err, Refused) else ((err.code, err.message),)
+    reasons = err.reasons if isinstance(err, Refused | Usage) else ((err.code, err.message),)
     if json:
         import msgspec
 
@@ -102,7 +103,7 @@ def show_error(err: KeyturnError, *, json: bool) -> None:
                 "code": err.code,
                 "message": err.message,
                 "hint": next_step(err),
-                "reasons": [{"code": code, "message": message} for code, message in reasons],
+                "reasons": [{"code": code, "message": message, "hint": mend_of(code)} for code, message in reasons],
             }
             | ({"detail": err.detail} if err.detail else {})
         }
@@ -110,7 +111,11 @@ def show_error(err: KeyturnError, *, json: bool) -> None:
         return
     lines = [f"error: {err.message} [{err.code}]"]
     if len(reasons) > 1 or reasons[0][1] not in err.message:
-        lines += [f"  - {message} [{code}]" for code, message in reasons]
+        for code, message in reasons:
+            mend = f"      try: {mend_of(code)}"
+            lines.append(f"  - {message} [{code}]")
+            if mend_of(code) not in ("", next_step(err)) and mend not in lines:
+                lines.append(mend)
     lines += [f"  | {line}" for line in err.detail.splitlines()[-_DETAIL_LINES:]]
     if said := next_step(err):
         lines.append(f"  try: {said}")

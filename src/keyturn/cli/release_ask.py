@@ -136,6 +136,7 @@ def ask(
 
 def _require_chain(opened: OpenedRelease) -> None:
     """Refuse to ask for what the gate must refuse: the request binds this chain, and nothing that is logged later mends it."""
+    from keyturn.custody.verify import located
     from keyturn.errors import Refused
 
     failures = opened.draft.chain.failures
@@ -145,7 +146,7 @@ def _require_chain(opened: OpenedRelease) -> None:
     raise Refused(
         "chain-refused",
         f"no gate would release this: its chain of custody has {len(failures)} failure(s)",
-        reasons=tuple((failure.code, failure.message) for failure in failures),
+        reasons=tuple((failure.code, located(failure)) for failure in failures),
         hint="data from outside comes in by a step of build_type ingest: docs/first-lab.md"
         if outside
         else f"keyturn lineage show {opened.draft.chain.model}",

@@ -159,20 +159,22 @@ def _run(
     if measured is None:
         yield "evaluation-step-missing", "the provenance of its step is not in the log"
     elif value.measurement not in measured:
-        yield "evaluation-measurement", "its measurement is no output of its step"
+        yield "evaluation-measurement", f"its measurement `{value.measurement}` is no output of its step"
     if request is None:
         return
     asked = request.value
     if asked.criteria != value.criteria:
-        yield "evaluation-criteria", "its step was requested for other criteria, or is no evaluation"
+        wanted = "none, and is no evaluation" if asked.criteria is None else f"crt-{asked.criteria[:32]}"
+        yield "evaluation-criteria", f"it is by crt-{value.criteria[:32]}, its step was requested for {wanted}"
     signer = ("member", asked.member) if asked.builder is None else ("builder", asked.builder)
     if (value.builder.kind, value.builder.name) != signer:
         yield "evaluation-builder", f"expected a result of {signer[0]} `{signer[1]}`, got one of `{value.builder}`"
     inputs = {declared.artifact for declared in asked.inputs}
     if value.subject not in inputs:
-        yield "evaluation-subject", "what it judges did not go into its step"
+        yield "evaluation-subject", f"what it judges, `{value.subject}`, did not go into its step"
     if criteria is not None and not inputs.issuperset(criteria.artifacts):
-        yield "evaluation-inputs", "its step did not take what its criteria ask for"
+        lacking = ", ".join(f"`{one}`" for one in criteria.artifacts if one not in inputs)
+        yield "evaluation-inputs", f"its step did not take what its criteria ask for: {lacking}"
 
 
 def _values(result: Logged[TestResult], criteria: Logged[EvaluationCriteria] | None) -> _Wrong:
@@ -183,6 +185,11 @@ def _values(result: Logged[TestResult], criteria: Logged[EvaluationCriteria] | N
         return
     met = criteria.value.met_by(dict(value.values))
     if value.metric != criteria.value.metric or met is None:
-        yield "evaluation-values", f"it lacks the values that its criteria compare, for `{criteria.value.metric}`"
+        yield (
+            "evaluation-values",
+            f"it lacks the values that its criteria compare, for `{criteria.value.metric}`: it has "
+            + (", ".join(f"`{name}`" for name, _ in value.values) or "none"),
+        )
     elif met != value.passed:
-        yield "evaluation-result-false", "its values say the opposite of its result"
+        said, meant = ("PASSED", "FAILED") if value.passed else ("FAILED", "PASSED")
+        yield "evaluation-result-false", f"it says {said}, its values say {meant}: {dict(value.values)}"

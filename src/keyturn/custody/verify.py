@@ -9,7 +9,7 @@ stands before its provenance, what it took before its request, criteria before t
    What a job without a builder says on its way is by the key of its attempt, and of an attempt that goes on (`attempts`).
 3. Every step's level is one that its signer may claim (`levels`).
 4. The model was made by a step; whatever went into a step other than `ingest` was made by a step before it was
-   requested; nothing went into its own making.
+   requested; nothing went into its own making; and no two steps say that they made one model from different things.
 5. Every evaluation of the model followed criteria that were logged before it was requested, says what its values
    say, and passed; none was requested and left without a result (`evaluations`).
 
@@ -28,6 +28,7 @@ from keyturn.custody.evaluations import Evaluation
 from keyturn.custody.evidence import Entry, Evidence, Failure, Logged, Map, in_turn, read
 from keyturn.custody.levels import believed_level
 from keyturn.custody.lineage import Lineage, Step, link
+from keyturn.custody.made_otherwise import made_otherwise
 from keyturn.custody.outside import Outside
 from keyturn.custody.sources import Code, Suspended, code_of
 from keyturn.custody.timeline import TrustTimeline
@@ -139,6 +140,7 @@ def examine(
             level = 0
         levels.append(level)
     failures += _links(model, lineage, ran)  # (4)
+    failures += made_otherwise(lineage)
     failures += attempts.resumed(ran, lineage)
     found = evaluations.judge(model, lineage, evidence)  # (5)
     failures += (failure for one in found for failure in one.failures)
@@ -243,8 +245,13 @@ def _differences(step: Step, request: StepRequest) -> Iterator[Failure]:
     def failure(code: str, message: str) -> Failure:
         return Failure(step.index, code, f"step `{made.step}`: {message}")
 
-    if (made.step, made.build, made.command) != (request.step, request.build, request.command):
-        yield failure("step-differs", "name, build or command differ from its request")
+    for what, wanted, found in (
+        ("name", request.step, made.step),
+        ("build", request.build, made.build),
+        ("command", " ".join(request.command), " ".join(made.command)),
+    ):
+        if found != wanted:
+            yield failure("step-differs", f"expected the {what} `{wanted[:200]}` of its request, got `{found[:200]}`")
     asked = ("member", request.member) if request.builder is None else ("builder", request.builder)
     if (made.builder.kind, made.builder.name) != asked:
         yield failure("step-builder", f"the request asked {asked[0]} `{asked[1]}`, `{made.builder}` signed")
@@ -266,11 +273,12 @@ def _inputs(declared: _Inputs, taken: _Inputs) -> Iterator[tuple[str, str]]:
     for name in sorted(declared.keys() - taken.keys()):
         yield ("input-not-taken", f"its request declares `{name}`, which its provenance lacks")
     for name in sorted(taken.keys() & declared.keys()):
-        (was, *_), (declared_as, *_) = taken[name], declared[name]
+        (was, *how), (declared_as, *asked) = taken[name], declared[name]
         if was != declared_as:
             yield ("input-digest", f"`{name}` was declared as `{declared_as}`, and was `{was}`")
-        if taken[name][1:] != declared[name][1:]:
-            yield ("input-differs", f"role or check of `{name}` differ from its request")
+        if how != asked:
+            wanted, found = (f"role `{role}`, check `{check}`" for role, check in (asked, how))
+            yield ("input-differs", f"`{name}`: expected {wanted}, got {found}")
 
 
 def _links(model: ArtifactDigest, lineage: Lineage, ran: _Ran) -> Iterator[Failure]:

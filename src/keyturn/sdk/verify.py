@@ -19,7 +19,7 @@ from keyturn.app.custody.check_release import AGE_MAX_S
 from keyturn.app.custody.verify_pack import VerifiedPack
 from keyturn.errors import Refused
 from keyturn.trust.roster import Profile
-from keyturn.wiring.release import verify_pack_file
+from keyturn.wiring.release import examine_pinned, verify_pack_file
 
 __all__ = ["ReleasedModel", "check_release", "verify_model", "verify_pack"]
 
@@ -67,8 +67,11 @@ def verify_model(
     `root` is the lab's first root, and `root_sha256` its digest as people compared it. Raises `KeyturnError`: `Refused` with
     every failure in `reasons`, `Tampered`, `Malformed`, or `Unavailable` when it could not be found out. Only a return is a yes.
     """
-    verified = _verified(pack, root, root_sha256, resource, profile)
-    files_of.verify_model(Path(model), verified)
+    verified = files_of.verify_with_files(
+        examine_pinned(Path(pack), Path(root), pinned_sha256=root_sha256),
+        lambda released: files_of.verify_model(Path(model), released),
+    )
+    _require_meant(verified, resource, profile)
     return _released(verified, profile, Path(model))
 
 

@@ -23,7 +23,7 @@ from keyturn.app.custody.deployments import (
     releases_of,
 )
 from keyturn.app.custody.say_deployed import GateHand, say_deployed, say_ended, withdraw
-from keyturn.app.custody.verify_model import verify_model
+from keyturn.app.custody.verify_model import verify_model, verify_with_files
 from keyturn.app.custody.verify_pack import VerifiedPack
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.records.await_witnessed import await_witnessed
@@ -31,7 +31,7 @@ from keyturn.app.records.find_record import only_one, record_prefix
 from keyturn.app.records.sign_record import Logged
 from keyturn.bulk import manifest
 from keyturn.config import gate_head
-from keyturn.errors import Refused, Usage
+from keyturn.errors import KeyturnError, Refused, Usage, together
 from keyturn.formats import log_part
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.uri import Uri
@@ -47,7 +47,7 @@ from keyturn.wiring.grants import Desk, desk, wait_until_in_force
 from keyturn.wiring.log import log_reader
 from keyturn.wiring.pinned_log import root_of
 from keyturn.wiring.places import find_lab
-from keyturn.wiring.release import verify_pack_file
+from keyturn.wiring.release import examine_pinned, verify_pack_file
 from keyturn.wiring.set_up import ROOT_BYTES_MAX, gate_file
 
 __all__ = [
@@ -98,24 +98,42 @@ def check(
         manifest.look(Path(model))  # a path that is misspelt is told before anything is verified
     content = read_small(root, size_bytes_max=ROOT_BYTES_MAX)
     pin = sha256(content) if pinned_sha256 is None else pinned_sha256
-    verified = verify_pack_file(pack, root, pinned_sha256=pin)
-    accepts(verified)
-    if named is not None:
-        _require_digest(named, verified)
-    else:
-        verify_model(Path(model), verified)
+    verdict = examine_pinned(pack, root, pinned_sha256=pin)
+    wrong: list[KeyturnError] = []
+
+    def files(released: ArtifactDigest) -> None:
+        try:
+            if named is None:
+                verify_model(Path(model), released)
+            elif named != released:
+                raise _other_model(named, released)
+        except KeyturnError as err:
+            wrong.append(err)
+
+    try:
+        verified = verify_with_files(verdict, files)
+    except KeyturnError as err:
+        raise together([err, *wrong]) from err
+    try:
+        accepts(verified)
+    except KeyturnError as err:
+        wrong.append(err)
     history: TrustHistory = TrustHistory.start(content, pinned_sha256=pin)
-    checked = check_release(verified, log, history=history, now=SystemClock().now(), age_max_s=age_max_s)
+    try:
+        checked = check_release(verified, log, history=history, now=SystemClock().now(), age_max_s=age_max_s)
+    except KeyturnError as err:
+        raise together([*wrong, err]) from err
+    if wrong:
+        raise together(wrong)
     return verified, checked
 
 
-def _require_digest(found: ArtifactDigest, pack: VerifiedPack) -> None:
-    if found != pack.model:
-        raise Refused(
-            "model-other-files",
-            f"the model is `{found}`, and the released one is `{pack.model}`",
-            hint="it is the pack of another model: find the one that belongs to it",
-        )
+def _other_model(found: ArtifactDigest, released: ArtifactDigest) -> Refused:
+    return Refused(
+        "model-other-files",
+        f"the model is `{found}`, and the released one is `{released}`",
+        hint="it is the pack of another model: find the one that belongs to it",
+    )
 
 
 def own_pack(pack: Path, root: Path) -> VerifiedPack:

@@ -15,8 +15,8 @@ from keyturn.app.access.authorize import find_pending
 from keyturn.app.access.request_access import require_hope
 from keyturn.app.custody.make_pack import make_pack, require_not_ended
 from keyturn.app.custody.open_release import ReleaseDraft, make_release_request, open_release, sign_release_request
-from keyturn.app.custody.verify_model import verify_model
-from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
+from keyturn.app.custody.verify_model import verify_model, verify_with_files
+from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, accept, examine_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.threads import on_all_cores
 from keyturn.crypto.dsse_signing import RecordSigner
@@ -38,6 +38,7 @@ __all__ = [
     "OpenedRelease",
     "artifact_digest",
     "examine_file",
+    "examine_pinned",
     "open_request",
     "release_by_gate",
     "require_grantable",
@@ -161,18 +162,26 @@ def examine_file(pack: Path, root: Path) -> PackVerdict:
     return examine_pack(_read_pack(pack), **_own_root(root))
 
 
-def verify_pack_file(pack: Path, root: Path, *, pinned_sha256: str) -> VerifiedPack:
-    """Verify the pack in a file under the root in a file, which must be the pinned one; raises with every failure."""
+def examine_pinned(pack: Path, root: Path, *, pinned_sha256: str) -> PackVerdict:
+    """Judge the pack in a file under the root in a file, which must be the pinned one."""
     content = read_small(root, size_bytes_max=ROOT_BYTES_MAX)
-    return verify_pack(_read_pack(pack), root_json=content, pinned_sha256=pinned_sha256, verify=Verifiers().verify)
+    return examine_pack(_read_pack(pack), root_json=content, pinned_sha256=pinned_sha256, verify=Verifiers().verify)
+
+
+def verify_pack_file(pack: Path, root: Path, *, pinned_sha256: str) -> VerifiedPack:
+    """The same; raises with every failure."""
+    return accept(examine_pinned(pack, root, pinned_sha256=pinned_sha256))
 
 
 def verify_files(pack: Path, root: Path, *, model: Path | None, progress: Callable[[int, int], None]) -> PackVerdict:
     """Verify the pack in a file, and the model's files if given, under the caller's own root; raises with every failure."""
-    verified = verify_pack(_read_pack(pack), **_own_root(root))
-    if model is not None:
-        verify_model(model, verified, progress=progress)
-    return verified.verdict
+    verdict = examine_pack(_read_pack(pack), **_own_root(root))
+
+    def files(released: ArtifactDigest) -> None:
+        if model is not None:
+            verify_model(model, released, progress=progress)
+
+    return verify_with_files(verdict, files).verdict
 
 
 def _own_root(root: Path) -> dict[str, Any]:

@@ -15,20 +15,16 @@ from keyturn.app.custody.open_release import read_label
 from keyturn.app.custody.verify_model import verify_model
 from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, examine_pack, verify_pack
 from keyturn.bulk import manifest
-from keyturn.bulk.read_chain import LogReading
-from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody import pack_index
 from keyturn.errors import KeyturnError, Malformed, Refused
-from keyturn.formats import dsse, pack, pack_members, records, release, statement
-from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats import dsse, pack, pack_members, records, statement
+from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.pack import PackContents
 from keyturn.formats.statement import DigestSet, Subject
-from keyturn.gates.release.pack import collect
-from support.chains import AURORA, artifact, signed
+from support.chains import artifact, signed
 from support.labs import Lab, make_key, make_lab
+from support.packs import Members, drop, drop_kind, forged, records_of, stolen_gate_pack
 from support.releases import MODEL, ReleaseWorld, make_release_world
-
-Members = dict[str, bytes]
 
 
 @functools.cache
@@ -54,42 +50,6 @@ def judge(raw: bytes, lab: Lab) -> PackVerdict:
 
 def codes(raw: bytes, lab: Lab) -> set[str]:
     return {code for code, _ in judge(raw, lab).failures}
-
-
-def forged(raw: bytes, lab: Lab, change: Callable[[Members], object], *, key: SoftwareKey | None = None) -> bytes:
-    """The pack with changed members, its contents signed again: what whoever has the gate's key can make."""
-    found = pack.parse(raw)
-    members = dict(found.members)
-    change(members)
-    old = statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK)
-    contents = msgspec.structs.replace(old.predicate, table=sha256(pack.make_table(members)))
-    payload = statement.make(contents, pack.PACK, old.subject)
-    return pack.render(signed(payload, key or lab.gate_keys["release"]), members)
-
-
-def records_of(members: Members) -> dict[int, str]:
-    return {
-        place: records.leaf_of(raw).kind
-        for name, raw in members.items()
-        if (place := pack_members.record_index(name)) is not None
-    }
-
-
-def drop(members: Members, place: int) -> None:
-    """Take a record out, with its proof."""
-    places = sorted(records_of(members))
-    proofs = list(pack_members.parse_proofs(members["proofs"], count=len(places)))
-    del proofs[places.index(place)]
-    members["proofs"] = pack_members.render_proofs(proofs)
-    del members[pack_members.record_name(place)]
-
-
-def drop_kind(kind: str) -> Callable[[Members], None]:
-    def change(members: Members) -> None:
-        for place in [place for place, found in records_of(members).items() if found == kind]:
-            drop(members, place)
-
-    return change
 
 
 # --- what it proves ------------------------------------------------------------------------------------------------------
@@ -214,48 +174,6 @@ def test_a_failed_result_that_is_dropped_from_the_index_is_another_index_than_pe
 
     raw = stolen_gate_pack(made)
     assert "release-subjects" in codes(forged(raw, made.world.lab, without), made.world.lab)
-
-
-def stolen_gate_pack(made: ReleaseWorld) -> bytes:
-    """What a gate that checks nothing would sign: an honest index, over a chain that fails."""
-    world, lab = made.world, made.world.lab
-    asked = made.ask()
-    given = (world.approve(asked, "bob"), world.approve(asked, "cat"))
-    world.use(asked, *given)
-    index = made.index
-    assert index is not None
-    view = world.view()
-    assert view.checkpoint is not None
-    reading = LogReading(world.log, root_json=lab.root_json, pinned_sha256=lab.root_sha256)
-    frontier = reading.to(index.size)
-    members = collect(
-        world.log,
-        index=index,
-        frontier=frontier,
-        leaves=tuple(world.log.leaves(index.size, view.frontier.size)),
-        checkpoint=view.checkpoint,
-        request=asked.record_digest,
-    )
-    resource = AURORA
-    members["release.json"] = signed(release.make_release(release.Release(MODEL, resource)), lab.gate_keys["release"])
-    members["vsa.json"] = signed(
-        release.make_summary(
-            release.Summary(MODEL, resource, world.gate, world.now, sha256(b""), (("x", sha256(b"")),), 1)
-        ),
-        lab.gate_keys["release"],
-    )
-    contents = PackContents(
-        lab=lab.name,
-        nonce=world.nonce(),
-        gate=str(world.gate),
-        key=lab.gate_keys["release"].public.keyid,
-        request=asked.record_digest,
-        size=view.frontier.size,
-        table=sha256(pack.make_table(members)),
-        signed_at=world.now,
-    )
-    subject = (Subject(digest=DigestSet.of(MODEL)),)
-    return pack.render(signed(statement.make(contents, pack.PACK, subject), lab.gate_keys["release"]), members)
 
 
 def test_what_a_careless_gate_signs_over_a_whole_chain_is_a_pack_too() -> None:
@@ -525,28 +443,28 @@ def released(identity: ArtifactDigest) -> VerifiedPack:
 
 def test_the_released_files_verify_and_every_other_set_of_files_is_refused(model: Path) -> None:
     verified = released(manifest.make(model).identity)
-    verify_model(model, verified)
+    verify_model(model, verified.model)
     weights = model / "weights.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
     with pytest.raises(Refused) as caught:
-        verify_model(model, verified)
+        verify_model(model, verified.model)
     assert caught.value.code == "model-other-files"
     weights.write_bytes(whole)
     (model / "extra.py").write_text("")
     with pytest.raises(Refused):
-        verify_model(model, verified)
+        verify_model(model, verified.model)
     (model / "extra.py").unlink()
     (model / "config.json").rename(model / "konfig.json")
     with pytest.raises(Refused):
-        verify_model(model, verified)
+        verify_model(model, verified.model)
 
 
 def test_links_in_a_model_are_refused(model: Path) -> None:
     verified = released(manifest.make(model).identity)
     (model / "link").symlink_to("/etc/passwd")
     with pytest.raises(KeyturnError):
-        verify_model(model, verified)
+        verify_model(model, verified.model)
 
 
 @pytest.mark.parametrize("name", ["", "pack-index", "pack-index/01/2", "pack-index/1/2/3", "pack-index/1/\u0662"])

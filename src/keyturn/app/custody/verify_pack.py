@@ -50,7 +50,7 @@ from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoin
 from keyturn.trust.history import TrustHistory
 from keyturn.trust.roster import Gate
 
-__all__ = ["PackEnd", "PackVerdict", "VerifiedPack", "examine_pack", "verify_pack"]
+__all__ = ["PackEnd", "PackVerdict", "VerifiedPack", "accept", "examine_pack", "verify_pack"]
 
 _VERIFIER = object()
 
@@ -104,7 +104,11 @@ class VerifiedPack:
 
 def verify_pack(raw: bytes, *, root_json: bytes, pinned_sha256: str, verify: Verify = nobody_verifies) -> VerifiedPack:
     """Verify the pack `raw` under the pinned first root; or raise `Refused` with every failure as a reason."""
-    verdict = examine_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256, verify=verify)
+    return accept(examine_pack(raw, root_json=root_json, pinned_sha256=pinned_sha256, verify=verify))
+
+
+def accept(verdict: PackVerdict) -> VerifiedPack:
+    """Accept the pack of `verdict`, which `examine_pack` made, if nothing failed; or raise `Refused` with every failure."""
     if verdict.failures or verdict.model is None:
         raise Refused(
             "pack-refused",
@@ -145,6 +149,9 @@ class _Reading:
 
     def fail(self, err: KeyturnError) -> None:
         self._failures.extend(err.reasons if isinstance(err, Refused) else ((err.code, err.message),))
+
+    def _note(self, code: str, message: str) -> None:
+        self._failures.append((code, message))
 
     def verdict(self) -> PackVerdict:
         index, checkpoint, contents = self._index, self._checkpoint, self._contents
@@ -283,20 +290,32 @@ class _Reading:
 
     def _check_contents(self, found: Pack, contents: PackContents, gates: Mapping[str, Gate]) -> None:
         # (6)
-        gate = _gate(contents, gates)
-        verify_one(dsse.parse_own(found.contents), gate.key)
-        if contents.key != gate.key.keyid:
-            raise Refused("pack-contents-key", f"the contents name another key than that of `{contents.gate}`")
-        if contents.table != found.table_digest:
-            raise Tampered("pack-table-other", "the pack's table is not the one that the gate signed")
+        gate, envelope = _gate(contents, gates), dsse.parse_own(found.contents)
         checkpoint, index = self._checkpoint, self._index
-        if checkpoint is None or contents.size != checkpoint.checkpoint.size:
-            raise Refused("pack-contents-size", "the contents are of another size of the log than the checkpoint")
-        subject = statement.parse(dsse.parse_own(found.contents).payload, PackContents, pack.PACK).subject
-        if index is None or [str(one.digest.artifact) for one in subject] != [index.model]:
-            raise Refused("pack-contents-model", "the contents are of another model than the pack index")
+        assert checkpoint is not None  # both were read before
+        assert index is not None
+        subject = [
+            str(one.digest.artifact) for one in statement.parse(envelope.payload, PackContents, pack.PACK).subject
+        ]
+        try:
+            verify_one(envelope, gate.key)
+        except KeyturnError as err:
+            self.fail(err)
+        model, size = ", ".join(subject), checkpoint.checkpoint.size
+        if contents.key != gate.key.keyid:
+            self._note("pack-contents-key", f"the contents: expected the key `{gate.key.keyid}`, got `{contents.key}`")
+        if contents.table != found.table_digest:
+            self._note(
+                "pack-table-other", f"the gate signed the table {contents.table}, the pack's is {found.table_digest}"
+            )
+        if contents.size != size:
+            self._note(
+                "pack-contents-size", f"the contents: expected {size} entries as the checkpoint, got {contents.size}"
+            )
+        if model != index.model:
+            self._note("pack-contents-model", f"the contents: expected the model `{index.model}`, got `{model[:300]}`")
         if contents.lab != self._start.lab:
-            raise Refused("lab-other", f"expected a pack of lab `{self._start.lab}`, got `{contents.lab}`")
+            self._note("lab-other", f"the contents: expected the lab `{self._start.lab}`, got `{contents.lab}`")
 
     def _check_grant(
         self, proved: list[Proved], asked: Record, own: Mapping[int, Leaf], *, at: int, skew_s: int
@@ -306,12 +325,12 @@ class _Reading:
         if contents is None or checkpoint is None or index is None or self._facts is None:
             return
         named = tuple(subject.digest.artifact for subject in asked.statement.subject)
-        if named != (ArtifactDigest.parse(index.model), ArtifactDigest("sha256", index.digest)):
-            self._failures.append(
-                (
-                    "release-subjects",
-                    "people were asked to release another model, or a chain with another pack index than this one",
-                )
+        held = (ArtifactDigest.parse(index.model), ArtifactDigest("sha256", index.digest))
+        if named != held:
+            self._note(
+                "release-subjects",
+                "people were asked to release another model, or a chain with another pack index than this one: "
+                f"they signed {_listed(named)}, and the pack has {_listed(held)}",
             )
         about = [one for one in proved if own[one.index].kind not in CHAIN_KINDS | EVIDENCE_KINDS]
         past = verify_past(
@@ -333,27 +352,44 @@ class _Reading:
         ]
         ends_at = min(past.granted.window.ends_at, *ends)
         if checkpoint.cosigned_at - skew_s >= ends_at:
-            raise Refused(
+            self._note(
                 "release-after-grant",
                 f"the grant ended at {ends_at}, and the gate's checkpoint is of {checkpoint.cosigned_at}",
             )
         for later in past.withdrawn_later:
-            raise Refused("release-withdrawn", f"`{later.by}` {later.verb} the release after it: {later.reason}")
+            self._note("release-withdrawn", f"`{later.by}` {later.verb} the release after it: {later.reason}")
 
     def _check_statements(self, found: Pack, contents: PackContents, gates: Mapping[str, Gate]) -> None:
         # (8)
         gate, chain = _gate(contents, gates), self._chain
         released = dsse.parse_own(found.members[pack_members.RELEASE_STATEMENT])
         summarised = dsse.parse_own(found.members[pack_members.SUMMARY])
-        verify_one(released, gate.key)
-        verify_one(summarised, gate.key)
+        for one in (released, summarised):
+            try:
+                verify_one(one, gate.key)
+            except KeyturnError as err:
+                self.fail(err)
         said, summary = release.read_release(released.payload), release.read_summary(summarised.payload)
         if chain is None:
             return
-        if {(said.model, said.resource), (summary.model, summary.resource)} != {(chain.model, chain.resource)}:
-            raise Refused("release-statement-other", "the gate's statements are about another model or resource")
+        wanted = chain.model, chain.resource
+        for what, got in (("release statement", said), ("summary", summary)):
+            if (got.model, got.resource) != wanted:
+                self._note(
+                    "release-statement-other",
+                    f"the gate's {what}: expected one about `{wanted[0]}` as `{wanted[1]}`, "
+                    f"got one about `{got.model}` as `{got.resource}`",
+                )
         if str(summary.gate) != contents.gate or summary.level > chain.level_min:
-            raise Refused("release-statement-other", "the gate's summary claims another gate or a higher level")
+            self._note(
+                "release-statement-other",
+                f"the gate's summary: expected one of `{contents.gate}` and level {chain.level_min} at most, "
+                f"got one of `{summary.gate}` and level {summary.level}",
+            )
+
+
+def _listed(digests: Sequence[ArtifactDigest]) -> str:
+    return " and ".join(f"`{one}`" for one in digests)
 
 
 def _gate(contents: PackContents, gates: Mapping[str, Gate]) -> Gate:
