@@ -157,3 +157,52 @@ def test_a_request_that_differs_from_its_step_is_refused(changes: dict[str, obje
     with pytest.raises(Refused) as caught:
         check_is_of(step(), request(**changes))
     assert caught.value.code == "step-differs"
+
+
+def test_every_mistake_in_a_step_file_is_named_at_once() -> None:
+    text = GOOD.replace('name = "train"', 'name = "Train it"').replace('check = "full"', 'check = "sometimes"')
+    text = (
+        text.replace("timeout_s = 3600", 'timeout_s = "an hour"')
+        .replace("dirHash:", "md5:")
+        .replace("[sandbox]", "[sandbox]\ngpu = 1")
+    )
+    text = text.replace('path = "/out/model"', 'path = "/somewhere"').replace('mount = "/in/code"', "")
+    with pytest.raises(Usage) as caught:
+        parse(text.encode(), where="STEP.toml")
+    said = [message for _, message in caught.value.reasons]
+    assert caught.value.code == "config-invalid"
+    assert len(said) == 6, "what an input is worth as a whole is judged once its fields are right"
+    assert all(message.startswith("`STEP.toml`: ") for message in said)
+    for place in (
+        "$.name",
+        "$.inputs[0].check",
+        "$.inputs[1]",
+        "$.outputs[0].path",
+        "$.sandbox.timeout_s",
+        "$.sandbox",
+    ):
+        assert any(message.endswith(f" - at `{place}`") for message in said), (place, said)
+    assert said[0] in caught.value.message
+    assert "(and 5 more)" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        pytest.param("dirHash:", "md5:", 1, id="a digest that is none has its own code"),
+        pytest.param('mount = "/in/code"', 'mount = "/in/data/code"', 1, id="what only the whole is wrong about"),
+        pytest.param("[[inputs]]\n" + 'name = "code"', '[[inputs]]\nname = "data"', 1, id="a name twice"),
+    ],
+)
+def test_one_mistake_is_one(old: str, new: str, said: int) -> None:
+    assert old in GOOD
+    with pytest.raises(Usage) as caught:
+        parse(GOOD.replace(old, new).encode())
+    assert len(caught.value.reasons) == said
+
+
+def test_a_file_full_of_mistakes_names_the_first_of_them() -> None:
+    many = "".join(f"unknown_{n} = 1\n" for n in range(500))
+    with pytest.raises(Usage) as caught:
+        parse((many + GOOD).encode())
+    assert len(caught.value.reasons) == 20

@@ -29,6 +29,8 @@ from typing import Literal
 
 from blake3 import blake3
 
+from keyturn.bulk.differences import differences
+from keyturn.bulk.holes import Holes
 from keyturn.bulk.threads import cores
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.formats.manifest import FILES_MAX, Manifest, ManifestFile, check_names
@@ -73,11 +75,28 @@ def make(
     base = root if kind == "directory" else root.parent
     _require_written(written, found)
     unread = tuple(file for file in found if file.path not in written)
-    hashed = {file.path: file for file in _hash_all(base, unread, threads or cores(), progress)}  # (2)
+    try:
+        hashed = {file.path: file for file in _hash_all(base, unread, threads or cores(), progress)}  # (2)
+    except Refused as err:
+        raise (_all_changed(root, found) or err) from err
     files = tuple(written.get(file.path) or hashed[file.path] for file in found)
-    if look(root) != found:  # (3)
-        raise _changed(str(root))
+    if changed := _all_changed(root, found):  # (3)
+        raise changed
     return Manifest(kind=kind, files=files)
+
+
+def _all_changed(root: Path, before: tuple[Found, ...]) -> Refused | None:
+    """Name every file that is not as it was when it was listed, if there is one."""
+    after = look(root)
+    if after == before:
+        return None
+    wrong = differences({file.path: file for file in before}, {file.path: file for file in after})
+    return Refused(
+        "file-changed",
+        f"`{root}` changed while it was read: {wrong[0]}" + (", and others" if len(wrong) > 1 else ""),
+        reasons=tuple(("file-changed", one) for one in wrong),
+        hint="stop whatever writes there, then try again",
+    )
 
 
 def _require_written(written: Mapping[str, ManifestFile], found: tuple[Found, ...]) -> None:
@@ -113,6 +132,7 @@ def look(root: Path) -> tuple[Found, ...]:
         return walk(root)
     if stat.S_ISREG(status.st_mode):
         check_names([_decoded(root.name)])
+        Holes().add(root.name, os.fspath(root), None, status)
         return (Found(root.name, status.st_size, _status(status)),)
     raise Refused("file-special", f"expected a directory or a regular file, `{root}` is neither")
 
@@ -121,7 +141,7 @@ def walk(root: Path) -> tuple[Found, ...]:
     """List every regular file below the directory `root`, in order of the paths' bytes; refuse everything else."""
     found: list[Found] = []
     with _opened(os.fspath(root), _OPEN_DIRECTORY, None) as descriptor:
-        _walk_into(found, descriptor, "", 0)
+        _walk_into(found, Holes(), descriptor, "", 0)
     found.sort(key=lambda file: file.path.encode("utf-8"))
     check_names(file.path for file in found)
     if not found:
@@ -129,7 +149,7 @@ def walk(root: Path) -> tuple[Found, ...]:
     return tuple(found)
 
 
-def _walk_into(found: list[Found], directory: int, prefix: str, depth: int) -> None:
+def _walk_into(found: list[Found], holes: Holes, directory: int, prefix: str, depth: int) -> None:
     if depth > _DEPTH_MAX:
         raise Refused("directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories, `{prefix}` has more")
     with os.scandir(directory) as entries:
@@ -141,11 +161,12 @@ def _walk_into(found: list[Found], directory: int, prefix: str, depth: int) -> N
                 raise _changed(path) from err
             if stat.S_ISREG(status.st_mode):
                 found.append(Found(path, status.st_size, _status(status)))
+                holes.add(path, entry.name, directory, status)
                 if len(found) > FILES_MAX:
                     raise Refused("files-too-many", f"expected at most {FILES_MAX} files, got more")
             elif stat.S_ISDIR(status.st_mode):
                 with _opened(entry.name, _OPEN_DIRECTORY, directory) as inner:
-                    _walk_into(found, inner, f"{path}/", depth + 1)
+                    _walk_into(found, holes, inner, f"{path}/", depth + 1)
             elif stat.S_ISLNK(status.st_mode):
                 raise Refused("file-symlink", f"{path!r} is a symbolic link: an artifact holds files only")
             else:
@@ -167,7 +188,7 @@ def _hash_all(
     stop = threading.Event()
 
     def work() -> None:
-        reader = _Reader(base, tally)
+        reader = _Reader(base, tally, stop)
         try:
             while not stop.is_set():
                 try:
@@ -175,6 +196,8 @@ def _hash_all(
                 except IndexError:
                     return
                 done[index] = reader.read(found[index], split=threads > 1 and found[index].size > split_above)
+        except _Stopped:
+            return  # another thread says why
         except KeyturnError:
             stop.set()
             raise
@@ -185,9 +208,17 @@ def _hash_all(
             reader.close()
 
     with ThreadPoolExecutor(min(threads, len(found)), thread_name_prefix="keyturn-manifest") as pool:
-        for future in [pool.submit(work) for _ in range(min(threads, len(found)))]:
-            future.result()
+        try:
+            for future in [pool.submit(work) for _ in range(min(threads, len(found)))]:
+                future.result()
+        except BaseException:
+            stop.set()  # whoever gives up (Ctrl-C) does not wait for the end of a file of hours
+            raise
     return tuple(file for file in done if file is not None)
+
+
+class _Stopped(Exception):
+    """A file was not read to its end, since something is wrong with another one, or nobody waits any more."""
 
 
 class _Tally:
@@ -209,7 +240,8 @@ class _Tally:
 class _Reader:
     """Reads files one after the other into two buffers that it reuses; one per thread."""
 
-    def __init__(self, base: Path, tally: _Tally) -> None:
+    def __init__(self, base: Path, tally: _Tally, stop: threading.Event) -> None:
+        self._stop = stop
         self._base = os.open(base, _OPEN_DIRECTORY)
         self._directory = ("", self._base)
         self._tally = tally
@@ -230,13 +262,15 @@ class _Reader:
             if _status(os.fstat(descriptor)) != file.status:
                 raise _changed(file.path)
             sha, blake, size = (self._split if split else self._straight)(descriptor)
+            if self._stop.is_set():
+                raise _Stopped
             if _status(os.fstat(descriptor)) != file.status or size != file.size:
                 raise _changed(file.path)
         return ManifestFile(path=file.path, size=size, sha256=sha, blake3=blake)
 
     def _straight(self, descriptor: int) -> tuple[str, str, int]:
         sha, blake, size, buffer = hashlib.sha256(), blake3(), 0, self._buffers[0]
-        while count := os.readv(descriptor, [buffer]):
+        while not self._stop.is_set() and (count := os.readv(descriptor, [buffer])):
             chunk = buffer[:count]
             sha.update(chunk)
             blake.update(chunk)
@@ -255,7 +289,7 @@ class _Reader:
             blake.update(chunk)
             return os.readv(descriptor, [spare])
 
-        while count:
+        while count and not self._stop.is_set():
             chunk = self._buffers[turn][:count]
             turn = 1 - turn
             following = self._companion.submit(ahead, chunk, self._buffers[turn])

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
-from keyturn.errors import Usage
+from keyturn.config.mistakes import mistakes
+from keyturn.errors import KeyturnError, Usage
 
 __all__ = ["SIZE_BYTES_MAX", "parse"]
 
@@ -26,11 +27,25 @@ def parse(raw: bytes, kind: type[T], *, where: str) -> T:
         raise Usage("config-too-large", f"`{where}`: expected at most {SIZE_BYTES_MAX} bytes, got {len(raw)}")
     try:
         table = tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as err:
+        raise _invalid(where, (str(err)[:400],)) from err  # it quotes what it refuses, whatever its length
+    try:
         return msgspec.convert(table, kind)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as err:
-        text = str(err)[:400]  # it quotes what it refuses, whatever its length
-        raise Usage(
-            "config-invalid",
-            f"`{where}`: {text[:1].lower()}{text[1:]}",
-            hint="docs/formats/configuration.md and step-toml.md say what each key may be; unknown keys are refused",
-        ) from err
+    except (msgspec.ValidationError, RecursionError) as err:
+        raise _invalid(where, mistakes(table, kind) or (str(err)[:400],)) from err
+    except KeyturnError as err:
+        found = mistakes(table, kind)
+        if len(found) < 2:
+            raise  # it has a code of its own
+        raise _invalid(where, found) from err
+
+
+def _invalid(where: str, texts: tuple[str, ...]) -> Usage:
+    said = [f"`{where}`: {text[:1].lower()}{text[1:]}" for text in texts]
+    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+    return Usage(
+        "config-invalid",
+        said[0] + more,
+        reasons=tuple(("config-invalid", text) for text in said),
+        hint="docs/formats/configuration.md and step-toml.md say what each key may be; unknown keys are refused",
+    )

@@ -75,8 +75,9 @@ class StepFiles(Protocol):
     def take_output(self, path: str) -> ArtifactDigest:
         """Digest the output at `path` below the staging directory, with its modes made plain; refuses links and devices."""
 
-    def keeps(self, path: str, source: str) -> bool:
-        """Whether the output at `path`, which was taken, holds every file of the input `source`, which is held, unchanged."""
+    def lacks(self, path: str, source: str) -> Sequence[str]:
+        """What the output at `path`, which was taken, lacks of the input `source`, which is held: the first files of it that are
+        missing or another there, each in a sentence."""
 
     def read_output(self, path: str, *, size_bytes_max: int) -> bytes:
         """Read one small output file that was taken."""

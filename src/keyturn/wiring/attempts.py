@@ -26,7 +26,7 @@ from keyturn.config import step as step_config
 from keyturn.config.step import PARAMETERS_MOUNT, PARAMETERS_NAME, STEP_NAME, StepFile
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import KeyturnError, Refused, Usage
+from keyturn.errors import KeyturnError, Refused, Usage, together
 from keyturn.formats import dsse, provenance
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.records import leaf_of
@@ -247,17 +247,25 @@ def close_attempt(lab: LabPlace | None, directory: Path, *, on_bytes: OnBytes) -
     found = lab or find_lab(place.lab)
     destination = Path(place.destination)
     require_free(destination)
-    outputs = {}
+    outputs, wrong = {}, list[KeyturnError]()
     for name, path in place.outputs.items():
         made = files.directory / "out" / path.rpartition("/")[2]
-        if not made.exists():
-            raise Refused(
-                "output-missing",
-                f"expected the output `{name}` at `{made}`, found nothing",
-                hint="the job writes there: keyturn.open_step().output(name)",
-            )
-        outputs[name] = manifest.make(made, progress=partial(on_bytes, name)).identity
-    files.require_held()
+        try:
+            if not os.path.lexists(made):
+                raise Refused(
+                    "output-missing",
+                    f"expected the output `{name}` at `{made}`, found nothing",
+                    hint="the job writes there: keyturn.open_step().output(name)",
+                )
+            outputs[name] = manifest.make(made, progress=partial(on_bytes, name)).identity
+        except KeyturnError as err:
+            wrong.append(err)
+    try:
+        files.require_held()
+    except KeyturnError as err:
+        wrong.append(err)
+    if wrong:
+        raise together(wrong)
     _require_made(attempt, outputs)
     send_waiting(files, found)
     statement = files.closing() or _closing(files, attempt, outputs, key)
@@ -374,17 +382,22 @@ def _require_attachable(step: StepFile) -> None:
 
 
 def _hold(inputs: tuple[DeclaredInput, ...], where: Mapping[str, Path], on_bytes: OnBytes) -> dict[str, Held]:
-    held = {}
+    held, wrong = {}, list[KeyturnError]()
     for one in inputs:
         if one.name not in where:
             continue  # the STEP.toml: its bytes are in the attempt's directory
-        held[one.name] = found = hold_input(where[one.name].resolve(), progress=partial(on_bytes, one.name))
-        if found.digest != one.digest:
-            raise Refused(
-                "input-digest",
-                f"input `{one.name}`: expected `{one.digest}`, found `{found.digest}`",
-                hint="find out who changed it; if the change is meant, declare the new digest",
-            )
+        try:
+            held[one.name] = found = hold_input(where[one.name].resolve(), progress=partial(on_bytes, one.name))
+            if found.digest != one.digest:
+                raise Refused(
+                    "input-digest",
+                    f"input `{one.name}`: expected `{one.digest}`, found `{found.digest}`",
+                    hint="find out who changed it; if the change is meant, declare the new digest",
+                )
+        except KeyturnError as err:
+            wrong.append(err)
+    if wrong:
+        raise together(wrong)
     return held
 
 

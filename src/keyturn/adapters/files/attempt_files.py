@@ -30,7 +30,7 @@ from keyturn.adapters.files import durable_files
 from keyturn.adapters.files.key_files import read_key, write_key
 from keyturn.bulk import manifest, runtime
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Conflict, Malformed, Refused, Unavailable, Usage
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable, Usage, together
 from keyturn.formats.manifest import ManifestFile
 
 __all__ = ["AttemptFiles", "Held", "Kept", "Place", "hold_input", "hold_runtime"]
@@ -210,19 +210,27 @@ class AttemptFiles:
 
     def require_held(self) -> None:
         """Check that inputs and runtimes are what they were: by how they look, else by reading them again."""
-        place = self.place
+        place, wrong = self.place, list[KeyturnError]()
         for name, held in place.inputs.items():
             path = Path(held.path)
-            if _looked_input(path) != held.looked and str(manifest.make(path).identity) != held.digest:
-                raise Refused(
-                    "input-changed",
-                    f"input `{name}` at `{path}` changed while the job ran",
-                    hint="find out who changed it; what was made from it has no custody",
-                )
+            try:
+                if _looked_input(path) != held.looked and str(manifest.make(path).identity) != held.digest:
+                    raise Refused(
+                        "input-changed",
+                        f"input `{name}` at `{path}` changed while the job ran",
+                        hint="find out who changed it; what was made from it has no custody",
+                    )
+            except KeyturnError as err:
+                wrong.append(err)
         for name, held in place.runtime.items():
             path = Path(held.path)
-            if _looked_runtime(path) != held.looked and str(runtime.make(path, {}).digest) != held.digest:
-                raise Refused("runtime-changed", f"runtime `{name}` changed while the job ran", hint="run it again")
+            try:
+                if _looked_runtime(path) != held.looked and str(runtime.make(path, {}).digest) != held.digest:
+                    raise Refused("runtime-changed", f"runtime `{name}` changed while the job ran", hint="run it again")
+            except KeyturnError as err:
+                wrong.append(err)
+        if wrong:
+            raise together(wrong)
 
     def _part(self, checkpoint: str, rank: int) -> Path:
         return self.directory / "parts" / _short(checkpoint) / str(rank)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ import msgspec
 
 from keyturn.adapters.files import durable_files
 from keyturn.bulk import manifest, runtime
+from keyturn.bulk.differences import differences
 from keyturn.bulk.manifest import Found, Progress
 from keyturn.bulk.runtime import Entry
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
@@ -185,11 +185,12 @@ class LocalStepFiles:
         """Compare with what was held. A runtime may have gained byte code, which Python in the sandbox does not read."""
         for path, before in self._held:
             try:
-                same = manifest.look(path) == before
+                now_there = manifest.look(path)
             except KeyturnError as err:
-                raise _input_changed(path) from err
-            if not same:
-                raise _input_changed(path)
+                raise _input_changed(path, (err.message,)) from err
+            if now_there != before:
+                files = ({file.path: file for file in listing} for listing in (before, now_there))
+                raise _input_changed(path, differences(*files))
         for path, known in self._runtimes:
             now = runtime.look(path)
             gained = (name for name in now.keys() - known.keys() if "__pycache__/" not in name)
@@ -207,9 +208,9 @@ class LocalStepFiles:
         self._manifests[path] = manifest.make(place, progress=self._progress)
         return self._manifests[path].identity
 
-    def keeps(self, path: str, source: str) -> bool:
-        before, after = ({(f.path, f.sha256) for f in self._manifests[name].files} for name in (source, path))
-        return before <= after
+    def lacks(self, path: str, source: str) -> tuple[str, ...]:
+        before, after = ({f.path: f.sha256 for f in self._manifests[name].files} for name in (source, path))
+        return differences(before, after, extra=False)
 
     def read_output(self, path: str, *, size_bytes_max: int) -> bytes:
         place = self._staged(path)
@@ -289,17 +290,28 @@ def _sync(place: Path) -> None:
 def _copy(source: Path, copy: Path) -> None:
     manifest.look(source)  # refuses links and devices before anything is copied
     try:
-        if source.is_dir():
-            shutil.copytree(source, copy, symlinks=True)
-        else:
-            shutil.copyfile(source, copy, follow_symlinks=False)
-    except (OSError, shutil.Error) as err:
-        raise Unavailable("input-unreadable", f"`{source}` cannot be copied", detail=str(err)) from err
+        # `cp` leaves holes as they are: a file of 100 GB that takes no room on the disk takes none as a copy.
+        copied = ("cp", "-R", "-P", "--reflink=auto", "--sparse=auto", "--", str(source), str(copy))
+        subprocess.run(copied, env=_TOOLS, capture_output=True, check=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as err:
+        why = (
+            (err.stderr or "").strip().splitlines()[-1:]
+            if isinstance(err, subprocess.CalledProcessError)
+            else [str(err)]
+        )
+        raise Unavailable(
+            "input-uncopied",
+            f"`{source}` cannot be copied: {''.join(why)[:300]}",
+            hint='free space for a private copy, or say check = "full"',
+        ) from err
 
 
-def _input_changed(path: Path) -> Refused:
+def _input_changed(path: Path, wrong: Sequence[str]) -> Refused:
     return Refused(
-        "input-changed", f"input `{path}` changed while the step ran", hint='run it again, or with check = "snapshot"'
+        "input-changed",
+        f"input `{path}` changed while the step ran: {wrong[0]}" + (", and others" if len(wrong) > 1 else ""),
+        reasons=tuple(("input-changed", f"`{path}`: {one}") for one in wrong),
+        hint='run it again, or with check = "snapshot"',
     )
 
 

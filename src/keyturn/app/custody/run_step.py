@@ -22,7 +22,7 @@ from typing import Literal
 import msgspec
 
 from keyturn.app.custody.admit_step import AdmittedStep
-from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, together
 from keyturn.formats import dsse, provenance, records, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
@@ -199,17 +199,22 @@ def _check_names(request: StepRequest, layout: Layout) -> None:
 
 
 def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles) -> tuple[StepMount, ...]:
-    mounts = []
-    for declared in request.inputs:
+    mounts, wrong = [], list[KeyturnError]()
+    for declared in request.inputs:  # all of them, though one is wrong: whoever mends the step sees the rest as well
         source, mount = layout.inputs[declared.name]
-        found, place = files.hold_input(source, declared.check)
-        if found != declared.artifact:
-            raise Refused(
-                "input-digest",
-                f"input `{declared.name}`: expected `{declared.digest}`, found `{found}`",
-                hint="find out who changed it; if the change is meant, declare the new digest",
-            )
-        mounts.append(StepMount(place, mount))
+        try:
+            found, place = files.hold_input(source, declared.check)
+            if found != declared.artifact:
+                raise Refused(
+                    "input-digest",
+                    f"input `{declared.name}`: expected `{declared.digest}`, found `{found}`",
+                    hint="find out who changed it; if the change is meant, declare the new digest",
+                )
+            mounts.append(StepMount(place, mount))
+        except KeyturnError as err:
+            wrong.append(err)
+    if wrong:
+        raise together(wrong)
     return tuple(mounts)
 
 
@@ -218,10 +223,11 @@ def _require_kept(request: StepRequest, layout: Layout, files: StepFiles) -> Non
         return
     source, _ = layout.inputs[MODEL]
     for name in request.outputs:
-        if not files.keeps(layout.outputs[name], source):
+        if wrong := files.lacks(layout.outputs[name], source):
             raise Refused(
                 "package-other-model",
-                f"output `{name}` lacks a file of the input `{MODEL}`, or holds another one in its place",
+                f"output `{name}` lacks a file of the input `{MODEL}`, or holds another one in its place: {wrong[0]}",
+                reasons=tuple(("package-other-model", f"output `{name}`: {one}") for one in wrong),
                 hint="packing adds files and changes none; a step that changes a model is another build_type",
             )
 
