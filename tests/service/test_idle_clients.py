@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -56,3 +57,23 @@ def test_who_asks_slowly_loses_no_place_to_the_flood_of_another_address(make_lab
                 slow.sendall(b"host\r\n\r\n")
                 assert slow.recv(100).startswith(b"HTTP/1.1 200 ")
                 assert flood[0].recv(1) == b"", "the flood loses places of its own"
+
+
+def test_an_upload_that_breaks_off_changes_nothing(make_lab_on_disk: Callable[..., Any]) -> None:
+    lab = make_lab_on_disk()
+    with lab.witness(), lab.log() as (_, service), lab.gate() as (_, gate):
+        packs, gates = (sorted(Path(lab.path, place).rglob("*")) for place in ("log/envelopes", "gates"))
+        sizes = [path.stat().st_size for path in packs]
+        assert sizes
+        for url, path in ((service, "submit"), (gate, "release"), (gate, "negative")):
+            port = int(url.rpartition(":")[2])
+            head = f"POST /{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
+                one.sendall(head.encode() + b'{"payload":"' + b"A" * 50000)
+                one.shutdown(socket.SHUT_WR)
+                said = one.recv(1000)
+            assert not said.startswith(b"HTTP/1.1 2"), (path, said)
+            with urllib3.PoolManager(retries=False, timeout=10) as http:
+                assert http.request("GET", f"{url}/health").status == 200
+        assert [path.stat().st_size for path in packs] == sizes
+        assert sorted(Path(lab.path, "gates").rglob("*")) == gates

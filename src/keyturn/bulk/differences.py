@@ -1,7 +1,7 @@
 """Say how two lists of files differ: which are missing, extra or changed, the first of them by name, and how many more.
 
-What is compared is whatever the caller has of each file: its status, its digest. Nobody reads a list of a million files, so it has
-an end.
+What is compared is whatever the caller has of each file: its status, its digest. A list of a million files is read by nobody: it
+has an end.
 """
 
 from __future__ import annotations

@@ -19,9 +19,7 @@ _PACK = (
 )
 _FETCH = "fetch the pack again: it is not whole as the gate made it"
 _SIGNED_FOR = "`keyturn source attest` and `keyturn source review`, by two humans, before the next run of the step"
-_BUILDER = (
-    "find out who has the builder's key, and suspend it if in doubt: `keyturn suspend`; then run the step on another"
-)
+_BUILDER = "find out who has the builder's key, and suspend it if in doubt: `keyturn trust suspend`; then run the step on another"
 
 _MENDS: tuple[tuple[str, str], ...] = (
     (_AGAIN, "step-request-missing step-request-late step-request-reused step-differs runtime-differs output-differs"),

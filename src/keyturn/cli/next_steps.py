@@ -141,7 +141,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ),
     (
         _DISK,
-        "file-unreadable input-unreadable output-unreadable runtime-unreadable person-unreadable policy-unreadable disk-full",
+        "file-unreadable output-unreadable runtime-unreadable person-unreadable policy-unreadable disk-full",
     ),
     (
         _DISK,

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,9 @@ __all__ = ["IndexSqlite", "rebuild"]
 
 _WAL_PAGES = 16384
 """64 MiB: pages that are written again and again reach the file once."""
+
+_MADE_WITHIN_S = 30.0
+_LOOK_EVERY_S = 0.02
 
 _SCHEMA_VERSION = 2
 _KEY_LEVELS = 4
@@ -209,8 +213,8 @@ class _Handle:
         if self._path.exists() and not self._path.is_file():
             raise sqlite3.DatabaseError("it is no plain file")
         db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        _write_ahead(db)
         for pragma in (
-            "journal_mode = WAL",
             "synchronous = NORMAL",
             f"cache_size = -{self._cache_kib}",
             f"wal_autocheckpoint = {_WAL_PAGES}",
@@ -240,6 +244,20 @@ class _Handle:
             raise Unavailable(
                 "index-unreadable", f"index `{self._path.name}`: {err}", hint="keyturn log reindex"
             ) from err
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Have `db` keep a write-ahead log. SQLite does not wait for whoever makes the same file at the same moment: this does."""
+    until = time.monotonic() + _MADE_WITHIN_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as err:
+            if "locked" not in str(err) or time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_EVERY_S)
+        else:
+            return
 
 
 def rebuild(path: Path, batches: Iterable[tuple[Batch, Tail]]) -> Tail:

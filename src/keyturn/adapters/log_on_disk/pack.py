@@ -177,7 +177,7 @@ def recover(
                 durable = after
     except Torn as torn:
         tail = torn.tail
-        _refuse_behind(tail, signed_size)
+        _refuse_behind(directory, tail, signed_size)
         path = pack_path(directory, tail.pack)
         fd = open_pack(path)
         try:
@@ -185,7 +185,7 @@ def recover(
             disk.cut(fd, at=tail.offset)
         finally:
             os.close(fd)
-    _refuse_behind(tail, signed_size)
+    _refuse_behind(directory, tail, signed_size)
     if tail.size > durable.size and (rewrite or tail.pack != known.pack):
         _settle(disk, directory, durable, tail)  # (3)
     return tail
@@ -222,7 +222,7 @@ def verify_packs(directory: Path, *, size_min: int, faults: Sequence[range] = ()
             raise Tampered(
                 "log-batch-altered", f"the batch at entry {torn.tail.size} is broken, and others follow"
             ) from torn
-    _refuse_behind(tail, size_min)
+    _refuse_behind(directory, tail, size_min)
     return tail.size
 
 
@@ -259,13 +259,23 @@ def _envelope_of(leaf: bytes) -> str | None:
         return None  # no leaf at all
 
 
-def _refuse_behind(tail: Tail, signed_size: int) -> None:
+def _refuse_behind(directory: Path, tail: Tail, signed_size: int) -> None:
     if tail.size < signed_size:
         raise Tampered(
             "log-behind-checkpoint",
-            f"the log holds {tail.size} intact entries, and signed a checkpoint of {signed_size}",
+            f"the log holds {tail.size} intact entries, and signed a checkpoint of {signed_size}: {_found_at(directory, tail)}",
             hint="restore the packs; a log that lost what it signed is never written again",
         )
+
+
+def _found_at(directory: Path, tail: Tail) -> str:
+    """What lies where the next batch would be."""
+    path = pack_path(directory, tail.pack)
+    try:
+        length = path.stat().st_size
+    except OSError as err:
+        return f"pack `{path.name}`: {err.strerror}"
+    return f"pack `{path.name}` has {length} bytes, and the intact ones end at byte {tail.offset}"
 
 
 def _read_batch(fd: int, offset: int, written: Mapping[int, Batch]) -> Batch | None:
