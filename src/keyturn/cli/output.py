@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WIDTH_OF_A_FILE = 10_000
 _DETAIL_LINES = 20
 
-__all__ = ["confirm", "console", "emit", "fields", "plain", "progress", "rows", "show_error", "warn"]
+__all__ = ["bytes_done", "confirm", "console", "emit", "fields", "plain", "progress", "rows", "show_error", "warn"]
 
 
 def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None:
@@ -156,3 +156,15 @@ def progress(what: str, total: int, *, unit: str = "items") -> Iterator[Callable
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task(what, total=total or None)
         yield lambda done: bar.advance(task, done)
+
+
+@contextmanager
+def bytes_done(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar of bytes; the task calls the yielded function with (bytes done, bytes in all), from any thread."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    out = console(stderr=True)
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task(plain(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -47,9 +47,9 @@ def check(
     from keyturn.wiring.deployments import check as check_now
     from keyturn.wiring.deployments import log_at
 
-    with log_at(lab, log) as reader:
+    with log_at(lab, log) as reader, output.bytes_done(f"hashing {model}") as on_bytes:
         verified, checked = check_now(
-            model, pack=pack, root=root, pinned_sha256=None, log=reader, age_max_s=seconds(age)
+            model, pack=pack, root=root, pinned_sha256=None, log=reader, age_max_s=seconds(age), progress=on_bytes
         )
     verdict = verified.verdict
     output.emit(

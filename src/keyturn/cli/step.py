@@ -46,13 +46,7 @@ def digest(
     from keyturn.bulk.manifest import make
     from keyturn.formats.manifest import render
 
-    with output.progress(f"hashing {output.plain(str(path))}", 0, unit="bytes") as advance:
-        seen = [0]
-
-        def on_bytes(done: int, _total: int) -> None:
-            advance(done - seen[0])
-            seen[0] = done
-
+    with output.bytes_done(f"hashing {path}") as on_bytes:
         made = make(path, progress=on_bytes)
     if manifest is not None:
         write_new(manifest, render(made))

@@ -28,6 +28,12 @@ def verify(
         typer.Option(help="The lab's first root, which you got by another way than the pack.", show_default=False),
     ],
     pack: Annotated[Path | None, typer.Option(help="The pack of the model.", show_default=False)] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model's manifest, by which files that are not as released are named.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Verify PACK, or with --pack the files of MODEL: who released it, who built it, from what. Needs no network.
@@ -44,9 +50,10 @@ def verify(
             hint="keyturn verify MODEL --pack PACK --root ROOT",
         )
     if pack is None:
-        verdict = verify_files(subject, root, model=None, progress=lambda done, total: None)
+        verdict = verify_files(subject, root, model=None)
     else:
-        verdict = verify_files(pack, root, model=subject, progress=lambda done, total: None)
+        with output.bytes_done(f"hashing {subject}") as on_bytes:
+            verdict = verify_files(pack, root, model=subject, manifest=manifest, progress=on_bytes)
     output.emit(
         {"verified": True, "files": None if pack is None else str(subject), **as_json(verdict)},
         json=json,

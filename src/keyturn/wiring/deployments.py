@@ -88,6 +88,7 @@ def check(
     log: LogReader,
     age_max_s: int = AGE_MAX_S,
     accepts: Callable[[VerifiedPack], None] = lambda _: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[VerifiedPack, CheckedRelease]:
     """Verify the pack, that `model` (files, or their digest) is what it released, and that nobody has withdrawn it since.
 
@@ -104,7 +105,7 @@ def check(
     def files(released: ArtifactDigest) -> None:
         try:
             if named is None:
-                verify_model(Path(model), released)
+                verify_model(Path(model), released, progress=progress)
             elif named != released:
                 raise _other_model(named, released)
         except KeyturnError as err:

@@ -22,6 +22,7 @@ from keyturn.bulk.threads import on_all_cores
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats import dsse
+from keyturn.formats import manifest as manifests
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.uri import Uri
@@ -173,13 +174,26 @@ def verify_pack_file(pack: Path, root: Path, *, pinned_sha256: str) -> VerifiedP
     return accept(examine_pinned(pack, root, pinned_sha256=pinned_sha256))
 
 
-def verify_files(pack: Path, root: Path, *, model: Path | None, progress: Callable[[int, int], None]) -> PackVerdict:
-    """Verify the pack in a file, and the model's files if given, under the caller's own root; raises with every failure."""
+def verify_files(
+    pack: Path,
+    root: Path,
+    *,
+    model: Path | None,
+    manifest: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PackVerdict:
+    """Verify the pack in a file, and the model's files if given, under the caller's own root; raises with every failure.
+
+    By `manifest`, which `keyturn step digest` wrote, files that are not the released ones are named; it decides nothing.
+    """
+    listed = (
+        None if manifest is None else manifests.parse(read_small(manifest, size_bytes_max=manifests.MANIFEST_BYTES_MAX))
+    )
     verdict = examine_pack(_read_pack(pack), **_own_root(root))
 
     def files(released: ArtifactDigest) -> None:
         if model is not None:
-            verify_model(model, released, progress=progress)
+            verify_model(model, released, listed=listed, progress=progress)
 
     return verify_with_files(verdict, files).verdict
 

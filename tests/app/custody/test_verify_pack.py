@@ -19,6 +19,7 @@ from keyturn.custody import pack_index
 from keyturn.errors import KeyturnError, Malformed, Refused
 from keyturn.formats import dsse, pack, pack_members, records, statement
 from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.manifest import Manifest
 from keyturn.formats.pack import PackContents
 from keyturn.formats.statement import DigestSet, Subject
 from support.chains import artifact, signed
@@ -458,6 +459,24 @@ def test_the_released_files_verify_and_every_other_set_of_files_is_refused(model
     (model / "config.json").rename(model / "konfig.json")
     with pytest.raises(Refused):
         verify_model(model, verified.model)
+
+
+def test_by_a_manifest_each_file_that_is_not_as_released_is_named(model: Path) -> None:
+    for number in range(4):
+        (model / f"shard-{number}").write_bytes(b"%d" % number)
+    listed = manifest.make(model)
+    (model / "shard-0").write_bytes(b"flipped")
+    (model / "shard-1").unlink()
+    (model / "more").write_bytes(b"")
+
+    def reasons(by: Manifest | None) -> tuple[str, ...]:
+        with pytest.raises(Refused, match="model-other-files") as caught:
+            verify_model(model, listed.identity, listed=by)
+        return tuple(message for _, message in caught.value.reasons)
+
+    assert reasons(listed) == ("extra: 'more'", "changed: 'shard-0'", "missing: 'shard-1'")
+    assert "names none" in reasons(manifest.make(model))[0], "a manifest of something else is none of it"
+    assert len(reasons(None)) == 1
 
 
 def test_links_in_a_model_are_refused(model: Path) -> None:
