@@ -6,10 +6,12 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from model_signing import hashing, verifying
@@ -18,6 +20,7 @@ from keyturn.adapters.evidence.verifiers import Verifiers, guessed
 from keyturn.app.custody.take_evidence import make_evidence
 from keyturn.bulk import manifest
 from keyturn.errors import KeyturnError
+from keyturn.formats import dsse
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.evidence import Evidence, Presented
 from keyturn.trust.outside import OutsideSigner
@@ -88,26 +91,64 @@ def test_one_file_is_bound_by_its_digest(model: Path, tmp_path: Path) -> None:
     assert take(key.sign_model(file), file, key.signer()).found.subjects == (str(digest(file)),)
 
 
-@pytest.mark.parametrize("how", ["blake3", "shards"])
+HOW = {
+    "blake3": lambda config: config.use_file_serialization(hashing_algorithm="blake3"),
+    "blake2": lambda config: config.use_file_serialization(hashing_algorithm="blake2"),
+    "shards": lambda config: config.use_shard_serialization(shard_size=7),
+}
+
+
+@pytest.mark.parametrize("by", ["key", "certificate"])
+@pytest.mark.parametrize("how", HOW)
 def test_other_digests_than_sha256_bind_by_the_files_that_the_member_compared(
-    model: Path, tmp_path: Path, how: str
+    model: Path, tmp_path: Path, how: str, by: str
 ) -> None:
-    key = Key.make(tmp_path / "vendor")
-    config = hashing.Config()
-    config = (
-        config.use_file_serialization(hashing_algorithm="blake3")
-        if how == "blake3"
-        else config.use_shard_serialization(shard_size=7)
-    )
-    raw = key.sign_model(model, config)
-    taken = take(raw, model, key.signer())
+    vendor = Key.make(tmp_path / "vendor") if by == "key" else Ca.make(tmp_path / "vendor")
+    raw = vendor.sign_model(model, HOW[how](hashing.Config()))  # type: ignore[no-untyped-call]
+    taken = take(raw, model, vendor.signer())
     assert (taken.bound, taken.found.subjects) == ("files", ())
-    assert VERIFIERS.verify(taken.presented, key.signer()) == taken.found
+    assert VERIFIERS.verify(taken.presented, vendor.signer()) == taken.found
     (model / "config.json").write_text("other bytes")
-    assert refused(lambda: take(raw, model, key.signer())) == "evidence-other-subject"
+    assert refused(lambda: take(raw, model, vendor.signer())) == "evidence-other-subject"
+    (model / "config.json").write_text("the bytes of config.json")
+    other = replace(presented(raw, digest(model)), artifact=ArtifactDigest.parse("dirHash:" + "0" * 64))
+    assert refused(lambda: VERIFIERS.compare_files(other, vendor.signer(), str(model))) == "evidence-other-subject"
     (model / "more").write_text("one file more")
-    assert refused(lambda: take(raw, model, key.signer())) == "evidence-other-subject"
-    assert refused(lambda: take(raw, model, key.signer(), path=tmp_path / "nowhere")) == "evidence-other-subject"
+    assert refused(lambda: take(raw, model, vendor.signer())) == "evidence-other-subject"
+    (model / "more").unlink()
+    (model / "config.json").rename(model / "config.yaml")
+    assert refused(lambda: take(raw, model, vendor.signer())) == "evidence-other-subject"
+    assert refused(lambda: take(raw, model, vendor.signer(), path=tmp_path / "nowhere")) == "artifact-missing"
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_files_that_the_signers_tool_ignored_are_signed_by_nobody(model: Path, tmp_path: Path, how: str) -> None:
+    key = Key.make(tmp_path / "vendor")
+    for name in (
+        ".gitattributes",
+        "run_me.py",
+        "empty",
+    ):  # git's by itself, one as its user says, one without any shard
+        (model / name).write_text("" if name == "empty" else "anything")
+        config = HOW[how](hashing.Config())  # type: ignore[no-untyped-call]
+        config.set_ignored_paths(paths=["run_me.py", *(["empty"] if how != "shards" else [])])
+        raw = key.sign_model(model, config)
+        assert refused(partial(take, raw, model, key.signer())) == "evidence-other-subject"
+        (model / name).unlink()
+        assert take(raw, model, key.signer()).bound == "files"
+
+
+def test_one_file_is_compared_by_its_blake3(model: Path, tmp_path: Path) -> None:
+    key, file = Key.make(tmp_path / "vendor"), model / "config.json"
+    raw = key.sign_model(file, HOW["blake3"](hashing.Config()))  # type: ignore[no-untyped-call]
+    assert take(raw, file, key.signer()).bound == "files"
+
+
+def test_a_way_of_hashing_that_is_none_is_refused(model: Path, tmp_path: Path) -> None:
+    key = Key.make(tmp_path / "vendor")
+    raw = signed_anew(key, key.sign_model(model), lambda p: p["predicate"]["serialization"].update(hash_type="md5"))
+    one = presented(raw, digest(model))
+    assert refused(lambda: VERIFIERS.compare_files(one, key.signer(), str(model))) == "evidence-other-subject"
 
 
 def test_another_model_is_refused_even_with_the_same_files_under_exchanged_names(model: Path, tmp_path: Path) -> None:
@@ -152,20 +193,21 @@ def test_a_model_signature_that_was_altered_is_refused(
     assert refused(lambda: take(raw, model, key.signer())) == code
 
 
-def test_a_signed_root_without_the_files_names_is_refused(model: Path, tmp_path: Path) -> None:
-    from cryptography.hazmat.primitives import hashes
+def signed_anew(key: Key, raw: bytes, alter: Callable[[Any], None]) -> bytes:
+    """The model signature `raw`, altered by its own signer."""
 
-    from keyturn.formats import dsse
-
-    key = Key.make(tmp_path / "vendor")
-
-    def nameless(bundle: Any) -> None:
-        _payload(lambda p: p["predicate"].update(resources=[]))(bundle)
+    def change(bundle: Any) -> None:
+        _payload(alter)(bundle)
         payload = base64.b64decode(bundle["dsseEnvelope"]["payload"])
         signature = key.private.sign(dsse.pae(dsse.IN_TOTO, payload), ec.ECDSA(hashes.SHA256()))
         bundle["dsseEnvelope"]["signatures"] = [{"sig": base64.b64encode(signature).decode(), "keyid": ""}]
 
-    raw = changed(key.sign_model(model), nameless)
+    return changed(raw, change)
+
+
+def test_a_signed_root_without_the_files_names_is_refused(model: Path, tmp_path: Path) -> None:
+    key = Key.make(tmp_path / "vendor")
+    raw = signed_anew(key, key.sign_model(model), lambda p: p["predicate"].update(resources=[]))
     assert refused(lambda: take(raw, model, key.signer())) in ("evidence-signature", "statement-invalid")
 
 
@@ -204,11 +246,7 @@ def test_files_by_certificate_are_compared_and_other_formats_name_none(model: Pa
     raw = ca.sign_model(model)
     one = presented(raw, digest(model))
     VERIFIERS.compare_files(one, ca.signer(), str(model))
-    sigstore = OutsideSigner(
-        name="x", method="sigstore", statements=frozenset({"x"}), identity="x", issuer="x", trusted_root="ab" * 32
-    )
-    assert refused(lambda: VERIFIERS.compare_files(one, sigstore, str(model))) == "evidence-files"
-    assert refused(lambda: VERIFIERS.compare_files(replace(one, format="dsse"), sigstore, ".")) == "evidence-files"
+    assert refused(lambda: VERIFIERS.compare_files(replace(one, format="dsse"), ca.signer(), ".")) == "evidence-files"
 
 
 @pytest.mark.parametrize("raw", [b"{}", b"[]", b"\xff", b"null", b'{"verificationMaterial":{}}'])

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -92,7 +92,10 @@ def statement(model: Path) -> bytes:
     return model_signature._statement(manifest.make(model), "vendor/model")
 
 
-def test_what_model_signing_signs_by_an_identity_is_verified_by_it_and_here(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hashed", ["sha256", "blake3"])
+def test_what_model_signing_signs_by_an_identity_is_verified_by_it_and_here(
+    model: Path, tmp_path: Path, hashed: Literal["sha256", "blake3"]
+) -> None:
     made = PrivateSigstore(lifetime_s=YEARS_S)  # model-signing looks at this machine's clock before it signs
     config = tmp_path / "trust.json"
     with served(made) as url:
@@ -100,7 +103,7 @@ def test_what_model_signing_signs_by_an_identity_is_verified_by_it_and_here(mode
         (
             signing.Config()  # type: ignore[no-untyped-call]
             .use_sigstore_signer(identity_token=token(WHO, BY), trust_config=config)
-            .set_hashing_config(hashing.Config().use_file_serialization())  # type: ignore[no-untyped-call]
+            .set_hashing_config(hashing.Config().use_file_serialization(hashing_algorithm=hashed))  # type: ignore[no-untyped-call]
             .sign(model, tmp_path / "model.sig")
         )
     raw, root = (tmp_path / "model.sig").read_bytes(), made.trusted_root()
@@ -112,7 +115,9 @@ def test_what_model_signing_signs_by_an_identity_is_verified_by_it_and_here(mode
     assert guessed(raw) == "oms"
     taken = take(raw, model, root, signer)
     assert (taken.found.signer, taken.found.issuer, taken.original) == (WHO, BY, raw)
-    assert taken.bound == "digest"
+    assert taken.bound == ("digest" if hashed == "sha256" else "files")
+    (model / "config.json").write_text("other bytes")
+    assert refused(lambda: take(raw, model, root, signer)) == "evidence-other-subject"
 
 
 def signed(sigstore: PrivateSigstore, model: Path, **more: Any) -> bytes:

@@ -122,7 +122,7 @@ class Ca:
             roots=(self.root.public_bytes(Encoding.DER),),
         )
 
-    def sign_model(self, model: Path) -> bytes:
+    def sign_model(self, model: Path, how: hashing.Config | None = None) -> bytes:
         place = self.key.place
         config = signing.Config()  # type: ignore[no-untyped-call]  # its constructor says no types
         config.use_certificate_signer(
@@ -130,7 +130,7 @@ class Ca:
             signing_certificate=place / "leaf.pem",
             certificate_chain=[place / "root.pem"],
         )
-        return _signed(config, model, place / "model.sig", None)
+        return _signed(config, model, place / "model.sig", how)
 
 
 def said(kind: str, predicate: Any, sha256: str) -> bytes:

@@ -116,7 +116,12 @@ def verify(
     ] = None,
     about: Annotated[
         str | None,
-        typer.Option("--for", metavar="ARTIFACT", help="Only what is about this artifact.", show_default=False),
+        typer.Option(
+            "--for",
+            metavar="ARTIFACT",
+            help="Only what is about this artifact. Where its files are, they are compared again.",
+            show_default=False,
+        ),
     ] = None,
     lab: Lab = None,
     json: Json = False,
@@ -139,7 +144,8 @@ def verify(
 
 
 def _line(one: ShownEvidence) -> str:
-    said = "HOLDS" if one.failure is None else f"DOES NOT HOLD: {one.failure.message} [{one.failure.code}]"
+    holds = "HOLDS, its files compared here" if one.compared else "HOLDS"
+    said = holds if one.failure is None else f"DOES NOT HOLD: {one.failure.message} [{one.failure.code}]"
     return f"{one.id}  {said}\n  " + "\n  ".join(evidence_lines(one.evidence))
 
 
@@ -183,6 +189,7 @@ def _as_json(one: ShownEvidence) -> dict[str, Any]:
         "digest": evidence.digest,
         "found": msgspec.to_builtins(evidence.found),
         "bound": evidence.bound,
+        "compared": one.compared,
         "member": evidence.member,
         "signed_at": evidence.signed_at,
     }

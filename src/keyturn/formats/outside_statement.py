@@ -9,7 +9,9 @@ This is NOT verification: who signed, and whether it is expected, is for `custod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -26,8 +28,10 @@ __all__ = [
     "VSA_V1",
     "OutsideStatement",
     "OutsideSummary",
+    "SignedFiles",
     "parse",
     "parse_builder",
+    "parse_files",
     "parse_model",
     "parse_summary",
 ]
@@ -58,6 +62,19 @@ class OutsideSummary:
     resource: str
     passed: bool
     level: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFiles:
+    """What a model signature is over: `method` says whether its resources are whole files or shards of them, `digests` has the
+    algorithm and the digest of each by its name, in the order of the statement."""
+
+    method: Literal["files", "shards"]
+    digests: Mapping[str, tuple[str, str]]
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        return frozenset(algorithm for algorithm, _ in self.digests.values())
 
 
 class _Head(msgspec.Struct, frozen=True, rename="camel"):
@@ -142,13 +159,22 @@ def parse_model(payload: bytes) -> ArtifactDigest | None:
     Never the digest of its subject: that is over the files' digests in order, without their names, so that two files could be
     exchanged under it. Raises `Malformed` when the files' names are missing.
     """
-    said = _predicate(payload, _Model)
-    if said.serialization.method != "files" or {one.algorithm for one in said.resources} != {"sha256"}:
+    said = parse_files(payload)
+    if said.method != "files" or said.algorithms != {"sha256"}:
         return None
-    files = [(one.name, parse_sha256(one.digest, what="model signature")) for one in said.resources]
+    files = [(name, parse_sha256(digest, what="model signature")) for name, (_, digest) in said.digests.items()]
     if [name for name, _ in files] == ["."]:
         return ArtifactDigest("sha256", Sha256(files[0][1]))
     return dir_hash(files)
+
+
+def parse_files(payload: bytes) -> SignedFiles:
+    """What an OMS statement names; raises `Malformed` when names are missing, or one stands there twice."""
+    said = _predicate(payload, _Model)
+    digests = {one.name: (one.algorithm, one.digest) for one in said.resources}
+    if len(digests) != len(said.resources):
+        raise Malformed("path-duplicate", "model signature: a file is listed twice")
+    return SignedFiles(said.serialization.method, MappingProxyType(digests))
 
 
 def _predicate(payload: bytes, kind: type[T]) -> T:

@@ -13,9 +13,9 @@ from keyturn.app.custody.take_evidence import make_evidence, subjects_of
 from keyturn.app.records.sign_record import Logged, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.custody.outside import Verify
-from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.evidence import EVIDENCE_BYTES_MAX, Evidence, Presented
 from keyturn.formats.evidence_format import EvidenceFormat
+from keyturn.trust.outside import OutsideSigner
 from keyturn.wiring.log import log_reader, log_writer, trust_behind
 from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.pinned_log import root_of
@@ -82,8 +82,13 @@ def log_evidence(place: LabPlace, taken: Taken) -> Logged:
 
 
 def evidence_in(place: LabPlace, records: tuple[str, ...], about: str | None) -> tuple[ShownEvidence, ...]:
-    """The evidence that the lab's log holds, verified again here."""
-    artifact: ArtifactDigest | None = None if about is None else artifact_digest(about)[0]
+    """The evidence that the lab's log holds, verified again here, against the files too when `about` is where they are."""
+    artifact, path = (None, None) if about is None else artifact_digest(about)
+    verifier = Verifiers()
+
+    def compare(presented: Presented, signer: OutsideSigner) -> None:
+        verifier.compare_files(presented, signer, str(path))
+
     with log_reader(place) as log:
         root, pin = root_of(place, log)
         return show_evidence(
@@ -93,7 +98,8 @@ def evidence_in(place: LabPlace, records: tuple[str, ...], about: str | None) ->
             records=records,
             about=artifact,
             now=SystemClock().now(),
-            verify=Verifiers().verify,
+            verify=verifier.verify,
+            compare=None if path is None else compare,
         )
 
 

@@ -4,14 +4,17 @@ pack."""
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from model_signing import hashing
 
 from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.app.custody.show_evidence import show_evidence
 from keyturn.app.custody.take_evidence import make_evidence, subjects_of
 from keyturn.app.custody.verify_pack import examine_pack
+from keyturn.bulk import manifest
 from keyturn.custody.outside import nobody_verifies
 from keyturn.errors import KeyturnError
 from keyturn.formats import evidence, records, statement
@@ -20,6 +23,7 @@ from keyturn.formats.evidence import Evidence, Presented
 from keyturn.trust.outside import OutsideSigner
 from support.chains import signed
 from support.labs import NOW
+from support.model_signatures import Key
 from support.outside import SLSA
 from support.releases import MODEL, ReleaseWorld, make_release_world
 from support.world import World
@@ -153,3 +157,37 @@ def test_evidence_is_shown_from_the_log_and_verified_by_whoever_asks(made: Relea
         shown("evd-00000000")
     assert caught.value.code == "record-not-found"
     assert world.now >= NOW
+
+
+def test_whoever_has_the_files_compares_them_again_and_rests_on_no_members_word(tmp_path: Path) -> None:
+    vendor, model = Key.make(tmp_path / "vendor"), tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_text("the weights")
+    how = hashing.Config().use_file_serialization(hashing_algorithm="blake3")  # type: ignore[no-untyped-call]
+    signer, raw = vendor.signer(), vendor.sign_model(model, how)
+    made = make_release_world(outside=(signer,))
+    one = Presented("oms", raw, manifest.make(model).identity, b"", b"", NOW)
+    log(made, take(made.world, one, "vendor", str(model)))
+    made.sync()
+
+    def shown(compare: Any) -> list[tuple[bool, bool, str]]:
+        lab = made.world.lab
+        found = show_evidence(
+            made.gate()._parts.log,
+            root_json=lab.root_json,
+            pinned_sha256=lab.root_sha256,
+            records=(),
+            about=one.artifact,
+            now=made.world.now,
+            verify=VERIFIERS.verify,
+            compare=compare,
+        )
+        return [(e.held is not None, e.compared, "" if e.failure is None else e.failure.code) for e in found]
+
+    def compare(presented: Presented, signer: OutsideSigner) -> None:
+        VERIFIERS.compare_files(presented, signer, str(model))
+
+    assert shown(None) == [(True, False, "")]
+    assert shown(compare) == [(True, True, "")]
+    (model / "weights").write_text("other weights")
+    assert shown(compare) == [(False, False, "evidence-other-subject")]

@@ -5,7 +5,8 @@ model-signing verifies the signature and that the files' digests are those of it
 1. A certificate is no identity: the signing certificate must have the name that the lab expects, and be valid at the time.
 2. Roots are the lab's, never those of the operating system; keys and roots reach the library in files of a private directory.
 3. The digest of the subject binds no names: `custody.expected` computes the identity from names and SHA-256s.
-4. Files are compared as model-signing hashes them, when their digests are no SHA-256.
+4. Files whose digests are no SHA-256 are compared one by one, every one of the artifact: what a signer's tool ignored (.git and
+   what its user says) is signed by nobody.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import base64
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
@@ -25,13 +26,15 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from model_signing import hashing, verifying
+from model_signing import hashing
 from model_signing._signing import sign_certificate, sign_ec_key, sign_sigstore_pb
 from OpenSSL import crypto
 
 from keyturn.adapters.evidence import by_key, sigstore_bundle
+from keyturn.bulk import manifest
 from keyturn.custody.expected import found_in
 from keyturn.errors import Malformed, Refused
+from keyturn.formats import outside_statement
 from keyturn.formats.digest import sha256
 from keyturn.formats.dsse import IN_TOTO
 from keyturn.formats.evidence import Found, Presented
@@ -69,35 +72,62 @@ def verify(presented: Presented, signer: OutsideSigner) -> Found:
 
 
 def compare_files(presented: Presented, signer: OutsideSigner, path: str) -> None:
-    """Hash the files at `path` as the signature says, and refuse when any is missing, more, or another."""
-    with _files(presented, signer) as (signature, trusted):
-        config = verifying.Config()  # type: ignore[no-untyped-call]  # its constructor says no types
-        if signer.method == "key":
-            config.use_elliptic_key_verifier(public_key=trusted[0])
-        elif signer.method == "certificate":
-            config.use_certificate_verifier(certificate_chain=trusted)
-        else:
-            raise Refused("evidence-files", "a model signature by an identity must name its files by SHA-256")
-        try:
-            with _quiet():
-                _hash_as_signed(config, _payload(presented.original))
-                config.verify(Path(path), signature)
-        except (OSError, *_REFUSALS, crypto.X509StoreContextError) as err:
-            raise Refused(
-                "evidence-other-subject",
-                f"the files at `{path}` are not those that `{signer.name}` signed: {_line(err)}",
-            ) from err
+    """Hash the files at `path` as the signature says, and refuse when any is missing, more, or another.
 
-
-def _hash_as_signed(config: verifying.Config, payload: bytes) -> None:
-    """Hash shards of the size that `payload`, which is verified next, says: the library takes a number of JSON for a float."""
-    said = json.loads(payload)["predicate"]["serialization"]
-    if said["method"] == "shards":
-        config.set_hashing_config(
-            hashing.Config().use_shard_serialization(  # type: ignore[no-untyped-call]  # its constructor says no types
-                hashing_algorithm=said["hash_type"], shard_size=int(said["shard_size"])
-            )
+    Every file of the artifact is compared, those that the signature's maker ignored too: they are in the artifact's identity.
+    """
+    verify(presented, signer)
+    payload = _payload(presented.original)
+    signed = outside_statement.parse_files(payload)
+    files = manifest.make(Path(path))
+    if files.identity != presented.artifact:
+        raise Refused(
+            "evidence-other-subject", f"the files at `{path}` are `{files.identity}`, and not `{presented.artifact}`"
         )
+    names = {"." if files.kind == "file" else one.path: one for one in files.files}
+    if signed.method == "files" and signed.algorithms == {"blake3"}:  # the manifest has both digests, of the same bytes
+        found = {name: ("blake3", one.blake3) for name, one in names.items()}
+    else:
+        found = _hashed_as_signed(Path(path), payload, signer)
+        _require_every_file(names, found, signed.method, signer)
+    if found != signed.digests:
+        other = sorted(name for name in {*found, *signed.digests} if found.get(name) != signed.digests.get(name))
+        raise Refused(
+            "evidence-other-subject",
+            f"the files at `{path}` are not those that `{signer.name}` signed: `{other[0][:200]}` and {len(other) - 1} more",
+            hint="what was ignored when it was signed (as .git) is in the artifact: keep it outside",
+        )
+
+
+def _require_every_file(names: Iterable[str], found: Iterable[str], method: str, signer: OutsideSigner) -> None:
+    """Refuse what the library left out: shards of a file are `name:start:end`, and files without bytes have none."""
+    hashed = {name.rsplit(":", 2)[0] if method == "shards" else name for name in found}
+    if missing := sorted(set(names) - hashed):
+        raise Refused(
+            "evidence-other-subject",
+            f"`{signer.name}` signed nothing of `{missing[0][:200]}`, which is in the artifact",
+        )
+
+
+def _hashed_as_signed(path: Path, payload: bytes, signer: OutsideSigner) -> dict[str, tuple[str, str]]:
+    """The digests of the files at `path` as model-signing makes them, by what `payload` says of how: it ignores nothing."""
+    try:
+        said = json.loads(payload)["predicate"]["serialization"]
+        config = hashing.Config()  # type: ignore[no-untyped-call]  # its constructor says no types
+        hashed = {"blake2b": "blake2"}.get(said["hash_type"], said["hash_type"])  # as it writes it, and as it reads it
+        if said["method"] == "shards":
+            size = int(said["shard_size"])  # the library takes a number of JSON for a float
+            config.use_shard_serialization(hashing_algorithm=hashed, shard_size=size)
+        else:
+            config.use_file_serialization(hashing_algorithm=hashed)
+        config.set_ignored_paths(paths=(), ignore_git_paths=False)
+        with _quiet():
+            made = config.hash(path)
+        return {one.identifier: (one.digest.algorithm, one.digest.digest_hex) for one in made.resource_descriptors()}
+    except (OSError, *_REFUSALS) as err:
+        raise Refused(
+            "evidence-other-subject", f"the files at `{path}` cannot be hashed as `{signer.name}` says: {_line(err)}"
+        ) from err
 
 
 @contextmanager

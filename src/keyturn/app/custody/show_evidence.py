@@ -1,10 +1,12 @@
 """Show the evidence from outside that the witnessed log holds, verified again by whoever asks.
 
 Everything is computed from the log under the caller's own pinned root; evidence that does not hold is shown with the reason.
+Whoever has the files has them compared again (`compare`), and then rests on no member's word that he did.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from keyturn.bulk.read_chain import LogReading, claimed_size, read_evidence
@@ -13,21 +15,23 @@ from keyturn.custody.outside import Outside, Verify
 from keyturn.errors import Refused
 from keyturn.formats import dsse, statement
 from keyturn.formats.digest import ArtifactDigest
-from keyturn.formats.evidence import EVIDENCE, Evidence
+from keyturn.formats.evidence import EVIDENCE, Evidence, Presented
 from keyturn.ports import LogReader
+from keyturn.trust.outside import OutsideSigner
 
 __all__ = ["ShownEvidence", "show_evidence"]
 
 
 @dataclass(frozen=True, slots=True)
 class ShownEvidence:
-    """One record of evidence: `held` when it verified again, else the `failure`."""
+    """One record of evidence: `held` when it verified again, else the `failure`; `compared`: its files, here and now."""
 
     id: str
     index: int
     evidence: Evidence
     held: Outside | None
     failure: Failure | None
+    compared: bool = False
 
 
 def show_evidence(
@@ -39,6 +43,7 @@ def show_evidence(
     about: ArtifactDigest | None,
     now: int,
     verify: Verify,
+    compare: Callable[[Presented, OutsideSigner], None] | None = None,
 ) -> tuple[ShownEvidence, ...]:
     """Give the evidence whose ids begin with any of `records` (of all when there are none), `about` an artifact if one is said.
 
@@ -59,6 +64,12 @@ def show_evidence(
         if about is not None and evidence.about != about:
             continue
         held, failures = read_evidence(reading, index, now=now, verify=verify)
+        compared = compare is not None and bool(held) and evidence.bound == "files"
+        if compare is not None and compared:
+            try:
+                compare(evidence.presented, reading.trust()[1].states[-1].outside[evidence.outside])
+            except Refused as err:
+                held, failures, compared = (), (Failure(index, err.code, err.message),), False
         shown.append(
             ShownEvidence(
                 f"evd-{envelope.record_digest[:32]}",
@@ -67,6 +78,7 @@ def show_evidence(
                 held[0] if held else None,
                 next(iter(failures), None)
                 or (None if held else Failure(index, "signer-unknown", "nobody of the lab signed it")),
+                compared,
             )
         )
     for one in wanted:
