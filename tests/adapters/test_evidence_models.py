@@ -236,6 +236,13 @@ def test_a_certificate_must_be_of_whom_the_lab_expects_valid_and_below_the_labs_
     assert refused(lambda: take(raw, model, replace(ca.signer(), roots=(b"none",)))) == "outside-key"
 
 
+def test_whoever_has_a_certificate_below_the_root_issues_none_in_the_name_of_others(
+    model: Path, tmp_path: Path
+) -> None:
+    mallory = Ca.make(tmp_path / "mallory", below_a_ca=False)
+    assert refused(lambda: take(mallory.sign_model(model), model, mallory.signer())) == "evidence-signature"
+
+
 def test_a_certificate_for_something_else_signs_nothing(model: Path, tmp_path: Path) -> None:
     ca = Ca.make(tmp_path / "vendor", usage=ExtendedKeyUsageOID.SERVER_AUTH)
     assert refused(lambda: take(ca.sign_model(model), model, ca.signer())) == "evidence-signature"

@@ -89,7 +89,7 @@ def refused(call: Callable[[], object], why: str = "") -> str:
 
 
 def statement(model: Path) -> bytes:
-    return model_signature._statement(manifest.make(model), "vendor/model")
+    return model_signature._statement(manifest.make(model), "vendor/model", "sha256")
 
 
 @pytest.mark.parametrize("hashed", ["sha256", "blake3"])

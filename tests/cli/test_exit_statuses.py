@@ -66,6 +66,10 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
         ("release", "papers", "garbage", "--root", "garbage", "--model", "data", "--oms-key", AT),
         1,
     ),
+    ("release papers", "oms_certificates"): (
+        ("release", "papers", "garbage", "--root", "garbage", "--oms-certificates", AT),
+        2,
+    ),
     ("release deployed", "pack"): (("release", "deployed", AT, "--root", "garbage", "--on", "gpu1", "--yes"), 1),
     ("release deployed", "root"): (("release", "deployed", "garbage", "--root", AT, "--on", "gpu1", "--yes"), 1),
     ("release deployed", "directory"): (

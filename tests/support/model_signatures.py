@@ -68,7 +68,7 @@ def _signed(config: signing.Config, model: Path, out: Path, how: hashing.Config 
 
 @dataclass(frozen=True)
 class Ca:
-    """A certificate authority of a vendor's, with one signing certificate below it."""
+    """A certificate authority of a vendor's, an issuing one below it, and one signing certificate of that."""
 
     key: Key
     root: x509.Certificate
@@ -81,36 +81,22 @@ class Ca:
         days: tuple[int, int] = (-10, 10),
         name: str = VENDOR,
         usage: x509.ObjectIdentifier | None = None,
+        below_a_ca: bool = True,
     ) -> Ca:
+        """A root, what stands below it (`below_a_ca`: an authority, else somebody's own certificate), and the leaf of that."""
         key = Key.make(place)
-        ca = ec.generate_private_key(ec.SECP256R1())
-        begun = datetime.fromtimestamp(NOW, UTC)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Vendor CA")])
-        root = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(ca.public_key())
-            .serial_number(1)
-            .not_valid_before(begun - timedelta(days=1000))
-            .not_valid_after(begun + timedelta(days=1000))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(ca, hashes.SHA256())
+        top, middle = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root = _certificate("Vendor CA", top, "Vendor CA", top, (-1000, 1000), ca=True)
+        between = _certificate("Vendor Issuing CA", middle, "Vendor CA", top, (-900, 900), ca=below_a_ca)
+        more = (
+            x509.SubjectAlternativeName([x509.RFC822Name(name)]),
+            x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.CODE_SIGNING]),
         )
-        leaf = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Vendor Models")]))
-            .issuer_name(subject)
-            .public_key(key.private.public_key())
-            .serial_number(2)
-            .not_valid_before(begun + timedelta(days=days[0]))
-            .not_valid_after(begun + timedelta(days=days[1]))
-            .add_extension(x509.SubjectAlternativeName([x509.RFC822Name(name)]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
-            .sign(ca, hashes.SHA256())
-        )
-        (place / "leaf.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
-        (place / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
+        leaf = _certificate("Vendor Models", key.private, "Vendor Issuing CA", middle, days, more)
+        for file, one in (("leaf", leaf), ("between", between), ("root", root)):
+            (place / f"{file}.pem").write_bytes(one.public_bytes(Encoding.PEM))
+        chain = (place / "leaf.pem").read_bytes() + (place / "between.pem").read_bytes()
+        (place / "chain.pem").write_bytes(chain)
         return cls(key, root)
 
     def signer(self, identity: str = VENDOR) -> OutsideSigner:
@@ -128,9 +114,35 @@ class Ca:
         config.use_certificate_signer(
             private_key=place / "key.pem",
             signing_certificate=place / "leaf.pem",
-            certificate_chain=[place / "root.pem"],
+            certificate_chain=[place / "between.pem"],
         )
         return _signed(config, model, place / "model.sig", how)
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    by: ec.EllipticCurvePrivateKey,
+    days: tuple[int, int],
+    more: tuple[x509.ExtensionType, ...] = (),
+    *,
+    ca: bool = False,
+) -> x509.Certificate:
+    begun = datetime.fromtimestamp(NOW, UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begun + timedelta(days=days[0]))
+        .not_valid_after(begun + timedelta(days=days[1]))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    )
+    for one in more:
+        made = made.add_extension(one, critical=False)
+    return made.sign(by, hashes.SHA256())
 
 
 def said(kind: str, predicate: Any, sha256: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,6 +33,17 @@ def papers(
             show_default=False,
         ),
     ] = None,
+    oms_hash: Annotated[
+        Literal["blake3", "sha256"], typer.Option(help="Which digests of the files are signed.")
+    ] = "sha256",
+    oms_certificates: Annotated[
+        Path | None,
+        typer.Option(
+            help="Certificates (PEM), the key's own first: whoever trusts their root verifies the signature.",
+            show_default=False,
+            callback=this_is_there,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write what PACK proves as CycloneDX, SPDX and a model card, and with --oms-key sign the model's files.
@@ -42,7 +53,16 @@ def papers(
     from keyturn import __version__
     from keyturn.wiring.papers import write_papers
 
-    made = write_papers(pack, root, out=out, version=__version__, model=model, oms_key=oms_key)
+    made = write_papers(
+        pack,
+        root,
+        out=out,
+        version=__version__,
+        model=model,
+        oms_key=oms_key,
+        oms_hash=oms_hash,
+        oms_certificates=oms_certificates,
+    )
     verdict = made.verified.verdict
     output.emit(
         {

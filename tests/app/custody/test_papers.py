@@ -13,6 +13,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from huggingface_hub import ModelCard
 from jsonschema import Draft7Validator, FormatChecker
 from model_signing import verifying
@@ -28,8 +29,11 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.evidence import Presented
 from keyturn.wiring.papers import ML_BOM, MODEL_CARD, SIGNATURE, SPDX, write_papers
 from support.chains import artifact, changed
+from support.labs import NOW
+from support.model_signatures import Ca, der
 from support.outside import SLSA
 from support.releases import make_release_world
 
@@ -322,6 +326,48 @@ def test_the_models_files_are_signed_as_openssf_model_signing_verifies_them(deli
         "papers-in-model"
     )
     assert not inside.exists()
+
+
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")  # model-signing's own
+@pytest.mark.parametrize("by", ["key", "certificate"])
+@pytest.mark.parametrize("hashed", ["sha256", "blake3"])
+def test_what_is_signed_here_is_verified_by_model_signing_and_taken_in_as_evidence(
+    delivery: Delivery, tmp_path: Path, hashed: Any, by: str
+) -> None:
+    vendor, place = Ca.make(tmp_path / "vendor"), tmp_path / "vendor"
+    (place / "key.pem").chmod(0o600)
+    certificates = place / "chain.pem" if by == "certificate" else None
+    said: dict[str, Any] = {"model": delivery.files, "oms_key": place / "key.pem", "oms_hash": hashed}
+
+    def made(certificates: Path | None, out: str = "papers", **changed: Any) -> Path:
+        more = {"version": "1", "oms_certificates": certificates} | said | changed
+        write_papers(delivery.pack, delivery.root, out=tmp_path / out, **more)
+        return tmp_path / out / SIGNATURE
+
+    signature = made(certificates)
+    config = verifying.Config()
+    if by == "certificate":
+        config.use_certificate_verifier(certificate_chain=[place / "root.pem"])
+    else:
+        public = PublicKey.from_spki(der(vendor.key.private.public_key()))
+        (place / "public.pem").write_bytes(public_pem(public))
+        config.use_elliptic_key_verifier(public_key=place / "public.pem")
+    config.verify(delivery.files, signature)
+    files = manifest.make(delivery.files)
+    signer = vendor.signer() if by == "certificate" else vendor.key.signer()
+    one = Presented("oms", signature.read_bytes(), files.identity, b"", b"", NOW)
+    found = Verifiers().verify(one, signer)
+    assert found.subjects == ((str(files.identity),) if hashed == "sha256" else ())
+    Verifiers().compare_files(one, signer, str(delivery.files))
+
+    other = Ca.make(tmp_path / "other", usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    (tmp_path / "other" / "key.pem").chmod(0o600)
+    assert code_of(lambda: made(place / "root.pem", "of-another-key")) == "oms-certificate"
+    mine = {"oms_key": tmp_path / "other" / "key.pem"}
+    assert code_of(lambda: made(tmp_path / "other" / "leaf.pem", "a-server", **mine)) == "oms-certificate"
+    assert code_of(lambda: made(place / "key.pem", "no-certificate")) == "oms-certificate"
+    assert code_of(lambda: made(place / "chain.pem", "no-key", model=None, oms_key=None)) == "oms-key-or-model"
+    assert other.root.subject == vendor.root.subject
 
 
 def test_a_model_that_is_one_file_is_signed_too(tmp_path: Path) -> None:
