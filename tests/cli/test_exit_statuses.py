@@ -66,6 +66,10 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
         ("release", "papers", "garbage", "--root", "garbage", "--model", "data", "--oms-key", AT),
         1,
     ),
+    ("release papers", "in_toto_key"): (
+        ("release", "papers", "garbage", "--root", "garbage", "--in-toto-key", AT),
+        1,
+    ),
     ("release papers", "oms_certificates"): (
         ("release", "papers", "garbage", "--root", "garbage", "--oms-certificates", AT),
         2,

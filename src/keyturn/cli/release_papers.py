@@ -44,6 +44,13 @@ def papers(
             callback=this_is_there,
         ),
     ] = None,
+    in_toto_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="A key (PKCS#8 PEM) that signs the chain as in-toto links and their layout, in in-toto/.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write what PACK proves as CycloneDX, SPDX and a model card, and with --oms-key sign the model's files.
@@ -62,6 +69,7 @@ def papers(
         oms_key=oms_key,
         oms_hash=oms_hash,
         oms_certificates=oms_certificates,
+        in_toto_key=in_toto_key,
     )
     verdict = made.verified.verdict
     output.emit(

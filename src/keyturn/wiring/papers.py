@@ -13,7 +13,7 @@ from cryptography import x509
 from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.config_files import read_small, require_new, write_new
 from keyturn.adapters.files.key_files import read_key
-from keyturn.app.custody.papers import ml_bom, model_card, model_signature, spdx
+from keyturn.app.custody.papers import in_toto, ml_bom, model_card, model_signature, spdx
 from keyturn.app.custody.papers.model_signature import OmsHash, require_signing_key
 from keyturn.app.custody.papers.release_facts import gather
 from keyturn.app.custody.verify_pack import VerifiedPack, verify_pack
@@ -24,8 +24,9 @@ from keyturn.wiring.release import PACK_BYTES_MAX
 from keyturn.wiring.set_up import ROOT_BYTES_MAX
 from keyturn.wiring.trust import passphrase
 
-__all__ = ["ML_BOM", "MODEL_CARD", "SIGNATURE", "SPDX", "Papers", "write_papers"]
+__all__ = ["IN_TOTO", "ML_BOM", "MODEL_CARD", "SIGNATURE", "SPDX", "Papers", "write_papers"]
 
+IN_TOTO = "in-toto"
 ML_BOM = "bom.cdx.json"
 MODEL_CARD = "README.md"
 SIGNATURE = "model.sig"
@@ -50,12 +51,13 @@ def write_papers(
     oms_key: Path | None = None,
     oms_hash: OmsHash = "sha256",
     oms_certificates: Path | None = None,
+    in_toto_key: Path | None = None,
 ) -> Papers:
     """Verify the pack under the caller's own root, and write its papers into the directory `out`; or raise, and write none.
 
     With `oms_key`, a file, the files at `model` are verified and signed too: a pack has their one digest, and not their names.
     `oms_hash` says by which digests, `oms_certificates` is a PEM of the key's certificate and those above it.
-    `version` is Keyturn's own, which papers name as what made them.
+    `in_toto_key`, a file, signs the chain as in-toto links. `version` is Keyturn's own, which papers name as what made them.
     """
     if (model is None) != (oms_key is None) or (oms_certificates is not None and oms_key is None):
         raise Usage(
@@ -66,6 +68,7 @@ def write_papers(
     key = None if oms_key is None else read_key(oms_key, passphrase=passphrase())
     if key is not None:
         require_signing_key(key.public)
+    links_key = None if in_toto_key is None else read_key(in_toto_key, passphrase=passphrase())
     certificates = () if oms_certificates is None else _certificates(oms_certificates)
     raw, content = read_small(pack, size_bytes_max=PACK_BYTES_MAX), read_small(root, size_bytes_max=ROOT_BYTES_MAX)
     verified = verify_pack(raw, root_json=content, pinned_sha256=sha256(content), verify=Verifiers().verify)
@@ -81,6 +84,8 @@ def write_papers(
         papers[SIGNATURE] = model_signature.sign(
             files, key, model=verified.model, name=facts.resource.name, hashed=oms_hash, certificates=certificates
         )
+    if links_key is not None:
+        papers |= {f"{IN_TOTO}/{name}": paper for name, paper in in_toto.render(facts, links_key).items()}
     for name in papers:
         require_new(out / name, hint="name another directory with --out, or move what is there")
     for name, paper in papers.items():

@@ -15,13 +15,17 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from huggingface_hub import ModelCard
+from in_toto import verifylib
+from in_toto.exceptions import LinkNotFoundError, RuleVerificationError, ThresholdVerificationError
+from in_toto.models.metadata import Metadata
 from jsonschema import Draft7Validator, FormatChecker
 from model_signing import verifying
 from referencing import Registry, Resource
+from securesystemslib.signer import SSlibKey
 
 from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.key_files import write_key
-from keyturn.app.custody.papers import model_card, model_signature
+from keyturn.app.custody.papers import in_toto, model_card, model_signature
 from keyturn.app.custody.papers.release_facts import gather
 from keyturn.app.custody.verify_pack import verify_pack
 from keyturn.bulk import manifest
@@ -30,7 +34,8 @@ from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.evidence import Presented
-from keyturn.wiring.papers import ML_BOM, MODEL_CARD, SIGNATURE, SPDX, write_papers
+from keyturn.trust.outside import OutsideSigner
+from keyturn.wiring.papers import IN_TOTO, ML_BOM, MODEL_CARD, SIGNATURE, SPDX, write_papers
 from support.chains import artifact, changed
 from support.labs import NOW
 from support.model_signatures import Ca, der
@@ -377,3 +382,78 @@ def test_a_model_that_is_one_file_is_signed_too(tmp_path: Path) -> None:
     (tmp_path / "model.sig").write_bytes(model_signature.sign(files, key, model=files.identity, name="aurora"))
     (tmp_path / "oms.pub").write_bytes(public_pem(key.public))
     verify_signature(tmp_path / "model.sig", tmp_path / "model.safetensors", tmp_path / "oms.pub")
+
+
+@pytest.mark.parametrize("scheme", ["ed25519", "ecdsa-sha2-nistp256"])
+def test_the_chain_is_links_and_a_layout_that_in_totos_own_verifier_accepts(
+    delivery: Delivery, tmp_path: Path, scheme: Any
+) -> None:
+    key = SoftwareKey.generate(scheme)
+    write_key(tmp_path / "in-toto.pem", key, passphrase=None)
+    write_papers(
+        delivery.pack, delivery.root, out=tmp_path / "papers", version="1", in_toto_key=tmp_path / "in-toto.pem"
+    )
+    place = tmp_path / "papers" / IN_TOTO
+    owner = SSlibKey.from_crypto(load_der_public_key(key.public.spki))
+    keys = {owner.keyid: {"keyid": owner.keyid, **owner.to_dict()}}
+    raw = (place / "root.layout").read_bytes()
+
+    def verified(place: Path) -> Any:
+        return verifylib.in_toto_verify(Metadata.from_dict(json.loads(raw)), keys, str(place))
+
+    products = verified(place).products
+    assert list(products.values()) == [{"dirHash": delivery.model.hex}]
+    steps = Metadata.from_dict(json.loads(raw)).get_payload().steps
+    assert len({one.name for one in steps}) == 4
+    assert steps[-1].name == "finetune"  # what it makes is the verdict's, though the evaluation came after it
+    links = sorted(place.glob("*.link"))
+    assert len(links) == len(steps) == 4
+
+    presented = Presented(
+        "in-toto-links", b"".join(one.read_bytes() for one in links), delivery.model, b"", raw, NOW
+    )  # and another lab that pins the layout takes them in as evidence
+    signer = OutsideSigner(
+        name="acme",
+        method="key",
+        statements=frozenset({"https://in-toto.io/Link/v1"}),
+        public=key.public.spki,
+        layout=sha256(raw),
+    )
+    assert Verifiers().verify(presented, signer).subjects == (str(delivery.model),)
+
+    def broken(alter: Callable[[dict[str, Any]], object], *, by: SoftwareKey = key) -> None:
+        """Verify a copy in which every link was altered, and signed anew."""
+        other = tmp_path / "broken"
+        shutil.rmtree(other, ignore_errors=True)
+        shutil.copytree(place, other)
+        for one in other.glob("*.link"):
+            said = json.loads(base64.b64decode(read(one)["payload"]))
+            alter(said)
+            one.write_bytes(in_toto._signed(said, by, owner.keyid))
+        verified(other)
+
+    broken(lambda link: None)
+
+    def change_a_product(link: dict[str, Any]) -> None:
+        for path, hashes in link["products"].items():
+            hashes.update(dict.fromkeys(hashes, "0" * 64) if path.endswith(base) else {})
+
+    base = sha256(b"base")
+    with pytest.raises(RuleVerificationError, match="DISALLOW"):
+        broken(change_a_product)
+    with pytest.raises(RuleVerificationError, match="DISALLOW"):
+        broken(lambda link: link["materials"].update({"sha256/" + "1" * 64: {"sha256": "1" * 64}}))
+    with pytest.raises(RuleVerificationError, match="REQUIRE"):
+        broken(lambda link: link["products"].clear())
+    with pytest.raises(ThresholdVerificationError):
+        broken(lambda link: None, by=SoftwareKey.generate(scheme))
+    altered = read(links[0])
+    altered["payload"] = base64.b64encode(
+        base64.b64decode(altered["payload"]).replace(b'"level":', b'"Level":')
+    ).decode()
+    links[0].write_text(json.dumps(altered))
+    with pytest.raises(ThresholdVerificationError):
+        verified(place)
+    links[0].unlink()
+    with pytest.raises(LinkNotFoundError):
+        verified(place)

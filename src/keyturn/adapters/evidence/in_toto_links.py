@@ -8,7 +8,7 @@ must not do here:
 2. Sublayouts could have inspections of their own: refused as well.
 3. The layout expires at the record's time, not at this machine's, so that the verdict stays the same.
 
-The artifact must be among the products of the last step, by its SHA-256.
+The artifact must be among the products of the last step, by its SHA-256 or, as our own links name directories, its `dirHash`.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def verify(presented: Presented, signer: OutsideSigner) -> Found:
         raise Refused(
             "in-toto-refused", f"the links do not satisfy the layout of `{signer.name}`: {_line(err)}"
         ) from err
-    products = {one["sha256"] for one in summary.products.values() if "sha256" in one}
+    made = {(name, one[name]) for one in summary.products.values() for name in ("sha256", "dirHash") if name in one}
     return Found(
         signer=f"key:{sha256(signer.public)}",
         statement=LINK,
-        subjects=tuple(sorted(f"sha256:{digest}" for digest in products)),
+        subjects=tuple(sorted(f"{algorithm}:{digest}" for algorithm, digest in made)),
     )
 
 
