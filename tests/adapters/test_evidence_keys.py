@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
 
 from keyturn.adapters.evidence.verifiers import Verifiers, guessed
+from keyturn.app.custody.take_evidence import make_evidence
 from keyturn.custody.expected import bound_to
 from keyturn.errors import KeyturnError
 from keyturn.formats import dsse
@@ -22,7 +23,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.evidence import Found, Presented
 from keyturn.formats.outside_statement import VSA_V1
 from keyturn.trust.outside import OutsideSigner
-from support.labs import NOW
+from support.labs import NOW, make_lab
 from support.model_signatures import Key, der, envelope, said
 
 FILE = b"the bytes of a file"
@@ -65,18 +66,65 @@ def test_a_verification_summary_is_believed_as_its_verifiers(key: Key) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "subject", "code"),
+    ("kind", "change", "subject", "by", "code"),
     [
-        pytest.param({}, "0" * 64, "evidence-other-subject", id="other bytes"),
-        pytest.param({"verifier": {"id": "https://w.example"}}, ARTIFACT.hex, "vsa-verifier", id="another verifier"),
-        pytest.param({"resourceUri": "pkg:generic/y"}, ARTIFACT.hex, "vsa-resource", id="another resource"),
-        pytest.param({"verificationResult": "FAILED"}, ARTIFACT.hex, "vsa-failed", id="FAILED"),
-        pytest.param({"verifiedLevels": ["SLSA_BUILD_LEVEL_1"]}, ARTIFACT.hex, "vsa-level", id="a level below"),
+        pytest.param(
+            VSA_V1, {}, ARTIFACT.hex, "mallory", "evidence-signature", id="(1) by a key of whom the lab trusts"
+        ),
+        pytest.param(VSA_V1, {}, "0" * 64, "v", "evidence-other-subject", id="(2) its subject is the artifact"),
+        pytest.param(
+            VSA_V1.replace("v1", "v0.2"),
+            {},
+            ARTIFACT.hex,
+            "v",
+            "evidence-statement",
+            id="(3) it is a summary, version 1",
+        ),
+        pytest.param(
+            VSA_V1,
+            {"verifier": {"id": "https://w.example"}},
+            ARTIFACT.hex,
+            "v",
+            "vsa-verifier",
+            id="(4) its verifier is whose key signed",
+        ),
+        pytest.param(
+            VSA_V1,
+            {"resourceUri": "pkg:generic/y"},
+            ARTIFACT.hex,
+            "v",
+            "vsa-resource",
+            id="(5) it is of the resource that is expected",
+        ),
+        pytest.param(
+            VSA_V1, {"verificationResult": "FAILED"}, ARTIFACT.hex, "v", "vsa-failed", id="(6) the result is PASSED"
+        ),
+        pytest.param(
+            VSA_V1,
+            {"verifiedLevels": ["SLSA_BUILD_LEVEL_1", "SLSA_SOURCE_LEVEL_3"]},
+            ARTIFACT.hex,
+            "v",
+            "vsa-level",
+            id="(7) the levels have the one that is expected",
+        ),
     ],
 )
-def test_each_check_of_a_summary_is_made(key: Key, change: dict[str, Any], subject: str, code: str) -> None:
-    raw = envelope(said(VSA_V1, SUMMARY | change, subject), key.private)
-    assert refused(lambda: verify(raw, verifier_of(key))) == code
+def test_the_seven_checks_of_a_verification_summary_are_made(
+    tmp_path: Path, kind: str, change: dict[str, Any], subject: str, by: str, code: str
+) -> None:
+    """https://slsa.dev/spec/v1.2/verification_summary#how-to-verify, by its numbers."""
+    keys = {name: Key.make(tmp_path / name) for name in ("v", "mallory")}
+    signer = verifier_of(keys["v"])
+    trust = make_lab(outside=(signer,)).state
+
+    def take(raw: bytes) -> int:
+        one = Presented(guessed(raw), raw, ARTIFACT, b"", b"", NOW)
+        more: dict[str, Any] = {"member": "ada", "keyid": "ab" * 32, "nonce": "0" * 32, "path": None}
+        return make_evidence(one, outside="vendor", verifier=Verifiers(), trust=trust, **more).found.level
+
+    assert take(envelope(said(VSA_V1, SUMMARY, ARTIFACT.hex), keys["v"].private)) == 3
+    raw = envelope(said(kind, SUMMARY | change, subject), keys[by].private)
+    assert refused(lambda: take(raw)) == code
 
 
 def test_another_key_or_an_altered_envelope_is_refused(key: Key, tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_subjects_are_read_by_digest_each_once_and_sorted() -> None:
         pytest.param(text(subject=[{"digest": {"sha256": "AB" * 32}}]), "digest-invalid", id="upper case"),
         pytest.param(text(predicateType=1), "statement-invalid", id="a number for a type"),
         pytest.param(b"[" * 5000, "statement-invalid", id="deep nesting"),
+        pytest.param(
+            text({"verificationResult": "FAILED"})[:-2] + b',"verificationResult":"PASSED"}}',
+            "statement-invalid",
+            id="a field twice",
+        ),
+        pytest.param(text()[:-1] + b',"more":' + b"[" * 100_000, "statement-invalid", id="deep in what is not judged"),
+        pytest.param(
+            text()[:-1] + b',"more":' + b"1" * 5000 + b"}", "statement-invalid", id="a number too long to read"
+        ),
         pytest.param(b" " * ((1 << 20) + 1), "json-too-large", id="too large"),
     ],
 )

@@ -9,10 +9,11 @@ This is NOT verification: who signed, and whether it is expected, is for `custod
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -127,6 +128,7 @@ class _With(msgspec.Struct, frozen=True):
 def parse(payload: bytes) -> OutsideStatement:
     """Parse the head and subjects of a statement of somebody else's, or raise `Malformed`."""
     head = _decode(payload, _Head)
+    _require_fields_once(payload)
     if head.type_ not in _STATEMENTS:
         raise Malformed(
             "statement-type", f"statement: expected `_type` {' or '.join(_STATEMENTS)}, got `{head.type_[:80]}`"
@@ -175,6 +177,21 @@ def parse_files(payload: bytes) -> SignedFiles:
     if len(digests) != len(said.resources):
         raise Malformed("path-duplicate", "model signature: a file is listed twice")
     return SignedFiles(said.serialization.method, MappingProxyType(digests))
+
+
+def _require_fields_once(payload: bytes) -> None:
+    """Refuse an object with a field twice: of FAILED and PASSED, one reader takes the first and another the last."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise Malformed("statement-invalid", "statement: an object has a field twice")
+        return found
+
+    try:
+        json.loads(payload, object_pairs_hook=once)
+    except (ValueError, RecursionError) as err:
+        raise Malformed("statement-invalid", f"statement: {str(err)[:200]}") from err
 
 
 def _predicate(payload: bytes, kind: type[T]) -> T:
