@@ -14,6 +14,7 @@ from keyturn.errors import Refused
 from keyturn.formats import dsse, records, release
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.evidence import Found, Presented
 from keyturn.formats.release import Release, Summary
 from support.chains import AURORA, MadeChain, artifact, signed
 from support.labs import NOW, make_lab
@@ -169,3 +170,18 @@ def test_a_deployment_rests_on_its_model_and_its_request_and_what_ends_it_on_the
     assert {first, last} <= graph.reached(str(artifact("raw")))
     assert first in graph.reached(f"record:{asked.record_digest}")
     assert [name for name, _ in statements[last].takes] == [f"record:{runs.record_digest}"]
+
+
+def test_what_others_signed_rests_on_the_artifact_that_it_is_about_and_nothing_rests_on_it(made: World) -> None:
+    chain = MadeChain(made.lab)
+    one = Presented("dsse", b"original", artifact("raw"), b"", b"", NOW)
+    found = Found(signer="key:x", statement="https://x.example/v1", subjects=(str(artifact("raw")),))
+    at, others = chain.evidence(one, found), chain.evidence(one, found, lab="other.example")
+    graph, statements = graph_of(chain)
+    assert (statements[at].label, statements[at].takes, statements[at].gives) == (
+        "vendor",
+        ((str(artifact("raw")), True),),
+        (),
+    )
+    assert at in graph.reached(str(artifact("raw")))
+    assert others not in statements

@@ -17,9 +17,15 @@ from keyturn.formats.plain_text import plain
 
 __all__ = ["Picture", "as_dot", "as_svg"]
 
-Shape = Literal["artifact", "asked", "step", "release"]
+Shape = Literal["artifact", "asked", "step", "release", "outside"]
 
-_FILLS: Mapping[Shape, str] = {"artifact": "#ffffff", "asked": "#fff2b3", "step": "#e3ecf7", "release": "#dff2df"}
+_FILLS: Mapping[Shape, str] = {
+    "artifact": "#ffffff",
+    "asked": "#fff2b3",
+    "step": "#e3ecf7",
+    "release": "#dff2df",
+    "outside": "#f0e4f5",
+}
 _LETTER, _LINE, _PAD, _GAP_X, _GAP_Y = 7.3, 16, 8, 60, 18
 _SWEEPS = 4
 _Place = tuple[float, float, float, float]

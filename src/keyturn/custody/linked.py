@@ -12,6 +12,7 @@ Nodes that are no statement have a name, and a name links whatever says it, in a
 
 A denial or revocation rests on the request that it ends, so that whoever has a release finds what took it back. A deployment
 rests on its model and on the request by which that was released; the statement that ends it rests on the deployment alone.
+Evidence from outside rests on the artifact that it is about, and nothing rests on it: what others signed makes nothing here.
 
 This is NOT verification of a chain: `custody.verify` judges one. What is linked here was signed by whom trust listed then,
 and no more.
@@ -32,6 +33,7 @@ from keyturn.formats import dsse, records, release
 from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.evidence import Evidence as OutsideEvidence
 from keyturn.formats.leaf import Kind
 from keyturn.formats.negatives import Revocation
 from keyturn.formats.provenance import Provenance
@@ -43,7 +45,7 @@ from keyturn.trust.signers import signed_by
 
 __all__ = ["ABOUT_RELEASES", "MODEL_BUILDS", "Linked", "about_release", "linked"]
 
-ABOUT_RELEASES: frozenset[Kind] = frozenset({"req", "apr", "den", "rev", "rel", "vsa", "dep"})
+ABOUT_RELEASES: frozenset[Kind] = frozenset({"req", "apr", "den", "rev", "rel", "vsa", "dep", "evd"})
 """Kinds that `about_release` reads; the others of a chain are `custody.evidence`'s."""
 
 MODEL_BUILDS: frozenset[str] = frozenset(get_args(BuildKind)) - {"ingest", "evaluate"}
@@ -53,8 +55,9 @@ MODEL_BUILDS: frozenset[str] = frozenset(get_args(BuildKind)) - {"ingest", "eval
 class Linked(msgspec.Struct, frozen=True, gc=False):
     """A statement as a node: its kind, whose key signed it, and the time that it says it was signed at (None: it says none).
 
-    `label` is the build of a step, the resource of a release, and who denied or revoked. `takes` are (name, whether it is
-    the input of a step, or the model of a release), `gives` what rests on it, `passes` links between names.
+    `label` is the build of a step, the resource of a release, who denied or revoked, and the lab's name for who signed evidence.
+    `takes` are (name, whether it is the input of a step, the model of a release, or what evidence is about), `gives` what rests
+    on it, `passes` links between names.
     """
 
     index: int
@@ -84,7 +87,7 @@ def linked(evidence: Evidence) -> Iterator[Linked]:
 
 
 def about_release(entry: Entry, timeline: TrustTimeline) -> Linked | None:
-    """A record of the kinds `ABOUT_RELEASES` as a node; None when it is about no release of a model.
+    """A record of the kinds `ABOUT_RELEASES` as a node; None when it is about no release of a model, and no evidence of this lab.
 
     Raises `Refused` or `Malformed` when it is not signed by whom trust listed then: whoever keeps the log can write such
     things.
@@ -112,6 +115,11 @@ def about_release(entry: Entry, timeline: TrustTimeline) -> Linked | None:
             member = made.member
         case Deployment():
             return _deployment(Logged(entry.index, record.digest, made, key.keyid), record.statement.subject)
+        case OutsideEvidence():
+            if made.lab != trust.lab:
+                return None
+            about = ((made.artifact, True),)
+            return Linked(entry.index, "evd", key.keyid, made.signed_at, made.outside, takes=about)
         case _:
             raise Refused("chain-foreign-statement", f"`{kind}` is no record about a release")
     if trust.roster.members[member].kind != "human":

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from keyturn.adapters.clock import SystemClock
+from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.lineage_graph import LineageGraphFile
 from keyturn.app.custody.find_affected import Affected, Interval, find_affected
 from keyturn.app.custody.show_lineage import Bounds, ShownLineage, show_lineage
@@ -30,7 +31,7 @@ def lineage_of(
 ) -> ShownLineage:
     """The lineage of `artifact` in the lab's log."""
     with _graph_of(place) as known:
-        return show_lineage(artifact=artifact, bounds=bounds, progress=progress, **known)
+        return show_lineage(artifact=artifact, bounds=bounds, progress=progress, verify=Verifiers().verify, **known)
 
 
 def affected_by(

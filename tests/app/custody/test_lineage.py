@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 
+from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.lineage_graph import LineageGraphFile
 from keyturn.app.custody.find_affected import Affected, Interval, find_affected
 from keyturn.app.custody.follow_lineage import follow_lineage
 from keyturn.app.custody.show_lineage import Bounds, ShownLineage, show_lineage
 from keyturn.cli.lineage_picture import as_dot, as_svg
-from keyturn.cli.lineage_shown import as_json, pictured
+from keyturn.cli.lineage_shown import as_json, pictured, show_tree
 from keyturn.crypto.signers import SoftwareKey
+from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.errors import Refused, Tampered, Unavailable, Usage
 from keyturn.formats import leaf
 from keyturn.formats.deployment import Deployment
@@ -25,6 +30,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.tlog.frontier import Frontier
 from support.chains import MadeChain, artifact
 from support.labs import NOW
+from support.outside import SLSA
 from support.releases import ReleaseWorld, make_release_world
 
 RUNTIME = ArtifactDigest("dirHash", sha256(b"runtime"))
@@ -71,7 +77,13 @@ class Asking:
 
     def show(self, name: str, **bounds: object) -> ShownLineage:
         around = Bounds(**{"depth_max": 50, "steps_max": 200, **bounds})  # type: ignore[arg-type]
-        return show_lineage(self.log, self.graph, artifact=artifact(name), bounds=around, **self.known)  # type: ignore[arg-type]
+        return self.show_artifact(artifact(name), around)
+
+    def show_artifact(
+        self, one: ArtifactDigest, around: Bounds | None = None, verify: Verify = nobody_verifies
+    ) -> ShownLineage:
+        bounds = around or Bounds(50, 200)
+        return show_lineage(self.log, self.graph, artifact=one, bounds=bounds, verify=verify, **self.known)  # type: ignore[arg-type]
 
     def key(self, member: str) -> str:
         return self.made.world.key(member).public.keyid
@@ -317,3 +329,45 @@ def test_where_an_affected_model_runs_and_ran_is_said(asking: Asking) -> None:
     assert [(one.host[-4:], one.ended_at is None) for one in found] == [("gpu1", True), ("gpu2", False)]
     labels = [hop.label for hop in found[0].path if hop.kind]
     assert (labels[0], labels[-2:]) == ("ingest", ["package", found[0].host])
+
+
+def test_what_others_signed_is_shown_under_their_names_in_each_form(tmp_path: Path) -> None:
+    made = make_release_world(outside=(SLSA.signer,))
+    found = Verifiers().verify(SLSA.present(), SLSA.signer)
+    at = made.chain.evidence(SLSA.present(), found, outside="publisher")
+    made.chain.evidence(SLSA.present(), found, outside="publisher", signer=SoftwareKey.generate())  # nobody's
+    runtime = replace(found, subjects=(str(RUNTIME),))
+    other = made.chain.evidence(replaced(SLSA.present(), artifact=RUNTIME), runtime, outside="publisher")
+    made.chain.build(SLSA.artifact)
+    made.sync()
+    with closing(LineageGraphFile(tmp_path / "graph.sqlite")) as graph:
+        asking = Asking(made, Reader(made), graph)
+        shown = asking.show_artifact(artifact("model"), verify=Verifiers().verify)
+        assert [(one.index, one.evidence.original) for one in shown.outside] == [(at, SLSA.raw)]
+        assert [(one.index, one.code) for one in shown.failures] == [(other, "evidence-other-subject")]
+        assert asking.show_artifact(SLSA.artifact, verify=Verifiers().verify).outside == shown.outside
+        few = asking.show_artifact(SLSA.artifact, Bounds(50, 1), verify=Verifiers().verify)
+        assert (len(few.outside), few.outside_left_out, few.failures) == (1, 1, ())
+        assert "1 more that others signed are not shown" in as_svg(pictured(few))
+        unverified = asking.show_artifact(artifact("model"))
+        assert ([one.code for one in unverified.failures], unverified.outside) == (["evidence-not-verified"] * 2, ())
+
+        assert asking.affected(SLSA.artifact).verdict == "affected"
+        screen = Console(record=True, width=400, file=io.StringIO())
+        show_tree(screen, shown)
+        text = screen.export_text()
+        line = f"signed outside by {SLSA.identity} ({SLSA.issuer}): {SLSA.statement}, taken in by ada, entry {at}"
+        assert text.count(line) == 1
+        assert f"FAILURE at log index {other}" in text
+        (said,) = as_json(shown)["evidence"]
+        assert (said["signer"], said["artifact"], said["member"]) == (SLSA.identity, str(SLSA.artifact), "ada")
+        picture = pictured(shown)
+        assert picture.links[f"evidence {at}", str(SLSA.artifact)]
+        for drawn in (as_svg(picture), as_dot(picture)):
+            assert line in drawn
+            assert "signed outside" in drawn
+        assert not [one for one in shown.behind.steps if one.index == at], "it is no step of ours"
+        record = made.chain.records[at + 1]  # which nobody of the lab signed
+        graph._db.execute("UPDATE statement SET envelope = ? WHERE idx = ?", (bytes.fromhex(sha256(record)), at))
+        with pytest.raises(Tampered, match="lineage-other"):
+            asking.show_artifact(artifact("model"), verify=Verifiers().verify)

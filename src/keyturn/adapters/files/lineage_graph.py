@@ -30,7 +30,7 @@ from keyturn.tlog.frontier import Frontier
 
 __all__ = ["LineageGraphFile"]
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = (
     "CREATE TABLE node(id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE) STRICT",
     "CREATE TABLE edge(src INTEGER, dst INTEGER, chain INTEGER, PRIMARY KEY(src, dst)) STRICT, WITHOUT ROWID",

@@ -1,7 +1,8 @@
 """Show where an artifact came from and what became of it, from the witnessed log.
 
 Which steps those are is said by the graph of whoever asks (`follow_lineage`), nearest first and up to a bound; each that
-is shown is read from the log and verified again, under the trust of then. How many more there are is counted.
+is shown is read from the log and verified again, under the trust of then. How many more there are is counted. What others
+signed about any of these artifacts is verified again too, and shown under their names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from keyturn.app.custody.follow_lineage import Followed, follow_lineage, request
 from keyturn.bulk.threads import on_all_cores
 from keyturn.custody.descent import Walk, walk
 from keyturn.custody.evidence import Entry, Failure, read
-from keyturn.custody.lineage import Lineage, Step, link
+from keyturn.custody.lineage import Lineage, Step, link, outputs_of
+from keyturn.custody.outside import Outside, Verify, read_outside
 from keyturn.errors import Refused, Tampered
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.ports import LineageGraph, LogReader, StatementNode
@@ -63,6 +65,9 @@ class ShownLineage:
     failures: tuple[Failure, ...]
     log_size: int
     as_of: int
+    outside: tuple[Outside, ...] = ()
+    """Evidence about what is shown. What does not hold is among the failures; `outside_left_out` is how much more there is."""
+    outside_left_out: int = 0
 
 
 def show_lineage(
@@ -74,6 +79,7 @@ def show_lineage(
     artifact: ArtifactDigest,
     bounds: Bounds,
     now: int,
+    verify: Verify,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ShownLineage:
     """Bring `graph` up to date, and show the steps around `artifact` within `bounds`.
@@ -97,16 +103,59 @@ def show_lineage(
     if bounds.ahead:
         on = walk([node], lambda nodes: graph.links(nodes, back=False, chain=True), nodes_max=_NODES_MAX)
         ahead = _side(log, graph, followed, on, bounds)
+    steps = sorted({one.index: one for one in (*behind.steps, *ahead.steps)}.values(), key=lambda one: one.index)
+    about = {artifact, *(digest for step in steps for digest in (*_taken(step), *outputs_of(step)))}
+    signed = _about(graph, sorted(about))
+    outside, failures = _verify_again(log, graph, followed, signed[: bounds.steps_max], verify)
     return ShownLineage(
         artifact,
         bounds,
-        link(sorted({one.index: one for one in (*behind.steps, *ahead.steps)}.values(), key=lambda one: one.index)),
+        link(steps),
         behind,
         ahead,
         sources,
-        tuple(graph.failures),
+        (*graph.failures, *failures),
         followed.checkpoint.checkpoint.size,
         followed.checkpoint.cosigned_at,
+        outside,
+        max(0, len(signed) - bounds.steps_max),
+    )
+
+
+def _taken(step: Step) -> tuple[ArtifactDigest, ...]:
+    return tuple(one.digest for one in step.value.dependencies)
+
+
+def _about(graph: LineageGraph, artifacts: Sequence[ArtifactDigest]) -> list[int]:
+    """The places of evidence about any of `artifacts`, in log order."""
+    nodes = [node for one in artifacts if (node := graph.node(str(one))) is not None]
+    onward = sorted({node for _, node in graph.links(nodes, back=False, chain=True) if node >= 0})
+    return [one.index for one in graph.statements(onward) if one.kind == "evd"]
+
+
+def _verify_again(
+    log: LogReader, graph: LineageGraph, followed: Followed, nodes: Sequence[int], verify: Verify
+) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
+    """The evidence at `nodes`, verified here. Who took it in may be suspended since: that is for who judges a chain."""
+    entries = [Entry(node, log.envelope(one)) for node, one in zip(nodes, graph.envelopes(nodes), strict=True)]
+    found, failures = read_outside(
+        entries,
+        lab=followed.history.lab,
+        timeline=followed.trusted,
+        suspended_members=frozenset(),
+        suspended_keys=frozenset(),
+        verify=verify,
+    )
+    if len(found) + len(failures) != len(entries):
+        raise _other("evidence")
+    return found, failures
+
+
+def _other(what: str) -> Tampered:
+    return Tampered(
+        "lineage-other",
+        f"{what} of the graph does not verify when it is read again: graph or log is not what it was",
+        hint="remove the graph in your KEYTURN_HOME: it is made again from the log; keyturn log verify",
     )
 
 
@@ -137,9 +186,5 @@ def _read_again(
     asked = requests_of_attempts(log, graph, entries)
     evidence = read([*asked, *entries], lab=followed.history.lab, timeline=followed.trusted, each=on_all_cores)
     if len(evidence.provenance) != len(entries):
-        raise Tampered(
-            "lineage-other",
-            "a step of the graph does not verify when it is read again: graph or log is not what it was",
-            hint="remove the graph in your KEYTURN_HOME: it is made again from the log; keyturn log verify",
-        )
+        raise _other("a step")
     return evidence.provenance
