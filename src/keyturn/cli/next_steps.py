@@ -91,7 +91,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
     (_NOT_YOURS, "signer-other signer-unknown signer-no-builder lab-other record-not-admitted leaf-missing"),
     (
         _EVIDENCE,
-        "evidence-statement evidence-subjects evidence-builder evidence-method evidence-too-large",
+        "evidence-statement evidence-subjects evidence-builder evidence-method",
     ),
     (_EVIDENCE, "vsa-verifier vsa-resource vsa-failed vsa-level outside-changed outside-unknown"),
     (

@@ -9,11 +9,11 @@ from keyturn.adapters.clock import SystemClock, SystemEntropy
 from keyturn.adapters.evidence.verifiers import Verifiers, guessed
 from keyturn.adapters.files.config_files import read_small
 from keyturn.app.custody.show_evidence import ShownEvidence, show_evidence
-from keyturn.app.custody.take_evidence import make_evidence, subjects_of
+from keyturn.app.custody.take_evidence import make_evidence, require_size, subjects_of
 from keyturn.app.records.sign_record import Logged, sign_and_log
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.custody.outside import Verify
-from keyturn.formats.evidence import EVIDENCE_BYTES_MAX, Evidence, Presented
+from keyturn.formats.evidence import Evidence, Presented
 from keyturn.formats.evidence_format import EvidenceFormat
 from keyturn.trust.outside import OutsideSigner
 from keyturn.wiring.log import log_reader, log_writer, trust_behind
@@ -23,6 +23,9 @@ from keyturn.wiring.places import LabPlace, find_person
 from keyturn.wiring.release import artifact_digest
 
 __all__ = ["Taken", "evidence_in", "evidence_verify", "log_evidence", "take"]
+
+_READ_BYTES_MAX = 64 << 20
+"""More than a record takes: what is too large is refused as evidence, by name."""
 
 evidence_verify: Verify = Verifiers().verify
 """Verify what others signed with what is installed here."""
@@ -48,7 +51,8 @@ def take(
     key: str | None,
 ) -> Taken:
     """Read and verify the evidence in `file`; nothing is signed or written."""
-    original = read_small(file, size_bytes_max=EVIDENCE_BYTES_MAX)
+    original, root, rules = (b"" if one is None else _read(one) for one in (file, trusted_root, layout))
+    require_size(original, root, rules)  # before the artifact is hashed, which may take long
     digest, path = artifact_digest(artifact)
     person, verifier = find_person(), Verifiers()
     with log_reader(place) as reader:
@@ -57,8 +61,8 @@ def take(
         format=form or guessed(original),
         original=original,
         artifact=digest,
-        trusted_root=_read(trusted_root),
-        layout=_read(layout),
+        trusted_root=root,
+        layout=rules,
         at=SystemClock().now(),
     )
     signer = own_signer(person, approving=False, named=key, view=PageView(trust.roster))
@@ -103,5 +107,5 @@ def evidence_in(place: LabPlace, records: tuple[str, ...], about: str | None) ->
         )
 
 
-def _read(path: Path | None) -> bytes:
-    return b"" if path is None else read_small(path, size_bytes_max=EVIDENCE_BYTES_MAX)
+def _read(path: Path) -> bytes:
+    return read_small(path, size_bytes_max=_READ_BYTES_MAX)

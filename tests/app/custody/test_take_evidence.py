@@ -191,3 +191,33 @@ def test_whoever_has_the_files_compares_them_again_and_rests_on_no_members_word(
     assert shown(compare) == [(True, True, "")]
     (model / "weights").write_text("other weights")
     assert shown(compare) == [(False, False, "evidence-other-subject")]
+
+
+def test_a_model_signature_over_a_thousand_files_is_taken_in_and_one_over_more_than_a_record_takes_is_refused_by_name(
+    tmp_path: Path,
+) -> None:
+    vendor, model = Key.make(tmp_path / "vendor"), tmp_path / "model"
+    model.mkdir()
+    for number in range(1300):
+        (model / f"model-{number:05d}-of-01300.safetensors").write_text(str(number))
+    signer, raw, base = vendor.signer(), vendor.sign_model(model), manifest.make(model).identity
+    assert len(raw) > 300_000
+    made = make_release_world(policy={"main": POLICY}, outside=(signer,))
+    made.verify = VERIFIERS.verify
+    at = log(made, take(made.world, Presented("oms", raw, base, b"", b"", NOW), "vendor"))
+    made.chain.build(base)
+    made.sync()
+    lab = made.world.lab
+    found = examine_pack(
+        made.released(), root_json=lab.root_json, pinned_sha256=lab.root_sha256, verify=VERIFIERS.verify
+    )
+    assert found.failures == ()
+    assert found.chain is not None
+    assert [(one.index, one.evidence.original) for one in found.chain.outside] == [(at, raw)]
+    for number in range(1300, 1600):
+        (model / f"model-{number:05d}-of-01300.safetensors").write_text(str(number))
+    more = Presented("oms", vendor.sign_model(model), manifest.make(model).identity, b"", b"", NOW)
+    with pytest.raises(KeyturnError) as caught:
+        take(made.world, more, "vendor")
+    assert caught.value.code == "evidence-too-large"
+    assert "an archive" in caught.value.hint

@@ -18,7 +18,7 @@ from keyturn.formats.statement import DigestSet, Subject
 from keyturn.ports import EvidenceVerifier
 from keyturn.trust.roster import TrustState
 
-__all__ = ["make_evidence", "subjects_of"]
+__all__ = ["make_evidence", "require_size", "subjects_of"]
 
 
 def make_evidence(
@@ -41,9 +41,7 @@ def make_evidence(
             f"trust version {trust.targets_version} lists no outside signer `{outside}`",
             hint="keyholders list it in evidence.toml of the targets: keyturn trust propose",
         )
-    size = len(presented.original) + len(presented.trusted_root) + len(presented.layout)
-    if not presented.original or size > EVIDENCE_BYTES_MAX:
-        raise Refused("evidence-too-large", f"expected 1 to {EVIDENCE_BYTES_MAX} bytes with its material, got {size}")
+    require_size(presented.original, presented.trusted_root, presented.layout)
     require_pinned(presented, signer)
     found = verifier.verify(presented, signer)  # (2)
     require_expected(found, signer)
@@ -73,6 +71,17 @@ def make_evidence(
         trust_version=trust.targets_version,
         signed_at=presented.at,
     )
+
+
+def require_size(original: bytes, *materials: bytes) -> None:
+    """Refuse what does not fit in a record (docs/decisions/0138), or is nothing."""
+    size = len(original) + sum(map(len, materials))
+    if not original or size > EVIDENCE_BYTES_MAX:
+        raise Refused(
+            "evidence-too-large",
+            f"expected 1 to {EVIDENCE_BYTES_MAX} bytes with its material, got {size}",
+            hint="a model signature has some 250 bytes for each file: ask for one over an archive that an `ingest` step unpacks",
+        )
 
 
 def subjects_of(evidence: Evidence) -> tuple[Subject, ...]:
