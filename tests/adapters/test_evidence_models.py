@@ -138,6 +138,21 @@ def test_files_that_the_signers_tool_ignored_are_signed_by_nobody(model: Path, t
         assert take(raw, model, key.signer()).bound == "files"
 
 
+@pytest.mark.parametrize("how", HOW)
+def test_what_git_keeps_is_signed_too_when_the_signer_says_so(model: Path, tmp_path: Path, how: str) -> None:
+    key = Key.make(tmp_path / "vendor")
+    (model / ".gitattributes").write_text("anything")
+    config = HOW[how](hashing.Config())  # type: ignore[no-untyped-call]
+    config.set_ignored_paths(paths=[], ignore_git_paths=False)
+    assert take(key.sign_model(model, config), model, key.signer()).bound == "files"
+
+
+def test_files_are_compared_with_what_verifies_alone(model: Path, tmp_path: Path) -> None:
+    raw = Key.make(tmp_path / "mallory").sign_model(model, HOW["blake3"](hashing.Config()))  # type: ignore[no-untyped-call]
+    signer, one = Key.make(tmp_path / "vendor").signer(), presented(raw, digest(model))
+    assert refused(lambda: VERIFIERS.compare_files(one, signer, str(model))) == "evidence-signature"
+
+
 def test_one_file_is_compared_by_its_blake3(model: Path, tmp_path: Path) -> None:
     key, file = Key.make(tmp_path / "vendor"), model / "config.json"
     raw = key.sign_model(file, HOW["blake3"](hashing.Config()))  # type: ignore[no-untyped-call]

@@ -367,7 +367,12 @@ def test_what_is_signed_here_is_verified_by_model_signing_and_taken_in_as_eviden
 
     other = Ca.make(tmp_path / "other", usage=ExtendedKeyUsageOID.SERVER_AUTH)
     (tmp_path / "other" / "key.pem").chmod(0o600)
-    assert code_of(lambda: made(place / "root.pem", "of-another-key")) == "oms-certificate"
+    Ca.make(tmp_path / "third")
+    assert code_of(lambda: made(tmp_path / "third" / "leaf.pem", "of-another-key")) == "oms-certificate"
+    changed = tmp_path / "changed"
+    shutil.copytree(delivery.files, changed)
+    (changed / "a-b").write_bytes(b"other")
+    assert code_of(lambda: made(certificates, "of-others", model=changed)) == "model-other-files"
     mine = {"oms_key": tmp_path / "other" / "key.pem"}
     assert code_of(lambda: made(tmp_path / "other" / "leaf.pem", "a-server", **mine)) == "oms-certificate"
     assert code_of(lambda: made(place / "key.pem", "no-certificate")) == "oms-certificate"
