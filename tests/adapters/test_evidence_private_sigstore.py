@@ -247,3 +247,29 @@ def test_a_signature_about_another_model_is_refused(model: Path, sigstore: Priva
     raw, root = signed(sigstore, model), sigstore.trusted_root()
     (model / "config.json").write_text("other bytes")
     assert refused(lambda: take(raw, model, root, signer_under(root))) == "evidence-other-subject"
+
+
+@pytest.mark.parametrize("which", ["log", "authority"])
+def test_a_key_counts_while_the_trusted_root_says_so_and_no_longer(
+    model: Path, sigstore: PrivateSigstore, which: str
+) -> None:
+    """Its owner retired it, perhaps since it was stolen: what it signs afterwards says any time that the thief likes but that."""
+
+    def retired(at: str, start: str = "2023-01-01T00:00:00Z") -> bytes:
+        def alter(root: Any) -> None:
+            one = root["tlogs"][0]["publicKey"] if which == "log" else root["certificateAuthorities"][0]
+            one["validFor"] = {"start": start, "end": at}
+
+        return changed(sigstore.trusted_root(), alter)
+
+    raw = signed(sigstore, model)
+    for root, expected in (
+        (retired("2026-09-21T14:13:20Z"), ""),  # the very second
+        (retired("2026-09-21T14:13:19Z"), "evidence-signature"),
+        (retired("2027-01-01T00:00:00Z", start="2026-09-21T14:13:21Z"), "evidence-signature"),
+    ):
+        call = partial(VERIFIERS.verify, presented(raw, model, root), signer_under(root))
+        if expected:
+            assert refused(call, "but not for 2026-09-21 14:13:20 UTC") == expected
+        else:
+            assert call().subjects

@@ -4,6 +4,8 @@
 2. The log entry comes with a proof of inclusion; a promise alone (SET) will not do.
 3. sigstore-python verifies chain, SCT, entry, time and signature (`sigstore.verify.Verifier`, steps 0 to 8).
 4. The certificate names the identity that the lab expects, and the issuer that vouched for it: exactly, and no other.
+5. The log and the authority were those of the trusted root at the time that the log vouches for: sigstore-python takes what a
+   key signs whose `validFor` is over, as that of a log that was retired since it was stolen.
 
 A PEP 740 attestation is a bundle written otherwise: its parts are put where a bundle has them, unchanged.
 """
@@ -11,16 +13,18 @@ A PEP 740 attestation is a bundle written otherwise: its parts are put where a b
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
-from cryptography.x509 import Certificate
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509 import Certificate, load_der_x509_certificate
 from sigstore.errors import Error as SigstoreError
 from sigstore.errors import VerificationError
 from sigstore.hashes import Hashed
 from sigstore.models import Bundle, InvalidBundle, TrustedRoot
 from sigstore.verify import Verifier
 from sigstore.verify.policy import Identity
-from sigstore_models.common.v1 import HashAlgorithm
+from sigstore_models.common.v1 import HashAlgorithm, TimeRange
 from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootMessage
 
 from keyturn.custody.expected import SIGNATURE, found_in
@@ -39,7 +43,8 @@ def verify(presented: Presented, signer: OutsideSigner) -> Found:
     if signer.method != "sigstore":
         raise Refused("evidence-method", f"`{signer.name}` signs by {signer.method}, and no bundle of an identity")
     bundle = _bundle(presented)
-    verifier = Verifier(trusted_root=_trusted_root(presented.trusted_root))  # (1)
+    root = _trusted_root(presented.trusted_root)  # (1)
+    verifier = Verifier(trusted_root=root)
     policy = _Expected(signer)
     try:
         if bundle._dsse_envelope is not None:  # noqa: SLF001  # there is no other way to see which one it is
@@ -56,12 +61,49 @@ def verify(presented: Presented, signer: OutsideSigner) -> Found:
             f"the bundle does not verify under the pinned trusted root: {_line(err)}",
             hint="get the bundle again from where it was published; the trusted root must be the one of its time",
         ) from err
+    _require_of_its_time(bundle, root)  # (5)
     if not payload:
         subjects = (str(presented.artifact),)
         return Found(signer=signer.identity, issuer=signer.issuer, statement=SIGNATURE, subjects=subjects)
     if kind != IN_TOTO:
         raise Malformed("dsse-payload-type", f"envelope: expected payloadType `{IN_TOTO}`, got `{kind[:80]}`")
     return found_in(payload, signer, by=signer.identity, issuer=signer.issuer)
+
+
+def _require_of_its_time(bundle: Bundle, root: TrustedRoot) -> None:
+    """Refuse an entry of a log, or a certificate of an authority, that the trusted root says was none at that time."""
+    entry, leaf = bundle.log_entry._inner, bundle.signing_certificate  # noqa: SLF001  # as above
+    if not entry.integrated_time:  # a timestamp authority vouched for the time, and sigstore-python judged its own
+        return
+    at = datetime.fromtimestamp(entry.integrated_time, UTC)
+    known = root._inner  # noqa: SLF001  # as above
+    logs = [one.public_key.valid_for for one in known.tlogs if one.log_id.key_id == entry.log_id.key_id]
+    issuers = [
+        one.valid_for
+        for one in known.certificate_authorities
+        if any(_issued(leaf, certificate.raw_bytes) for certificate in one.cert_chain.certificates)
+    ]
+    for what, times in (("transparency log", logs), ("certificate authority", issuers)):
+        if not any(_covers(one, at) for one in times):
+            raise Refused(
+                "evidence-signature",
+                f"the pinned trusted root has the {what} of the bundle, but not for {at:%Y-%m-%d %H:%M:%S} UTC",
+                hint="the trusted root says from when and until when each key counts",
+            )
+
+
+def _covers(times: TimeRange | None, at: datetime) -> bool:
+    if times is None:
+        return True
+    return times.start <= at and (times.end is None or at <= times.end)
+
+
+def _issued(leaf: Certificate, raw: bytes) -> bool:
+    try:
+        leaf.verify_directly_issued_by(load_der_x509_certificate(raw))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 class _Expected:
