@@ -18,6 +18,7 @@ from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.grants.verify_past import Proved
 from keyturn.tlog import merkle
+from keyturn.tlog.inclusions import Inclusions
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 from keyturn.trust.signers import signed_by
 
@@ -29,15 +30,11 @@ _Failures = Iterator[tuple[str, str]]
 
 def unproved(proved: list[Proved], own: Mapping[int, Leaf], checkpoint: WitnessedCheckpoint) -> _Failures:
     """Records whose inclusion proof does not lead to the checkpoint's root."""
+    tree = Inclusions(size=checkpoint.checkpoint.size, root=checkpoint.checkpoint.root)
     for one in proved:
         try:
-            merkle.verify_inclusion(
-                merkle.leaf_hash(leaf_format.render(own[one.index])),
-                index=one.index,
-                size=checkpoint.checkpoint.size,
-                proof=one.hashes,
-                root=checkpoint.checkpoint.root,
-            )
+            hashed = merkle.leaf_hash(leaf_format.render(own[one.index]))
+            tree.verify(hashed, index=one.index, proof=one.hashes)
         except KeyturnError as err:
             yield "pack-record-unproved", f"log index {one.index}: the record is not in the log there: {err.message}"
 
