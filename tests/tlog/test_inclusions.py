@@ -69,6 +69,21 @@ def test_what_is_wrong_after_a_right_one_is_refused_as_it_is_alone(slow_tree, da
     checks.verify(tree.hashes[index], index=index, proof=merkle.inclusion_proof(index, size, tree.read))
 
 
+@pytest.mark.parametrize("size", [16, 21])
+def test_no_hash_of_a_proof_is_left_unlooked_at_whatever_came_before(slow_tree, size):
+    tree = slow_tree(40)
+    proofs = [merkle.inclusion_proof(index, size, tree.read) for index in range(size)]
+    for first in range(size):
+        for index in range(size):
+            for level in range(len(proofs[index])):
+                altered = list(proofs[index])
+                altered[level] = merkle.leaf_hash(b"altered")
+                checks = Inclusions(size=size, root=tree.root(size))
+                checks.verify(tree.hashes[first], index=first, proof=proofs[first])
+                with pytest.raises(KeyturnError):
+                    checks.verify(tree.hashes[index], index=index, proof=altered)
+
+
 def test_what_two_proofs_share_is_hashed_once(slow_tree, monkeypatch: pytest.MonkeyPatch):
     tree = slow_tree(256)
     proofs = [merkle.inclusion_proof(index, 256, tree.read) for index in range(256)]
