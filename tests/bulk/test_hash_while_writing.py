@@ -22,7 +22,7 @@ def test_what_is_hashed_is_what_lies_there(tmp_path: Path, sizes: tuple[int, ...
             buffer[:] = bytes(size)  # a caller may use its buffer again
         assert file.tell() == sum(sizes)
         file.flush()
-    assert manifest.make(tmp_path).files == (file.hashed,)
+    assert manifest.contents(tmp_path).files == (file.hashed,)
     with pytest.raises(ValueError, match="closed"):
         file.write(b"more")
     with pytest.raises(FileExistsError):
@@ -51,11 +51,12 @@ def test_a_file_that_is_not_there_as_it_was_written_is_refused(tmp_path: Path) -
     with HashingFile(tmp_path / "shard", "shard") as file:
         file.write(b"x" * 10)
     (tmp_path / "other").write_text("read, since nobody hashed it")
-    made = manifest.make(tmp_path, written={"shard": file.hashed})
-    assert made == manifest.make(tmp_path)
+    made = manifest.contents(tmp_path, written={"shard": file.hashed})
+    assert made == manifest.contents(tmp_path)
+    assert made.identity == manifest.make(tmp_path).identity
     (tmp_path / "shard").write_bytes(b"y" * 11)
     with pytest.raises(Refused, match="has 11"):
-        manifest.make(tmp_path, written={"shard": file.hashed})
+        manifest.contents(tmp_path, written={"shard": file.hashed})
     (tmp_path / "shard").unlink()
     with pytest.raises(Refused, match="is not there"):
-        manifest.make(tmp_path, written={"shard": file.hashed})
+        manifest.contents(tmp_path, written={"shard": file.hashed})

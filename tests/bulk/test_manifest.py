@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from blake3 import blake3
 from keyturn.bulk import manifest
 from keyturn.bulk.manifest import make
 from keyturn.errors import KeyturnError, Malformed, Refused, Usage
+from keyturn.formats.manifest import differences
 
 
 @pytest.fixture
@@ -29,6 +31,8 @@ def tree(tmp_path: Path) -> Path:
 
 def check(root: Path, **more: int) -> None:
     made = make(root, **more)
+    assert manifest.contents(root, **more).identity == made.identity
+    assert manifest.differing(root, made, **more) == ()
     for file in made.files:
         content = (root / file.path if made.kind == "directory" else root).read_bytes()
         assert (file.size, file.sha256, file.blake3) == (
@@ -97,6 +101,32 @@ def test_what_has_no_place_in_an_artifact_is_refused(tree: Path, kind: str, monk
         make(tree)
 
 
+@pytest.mark.parametrize("big", [False, True])
+def test_what_is_another_content_is_named_by_either_digest(tree: Path, big: bool) -> None:
+    if big:
+        with (tree / "big").open("wb") as file:
+            file.truncate(65 << 20)
+    before = make(tree)
+    with (tree / ("big" if big else "a")).open("r+b") as file:
+        file.seek(3)
+        file.write(b"X")
+    named = ("'big' has another content",) if big else ("'a' has another content",)
+    assert manifest.differing(tree, before, threads=2) == named
+    assert differences(before, manifest.contents(tree, threads=2)) == named
+
+
+def test_nothing_is_read_when_names_or_sizes_differ(tree: Path) -> None:
+    before = make(tree)
+    (tree / "a").write_bytes(b"longer than hello")
+    (tree / "empty").rename(tree / "full")
+    named = ("'empty' is missing", "'full' is none of its files", "'a' has 17 bytes in place of 5")
+    read: list[int] = []
+    assert manifest.differing(tree, before, progress=lambda done, total: read.append(done)) == named
+    assert read == []
+    assert differences(before, manifest.contents(tree)) == named
+    assert manifest.differing(tree / "a", before) == ("it is a file, and the model is a directory",)
+
+
 def test_a_link_as_the_root_is_refused(tree: Path) -> None:
     (tree.parent / "link").symlink_to(tree)
     with pytest.raises(Refused):
@@ -114,7 +144,16 @@ def test_an_empty_directory_and_a_missing_one_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["write", "grow", "shrink", "replace", "touch", "add", "remove"])
-def test_whatever_changes_while_it_is_read_is_refused(tree: Path, change: str) -> None:
+@pytest.mark.parametrize(
+    "digest",
+    [
+        lambda tree, act: make(tree, threads=1, progress=act),
+        lambda tree, act: manifest.contents(tree, threads=1, progress=act),
+        lambda tree, act: manifest.differing(tree, make(tree), threads=1, progress=act),
+    ],
+    ids=["both", "SHA-256", "BLAKE3"],
+)
+def test_whatever_changes_while_it_is_read_is_refused(tree: Path, change: str, digest: Callable[..., object]) -> None:
     once = threading.Lock()
 
     def act(done: int, total: int) -> None:
@@ -140,7 +179,7 @@ def test_whatever_changes_while_it_is_read_is_refused(tree: Path, change: str) -
                 (tree / "empty").unlink()
 
     with pytest.raises(KeyturnError) as caught:
-        make(tree, threads=1, progress=act)
+        digest(tree, act)
     assert caught.value.code == "file-changed"
 
 

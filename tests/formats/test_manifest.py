@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from keyturn.errors import Malformed
 from keyturn.formats.digest import ArtifactDigest, Sha256, dir_hash
-from keyturn.formats.manifest import Manifest, ManifestFile, check_names, parse, render
+from keyturn.formats.manifest import (
+    Contents,
+    HashedFile,
+    Manifest,
+    ManifestFile,
+    check_names,
+    differences,
+    parse,
+    render,
+)
 
 
 def file(path: str, *, size: int = 1) -> ManifestFile:
@@ -108,3 +117,30 @@ def test_names_that_could_be_one_file_are_refused(paths: tuple[str, ...]) -> Non
 
 def test_files_of_one_directory_beside_each_other_are_fine() -> None:
     check_names(["a/b/c", "a/b/d", "a/e", "f"])
+
+
+def hashed(*files: tuple[str, int, str]) -> tuple[HashedFile, ...]:
+    return tuple(HashedFile(path=path, size=size, sha256=sha * 64) for path, size, sha in files)
+
+
+def test_contents_have_the_identity_of_their_manifest_and_are_compared_file_by_file() -> None:
+    made = directory("a", "b/c")
+    same = Contents("directory", hashed(("a", 1, "a"), ("b/c", 1, "a")))
+    assert (same.identity, same.size_bytes, differences(made, same)) == (made.identity, made.size_bytes, ())
+    other = Contents("directory", hashed(("a", 1, "a"), ("b/c", 1, "c")))
+    assert differences(made, other) == ("'b/c' has another content",)
+    longer = Contents("directory", hashed(("a", 2, "a"), ("b/d", 1, "a")))
+    assert differences(made, longer) == (
+        "'b/c' is missing",
+        "'b/d' is none of its files",
+        "'a' has 2 bytes in place of 1",
+    )
+
+
+def test_a_lone_file_is_compared_whatever_it_is_called() -> None:
+    made = Manifest(kind="file", files=(file("weights"),))
+    assert differences(made, Contents("file", hashed(("renamed", 1, "a")))) == ()
+    assert differences(made, Contents("file", hashed(("renamed", 2, "a")))) == ("'renamed' has 2 bytes in place of 1",)
+    kept = Contents("directory", hashed(("weights", 1, "a")))
+    assert differences(made, kept) == ("it is a directory, and the model is a file",)
+    assert Contents("file", kept.files).identity == made.identity

@@ -14,6 +14,7 @@ ALL = ("checkpoint", "frontier.json", "index.json", "leaves", "proofs", "release
 
 def test_a_pack_has_its_members_and_records() -> None:
     members.check_names((*ALL, members.record_name(7)))
+    members.check_names((*ALL, members.FILES))
     assert members.record_index(members.record_name(7)) == 7
     assert members.record_index("records/7") is None
 

@@ -51,7 +51,8 @@ def delivery(tmp_path: Path) -> Delivery:
     made.sync()
     asked = made.ask(index=made.compute_index(model=identity))
     given = made.world.approve(asked, "bob"), made.world.approve(asked, "cat")
-    (tmp_path / "model.pack").write_bytes(made.gate().release(made.order(asked, *given)))
+    made.hashed = lambda _path: manifest.make(model)
+    (tmp_path / "model.pack").write_bytes(made.gate().release(made.order(asked, *given, path=str(model))))
     (tmp_path / "root.json").write_bytes(lab.root_json)
     size = keyturn_pack.examine_pack(
         (tmp_path / "model.pack").read_bytes(), root_json=lab.root_json, pinned_sha256=lab.root_sha256
@@ -85,6 +86,15 @@ def test_what_was_released_verifies_and_says_by_whom(delivery: Delivery) -> None
     assert released.digest == str(manifest.make(delivery.place / "model").identity)
     assert released.files == delivery.place / "model"
     assert released.released_at <= released.as_of
+
+
+def test_files_are_compared_fast_by_whoever_asks_for_it(delivery: Delivery) -> None:
+    assert delivery.verify(fast=True) == delivery.verify()
+    (delivery.place / "model" / "config.json").write_text("[]")
+    with pytest.raises(keyturn.Refused, match=r"are others, .*: 'config.json' has another content"):
+        delivery.verify(fast=True)
+    with pytest.raises(keyturn.Refused, match=r"are `dirHash:.*: 'config.json' has another content"):
+        delivery.verify()
 
 
 def test_a_pack_alone_verifies_without_files(delivery: Delivery) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from blake3 import blake3
 from msgspec.structs import replace as changed
 
 from keyturn.crypto import dsse_signing
@@ -22,6 +23,7 @@ from keyturn.custody.timeline import TrustTimeline
 from keyturn.formats import base64_text, dsse, git_commit, leaf, provenance, records, statement, steps, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.evidence import EVIDENCE, Evidence, Found, Material, Presented
+from keyturn.formats.manifest import Manifest, ManifestFile
 from keyturn.formats.provenance import BuilderId, Dependency, Output, Provenance
 from keyturn.formats.source import SOURCE_REVIEW, SourceReview, SourceRole
 from keyturn.formats.statement import DigestSet, Subject
@@ -32,7 +34,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.trust.history import TrustHistory
 from support.labs import NOW, Lab
 
-__all__ = ["AURORA", "COMMIT", "MadeChain", "artifact", "changed", "signed"]
+__all__ = ["AURORA", "COMMIT", "MadeChain", "artifact", "changed", "files", "signed"]
 
 COMMIT = (
     b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor Ada <ada@acme.example> 1790000000 +0000\n"
@@ -44,9 +46,16 @@ AURORA = Uri("acme.example", "model", "aurora")
 RUNTIME = Dependency("/usr", "runtime", ArtifactDigest("dirHash", sha256(b"runtime")))
 
 
+def files(name: str) -> Manifest:
+    """The manifest of an artifact that a test only needs to name: a directory with one file, which holds that name."""
+    content = name.encode()
+    file = ManifestFile(path="content", size=len(content), sha256=sha256(content), blake3=blake3(content).hexdigest())
+    return Manifest(kind="directory", files=(file,))
+
+
 def artifact(name: str) -> ArtifactDigest:
     """The digest of an artifact that a test only needs to name."""
-    return ArtifactDigest("dirHash", sha256(name.encode()))
+    return files(name).identity
 
 
 def signed(payload: bytes, key: RecordSigner) -> bytes:

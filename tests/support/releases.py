@@ -20,11 +20,12 @@ from keyturn.errors import Conflict
 from keyturn.formats import access, dsse, release_order, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.dsse import Envelope
+from keyturn.formats.manifest import Manifest
 from keyturn.formats.release_order import ReleaseOrder
 from keyturn.gates.release.gate import ReleaseGate, ReleaseGateParts
 from keyturn.grants import bundle as bundles
 from keyturn.grants.view import GateView
-from support.chains import MadeChain, artifact, signed
+from support.chains import MadeChain, artifact, files, signed
 from support.labs import NOW
 from support.world import World, make_world
 
@@ -85,7 +86,7 @@ class ReleaseWorld:
     chain: MadeChain
     journal: JournalInMemory = field(default_factory=JournalInMemory)
     logged: int = 0
-    hashed: Callable[[str], ArtifactDigest] = lambda _path: MODEL
+    hashed: Callable[[str], Manifest] = lambda _path: files("model")
     before_witness: Callable[[], None] = lambda: None
     index: PackIndex | None = None
     verify: Verify = nobody_verifies
@@ -161,11 +162,11 @@ class ReleaseWorld:
             )
         )
 
-    def released(self, *approvers: str) -> bytes:
-        """Ask, approve, and release: the pack."""
+    def released(self, *approvers: str, path: str | None = None) -> bytes:
+        """Ask, approve, and release, with the files at `path` hashed if it is given: the pack."""
         asked = self.ask()
         given = [self.world.approve(asked, approver) for approver in approvers or ("bob", "cat")]
-        return self.gate().release(self.order(asked, *given))
+        return self.gate().release(self.order(asked, *given, path=path))
 
 
 @dataclass

@@ -19,7 +19,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def test_a_gate_hashes_models_below_its_directories_only(models: Path, tmp_path: Path) -> None:
-    assert hash_model(str(models / "aurora"), (str(models),)).algorithm == "dirHash"
+    assert hash_model(str(models / "aurora"), (str(models),)).identity.algorithm == "dirHash"
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "w").write_bytes(b"w")
     (models / "link").symlink_to(tmp_path / "elsewhere")

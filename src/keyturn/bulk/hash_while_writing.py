@@ -1,4 +1,4 @@
-"""Write a file and hash what is written, in the same pass: SHA-256 and BLAKE3, on threads of their own beside the writing.
+"""Write a file and take the SHA-256 of what is written, in the same pass, on a thread of its own beside the writing.
 
 Checkpoints are large, and reading one back to hash it doubles what its disk has to do. What is hashed is what the writer handed
 over: that the disk kept it, whoever reads the file later finds out. Bytes are written in order and once; there is no seeking.
@@ -16,10 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
-from blake3 import blake3
-
 from keyturn.errors import Unavailable
-from keyturn.formats.manifest import ManifestFile
+from keyturn.formats.manifest import HashedFile
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -43,14 +41,13 @@ class HashingFile(io.RawIOBase):
         self._gathered = bytearray()
         self._size = 0
         self._sha = hashlib.sha256()
-        self._blake = blake3()
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="keyturn-hash")
-        self._hashed: ManifestFile | None = None
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="keyturn-hash")
+        self._hashed: HashedFile | None = None
         self._broken = False
 
     @property
-    def hashed(self) -> ManifestFile:
-        """Path, size and both digests of what was written; once the file is closed without an error."""
+    def hashed(self) -> HashedFile:
+        """Path, size and SHA-256 of what was written; once the file is closed without an error."""
         if self._hashed is None:
             raise ValueError("expected a file that was closed after all of it was written")
         return self._hashed
@@ -90,13 +87,11 @@ class HashingFile(io.RawIOBase):
             os.fsync(self._file.fileno())
             if self._broken:
                 return  # something before was not written: there is no digest of what lies there
-            self._hashed = ManifestFile(
-                path=self._name, size=self._size, sha256=self._sha.hexdigest(), blake3=self._blake.hexdigest()
-            )
+            self._hashed = HashedFile(path=self._name, size=self._size, sha256=self._sha.hexdigest())
         except OSError as err:
             raise _unwritable(self._name, err) from err
         finally:
-            self._threads.shutdown()
+            self._beside.shutdown()
             self._file.close()
             super().close()
 
@@ -114,7 +109,7 @@ class HashingFile(io.RawIOBase):
             self._gathered = bytearray()
 
     def _take(self, chunk: memoryview) -> None:
-        hashing = (self._threads.submit(self._sha.update, chunk), self._threads.submit(self._blake.update, chunk))
+        hashing = self._beside.submit(self._sha.update, chunk)
         rest = chunk
         try:
             while rest:
@@ -123,8 +118,7 @@ class HashingFile(io.RawIOBase):
             self._broken = True
             raise _unwritable(self._name, err) from err
         finally:
-            for one in hashing:
-                one.result()
+            hashing.result()
 
 
 def _unwritable(name: str, err: OSError) -> Unavailable:

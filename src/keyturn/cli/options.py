@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Fast",
     "Invocation",
     "Json",
     "Key",
@@ -86,6 +87,14 @@ OtherTrustKey = Annotated[
         show_default=False,
     ),
 ]
+
+Fast = Annotated[
+    bool,
+    typer.Option(
+        "--fast", help="Compare BLAKE3s, which rest on the release gate's word alone, in less than half the time."
+    ),
+]
+"""For whatever compares files with a pack: never by default (`app.custody.verify_model`)."""
 
 Yes = Annotated[bool, typer.Option("--yes", help="Sign what is shown without asking.")]
 """For whatever signs: it is shown whole either way, and without a terminal it is never assumed."""

@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.names import a_duration, seconds, this_is_there
-from keyturn.cli.options import Json, Lab
+from keyturn.cli.options import Fast, Json, Lab
 
 __all__ = ["carry", "check"]
 
@@ -35,6 +35,7 @@ def check(
         str,
         typer.Option(help="How old the witnesses' newest word may be; at most an hour.", callback=a_duration),
     ] = "1h",
+    fast: Fast = False,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
@@ -49,7 +50,14 @@ def check(
 
     with log_at(lab, log) as reader, output.bytes_done(f"hashing {model}") as on_bytes:
         verified, checked = check_now(
-            model, pack=pack, root=root, pinned_sha256=None, log=reader, age_max_s=seconds(age), progress=on_bytes
+            model,
+            pack=pack,
+            root=root,
+            pinned_sha256=None,
+            log=reader,
+            age_max_s=seconds(age),
+            fast=fast,
+            progress=on_bytes,
         )
     verdict = verified.verdict
     output.emit(

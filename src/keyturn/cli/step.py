@@ -43,13 +43,16 @@ def digest(
 ) -> None:
     """Print the digest of an artifact, as a STEP.toml and every record names it."""
     from keyturn.adapters.files.config_files import write_new
-    from keyturn.bulk.manifest import make
-    from keyturn.formats.manifest import render
+    from keyturn.bulk.manifest import contents, make
+    from keyturn.formats.manifest import Contents, Manifest, render
 
     with output.bytes_done(f"hashing {path}") as on_bytes:
-        made = make(path, progress=on_bytes)
-    if manifest is not None:
-        write_new(manifest, render(made))
+        made: Contents | Manifest
+        if manifest is None:
+            made = contents(path, progress=on_bytes)
+        else:
+            made = make(path, progress=on_bytes)
+            write_new(manifest, render(made))
     output.emit(
         {"digest": str(made.identity), "files": len(made.files), "bytes": made.size_bytes},
         json=json,

@@ -9,7 +9,7 @@ import typer
 
 from keyturn.cli import chains, output
 from keyturn.cli.evidence_lines import evidence_lines
-from keyturn.cli.options import Json
+from keyturn.cli.options import Fast, Json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +34,7 @@ def verify(
             help="The model's manifest, by which files that are not as released are named.", show_default=False
         ),
     ] = None,
+    fast: Fast = False,
     json: Json = False,
 ) -> None:
     """Verify PACK, or with --pack the files of MODEL: who released it, who built it, from what. Needs no network.
@@ -50,10 +51,16 @@ def verify(
             hint="keyturn verify MODEL --pack PACK --root ROOT",
         )
     if pack is None:
+        if fast:
+            raise Usage(
+                "fast-no-files",
+                "`--fast` is how files are compared, and there are none",
+                hint="keyturn verify MODEL --pack PACK --root ROOT --fast",
+            )
         verdict = verify_files(subject, root, model=None)
     else:
         with output.bytes_done(f"hashing {subject}") as on_bytes:
-            verdict = verify_files(pack, root, model=subject, manifest=manifest, progress=on_bytes)
+            verdict = verify_files(pack, root, model=subject, manifest=manifest, fast=fast, progress=on_bytes)
     output.emit(
         {"verified": True, "files": None if pack is None else str(subject), **as_json(verdict)},
         json=json,

@@ -12,7 +12,8 @@ This is NOT where files are read: see `bulk.manifest`.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -24,10 +25,30 @@ from keyturn.formats import canonical_json
 from keyturn.formats.digest import ArtifactDigest, Sha256, check_path, dir_hash
 from keyturn.formats.text import HexDigest, Size
 
-__all__ = ["FILES_MAX", "MANIFEST_BYTES_MAX", "Manifest", "ManifestFile", "check_names", "parse", "render"]
+__all__ = [
+    "FILES_MAX",
+    "MANIFEST_BYTES_MAX",
+    "Contents",
+    "HashedFile",
+    "Manifest",
+    "ManifestFile",
+    "check_names",
+    "differences",
+    "named_apart",
+    "parse",
+    "render",
+]
 
 FILES_MAX = 1_000_000
 MANIFEST_BYTES_MAX = 256 << 20
+
+
+class HashedFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One regular file: its path inside the artifact, its size in bytes, and its SHA-256."""
+
+    path: str
+    size: Size
+    sha256: HexDigest
 
 
 class ManifestFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +58,23 @@ class ManifestFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     size: Size
     sha256: HexDigest
     blake3: HexDigest
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Every file of one artifact with its SHA-256: what the identity is of. No format: it is computed, and compared."""
+
+    kind: Literal["directory", "file"]
+    files: tuple[HashedFile, ...]
+
+    @property
+    def identity(self) -> ArtifactDigest:
+        """`dirHash:<hex>` of a directory, `sha256:<hex>` of a file."""
+        return _identity(self.kind, self.files)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size for file in self.files)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,13 +91,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def identity(self) -> ArtifactDigest:
         """`dirHash:<hex>` of a directory, `sha256:<hex>` of a file."""
-        if self.kind == "file":
-            return ArtifactDigest("sha256", Sha256(self.files[0].sha256))
-        return dir_hash((file.path, Sha256(file.sha256)) for file in self.files)
+        return _identity(self.kind, self.files)
 
     @property
     def size_bytes(self) -> int:
         return sum(file.size for file in self.files)
+
+
+def _identity(kind: Literal["directory", "file"], files: Sequence[HashedFile | ManifestFile]) -> ArtifactDigest:
+    if kind == "file":
+        return ArtifactDigest("sha256", Sha256(files[0].sha256))
+    return dir_hash((file.path, Sha256(file.sha256)) for file in files)
 
 
 def parse(raw: bytes) -> Manifest:
@@ -76,6 +118,33 @@ def parse(raw: bytes) -> Manifest:
 def render(manifest: Manifest) -> bytes:
     """Render `manifest`; its files must be in order, as `bulk.manifest` leaves them."""
     return canonical_json.encode(manifest)
+
+
+def differences(expected: Manifest, found: Contents) -> tuple[str, ...]:
+    """Say of each file how `found` is not what `expected` has, by name, size and SHA-256; nothing when it is."""
+    apart = named_apart(expected, found.kind, {file.path: file.size for file in found.files})
+    if apart:
+        return apart
+    pairs = zip(expected.files, found.files, strict=True)  # both in order of their paths
+    return tuple(f"{there.path!r} has another content" for one, there in pairs if one.sha256 != there.sha256)
+
+
+def named_apart(expected: Manifest, kind: Literal["directory", "file"], sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Say how files of these `sizes`, by path, are not those of `expected` by name and size; a lone file may have any name."""
+    if kind != expected.kind:
+        return (f"it is a {kind}, and the model is a {expected.kind}",)
+    if kind == "file":
+        known = dict(zip(sizes, (file.size for file in expected.files), strict=True))
+    else:
+        known = {file.path: file.size for file in expected.files}
+    apart = [f"{path!r} is missing" for path in known if path not in sizes]
+    apart += [f"{path!r} is none of its files" for path in sizes if path not in known]
+    apart += [
+        f"{path!r} has {sizes[path]} bytes in place of {size}"
+        for path, size in known.items()
+        if sizes.get(path, size) != size
+    ]
+    return tuple(apart)
 
 
 def check_names(paths: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """Name and encode the members of a pack: the pack index, a checkpoint, the tree before it, leaves, records, statements.
 
     checkpoint            the signed note, with cosignatures, of the log at size M
+    files.json            the model's manifest (`formats.manifest`), if the gate hashed its files
     frontier.json         {"nodes":["<hex>",...],"size":N}: the tree of the first N leaves, as a compact range
     index.json            the pack index over the log at size N (`custody.pack_index`)
     leaves                leaves N to M - 1, each a 2-byte big-endian length and its bytes (as in a C2SP entry bundle)
@@ -28,6 +29,7 @@ from keyturn.formats.text import HexDigest, Size
 
 __all__ = [
     "CHECKPOINT",
+    "FILES",
     "FRONTIER",
     "INDEX",
     "LEAVES",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 CHECKPOINT = "checkpoint"
+FILES = "files.json"
 FRONTIER = "frontier.json"
 INDEX = "index.json"
 LEAVES = "leaves"
@@ -76,7 +79,7 @@ def record_index(name: str) -> int | None:
 def check_names(names: Iterable[str]) -> None:
     """Refuse members that no pack has, and a pack that lacks one that every pack has."""
     given = set(names)
-    for name in sorted(given - _FIXED):
+    for name in sorted(given - _FIXED - {FILES}):
         if record_index(name) is None:
             raise Malformed(
                 "pack-member-unknown",

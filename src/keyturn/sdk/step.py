@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from keyturn.adapters.files.attempt_files import AttemptFiles
 from keyturn.bulk.hash_while_writing import HashingFile
 from keyturn.errors import Usage
-from keyturn.formats.manifest import ManifestFile, check_names
+from keyturn.formats.manifest import HashedFile, check_names
 from keyturn.wiring.attempts import StepPlaces, commit_checkpoint, find_step
 
 __all__ = ["Checkpoint", "Step", "open_step"]
@@ -58,7 +58,7 @@ class Checkpoint:
         self._open.append(file)
         return file
 
-    def written(self) -> list[ManifestFile]:
+    def written(self) -> list[HashedFile]:
         """What this rank wrote by `open`, with every file closed."""
         for file in self._open:
             file.close()

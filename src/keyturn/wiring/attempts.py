@@ -217,7 +217,7 @@ def commit_checkpoint(files: AttemptFiles, checkpoint: Path, ranks: int, *, with
     """Make the files at `checkpoint` the attempt's next one: wait for all ranks, hash what nobody did, sign, keep, log."""
     key, attempt = files.key(), _attempt(files)
     written = files.parts(str(checkpoint), ranks, within_s=within_s)
-    made = manifest.make(checkpoint, written=written)
+    made = manifest.contents(checkpoint, written=written)
     number = max((one.number for one in files.segments()), default=0) + 1
     statement = attempt.segment(number, made.identity, key=key, now=SystemClock().now())
     kept = Kept(
@@ -257,7 +257,7 @@ def close_attempt(lab: LabPlace | None, directory: Path, *, on_bytes: OnBytes) -
                     f"expected the output `{name}` at `{made}`, found nothing",
                     hint="the job writes there: keyturn.open_step().output(name)",
                 )
-            outputs[name] = manifest.make(made, progress=partial(on_bytes, name)).identity
+            outputs[name] = manifest.contents(made, progress=partial(on_bytes, name)).identity
         except KeyturnError as err:
             wrong.append(err)
     try:
@@ -292,7 +292,7 @@ def close_attempt(lab: LabPlace | None, directory: Path, *, on_bytes: OnBytes) -
 
 def _closing(files: AttemptFiles, attempt: Attempt, outputs: Mapping[str, ArtifactDigest], key: SoftwareKey) -> bytes:
     log = files.directory / LOG_NAME
-    byproducts = {"log": manifest.make(log).identity} if log.is_file() else {}
+    byproducts = {"log": manifest.contents(log).identity} if log.is_file() else {}
     statement = attempt.close(outputs, byproducts, key=key, now=SystemClock().now())
     files.keep_closing(statement)  # before the log has it: a second one by another clock would be a second end
     return statement

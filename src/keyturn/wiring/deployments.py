@@ -87,14 +87,22 @@ def check(
     pinned_sha256: str | None,
     log: LogReader,
     age_max_s: int = AGE_MAX_S,
+    fast: bool = False,
     accepts: Callable[[VerifiedPack], None] = lambda _: None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[VerifiedPack, CheckedRelease]:
     """Verify the pack, that `model` (files, or their digest) is what it released, and that nobody has withdrawn it since.
 
     `pinned_sha256` is that of `root`, as people compared it; None for whoever takes the file itself for that.
+    `fast` compares files by the pack's manifest (`app.custody.verify_model`).
     """
     named = typed.artifact("MODEL", model) if model.startswith(("dirHash:", "sha256:")) else None
+    if named is not None and fast:
+        raise Usage(
+            "fast-no-files",
+            f"`{named}` is a digest: there are no files to compare by the pack's manifest",
+            hint="leave --fast out, or name the model's files",
+        )
     if named is None:
         manifest.look(Path(model))  # a path that is misspelt is told before anything is verified
     content = read_small(root, size_bytes_max=ROOT_BYTES_MAX)
@@ -105,7 +113,7 @@ def check(
     def files(released: ArtifactDigest) -> None:
         try:
             if named is None:
-                verify_model(Path(model), released, progress=progress)
+                verify_model(Path(model), released, signed=verdict.files, fast=fast, progress=progress)
             elif named != released:
                 raise _other_model(named, released)
         except KeyturnError as err:

@@ -67,7 +67,7 @@ def artifact_digest(
     if named.startswith(("dirHash:", "sha256:")):
         return typed.artifact("the artifact", named), None
     path = Path(named).absolute()
-    return manifest.make(path, progress=progress).identity, path
+    return manifest.contents(path, progress=progress).identity, path
 
 
 def open_request(
@@ -180,6 +180,7 @@ def verify_files(
     *,
     model: Path | None,
     manifest: Path | None = None,
+    fast: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PackVerdict:
     """Verify the pack in a file, and the model's files if given, under the caller's own root; raises with every failure.
@@ -193,7 +194,7 @@ def verify_files(
 
     def files(released: ArtifactDigest) -> None:
         if model is not None:
-            verify_model(model, released, listed=listed, progress=progress)
+            verify_model(model, released, signed=verdict.files, listed=listed, fast=fast, progress=progress)
 
     return verify_with_files(verdict, files).verdict
 

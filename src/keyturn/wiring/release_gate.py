@@ -22,7 +22,8 @@ from keyturn.config import release_gate as gate_config
 from keyturn.config.release_gate import ReleaseGateConfig
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused, Usage
-from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.digest import sha256
+from keyturn.formats.manifest import Manifest
 from keyturn.formats.uri import Uri
 from keyturn.gates.release.gate import ReleaseGate, ReleaseGateParts
 from keyturn.gates.release.recorded import Recorded
@@ -136,8 +137,8 @@ def decisions_of(directory: Path) -> DecisionFiles:
     return DecisionFiles(directory / "state" / "decisions")
 
 
-def hash_model(path: str, allowed: Sequence[str]) -> ArtifactDigest:
-    """Digest the model at `path`, which must lie below one of the directories `allowed`; links are followed nowhere."""
+def hash_model(path: str, allowed: Sequence[str]) -> Manifest:
+    """Hash the model at `path`, which must lie below one of the directories `allowed`; links are followed nowhere."""
     real = os.path.realpath(path)
     if real != path or not any(real.startswith(f"{os.path.realpath(base)}/") for base in allowed):
         raise Refused(
@@ -145,4 +146,4 @@ def hash_model(path: str, allowed: Sequence[str]) -> ArtifactDigest:
             "expected an absolute path without links, below a directory of the gate's `[release] models`",
             hint="ask the gate's operator, or leave the path out: the gate then releases a digest",
         )
-    return manifest.make(Path(path)).identity
+    return manifest.make(Path(path))

@@ -44,7 +44,7 @@ def declared_inputs(raw: bytes, step: StepFile, base: Path) -> tuple[DeclaredInp
         DeclaredInput(name=i.name, digest=str(_expected(i, base)), role=i.role, check=i.check) for i in step.inputs
     ]
     if step.parameters is not None:
-        found = manifest.make((base / step.parameters).resolve()).identity
+        found = manifest.contents((base / step.parameters).resolve()).identity
         inputs.append(DeclaredInput(name=PARAMETERS_NAME, digest=str(found), role="parameters"))
     inputs.append(DeclaredInput(name=STEP_NAME, digest=f"sha256:{sha256(raw)}", role="parameters"))
     return tuple(inputs)

@@ -13,7 +13,7 @@ from keyturn.formats.gate_answer import GateObeys
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.records import leaf_of
 from keyturn.gates.release import gate as release_gate
-from support.chains import artifact, signed
+from support.chains import artifact, files, signed
 from support.hidden import hidden_leaf
 from support.labs import make_key
 from support.releases import MODEL, ReleaseWorld, make_release_world
@@ -258,14 +258,14 @@ def test_a_request_for_something_else_is_refused(made: ReleaseWorld) -> None:
 def test_files_that_are_not_the_model_are_refused(made: ReleaseWorld) -> None:
     asked = made.ask()
     given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
-    made.hashed = lambda _path: artifact("flipped")
+    made.hashed = lambda _path: files("flipped")
     assert code_of(made, made.order(asked, *given, path="/srv/models/aurora")) == "model-other-files"
 
 
 def test_files_that_change_while_the_use_is_witnessed_are_not_released(made: ReleaseWorld) -> None:
     asked = made.ask()
     given = (made.world.approve(asked, "bob"), made.world.approve(asked, "cat"))
-    seen = iter((MODEL, artifact("flipped")))
+    seen = iter((files("model"), files("flipped")))
     made.hashed = lambda _path: next(seen)
     assert code_of(made, made.order(asked, *given, path="/srv/model")) == "model-other-files"
     assert next(seen, None) is None, "they were hashed twice"
@@ -273,7 +273,7 @@ def test_files_that_change_while_the_use_is_witnessed_are_not_released(made: Rel
 
 def test_whoever_can_reach_the_gate_has_it_read_neither_files_nor_chains(made: ReleaseWorld) -> None:
     hashed: list[str] = []
-    made.hashed = lambda path: hashed.append(path) or MODEL  # type: ignore[func-returns-value]  # counts
+    made.hashed = lambda path: hashed.append(path) or files("model")  # type: ignore[func-returns-value]  # counts
     asked = made.ask()
     path = "/srv/models/aurora"
     # Agreed on by nobody, it is refused before any file is read; and a request that is not in the log at once.

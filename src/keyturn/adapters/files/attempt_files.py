@@ -31,7 +31,7 @@ from keyturn.adapters.files.key_files import read_key, write_key
 from keyturn.bulk import manifest, runtime
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable, Usage, together
-from keyturn.formats.manifest import ManifestFile
+from keyturn.formats.manifest import HashedFile
 
 __all__ = ["AttemptFiles", "Held", "Kept", "Place", "hold_input", "hold_runtime"]
 
@@ -78,7 +78,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def hold_input(path: Path, *, progress: manifest.Progress | None = None) -> Held:
     """Digest the artifact at `path`, and remember how it looked before it was read."""
     looked = _looked_input(path)
-    return Held(path=str(path), digest=str(manifest.make(path, progress=progress).identity), looked=looked)
+    return Held(path=str(path), digest=str(manifest.contents(path, progress=progress).identity), looked=looked)
 
 
 def hold_runtime(path: Path) -> Held:
@@ -163,11 +163,11 @@ class AttemptFiles:
         (self.directory / "key.pem").unlink(missing_ok=True)
         durable_files.sync_directory(self.directory)
 
-    def keep_part(self, checkpoint: str, rank: int, files: Sequence[ManifestFile]) -> None:
+    def keep_part(self, checkpoint: str, rank: int, files: Sequence[HashedFile]) -> None:
         """Keep what `rank` wrote of the checkpoint at the path `checkpoint`."""
         self._keep(f"parts/{_short(checkpoint)}/{rank}", msgspec.json.encode(list(files)))
 
-    def parts(self, checkpoint: str, ranks: int, *, within_s: float) -> Mapping[str, ManifestFile]:
+    def parts(self, checkpoint: str, ranks: int, *, within_s: float) -> Mapping[str, HashedFile]:
         """Wait until each rank is done with the checkpoint, and give all that they wrote, by path.
 
         Raises `Unavailable` `checkpoint-incomplete` when one is not within `within_s`, `Refused` when two wrote one file.
@@ -182,9 +182,9 @@ class AttemptFiles:
                     hint="is that rank alive? the checkpoint before this one stands",
                 )
             time.sleep(_LOOK_EVERY_S)
-        found: dict[str, ManifestFile] = {}
+        found: dict[str, HashedFile] = {}
         for rank in range(ranks):
-            for file in self._decoded(f"parts/{_short(checkpoint)}/{rank}", list[ManifestFile]):
+            for file in self._decoded(f"parts/{_short(checkpoint)}/{rank}", list[HashedFile]):
                 if file.path in found:
                     raise Refused("checkpoint-file-twice", f"two ranks wrote `{file.path}` of `{checkpoint}`")
                 found[file.path] = file
@@ -214,7 +214,7 @@ class AttemptFiles:
         for name, held in place.inputs.items():
             path = Path(held.path)
             try:
-                if _looked_input(path) != held.looked and str(manifest.make(path).identity) != held.digest:
+                if _looked_input(path) != held.looked and str(manifest.contents(path).identity) != held.digest:
                     raise Refused(
                         "input-changed",
                         f"input `{name}` at `{path}` changed while the job ran",

@@ -27,7 +27,7 @@ from keyturn.bulk.manifest import Found, Progress
 from keyturn.bulk.runtime import Entry
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.formats.digest import ArtifactDigest
-from keyturn.formats.manifest import Manifest
+from keyturn.formats.manifest import Contents
 from keyturn.formats.steps import Check
 
 __all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free"]
@@ -121,7 +121,7 @@ class LocalStepFiles:
         self._room = self._destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.keyturn")
         self._given: dict[str, Path] = {}
         self._held: list[tuple[Path, tuple[Found, ...]]] = []
-        self._manifests: dict[str, Manifest] = {}
+        self._manifests: dict[str, Contents] = {}
         self._runtimes: list[tuple[Path, dict[str, runtime.Status]]] = []
 
     def __enter__(self) -> Self:
@@ -163,7 +163,7 @@ class LocalStepFiles:
             case "full":
                 pass
         self._held.append((path, manifest.look(path)))  # before it is read: `check_held` covers the reading too
-        self._manifests[source] = manifest.make(path, progress=self._progress)
+        self._manifests[source] = manifest.contents(path, progress=self._progress)
         return self._manifests[source].identity, str(path)
 
     def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
@@ -205,7 +205,7 @@ class LocalStepFiles:
             _make_plain(place, _DEPTH_MAX)
         except OSError as err:
             raise Unavailable("output-unreadable", f"output `{path}` cannot be read: {err.strerror}") from err
-        self._manifests[path] = manifest.make(place, progress=self._progress)
+        self._manifests[path] = manifest.contents(place, progress=self._progress)
         return self._manifests[path].identity
 
     def lacks(self, path: str, source: str) -> tuple[str, ...]:

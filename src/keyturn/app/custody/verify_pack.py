@@ -6,9 +6,9 @@
 4. Every record is proved to be in that log; the pack holds every statement of the pack index, and every record after it that
    could count against the release.
 5. The chain of custody, whole (`custody.verify`), with what others signed about it verified again, and nothing said about it
-since
-   the index.
-6. The contents are signed by the gate that the request was for.
+   since the index.
+6. The contents are signed by the gate that the request was for. The manifest of the model's files, if there is one, has the
+   model's identity: names and SHA-256s are people's word then, BLAKE3s the gate's alone.
 7. The grant (`grants.verify_past`): people released this model with this pack index, and nobody denied or revoked it.
 8. The gate's own statements say the same.
 
@@ -35,10 +35,11 @@ from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, located
 from keyturn.errors import KeyturnError, Refused, Tampered
-from keyturn.formats import dsse, pack, pack_members, records, release, statement, trust_version
+from keyturn.formats import dsse, manifest, pack, pack_members, records, release, statement, trust_version
 from keyturn.formats.access import AccessUse
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.leaf import Leaf
+from keyturn.formats.manifest import Manifest
 from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.records import Record
 from keyturn.formats.uri import Uri
@@ -84,6 +85,7 @@ class PackVerdict:
     released_at: int | None = None
     gate: str | None = None
     end: PackEnd | None = None
+    files: Manifest | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ class _Reading:
         self._used_at: int | None = None
         self._resource: Uri | None = None
         self._end: PackEnd | None = None
+        self._files: Manifest | None = None
 
     def fail(self, err: KeyturnError) -> None:
         self._failures.extend(err.reasons if isinstance(err, Refused) else ((err.code, err.message),))
@@ -171,6 +174,7 @@ class _Reading:
             released_at=self._used_at,
             gate=contents.gate if contents else None,
             end=self._end,
+            files=self._files,
         )
 
     def read(self, found: Pack) -> None:
@@ -316,6 +320,15 @@ class _Reading:
             self._note("pack-contents-model", f"the contents: expected the model `{index.model}`, got `{model[:300]}`")
         if contents.lab != self._start.lab:
             self._note("lab-other", f"the contents: expected the lab `{self._start.lab}`, got `{contents.lab}`")
+        if pack_members.FILES in found.members:
+            files = manifest.parse(found.members[pack_members.FILES])
+            if str(files.identity) == index.model:
+                self._files = files
+            else:
+                self._note(
+                    "pack-other-files",
+                    f"the pack's manifest: expected that of `{index.model}`, got that of `{files.identity}`",
+                )
 
     def _check_grant(
         self, proved: list[Proved], asked: Record, own: Mapping[int, Leaf], *, at: int, skew_s: int

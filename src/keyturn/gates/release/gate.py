@@ -13,10 +13,10 @@
    that people agreed to. The gate signs its access-use, keeps it, and logs it.
 6. When the use is witnessed, the files are hashed again, which may take hours; then the gate refreshes its view, reads the log
    again up to there, and repeats 3 and 4. `verify_grant` demands that this use is the log's first.
-7. Only now it signs: release statement, verification summary, and the contents of the pack. The pack is kept before
-   anybody gets it, and the two statements are logged. Right before it is kept, the grant is verified once more: what takes
-   access away may have reached the log meanwhile, which the gate reads by the clock, or have been pushed to it (`grants.pushed`);
-   every step obeys both.
+7. Only now it signs: release statement, verification summary, and the contents of the pack, which has the manifest of the files
+   that were hashed. The pack is kept before anybody gets it, and the two statements are logged. Right before it is kept, the
+   grant is verified once more: what takes access away may have reached the log meanwhile, which the gate reads by the clock, or
+   have been pushed to it (`grants.pushed`); every step obeys both.
 
 A crash between any two steps leaves the journal with the use or without; the same order goes on from there, with the same
 use, and never makes a second one.
@@ -38,9 +38,10 @@ from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.verify import Chain, VerifiedChain, verify_chain, with_failures
 from keyturn.errors import Refused, Tampered
-from keyturn.formats import access, dsse, pack, pack_members, release, release_order, statement
+from keyturn.formats import access, dsse, manifest, pack, pack_members, release, release_order, statement
 from keyturn.formats.access import AccessRequest
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.manifest import Manifest
 from keyturn.formats.pack import Pack, PackContents
 from keyturn.formats.provenance import Level
 from keyturn.formats.release import Release, Summary
@@ -74,8 +75,8 @@ class ReleaseGateParts:
     `refresh` gives the gate's newest view, or raises, and `seen` the one that it has, which another thread may bring up to date;
     `obey` takes what takes access away before the log has it, and `obeying` lays all of that over a view. For every decision a
     view gets both: what was read since, and what was pushed. `await_witnessed` returns when
-    the record at that index is under a checkpoint of the quorum, or raises; `hash_model` digests the files at a path below a
-    directory of the operator's; `verify_evidence` verifies what others signed.
+    the record at that index is under a checkpoint of the quorum, or raises; `hash_model` gives the manifest of the files at a
+    path below a directory of the operator's; `verify_evidence` verifies what others signed.
     """
 
     gate: Uri
@@ -92,7 +93,7 @@ class ReleaseGateParts:
     obey: Callable[[bytes], Pushed]
     obeying: Callable[[GateView], GateView]
     await_witnessed: Callable[[int, bytes], None]
-    hash_model: Callable[[str], ArtifactDigest]
+    hash_model: Callable[[str], Manifest]
     verify_evidence: Verify = nobody_verifies
 
 
@@ -174,10 +175,10 @@ class ReleaseGate:
             use = self._sign_use(asked)
             parts.journal.keep_use(asked.digest, use)
         parts.await_witnessed(parts.writer.append(use), use)  # (6)
-        self._require_files(asked)
+        files = self._require_files(asked)
         judged = self._judge(asked, parts.refresh())
         grant = self._verify(asked, judged, use)
-        return self._act(asked, judged, grant, use)  # (7)
+        return self._act(asked, judged, grant, use, files)  # (7)
 
     def _verify(self, asked: _Asked, judged: _Judged, use: bytes) -> VerifiedGrant:
         parts = self._parts
@@ -238,13 +239,17 @@ class ReleaseGate:
             check()
         checks.require_none(checks.not_logged(alone, view.known))
 
-    def _require_files(self, asked: _Asked) -> None:
-        if asked.order.path is not None and self._parts.hash_model(asked.order.path) != asked.model:
+    def _require_files(self, asked: _Asked) -> Manifest | None:
+        if asked.order.path is None:
+            return None
+        files = self._parts.hash_model(asked.order.path)
+        if files.identity != asked.model:
             raise Refused(
                 "model-other-files",
                 f"the files at `{asked.order.path}` are not `{asked.model}`",
                 hint="a model is its files' names and contents: find out what changed",
             )
+        return files
 
     def _parse(self, raw: bytes) -> _Asked:
         order = release_order.parse(raw)
@@ -310,7 +315,7 @@ class ReleaseGate:
             asked.digest, approvals, gate=parts.gate, key=parts.key, clock=parts.clock, entropy=parts.entropy
         )
 
-    def _act(self, asked: _Asked, judged: _Judged, grant: VerifiedGrant, use: bytes) -> bytes:
+    def _act(self, asked: _Asked, judged: _Judged, grant: VerifiedGrant, use: bytes, files: Manifest | None) -> bytes:
         parts = self._parts
         checkpoint = judged.view.checkpoint
         if checkpoint is None:
@@ -345,6 +350,8 @@ class ReleaseGate:
         )
         members[pack_members.RELEASE_STATEMENT] = statement_of_release
         members[pack_members.SUMMARY] = summary
+        if files is not None:
+            members[pack_members.FILES] = manifest.render(files)
         contents = PackContents(
             lab=asked.resource.lab,
             nonce=parts.entropy.nonce(),
