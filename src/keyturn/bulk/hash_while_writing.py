@@ -3,7 +3,8 @@
 Checkpoints are large, and reading one back to hash it doubles what its disk has to do. What is hashed is what the writer handed
 over: that the disk kept it, whoever reads the file later finds out. Bytes are written in order and once; there is no seeking.
 
-A write returns when its bytes were written and hashed, so a caller may use its buffer again. Small writes are gathered.
+A write returns when its bytes were written and hashed, so a caller may use its buffer again. Small writes are gathered into
+buffers of our own, and for these it does not wait: hashing is one of them behind at most.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -42,6 +43,7 @@ class HashingFile(io.RawIOBase):
         self._size = 0
         self._sha = hashlib.sha256()
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="keyturn-hash")
+        self._hashing: Future[None] | None = None
         self._hashed: HashedFile | None = None
         self._broken = False
 
@@ -64,8 +66,11 @@ class HashingFile(io.RawIOBase):
             self._gathered += view
             return len(view)
         self._pour()
-        for start in range(0, len(view), _CHUNK_BYTES):
-            self._take(view[start : start + _CHUNK_BYTES])
+        try:
+            for start in range(0, len(view), _CHUNK_BYTES):
+                self._take(view[start : start + _CHUNK_BYTES])
+        finally:
+            self._await_hashed()  # the buffer is the caller's
         return len(view)
 
     def tell(self) -> int:
@@ -85,6 +90,7 @@ class HashingFile(io.RawIOBase):
         try:
             self._pour()
             os.fsync(self._file.fileno())
+            self._await_hashed()
             if self._broken:
                 return  # something before was not written: there is no digest of what lies there
             self._hashed = HashedFile(path=self._name, size=self._size, sha256=self._sha.hexdigest())
@@ -109,7 +115,8 @@ class HashingFile(io.RawIOBase):
             self._gathered = bytearray()
 
     def _take(self, chunk: memoryview) -> None:
-        hashing = self._beside.submit(self._sha.update, chunk)
+        self._await_hashed()
+        self._hashing = self._beside.submit(self._sha.update, chunk)
         rest = chunk
         try:
             while rest:
@@ -117,8 +124,11 @@ class HashingFile(io.RawIOBase):
         except OSError as err:
             self._broken = True
             raise _unwritable(self._name, err) from err
-        finally:
-            hashing.result()
+
+    def _await_hashed(self) -> None:
+        if self._hashing is not None:
+            self._hashing.result()
+            self._hashing = None
 
 
 def _unwritable(name: str, err: OSError) -> Unavailable:
