@@ -1,9 +1,9 @@
 """Sign and verify a directory of 4 GiB, against model-signing on the same files, and against digests of raw memory on all cores.
 
-Signing is hashing and one signature of the same kind of key (ECDSA P-256, an OMS bundle). Verifying is `verify_model`, and `--fast`
-the same by BLAKE3, under a pack that was verified before, which takes milliseconds for a chain of some steps. model-signing is
-taken in the best of its modes for each hash, found in a first round: by files or shards, with its own or as many workers as
-cores, in reads of 1 or 8 MiB. All files are in the page cache, for both sides.
+Signing is hashing and one signature of the same kind of key (ECDSA P-256, an OMS bundle). Verifying is `verify_model`, and
+`--fast` the same by BLAKE3, under a pack that was verified before, which takes milliseconds for a chain of some steps.
+model-signing is taken in the best of its modes for each hash, found in a first round: by files or shards, with its own or as
+many workers as cores, in reads of 1 or 8 MiB. All files are in the page cache, for both sides.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from keyturn.formats.leaf import Leaf
 from keyturn.ports import LogReader
 from keyturn.tlog import merkle
 from keyturn.tlog.frontier import Frontier
+from keyturn.tlog.inclusions import Inclusions
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
 
 __all__ = ["collect"]
@@ -61,15 +62,10 @@ def collect(
         pack_members.LEAVES: pack_members.render_leaves(leaves),
     }
     proofs = []
+    tree = Inclusions(size=size, root=checkpoint.checkpoint.root)
     for place, raw in sorted(raws.items()):
         proof = merkle.inclusion_proof(place, size, log.hashes)
-        merkle.verify_inclusion(
-            merkle.leaf_hash(leaf_format.render(records.leaf_of(raw))),
-            index=place,
-            size=size,
-            proof=proof,
-            root=checkpoint.checkpoint.root,
-        )
+        tree.verify(merkle.leaf_hash(leaf_format.render(records.leaf_of(raw))), index=place, proof=proof)
         members[pack_members.record_name(place)] = raw
         proofs.append(proof)
     members[pack_members.PROOFS] = pack_members.render_proofs(proofs)
