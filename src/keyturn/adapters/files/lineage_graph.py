@@ -47,6 +47,8 @@ _TABLES = (
 _LETTERS = {"dirHash": b"d", "sha256": b"s", "record": b"r"}
 _PREFIXES = {letter: prefix for prefix, letter in _LETTERS.items()}
 _AT_ONCE = 4096
+_CACHE_KIB, _GROWING_CACHE_KIB = 64 << 10, 256 << 10
+"""Names of digests come in no order: while a million of them are added, as many pages are wanted at once."""
 # CROSS JOIN: the wanted nodes lead, in their order, and each is looked up
 _LINKS = {
     (back, chain): f"SELECT {near}, {far} FROM json_each(?) AS wanted CROSS JOIN {table} ON {near} = wanted.value"
@@ -85,7 +87,7 @@ class LineageGraphFile:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version not in (0, _VERSION):
                 raise sqlite3.DatabaseError("another version of Keyturn made it")
-            db.execute("PRAGMA cache_size = -65536")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             if version == 0:
                 db.execute("BEGIN EXCLUSIVE")
                 if db.execute("PRAGMA user_version").fetchone() == (0,):
@@ -137,6 +139,7 @@ class LineageGraphFile:
         """Add alone, and all of it durably at the end or nothing."""
         with self._errors():
             self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(f"PRAGMA cache_size = -{_GROWING_CACHE_KIB}")
         try:
             yield
         except BaseException:
@@ -144,6 +147,7 @@ class LineageGraphFile:
             raise
         with self._errors():
             self._db.execute("COMMIT")
+            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     def add(
         self, statements: Sequence[tuple[Linked, Sha256]], *, failures: Sequence[Failure], unread: Sequence[Unread]
