@@ -157,7 +157,7 @@ def affected(graph: LineageGraph, followed: Followed, *, of: ArtifactDigest | st
             )
         starts = [node]
     found = walk(starts, lambda level: graph.links(level, back=False, chain=False))
-    statements = {one.index: one for one in graph.statements([node for node in found.via if node >= 0])}
+    statements = {one.index: one for one in graph.statements([node for node in found.via if node >= 0])}  # in log order
     nodes = [node for node in found.via if node < 0]
     names = dict(zip(nodes, graph.names(nodes), strict=True))
     made = [node for node in nodes if node not in starts and names[node].startswith(_ARTIFACTS)]
@@ -181,17 +181,24 @@ class _Paths:
     found: Walk
     statements: Mapping[int, StatementNode]
     names: Mapping[int, str]
-    hops: dict[int, Hop | None] = field(default_factory=dict)
-    """Those that were said already: paths share their beginnings."""
+    said: dict[int, tuple[Hop, ...]] = field(default_factory=dict)
+    """The paths that were said already: others go on from their ends."""
 
     def to(self, node: int) -> tuple[Hop, ...]:
         """A shortest path to `node`, without names that only link."""
-        hops = self.hops
-        path = self.found.path(node)
-        for one in path:
-            if one not in hops:
-                hops[one] = self._hop(one)
-        return tuple([hop for one in path if (hop := hops[one]) is not None])
+        via, said = self.found.via, self.said
+        one, rest = node, list[Hop]()
+        while (path := said.get(one)) is None:
+            if (hop := self._hop(one)) is not None:
+                rest.append(hop)
+            before = via[one]
+            if before == one:
+                path = ()
+                break
+            one = before
+        rest.reverse()
+        said[node] = path = (*path, *rest)
+        return path
 
     def _hop(self, node: int) -> Hop | None:
         if node >= 0:
@@ -205,19 +212,23 @@ def _models(graph: LineageGraph, made: Sequence[int], paths: _Paths) -> tuple[Af
     """Those of the artifacts `made` that a step which makes models made."""
     makers: dict[int, list[StatementNode]] = {}
     back = list(graph.links(made, back=True, chain=True))
-    known = {one.index: one for one in graph.statements([index for _, index in back if index not in paths.statements])}
-    known |= paths.statements
+    reached = paths.statements
+    others = {one.index: one for one in graph.statements([index for _, index in back if index not in reached])}
     for node, index in back:
-        if known[index].label in MODEL_BUILDS:
-            makers.setdefault(node, []).append(known[index])
+        one = reached.get(index) or others[index]
+        if one.label in MODEL_BUILDS:
+            makers.setdefault(node, []).append(one)
+    names, to = paths.names, paths.to
     return tuple(
-        AffectedModel(paths.names[node], tuple(one.index for one in by), by[0].label, paths.to(node))
-        for node, by in makers.items()
+        [
+            AffectedModel(names[node], tuple([one.index for one in by]), by[0].label, to(node))
+            for node, by in makers.items()
+        ]
     )
 
 
 def _releases(graph: LineageGraph, statements: Mapping[int, StatementNode], paths: _Paths) -> Iterator[AffectedRelease]:
-    for one in sorted(statements.values(), key=lambda one: one.index):
+    for one in statements.values():
         if one.kind == "rel":
             (model,) = graph.names([model for _, model in graph.links([one.index], back=True, chain=True)])
             by, over = _taken_back(graph, one.index)
@@ -228,7 +239,7 @@ def _releases(graph: LineageGraph, statements: Mapping[int, StatementNode], path
 def _deployments(
     graph: LineageGraph, statements: Mapping[int, StatementNode], paths: _Paths
 ) -> Iterator[AffectedDeployment]:
-    for one in sorted(statements.values(), key=lambda one: one.index):
+    for one in statements.values():
         if one.kind == "dep" and one.label != "ended":
             given = [node for _, node in graph.links([one.index], back=False, chain=False)]
             onward = graph.statements([node for _, node in graph.links(given, back=False, chain=False) if node >= 0])
