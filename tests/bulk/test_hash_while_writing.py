@@ -13,13 +13,15 @@ from keyturn.bulk.hash_while_writing import HashingFile
 from keyturn.errors import Refused, Unavailable
 
 
-@pytest.mark.parametrize("sizes", [(), (0,), (1, 2, 3), (1 << 20,), (5, (9 << 20) + 7, 1, (1 << 20) - 1, 3)])
+@pytest.mark.parametrize(
+    "sizes", [(), (0,), (1, 2, 3), (1 << 20,), (8 << 20,) * 3, (5, (9 << 20) + 7, 1, (1 << 20) - 1, 3)]
+)
 def test_what_is_hashed_is_what_lies_there(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     with HashingFile(tmp_path / "shard", "shard") as file:
         for size in sizes:
-            buffer = bytearray(os.urandom(size))
+            buffer, blank = bytearray(os.urandom(size)), bytes(size)
             assert file.write(buffer) == size
-            buffer[:] = bytes(size)  # a caller may use its buffer again
+            buffer[:] = blank  # a caller may use its buffer again
         assert file.tell() == sum(sizes)
         file.flush()
     assert manifest.contents(tmp_path).files == (file.hashed,)
