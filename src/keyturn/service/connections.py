@@ -7,6 +7,10 @@ of his own loses his own places, and behind a proxy, where all have its address,
 once is not waited for, so nobody can keep him out by waiting. Connections of whole requests that are being answered are not
 taken: past `CONNECTIONS_MAX` of those the server says 503.
 
+At a Unix socket places are others than at the port, as many again: whoever floods a gate's socket takes none of those by which
+it hears of what takes access away. And who was sent away, or went, before his request was whole counts no more from that moment:
+uvicorn goes on counting him until the work on his request has noticed.
+
 This is no defence against whoever asks much, which `service.rates` bounds, or from many addresses: that is the proxy's.
 """
 
@@ -33,11 +37,15 @@ class PatientWithFew(H11Protocol):
     head_timeout_s = HEAD_TIMEOUT_S
     _timer: asyncio.TimerHandle | None = None
     since = 0.0
+    lane = "port"
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        local = local_peers.client_of(transport)
+        self.lane = "port" if local is None else "socket"
+        self.places, self.begun = self.limit_concurrency, set[asyncio.Task[None]]()
         self._make_room()
         super().connection_made(transport)
-        self.client = local_peers.client_of(transport) or self.client
+        self.client = local or self.client
         self.since = self.loop.time()
         self._watch()
 
@@ -45,24 +53,42 @@ class PatientWithFew(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def handle_events(self) -> None:
+        # uvicorn counts all connections and tasks alike: it is told that there is room, or none.
+        working = sum(task.get_name() == self.lane for task in self.tasks)
+        full = self.places is not None and max(len(self._beside()), working) >= self.places
+        self.limit_concurrency = 0 if full else None
+        before = set(self.tasks)
+        super().handle_events()
+        for task in self.tasks - before:
+            task.set_name(self.lane)
+            task.add_done_callback(self.begun.discard)
+            self.begun.add(task)
+
     def on_response_complete(self) -> None:
         self.since = self.loop.time()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
+        if self._is_answering() and self.cycle.more_body:
+            self.tasks -= self.begun
         super().connection_lost(exc)
 
+    def _beside(self) -> list[PatientWithFew]:
+        return [one for one in self.connections if isinstance(one, PatientWithFew) and one.lane == self.lane]
+
     def _make_room(self) -> None:
-        # uvicorn counts the one that asks as well: with this one, fewer than `limit_concurrency` may be there.
-        if self.limit_concurrency is None or len(self.connections) + 1 < self.limit_concurrency:
+        beside = self._beside()
+        # The one that asks is counted as well: with this one, fewer than `places` may be there.
+        if self.places is None or len(beside) + 1 < self.places:
             return
-        of_ours = (one for one in self.connections if isinstance(one, PatientWithFew))
         longest = longest_of_most(
-            (one, one.client[0] if one.client is not None else "", one.since) for one in of_ours if one.keeps_waiting()
+            (one, one.client[0] if one.client is not None else "", one.since) for one in beside if one.keeps_waiting()
         )
         if longest is not None:
             self.connections.discard(longest)  # its loss is told later, and more may come meanwhile
+            self.tasks -= longest.begun
             longest.transport.abort()
 
     def keeps_waiting(self) -> bool:

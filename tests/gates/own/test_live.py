@@ -6,11 +6,15 @@ import json
 import os
 import pickle
 import re
+import resource
+import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from keyturn.wiring.processes import processes_of
 from support.own_gates import RESOURCE, OwnGateLab, own_gate_lab
 from support.processes import wait_for
 
+JSON = {"Content-Type": "application/json"}
 RUN = ("gate", "local", "run", "vault")
 
 
@@ -119,6 +124,37 @@ def test_a_process_at_a_socket_answers_whom_the_kernel_names_and_nothing_it_gave
     assert not path.exists()
     decided = DecisionFiles(place.disk.path / "gates" / "vault" / "state" / "decisions").read(start=0)
     assert next(one.request for one in decided if one.outcome == "granted") == request
+
+
+def test_a_thousand_who_say_half_of_it_keep_no_gate_from_hearing(place: OwnGateLab) -> None:
+    """All that they sent lies there when the gate looks: none of them has a place that a denial needs, nor has one that went."""
+    negative = place.revocation(place.ask("vault"))
+    head = f"POST /negative HTTP/1.1\r\nHost: gate\r\nContent-Type: application/json\r\nContent-Length: {len(negative)}\r\n\r\n"
+    half = head.replace(str(len(negative)), "4000").encode() + b"{"
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    try:
+        with place.disk.serving(*RUN, name="gate-vault") as (process, url):
+            port = ("127.0.0.1", int(url.rpartition(":")[2]))
+            assert httpx.post(f"{url}/negative", content=negative, headers=JSON).status_code == 200
+            for at in ((socket.AF_UNIX, str(place.socket)), (socket.AF_INET, port)):
+                with ExitStack() as stack:
+                    process.signal(signal.SIGSTOP)
+                    for number in range(1000):
+                        one = stack.enter_context(socket.socket(at[0]))
+                        one.settimeout(10)
+                        one.connect(at[1])
+                        one.sendall(half)
+                        if number % 4 == 0:
+                            one.close()
+                    denies = stack.enter_context(socket.create_connection(port, timeout=20))
+                    denies.sendall(head.encode() + negative)
+                    process.signal(signal.SIGCONT)
+                    while not select.select([denies], [], [], 0.1)[0]:
+                        process.tick(0.01)  # who writes into a pipe that nobody reads stands still
+                    assert denies.recv(100).startswith(b"HTTP/1.1 200"), at
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_directory_that_others_write_into_a_file_and_a_live_socket_are_not_answered_at(tmp_path: Path) -> None:
