@@ -8,8 +8,10 @@ To open, for the id of a request and a purpose (an action on a resource):
 5. the use is witnessed: the newest view again, and `verify_grant`, which demands that this use is the log's first;
 6. the decision is written down, and the journal has that it was given. Only now the program has it.
 
-A crash before 6 leaves the use in the journal, and the same request goes on from there with the same use. Once it was given it is
-never given again, whatever became of the program: what was done by half is for people to look at, who ask anew.
+A crash before the use is logged leaves it in the journal, and the same request goes on from there with it. A process that finds a
+use in the log that it did not bring there itself gives nothing by it: the journal may be an old copy, of before the use was given.
+Once it was given it is never given again, whatever became of the program: what was done by half is for people to look at, who ask
+anew.
 
 To stand, of what was given: the kernel would give it again, by that very use. One rule for both questions, as at every gate:
 the window, a denial, revocation or suspension, another policy, or a view that is too old ends it.
@@ -108,6 +110,7 @@ class OwnGate:
         self._parts = parts
         self._opening = threading.Lock()
         self._giving = threading.Lock()
+        self._not_given: set[str] = set()
 
     def open(self, request: str, purpose: Purpose) -> VerifiedGrant:
         """Use up the grant of `request` (`req-...`) for `purpose`, and give it; or raise, with every reason, and give nothing."""
@@ -170,6 +173,14 @@ class OwnGate:
                 digest, ready.approvals, gate=parts.gate, key=parts.key, clock=parts.clock, entropy=parts.entropy
             )
             parts.journal.keep_use(digest, use)
+        elif digest in view.known.uses and digest not in self._not_given:
+            raise Refused(
+                "one-shot-used",
+                "the log had this use before this process began, and nobody knows whether it was given: the journal may be old",
+                hint="look at whether it was done; whoever needs it asks again",
+            )
+        # INVARIANT: who was given something finds its use in the log. So what the log lacks was not, however old the journal is.
+        self._not_given.add(digest)
         parts.await_witnessed(parts.writer.append(use), use)
         own = dsse.parse_own(use).record_digest
         view = parts.refresh()  # (5)
@@ -179,6 +190,7 @@ class OwnGate:
             parts.recorder.granted(  # (6)
                 what_is_said_of(granted), approvals=granted.approvals, approvers=granted.approvers
             )
+            self._not_given.discard(digest)
             parts.journal.logged(digest)
         return grant
 
