@@ -28,6 +28,7 @@ from keyturn.config import host_gate as host_config
 from keyturn.config.host_gate import HostGateConfig
 from keyturn.crypto import sshsig
 from keyturn.errors import KeyturnError, Usage
+from keyturn.formats.digest import sha256
 from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.sshsig import parse_public_line
 from keyturn.gates.break_glass import BreakGlassDoor
@@ -164,7 +165,7 @@ def open_host_gate(directory: Path, *, program: Path) -> OpenedHostGate:
             key=it.key,
             door=door,
             journal=journal,
-            processes=LinuxHost(helper=user.pw_uid),
+            processes=LinuxHost(helper=user.pw_uid, groups=sha256(bytes(directory.resolve()))[:16]),
             recorded=RecordedLogins(
                 DecisionFiles(state / "decisions"),
                 gate=config.resource,

@@ -97,7 +97,7 @@ def test_what_is_left_in_a_scope_of_logind_that_no_look_saw_is_found_by_its_note
             (scope / "cgroup.procs").write_text(str(left.pid))
             tickets = tmp_path / "ts"
             tickets.mkdir()
-            host = LinuxHost(helper=1, logind=tmp_path, tickets=tickets)
+            host = LinuxHost(helper=1, groups=tmp_path.name, logind=tmp_path, tickets=tickets)
             session = HostSession(
                 version=1,
                 boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -153,6 +154,14 @@ def test_a_gate_that_was_killed_ends_what_is_over_when_it_is_back_and_lets_nobod
         wait_for("the gate to have a view", lambda: host.opens(other, "ktada") or None)
         assert ended(session) < WITHIN_S
         assert not host.opens(asked, "ktada")
+    # An old copy of its journal is put back, which knows nothing of who came in since.
+    with live(host, other) as session:
+        wait_for("the gate to see it", lambda: any(b"came_in" in one.read_bytes() for one in kept.iterdir()) or None)
+        host.gate.kill()
+        shutil.rmtree(kept)
+        lab.start_gate(host)
+        assert ended(session) < WITHIN_S, "nobody knows by which grant"
+        assert host.opens(other, "ktada")
 
 
 def test_closing_the_gate_ends_every_session(lab: HostsLab, host: Host) -> None:

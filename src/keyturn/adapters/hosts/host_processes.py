@@ -38,11 +38,17 @@ _LOGIND = Path("/run/systemd/sessions")
 
 
 class LinuxHost:
-    """This machine. `helper` is the user id that sshd runs the gate's helper as; `logind` is where systemd-logind keeps notes,
-    and `tickets` where sudo does."""
+    """This machine. `helper` is the user id that sshd runs the gate's helper as; control groups are made below the name `groups`,
+    which no other gate of this machine has; `logind` is where systemd-logind keeps notes, and `tickets` where sudo does."""
 
     def __init__(
-        self, *, helper: int, proc: Path = Path("/proc"), logind: Path = _LOGIND, tickets: Path = _SUDO_TICKETS
+        self,
+        *,
+        helper: int,
+        groups: str,
+        proc: Path = Path("/proc"),
+        logind: Path = _LOGIND,
+        tickets: Path = _SUDO_TICKETS,
     ) -> None:
         self._proc = proc
         self._sudo_tickets = tickets
@@ -50,6 +56,7 @@ class LinuxHost:
         self._boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
         self._before_login = frozenset({helper, *_uids("sshd")})
         self._cgroups = _cgroup2(proc)
+        self._own = f"{_OWN}/{groups}"
 
     def asking(self, pid: int) -> SshdConnection:
         parent = self._parent(pid)
@@ -63,13 +70,43 @@ class LinuxHost:
     def confine(self, connection: SshdConnection) -> tuple[str, ...]:
         if self._cgroups is None:
             return ()
-        group = self._cgroups / _OWN / f"{connection.pid}-{connection.started}"
+        group = self._cgroups / self._own / f"{connection.pid}-{connection.started}"
         try:
             group.mkdir(parents=True, exist_ok=True)
             (group / "cgroup.procs").write_text(str(connection.pid))
         except OSError:
             return ()
-        return (f"/{_OWN}/{group.name}",)
+        return (f"/{self._own}/{group.name}",)
+
+    def confined(self) -> Sequence[HostSession]:
+        if self._cgroups is None:
+            return ()
+        found = []
+        for group in (self._cgroups / self._own).glob("[0-9]*-[0-9]*"):
+            pid, started = map(int, group.name.split("-"))
+            members = [uid for one in (*self._members(f"/{self._own}/{group.name}"), pid) if (uid := self._uid(one))]
+            found.append(
+                HostSession(
+                    version=1,
+                    boot=self._boot,
+                    pid=pid,
+                    started=started,
+                    how="grant",
+                    digest="0" * 64,
+                    account=_account(members[0]) if members else "root",
+                    key="",
+                    asked_at=self._at(started),
+                    ends_at=0,
+                    cgroups=(f"/{self._own}/{group.name}",),
+                )
+            )
+        return found
+
+    def _at(self, started: int) -> int:
+        """The POSIX second of a start in clock ticks since boot."""
+        lines = (self._proc / "stat").read_text().splitlines()
+        begun = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+        return begun + started // os.sysconf("SC_CLK_TCK")
 
     def came_in(self) -> Sequence[tuple[SshdConnection, str]]:
         found = []

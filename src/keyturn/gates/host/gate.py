@@ -81,6 +81,10 @@ class HostGate:
         self._parts = parts
         self._lock = threading.RLock()
         self._sessions = {one.name: one for one in parts.journal.sessions()}
+        # INVARIANT: what was let in and stands in no journal any more (an old copy of it was put back) ends.
+        left = () if parts.observes else parts.processes.confined()
+        self._unknown = {one.name for one in left} - self._sessions.keys()
+        self._sessions |= {one.name: one for one in left if one.name in self._unknown}
         self._started_at = parts.clock.now()
         self._behind: set[str] = set()
         self._ending: set[str] = set()
@@ -110,6 +114,7 @@ class HostGate:
                 if opened.record is not None and not parts.journal.is_used(opened.digest):
                     parts.journal.keep_use(opened.digest, dsse.render(opened.record))
                 self._keep(self._answered(connection, opened, key))
+                self._unknown.discard(_name(connection))
             return authorized_key(opened, key, program=parts.program)  # (4)
 
     def watch(self, *, at_once: bool = False) -> int:
@@ -170,6 +175,7 @@ class HostGate:
             self._sessions.pop(session.name, None)
             self._behind.discard(session.name)
             self._ending.discard(session.name)
+            self._unknown.discard(session.name)
             self._judged.pop(session.name, None)
             parts.journal.forget_session(session)
             return
@@ -198,6 +204,8 @@ class HostGate:
         came_in = session.came_in or (state.came_in and session.name in self._behind)
         if state.came_in:
             self._behind.add(session.name)
+        if session.name in self._unknown:
+            return msgspec.structs.replace(session, cgroups=state.cgroups)
         if came_in and not session.came_in:
             self._use(session)
         if (came_in, state.cgroups) != (session.came_in, session.cgroups):
@@ -208,6 +216,8 @@ class HostGate:
     def _over(self, session: HostSession, *, now: int) -> KeyturnError | None:
         """Why the door would not give the grant of `session` again; None when it would, or when nobody can know yet."""
         parts = self._parts
+        if session.name in self._unknown:
+            return Refused("session-unknown", "the gate's journal does not say by which grant it came in")
         try:
             parts.door.stands(session.how, Sha256(session.digest), session.account, PublicKey.from_text(session.key))
         except KeyturnError as err:

@@ -20,6 +20,10 @@ class HostProcesses(Protocol):
     def confine(self, connection: SshdConnection) -> tuple[str, ...]:
         """Put the connection into a control group of its own, if this machine has them; gives its path."""
 
+    def confined(self) -> Sequence[HostSession]:
+        """Every connection that `confine` made a control group for since this machine started, and that was not seen to end; by
+        which grant they are is not known here: their digests are zeros."""
+
     def came_in(self) -> Sequence[tuple[SshdConnection, str]]:
         """Every connection of sshd that is behind its login, however it came in, with its account."""
 

@@ -8,10 +8,10 @@ To open, for the id of a request and a purpose (an action on a resource):
 5. the use is witnessed: the newest view again, and `verify_grant`, which demands that this use is the log's first;
 6. the decision is written down, and the journal has that it was given. Only now the program has it.
 
-A crash before the use is logged leaves it in the journal, and the same request goes on from there with it. A process that finds a
-use in the log that it did not bring there itself gives nothing by it: the journal may be an old copy, of before the use was given.
-Once it was given it is never given again, whatever became of the program: what was done by half is for people to look at, who ask
-anew.
+A crash before the use is logged leaves it in the journal, and the same request goes on from there with it. A process that finds
+a use in the log that it did not bring there itself gives nothing by it: the journal may be an old copy, of before the use was
+given. Once it was given it is never given again, whatever became of the program: what was done by half is for people to look at,
+who ask anew.
 
 To stand, of what was given: the kernel would give it again, by that very use. One rule for both questions, as at every gate:
 the window, a denial, revocation or suspension, another policy, or a view that is too old ends it.
