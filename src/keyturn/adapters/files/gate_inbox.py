@@ -3,8 +3,8 @@
     inbox/<name>.bundle     a break-glass request with its approvals (`keyturn grant sign-bundle`)
     inbox/<name>.recovery   a recovery grant (`keyturn recovery sign`)
 
-Whoever can write there can bring something, and nobody believes it: the gate verifies every signature, each time. A file that is
-none of these is passed over. Read again when the directory has changed.
+Whoever can write there can bring something, and nobody believes it: the gate verifies every signature, each time. What is none of
+these is passed over, and waited for by nobody: a pipe, a link to nowhere. Read again when the directory has changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn.adapters.files import durable_files
-from keyturn.adapters.files.config_files import read_small
+from keyturn.adapters.files.config_files import read_kept
 from keyturn.errors import KeyturnError, Unavailable
 from keyturn.formats.digest import sha256
 
@@ -43,16 +43,23 @@ class GateInbox:
         """The content of every file of this `kind`, by name."""
         try:
             paths = sorted(path for path in self._place.glob("*.*") if not path.name.startswith("."))[:_FILES_MAX]
-            now = tuple(f"{path.name} {path.stat().st_mtime_ns}" for path in paths)
+            now = tuple(f"{path.name} {_changed(path)}" for path in paths)
         except OSError:
             return ()
         if now != self._read[0]:
             found: dict[str, tuple[bytes, ...]] = {}
             for path in paths:
                 try:
-                    raw = read_small(path, size_bytes_max=_SIZE_BYTES_MAX)
+                    raw = read_kept(path, size_bytes_max=_SIZE_BYTES_MAX)
                 except KeyturnError:
                     continue
                 found[path.suffix] = (*found.get(path.suffix, ()), raw)
             self._read = (now, found)
         return self._read[1].get(f".{kind}", ())
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # a link to nowhere hides nothing else that lies there
+        return 0

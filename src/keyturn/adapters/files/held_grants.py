@@ -9,6 +9,7 @@ its own user read and nobody else.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.plain_files import read_plain
 from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import canonical_json
 from keyturn.formats.text import PosixTime
@@ -59,7 +61,7 @@ def find_held(host: str, *, account: str | None, now: int) -> HeldGrant | None:
     found = []
     for path in sorted(_place().glob(f"{host}.[0-9]*")):
         try:
-            one = parse(path.read_bytes())
+            one = parse(read_plain(path, size_bytes_max=4096))
             alive = str(Path(one.identity).readlink()).startswith("/memfd:keyturn-session")
         except (OSError, Malformed):
             continue
@@ -75,11 +77,14 @@ def _place() -> Path:
     place = Path(given or f"/tmp/keyturn-{os.getuid()}") / "keyturn-ssh"  # noqa: S108  # its owner and mode are looked at
     try:
         durable_files.make_directories(place, mode=0o700)
-        status = place.stat()
+        steps = [one.lstat() for one in ((place,) if given else (place, place.parent))]
     except OSError as err:
         raise Unavailable(
             "session-directory", f"cannot use `{place}`: {err.strerror}", hint="set XDG_RUNTIME_DIR"
         ) from err
-    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+    # In /tmp anybody can make the directory above first, and then lead to whatever of ours he likes.
+    if steps[0].st_mode & 0o077 or any(
+        one.st_uid != os.getuid() or not stat.S_ISDIR(one.st_mode) or one.st_mode & 0o022 for one in steps
+    ):
         raise Refused("session-directory-open", f"others can use `{place}`", hint=f"chmod 700 {place}")
     return place

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.plain_files import read_plain
 from keyturn.errors import Unavailable
 from keyturn.formats.digest import parse_sha256
 
@@ -47,7 +48,7 @@ class UseJournalFiles:
     def waiting(self) -> Sequence[tuple[str, bytes]]:
         try:
             paths = [path for path in sorted(self._uses.glob("[0-9a-f]*")) if len(path.name) == 64]
-            return tuple((path.name, path.read_bytes()) for path in paths)
+            return tuple((path.name, read_plain(path)) for path in paths)
         except OSError as err:
             raise Unavailable("journal-unreadable", f"the gate's journal cannot be read: {err.strerror}") from err
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.plain_files import read_plain
 from keyturn.adapters.files.use_journal import UseJournalFiles, unwritable_as_ours
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import host_session
@@ -32,7 +33,7 @@ class HostJournalFiles(UseJournalFiles):
         found = []
         for path in sorted(self._sessions.glob("[0-9a-f]*")):
             try:
-                found.append(host_session.parse(path.read_bytes()))
+                found.append(host_session.parse(read_plain(path)))
             except OSError as err:
                 raise Unavailable("journal-unreadable", f"the gate's journal cannot be read: {err.strerror}") from err
             except Malformed as err:
