@@ -89,6 +89,10 @@ def test_two_members_accept_a_door_each_with_his_own_key_and_every_scan_looks_wh
         shutil.copy(tmp_path / "standing.json", tmp_path / "bobs.json")  # to his own machine, where his key is
         agreed = read(people.run("bob", "scan", "accept", door["id"], "--ledger", "bobs.json", "--yes", "--json"), 0)
         assert (agreed["state"], agreed["accepted_by"]) == ("accepted", ["ada", "bob"])
+        shutil.copy(tmp_path / "standing.json", tmp_path / "plain.json")
+        for line in (f"{door['id'][:12]}: taken, signed by bob\n", "nothing is there that is not here\n"):
+            plain = run(tmp_path, "machine", "take", "bobs.json", "--ledger", "plain.json", *known)
+            assert (plain.returncode, plain.stdout) == (0, line)
         taken = read(run(tmp_path, "machine", "take", "bobs.json", *ledger, *known), 0)["acceptances"]
         assert [(one["by"], one["code"]) for one in taken] == [("bob", "")]
         (shown,) = read(run(tmp_path, "machine", *scan), 0)["doors"]
@@ -122,6 +126,11 @@ def test_two_members_accept_a_door_each_with_his_own_key_and_every_scan_looks_wh
         assert run(tmp_path, "machine", *scan).returncode == 1, "it was closed, and opens again"
         replayed = read(run(tmp_path, "machine", "take", "bobs.json", *ledger, *known), 1)["acceptances"]
         assert {one["code"] for one in replayed} == {"acceptance-reopened"}
+        plain = run(tmp_path, "machine", "take", "bobs.json", "--ledger", "standing.json", *known)
+        lines = plain.stdout.splitlines()
+        assert (plain.returncode, len(lines)) == (1, len(replayed))
+        assert all(line.startswith(f"{door['id'][:12]}: left there: ") for line in lines)
+        assert all(line.endswith("[acceptance-reopened]") for line in lines)
 
         (before,) = doors([place], scan_judge("lab", root))
         assert before.state == "accepted", "an older ledger that is put back says what was signed then, until its end"

@@ -217,7 +217,11 @@ class HostGate:
         """Why the door would not give the grant of `session` again; None when it would, or when nobody can know yet."""
         parts = self._parts
         if session.name in self._unknown:
-            return Refused("session-unknown", "the gate's journal does not say by which grant it came in")
+            return Refused(
+                "session-unknown",
+                "the gate's journal does not say by which grant it came in",
+                hint="come in again by a grant",
+            )
         try:
             parts.door.stands(session.how, Sha256(session.digest), session.account, PublicKey.from_text(session.key))
         except KeyturnError as err:
