@@ -64,6 +64,9 @@ class Connections:
     def confine(self, connection: SshdConnection) -> tuple[str, ...]:
         return ()
 
+    def confined(self) -> tuple[()]:
+        return ()
+
     def came_in(self) -> tuple[()]:
         return ()
 
