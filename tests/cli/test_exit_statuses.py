@@ -195,6 +195,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "release ask": (("release", "ask", "data", "--request", AT), "req"),
     "release ended": (("release", "ended", AT, *SIGNS), "dep"),
     "step wait": (("step", "wait", AT), "stp"),
+    "step show": (("step", "show", AT), "stp"),
     "log prove": (("log", "prove", AT), "req"),
     "trust lift": (("trust", "lift", AT, *SIGNS), "sus"),
     "tombstone sign": (("tombstone", "sign", AT, "--ground", "unlawful", "--yes"), "req"),
@@ -545,7 +546,7 @@ def test_what_cannot_be_is_usage_also_in_a_lab_that_does_not_run(founding: Path,
     assert status == 2, code
 
 
-OFFLINE = {"run", "step wait", "log prove"}
+OFFLINE = {"run", "step wait", "step show", "log prove"}
 """These ask the index in the lab's own directory, or the sandbox, first."""
 
 FOUNDED = {

@@ -69,6 +69,14 @@ def test_it_is_slsa_provenance_v1_in_an_in_toto_statement_v1() -> None:
     [
         pytest.param(replace(TRAIN, finished_at=1), "provenance-times", id="finished before it started"),
         pytest.param(
+            replace(TRAIN, builder=BuilderId("acme.example", "member", "ada"), sandbox="none", attempt=2),
+            "provenance-attempt",
+            id="a second attempt of a member",
+        ),
+        pytest.param(
+            replace(TRAIN, resumed=TRAIN.outputs[0].digest), "provenance-attempt", id="resumed in the first attempt"
+        ),
+        pytest.param(
             replace(TRAIN, builder=BuilderId("evil.example", "builder", "main")), "provenance-lab", id="another lab's"
         ),
         pytest.param(

@@ -15,16 +15,17 @@ import msgspec
 import pytest
 from litestar.testing import TestClient
 
+from keyturn.adapters.files.job_files import JobFiles
 from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.adapters.over_http.builder_over_http import JobState, Order
 from keyturn.bulk import manifest
 from keyturn.crypto import dsse_signing
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
-from keyturn.formats import dsse, provenance, statement, test_result
-from keyturn.formats.digest import Sha256, parse_sha256
-from keyturn.formats.steps import EVALUATION_CRITERIA, DeclaredInput, EvaluationCriteria
+from keyturn.formats import dsse, provenance, test_result
+from keyturn.formats.digest import parse_sha256
 from keyturn.service.builder_service import BuilderService, create_app
 from support.builders import Place
+from support.evaluations import criteria
 from support.labs import NOW, make_key, make_lab
 from support.power import Power
 
@@ -384,13 +385,13 @@ def test_a_request_that_was_ordered_before_a_loss_of_power_does_not_run_after_it
 def test_a_mark_that_cannot_be_kept_queues_nothing(place: Any) -> None:
     in_the_way = place.root / "file"
     in_the_way.write_text("")
-    service = BuilderService(place.parts(marks=in_the_way / "ran"))
+    service = BuilderService(place.parts(jobs=JobFiles(in_the_way)))
     order = place.order(place.step_file())
     with pytest.raises(Unavailable, match="mark-unwritable"):
         service.order(order)
     with pytest.raises(Unavailable, match="job-unknown"):
         service.state(dsse.parse_own(order.request).record_digest)
-    with TestClient(create_app(place.parts(marks=in_the_way / "ran"))) as client:
+    with TestClient(create_app(place.parts(jobs=JobFiles(in_the_way)))) as client:
         answer = client.post("/steps", content=msgspec.json.encode(order))
     assert (answer.status_code, answer.json()["code"]) == (503, "mark-unwritable")
 
@@ -419,26 +420,6 @@ def test_the_queue_is_bounded(place: Any) -> None:
 
 
 # --- evaluations --------------------------------------------------------------------------------------------------
-
-
-def criteria(place: Any, threshold: str = "3.5") -> tuple[bytes, Sha256]:
-    key = place.lab.member_keys["bob"]
-    rule = EvaluationCriteria(
-        lab=place.lab.name,
-        nonce="f" * 32,
-        member="bob",
-        key=key.public.keyid,
-        model=f"keyturn://{place.lab.name}/model/tiny",
-        metric="bits-per-byte",
-        comparison="below",
-        threshold=threshold,
-        trust_version=1,
-        signed_at=NOW,
-    )
-    held = DeclaredInput(name="model", digest=str(manifest.make(place.data()).identity))
-    subject = statement.Subject(digest=statement.DigestSet.of(held.artifact), name="model")
-    envelope = dsse_signing.sign(statement.make(rule, EVALUATION_CRITERIA, (subject,)), key)
-    return dsse.render(envelope), envelope.record_digest
 
 
 @pytest.mark.parametrize(("threshold", "passed"), [("3.5", True), ("3.0", False)])
@@ -480,13 +461,22 @@ def test_a_builder_that_dies_between_provenance_and_test_result_logs_the_rest_wh
     dying = replace(parts, outbox=OutboxFiles(place.outbox, Dying(place.log, after=1)))
     service = BuilderService(dying)
     service.start()
-    failed(finish(service, service.order(place.order(raw, criteria=raw_criteria, criteria_digest=digest)).job), "died")
+    job = service.order(place.order(raw, criteria=raw_criteria, criteria_digest=digest)).job
+    while not dying.outbox.waits() or service.state(job).stage != "logging":
+        service.state(job, wait_s=0.01)
+    service.stop()
+    assert service.state(job).state == "queued", (
+        "what is signed is logged by whoever comes next, and nothing is measured again"
+    )
     assert [leaf.kind for leaf, _ in place.log._leaves] == ["crt", "stp", "prv"]
-    service._stopping.set()  # it is dead: what it would do on its way out is not done
     again = BuilderService(place.parts())
     again.start()
+    state = finish(again, job)
     again.stop()
+    assert (state.state, state.attempt) == ("done", 1)
+    assert "nothing runs again" in state.history[-1]
     assert [leaf.kind for leaf, _ in place.log._leaves] == ["crt", "stp", "prv", "tst"]
+    assert (place.out / "measurement").exists()
 
 
 def test_nothing_is_measured_again_while_an_earlier_result_is_not_in_the_log(place: Any, run: Run) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from keyturn.adapters.files.job_files import JobFiles
 from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
 from keyturn.adapters.log_in_memory import LogInMemory
@@ -63,10 +64,10 @@ class Place:
 
     def __post_init__(self) -> None:
         self.trust_now = TrustNow(self.lab.state, lambda member, keyid: None)
-        self.key_file.parent.mkdir(parents=True)
+        self.key_file.parent.mkdir(parents=True, exist_ok=True)
         self.key_file.write_bytes(self.lab.builder_keys["builder"].render(passphrase=None))
         self.key_file.chmod(0o600)
-        self.work.mkdir()
+        self.work.mkdir(exist_ok=True)
 
     @property
     def work(self) -> Path:
@@ -105,7 +106,7 @@ class Place:
             probe=lambda: None,
             log=self.log,
             clock=self.clock,
-            marks=self.root / "lab" / "builder" / "ran",
+            jobs=JobFiles(self.root / "lab" / "builder"),
             outbox=OutboxFiles(self.outbox, self.log),
         )
         return replace(parts, **changes)
@@ -129,11 +130,13 @@ class Place:
             "timeout_s": 20,
             "outputs": ("model",),
             "name": "data",
+            "resume": None,
         } | more
         outputs = "".join(f'[[outputs]]\nname = "{o}"\npath = "/out/{o}"\n' for o in values["outputs"])  # type: ignore[attr-defined]
         return (
             f'version = 1\nname = "first"\nbuild_type = "{build}"\ncommand = ["sh", "-c", """{script}"""]\n'
-            f'[[inputs]]\nname = "{values["name"]}"\nsource = "{values["source"]}"\ndigest = "{values["digest"]}"\n'
+            + (f'resume = "{values["resume"]}"\n' if values["resume"] else "")
+            + f'[[inputs]]\nname = "{values["name"]}"\nsource = "{values["source"]}"\ndigest = "{values["digest"]}"\n'
             f'mount = "/in/data"\ncheck = "{values["check"]}"\n{outputs}'
             f"[sandbox]\nruntime = {values['runtime']}\ntimeout_s = {values['timeout_s']}\n"
         ).encode()
@@ -160,7 +163,7 @@ class Place:
             criteria=more.pop("criteria_digest", None),
             places=(str(more.get("base", self.work)), str(more.get("destination", self.out))),
             nonce=f"{self.nonce:032x}",
-            now=NOW,
+            now=self.clock.time,
         )
         if more.pop("unbound", False):
             request = msgspec.structs.replace(request, places=None)

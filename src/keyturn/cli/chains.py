@@ -82,6 +82,7 @@ def as_json(chain: Chain) -> dict[str, Any]:
                 "builder": str(s.value.builder),
                 "level": s.value.level,
                 "sandbox": s.value.sandbox,
+                "attempt": s.value.attempt,
                 "inputs": [{"name": d.name, "role": d.role, "digest": str(d.digest)} for d in s.value.dependencies],
                 "outputs": [{"name": o.name, "digest": str(o.digest)} for o in s.value.outputs],
             }

@@ -92,6 +92,7 @@ EXAMPLES: Mapping[str, str] = {
     "builder show": "--json",
     "step digest": "data/heldout",
     "step check": "train/STEP.toml",
+    "step show": "stp-1a2b3c4d",
     "step wait": "stp-1a2b3c4d",
     "step open": "train/STEP.toml --attempt /shared/runs/train-1",
     "step resume": "/shared/runs/train-1 --checkpoint 12",

@@ -62,6 +62,7 @@ def as_json(shown: ShownLineage) -> dict[str, Any]:
             "key": step.keyid,
             "level": made.level,
             "sandbox": made.sandbox,
+            "attempt": made.attempt,
             "inputs": [{"name": d.name, "role": d.role, "digest": str(d.digest)} for d in made.dependencies],
             "outputs": [{"name": o.name, "digest": str(o.digest)} for o in made.outputs],
         }
@@ -163,6 +164,8 @@ def _grow(tree: Tree, shown: ShownLineage, signed: _Signed, *, back: bool) -> No
             made = step.value
             who = f"{made.builder.kind} {made.builder.name}"
             label = f"{made.step} ({made.build}) by {who}, level {made.level}, entry {step.index}"
+            if made.attempt > 1:
+                label += f", attempt {made.attempt}"
             if step.index in seen:
                 at.add(plain(f"{label}, shown already"))
                 continue

@@ -94,6 +94,43 @@ def wait(
     wait_and_show(place, find_job(place, request), json=json)
 
 
+@app.command()
+def show(
+    request: StepOrder,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Show how a step stands at the builder, or how it ended: attempts, what interrupted it, and what came out."""
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.run_command import find_job, job_state
+
+    place = find_lab(lab)
+    state = job_state(place, find_job(place, request))
+    value = {
+        "step": state.step,
+        "request": f"stp-{state.job[:32]}",
+        "state": state.state,
+        "stage": state.stage,
+        "attempt": state.attempt,
+        "resumed": state.resumed,
+        "history": list(state.history),
+        "outputs": None if state.outcome is None else state.outcome.outputs,
+        "provenance": None if state.outcome is None else f"prv-{state.outcome.provenance[:32]}",
+        "error": None if state.error is None else {"code": state.error.code, "message": state.error.detail},
+    }
+    lines = [f"step {state.step} (stp-{state.job[:32]}) is {state.state}{f': {state.stage}' if state.stage else ''}"]
+    if state.attempt:
+        lines.append(f"  attempt {state.attempt}{f', went on from {state.resumed}' if state.resumed else ''}")
+    lines += [f"  {line}" for line in state.history]
+    if state.outcome is not None:
+        lines.append(f"  outputs     {state.outcome.destination}")
+        lines += [f"    {name}  {digest}" for name, digest in state.outcome.outputs.items()]
+        lines.append(f"  provenance  prv-{state.outcome.provenance[:32]}")
+    if state.error is not None:
+        lines.append(f"  failed      {state.error.detail} [{state.error.code}]")
+    output.emit(value, json=json, human=lambda screen: screen.print(output.plain("\n".join(lines)), soft_wrap=True))
+
+
 @app.command("open")
 def open_(
     step: Annotated[Path, typer.Argument(metavar="STEP", help="The STEP.toml.", show_default=False)],

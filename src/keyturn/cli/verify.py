@@ -94,6 +94,7 @@ def show(screen: Console, verdict: PackVerdict) -> None:
             made = step.value
             lines.append(
                 f"  step       {made.step} ({made.build}) by {made.builder}, level {made.level}, {made.sandbox}"
+                + (f", attempt {made.attempt}" if made.attempt > 1 else "")
             )
             for one in made.dependencies:
                 if one.role != "runtime":

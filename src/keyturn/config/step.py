@@ -152,6 +152,8 @@ class StepFile(_Strict, frozen=True, kw_only=True):
     sandbox: SandboxTable
     parameters: Path | None = None
     criteria: HexDigest | None = None
+    resume: OutPath | None = None
+    """Where the command keeps what it needs to go on; an attempt after an interruption finds it there again."""
 
     def __post_init__(self) -> None:
         for text in self.command:
@@ -160,9 +162,11 @@ class StepFile(_Strict, frozen=True, kw_only=True):
         _refuse_twice("outputs", tuple(o.name for o in self.outputs))
         _refuse_twice("runtime", self.sandbox.runtime)
         _refuse_nested(tuple(i.mount for i in self.inputs))
-        _refuse_nested(tuple(o.path for o in self.outputs))
+        _refuse_nested((*(o.path for o in self.outputs), *(() if self.resume is None else (self.resume,))))
         if self.criteria is not None and self.build_type != "evaluate":
             raise ValueError("expected `criteria` for the build type `evaluate` only")
+        if self.resume is not None and self.build_type == "evaluate":
+            raise ValueError("expected no `resume` of an evaluation: what is measured is measured in one go")
 
 
 def parse(raw: bytes, *, where: str = "STEP.toml") -> StepFile:

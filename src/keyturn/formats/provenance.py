@@ -116,6 +116,10 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     """What the step left that is no output: its standard output and error, by digest."""
     segment: int | None = None
     """Of an attempt that goes on: the number of the checkpoint that is its one output. The last statement has none."""
+    attempt: int = 1
+    """How often the builder began the command; it was interrupted each time but the last, when the builder itself ended."""
+    resumed: ArtifactDigest | None = None
+    """What the attempt before left at the step's `resume`, and the command was given back."""
 
 
 _KIND_OF: Mapping[str, BuildKind] = {BUILD_TYPE.format(kind=kind): kind for kind in get_args(BuildKind)}
@@ -176,6 +180,8 @@ class _InternalParameters(_Strict, frozen=True, kw_only=True):
     level: Level
     sandbox: Sandbox
     segment: Annotated[int, Meta(ge=1, le=SEGMENT_MAX)] | None = None
+    attempt: Annotated[int, Meta(ge=2, le=SEGMENT_MAX)] | None = None
+    resumed: DigestSet | None = None
 
 
 class _BuildDefinition(_Strict, frozen=True, kw_only=True):
@@ -226,7 +232,11 @@ def make(value: Provenance) -> bytes:
                 build_type=build_type(value.build),
                 external_parameters=_ExternalParameters(lab=value.lab, step=value.step, command=value.command),
                 internal_parameters=_InternalParameters(
-                    level=value.level, sandbox=value.sandbox, segment=value.segment
+                    level=value.level,
+                    sandbox=value.sandbox,
+                    segment=value.segment,
+                    attempt=None if value.attempt == 1 else value.attempt,
+                    resumed=None if value.resumed is None else DigestSet.of(value.resumed),
                 ),
                 resolved_dependencies=tuple(
                     _Dependency(
@@ -288,6 +298,10 @@ def read(payload: bytes) -> Provenance:
         finished_at=posix(run.metadata.finished_on),
         byproducts=tuple([Output(b.name, b.digest.artifact) for b in run.byproducts]),
         segment=definition.internal_parameters.segment,
+        attempt=definition.internal_parameters.attempt or 1,
+        resumed=None
+        if definition.internal_parameters.resumed is None
+        else definition.internal_parameters.resumed.artifact,
     )
     _refuse_nonsense(value)
     return value
@@ -326,6 +340,10 @@ def _refuse_nonsense(value: Provenance) -> None:
         raise _twice("byproducts")
     if value.segment is not None and [output.name for output in outputs] != [CHECKPOINT]:
         raise Malformed("provenance-segment", f"provenance: expected a segment to have one output, `{CHECKPOINT}`")
+    if value.builder.kind != "builder" and value.attempt > 1:
+        raise Malformed("provenance-attempt", "provenance: expected `attempt` of a builder, and of nobody else")
+    if value.resumed is not None and value.attempt == 1:
+        raise Malformed("provenance-attempt", "provenance: expected `resumed` of an attempt after the first")
     for dependency in dependencies:
         if (dependency.role == "runtime") != (dependency.check is None):
             raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")

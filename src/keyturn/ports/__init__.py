@@ -24,7 +24,17 @@ from keyturn.ports.log import (
     RecordOutbox,
 )
 from keyturn.ports.notices import NoticeOutbox, NoticeReceiver, OutgoingNotice
-from keyturn.ports.steps import Sandbox, SandboxJob, SandboxRun, StepFiles, StepMount
+from keyturn.ports.steps import (
+    Earlier,
+    EndedCommand,
+    RunJournal,
+    Sandbox,
+    SandboxJob,
+    SandboxRun,
+    SignedRun,
+    StepFiles,
+    StepMount,
+)
 from keyturn.ports.trust import RegistrationVerifier, TrustStore
 from keyturn.ports.witnesses import Cosigner, CosignStore, Witnesses
 from keyturn.ports.world import Clock, Entropy, KeyStore, Pause, Running
@@ -37,6 +47,8 @@ __all__ = [
     "CosignStore",
     "Cosigner",
     "Decisions",
+    "Earlier",
+    "EndedCommand",
     "Entropy",
     "EvidenceVerifier",
     "Gates",
@@ -62,10 +74,12 @@ __all__ = [
     "RegistrationVerifier",
     "ReleaseJournal",
     "ReleaseOrders",
+    "RunJournal",
     "Running",
     "Sandbox",
     "SandboxJob",
     "SandboxRun",
+    "SignedRun",
     "StatementNode",
     "StepFiles",
     "StepMount",

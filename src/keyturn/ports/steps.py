@@ -6,10 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import msgspec
+
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.steps import Check
 
-__all__ = ["Sandbox", "SandboxJob", "SandboxRun", "StepFiles", "StepMount"]
+__all__ = [
+    "Earlier",
+    "EndedCommand",
+    "RunJournal",
+    "Sandbox",
+    "SandboxJob",
+    "SandboxRun",
+    "SignedRun",
+    "StepFiles",
+    "StepMount",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +78,23 @@ class StepFiles(Protocol):
     def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
         """Digest what lies at `path` (or reuse the digest while nothing changed), and give the path to mount."""
 
-    def staging(self) -> str:
-        """Make the empty directory that the step writes to; nobody sees it before `publish`."""
+    def staging(self, resume: str | None) -> tuple[str, ArtifactDigest | None]:
+        """Make the directory that the step writes to; nobody sees it before `publish`.
+
+        It is empty but for what an earlier attempt left at `resume`, whose digest is given with it.
+        """
 
     def check_held(self) -> None:
         """Raise `Refused` when an input or the runtime changed since it was held."""
 
+    def settle(self, paths: Sequence[str]) -> None:
+        """Make the outputs at `paths` durable, with their modes made plain; refuses links, devices, and what is not there."""
+
+    def staged(self, paths: Sequence[str]) -> bool:
+        """Whether all of `paths` lie below the staging directory, as an earlier process of this run may have left them."""
+
     def take_output(self, path: str) -> ArtifactDigest:
-        """Digest the output at `path` below the staging directory, with its modes made plain; refuses links and devices."""
+        """Digest the output at `path` below the staging directory, which was settled."""
 
     def lacks(self, path: str, source: str) -> Sequence[str]:
         """What the output at `path`, which was taken, lacks of the input `source`, which is held: the first files of it that are
@@ -83,4 +104,50 @@ class StepFiles(Protocol):
         """Read one small output file that was taken."""
 
     def publish(self, outputs: Sequence[str], more: Mapping[str, bytes]) -> None:
-        """Move the outputs and the files `more` to where they were asked for: all at once, or `Conflict` and none."""
+        """Move the outputs and the files `more` to where they were asked for: all at once, or `Conflict` and none.
+
+        A process that died in the middle of this may have been here before.
+        """
+
+
+class EndedCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A command that ended well: when, what it printed, and (path, digest) of each runtime. Its outputs are durable."""
+
+    started_at: int
+    finished_at: int
+    output: bytes
+    runtime: tuple[tuple[str, str], ...]
+
+
+class SignedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was signed of a run, which is to be logged, and what is published with its outputs."""
+
+    records: tuple[bytes, ...]
+    receipt: bytes
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What earlier processes did of a run: how often its command was begun, from which left checkpoint last, and how it ended."""
+
+    attempts: int = 0
+    resumed: str | None = None
+    ended: EndedCommand | None = None
+    signed: SignedRun | None = None
+
+
+class RunJournal(Protocol):
+    """How far one run came, for the process after this one. Each method returns when what it says is durable."""
+
+    def earlier(self) -> Earlier:
+        """What is known of this run."""
+
+    def begin(self, resumed: str | None) -> int:
+        """The command is about to begin, from the checkpoint `resumed`: the number of this attempt."""
+
+    def ended(self, command: EndedCommand) -> None:
+        """The command of this attempt ended well, and its outputs are durable."""
+
+    def signed(self, run: SignedRun) -> None:
+        """What came out is signed: nothing else will be said of this run."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, pause
 from keyturn.adapters.files.config_files import read_kept
+from keyturn.adapters.files.job_files import JobFiles
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
@@ -54,7 +55,7 @@ class BuilderParts:
     probe: Callable[[], None]
     log: LogWriter
     clock: Clock
-    marks: Path
+    jobs: JobFiles
     outbox: OutboxFiles
 
 
@@ -143,6 +144,6 @@ def builder_parts(place: LabPlace) -> BuilderParts:
         probe=sandbox.probe,
         log=log,
         clock=clock,
-        marks=directory / "ran",
+        jobs=JobFiles(directory),
         outbox=OutboxFiles(directory / "outbox", log),
     )

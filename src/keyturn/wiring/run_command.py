@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.adapters.clock import SystemClock, SystemEntropy
+from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.adapters.files.config_files import read_small
+from keyturn.adapters.files.job_files import NoJournal
 from keyturn.adapters.files.outbox_files import StraightToLog
 from keyturn.adapters.files.step_files import Allowed, LocalStepFiles, require_free
 from keyturn.adapters.no_sandbox import NoSandbox
@@ -32,13 +33,13 @@ from keyturn.wiring.own_keys import PageView, own_signer
 from keyturn.wiring.places import LabPlace, find_person
 from keyturn.wiring.steps import STEP_SOURCE, declared_inputs, layout_of, make_request, sign_request
 
-__all__ = ["OnProgress", "PreparedStep", "await_step", "find_job", "order_step", "prepare", "run_here"]
+__all__ = ["OnProgress", "PreparedStep", "await_step", "find_job", "job_state", "order_step", "prepare", "run_here"]
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is being done, bytes done, bytes in all or 0)."""
 
 _WAIT_S = 1.0
-_SILENT_MAX = 5
+_SILENT_MAX = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,21 +120,33 @@ def await_step(place: LabPlace, job: Sha256, on_progress: OnProgress) -> JobStat
 
     Waiting changes nothing: whoever stops waiting can begin again.
     """
-    builder = _builder_of(place)
-    state = builder.state(job, wait_s=0)
+    state = _builder_of(place).state(job, wait_s=0)
     silent = 0
     while state.outcome is None:
         if state.error is not None:
             raise errors_over_http.as_raised(state.error)
         on_progress(_said(state), state.done, state.total)
         try:
-            state = builder.state(state.job, wait_s=_WAIT_S)
+            state = _builder_of(place).state(
+                state.job, wait_s=_WAIT_S
+            )  # found anew: it may have started again elsewhere
             silent = 0
-        except Unavailable:
+        except Unavailable as err:
             silent += 1
             if silent > _SILENT_MAX:
-                raise
+                raise Unavailable(
+                    "builder-silent",
+                    f"the builder does not answer: {err.message}",
+                    hint=f"the step is kept, and goes on when the builder starts again; then keyturn step wait stp-{job[:32]}",
+                ) from err
+            on_progress("waiting for the builder to start again", 0, 0)
+            pause(_WAIT_S)
     return state
+
+
+def job_state(place: LabPlace, job: Sha256) -> JobState:
+    """How `job` stands at the builder now."""
+    return _builder_of(place).state(job, wait_s=0)
 
 
 def find_job(place: LabPlace, named: str) -> Sha256:
@@ -187,6 +200,7 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
             sandbox=NoSandbox(),
             log=log,
             outbox=StraightToLog(log),
+            journal=NoJournal(),
             clock=SystemClock(),
             on_stage=on_stage,
             stopped=lambda: False,
@@ -203,7 +217,8 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
 def _said(state: JobState) -> str:
     if state.state == "queued":
         return f"waiting behind {state.ahead}" if state.ahead else "waiting"
-    return state.stage or "starting"
+    said = state.stage or "starting"
+    return f"{said}, attempt {state.attempt}" if state.attempt > 1 else said
 
 
 def _builder(trust: TrustState, named: str | None) -> str:

@@ -2,17 +2,22 @@
 
 Inputs and outputs lie in the work directories that whoever runs the builder allowed, runtimes in theirs, and none of them
 in, or around, a private place (the lab, a home): a member who may run steps may not make the builder read or write there.
-Staging is a directory beside the destination, `.<name>.<nonce>.keyturn`, of mode 0700; it goes when the block ends.
+Staging is a directory beside the destination, `.<name>.<token>.keyturn`, of mode 0700; it goes when the block ends, unless
+it is left for the process that goes on with the run. What a process that was killed left beside the same destination goes
+with the next run, unless that is a builder's, which goes on with it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import re
 import secrets
 import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +26,7 @@ from typing import Self
 import msgspec
 
 from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.held_inputs import HeldInputs
 from keyturn.bulk import manifest, runtime
 from keyturn.bulk.differences import differences
 from keyturn.bulk.manifest import Found, Progress
@@ -30,8 +36,7 @@ from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.manifest import Contents
 from keyturn.formats.steps import Check
 
-__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free"]
-
+__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "clear", "require_free", "room_of"]
 
 _DEPTH_MAX = 64
 _TOOLS = {"PATH": "/usr/bin:/bin"}
@@ -110,7 +115,10 @@ class LocalStepFiles:
         allowed: Allowed,
         memory: RuntimeMemory | None,
         progress: Progress | None,
+        room: str | None = None,
+        held: HeldInputs | None = None,
     ) -> None:
+        """`room` is the token of a staging directory that an earlier process of this run may have made; `held`, what it read."""
         self._base = base
         self._allowed = allowed
         self._memory = memory
@@ -118,7 +126,11 @@ class LocalStepFiles:
         self._destination = destination.parent.resolve() / destination.name
         require_free(self._destination)
         allowed.check(self._destination, what="destination", roots=allowed.work)
-        self._room = self._destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.keyturn")
+        self._again = room is not None
+        self._room = room_of(self._destination, room or secrets.token_hex(8))
+        self._left = False
+        self._lock = -1
+        self._remembered = held
         self._given: dict[str, Path] = {}
         self._held: list[tuple[Path, tuple[Found, ...]]] = []
         self._manifests: dict[str, Contents] = {}
@@ -127,17 +139,27 @@ class LocalStepFiles:
     def __enter__(self) -> Self:
         try:
             durable_files.make_directories(self._room.parent, mode=0o777)
-            self._room.mkdir(mode=0o700)
+            _remove_dead(self._destination)
+            self._room.mkdir(mode=0o700, exist_ok=self._again)
+            self._lock = os.open(self._room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
             raise Unavailable("destination-unwritable", f"`{self._room.parent}`: {err.strerror}") from err
+        found = os.fstat(self._lock)
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise Refused("staging-taken", f"`{self._room}` is not what this builder left there", hint="remove it")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # `rm` is at home in directories of any depth and of any mode, which a step may have left on purpose.
-        for command in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
-            subprocess.run([*command, "--", str(self._room)], env=_TOOLS, capture_output=True, check=False)
+        if not self._left:
+            clear(self._room)
+        os.close(self._lock)
+
+    def leave(self) -> None:
+        """Keep the staging directory when the block ends, for the process that goes on with this run."""
+        self._left = True
 
     def put_input(self, source: str, content: bytes) -> None:
         """Keep `content` as the input that `hold_input(source)` gives. `source` is no path: it begins with NUL."""
@@ -157,14 +179,27 @@ class LocalStepFiles:
                 )
             case "snapshot":
                 copy = self._room / "inputs" / str(len(self._held)) / path.name
-                copy.parent.mkdir(parents=True)
-                _copy(path, copy)
+                if not self._knows(copy):
+                    clear(copy.parent)
+                    copy.parent.mkdir(parents=True)
+                    _copy(path, copy)
                 path = copy
             case "full":
                 pass
-        self._held.append((path, manifest.look(path)))  # before it is read: `check_held` covers the reading too
-        self._manifests[source] = manifest.contents(path, progress=self._progress)
+        found = manifest.look(path)  # before it is read: `check_held` covers the reading too
+        self._held.append((path, found))
+        known = None if self._remembered is None else self._remembered.recall(path, found)
+        self._manifests[source] = known or manifest.contents(path, progress=self._progress)
+        if known is None and self._remembered is not None:
+            self._remembered.keep(path, found, self._manifests[source])
         return self._manifests[source].identity, str(path)
+
+    def _knows(self, path: Path) -> bool:
+        return (
+            self._remembered is not None
+            and path.exists()
+            and self._remembered.recall(path, manifest.look(path)) is not None
+        )
 
     def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
         place = Path(os.path.normpath(self._base / path))
@@ -176,10 +211,21 @@ class LocalStepFiles:
         self._runtimes.append((real, {path: entry.status for path, entry in found.entries.items()}))
         return found.digest, str(place)
 
-    def staging(self) -> str:
+    def staging(self, resume: str | None) -> tuple[str, ArtifactDigest | None]:
         place = self._room / "out"
         place.mkdir(exist_ok=True)
-        return str(place)
+        kept = None if resume is None else self._staged(resume)
+        for entry in place.iterdir():
+            if entry != kept:
+                clear(entry)
+        if kept is None or not os.path.lexists(kept):
+            return str(place), None
+        try:
+            _make_plain(kept, _DEPTH_MAX)
+            return str(place), manifest.make(kept, progress=self._progress).identity
+        except (KeyturnError, OSError):  # torn, or no plain files: the command begins as it did the first time
+            clear(kept)
+            return str(place), None
 
     def check_held(self) -> None:
         """Compare with what was held. A runtime may have gained byte code, which Python in the sandbox does not read."""
@@ -197,15 +243,23 @@ class LocalStepFiles:
             if any(now.get(name) != status for name, status in known.items()) or any(gained):
                 raise Refused("runtime-changed", f"runtime `{path}` changed while the step ran", hint="run it again")
 
+    def settle(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            place = self._staged(path)
+            if not os.path.lexists(place):
+                raise Refused("output-missing", f"the step left nothing at `{path}`")
+            try:
+                _make_plain(place, _DEPTH_MAX)
+            except OSError as err:
+                raise Unavailable("output-unreadable", f"output `{path}` cannot be read: {err.strerror}") from err
+        _sync(self._room / "out")
+        _sync(self._room)
+
+    def staged(self, paths: Sequence[str]) -> bool:
+        return all(os.path.lexists(self._staged(path)) for path in paths)
+
     def take_output(self, path: str) -> ArtifactDigest:
-        place = self._staged(path)
-        if not os.path.lexists(place):
-            raise Refused("output-missing", f"the step left nothing at `{path}`")
-        try:
-            _make_plain(place, _DEPTH_MAX)
-        except OSError as err:
-            raise Unavailable("output-unreadable", f"output `{path}` cannot be read: {err.strerror}") from err
-        self._manifests[path] = manifest.contents(place, progress=self._progress)
+        self._manifests[path] = manifest.contents(self._staged(path), progress=self._progress)
         return self._manifests[path].identity
 
     def lacks(self, path: str, source: str) -> tuple[str, ...]:
@@ -224,13 +278,14 @@ class LocalStepFiles:
 
     def publish(self, outputs: Sequence[str], more: Mapping[str, bytes]) -> None:
         whole = self._room / "publish"
-        whole.mkdir(mode=0o755)
+        whole.mkdir(mode=0o755, exist_ok=True)
         whole.chmod(0o755)
         for path in outputs:
             place = self._staged(path)
-            place.rename(whole / place.name)
+            if os.path.lexists(place) or not os.path.lexists(whole / place.name):  # a process died between two renames
+                _move(place, whole / place.name)
         for name, content in more.items():
-            with (whole / name).open("xb") as file:
+            with (whole / name).open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -246,6 +301,32 @@ class LocalStepFiles:
         if head != "/out" or name in ("", ".", ".."):
             raise Malformed("output-path", f"expected a path directly below `/out`, got `{path[:120]}`")
         return self._room / "out" / name
+
+
+def room_of(destination: Path, token: str) -> Path:
+    """Where a run stages what goes to `destination`."""
+    return destination.with_name(f".{destination.name}.{token}.keyturn")
+
+
+def clear(place: Path) -> None:
+    """Remove all that lies at `place`, of any depth and any mode, which a step may have left on purpose."""
+    for command in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
+        subprocess.run([*command, "--", str(place)], env=_TOOLS, capture_output=True, check=False)
+
+
+def _remove_dead(destination: Path) -> None:
+    """Remove the staging directories beside `destination` of runs on one's own machine whose process is gone."""
+    shape = re.compile(re.escape(f".{destination.name}.") + r"[0-9a-f]{16}\.keyturn\Z")  # a builder's token is longer
+    for place in destination.parent.iterdir():
+        if shape.match(place.name) and not place.is_symlink():
+            with suppress(OSError):
+                descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if os.fstat(descriptor).st_uid == os.geteuid():
+                        clear(place)
+                finally:
+                    os.close(descriptor)
 
 
 def require_free(destination: Path) -> None:
@@ -285,6 +366,13 @@ def _sync(place: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _move(place: Path, target: Path) -> None:
+    try:
+        place.rename(target)
+    except OSError as err:
+        raise Unavailable("output-unreadable", f"output `{place.name}` cannot be published: {err.strerror}") from err
 
 
 def _copy(source: Path, copy: Path) -> None:

@@ -48,7 +48,11 @@ class Outcome(_Strict, frozen=True, kw_only=True):
 
 
 class JobState(_Strict, frozen=True, kw_only=True):
-    """How an order stands. `job` is the digest of its request; `done` and `total` are bytes hashed in this stage."""
+    """How an order stands. `job` is the digest of its request; `done` and `total` are bytes hashed in this stage.
+
+    `attempt` says how often the command was begun, the last time from the checkpoint `resumed`; `history` says, for people, what
+    interrupted it and how it went on.
+    """
 
     job: str
     step: str
@@ -57,6 +61,9 @@ class JobState(_Strict, frozen=True, kw_only=True):
     ahead: int = 0
     done: int = 0
     total: int = 0
+    attempt: int = 0
+    resumed: str | None = None
+    history: tuple[str, ...] = ()
     outcome: Outcome | None = None
     error: Problem | None = None
 

@@ -7,7 +7,9 @@ nothing else.
 2. the member is in the roster, not suspended, and the key is the member's, not suspended;
 3. the signature is by that key;
 4. it asks for this builder, or, at a member's own machine (`--no-sandbox`), for none;
-5. it names the newest trust version, and was signed within `AGE_MAX_S`.
+5. it names the newest trust version, and was signed within `AGE_MAX_S`. An order that was admitted before, and is taken up
+   again by the process after the one that admitted it, was held against these when it came in, and is not again: people
+   may have signed other trust while the machine was down, and who asked must be a member of that too.
 """
 
 from __future__ import annotations
@@ -54,10 +56,12 @@ def admit_step(
     builder: str | None,
     require_unsuspended: Callable[[str, str], None],
     now: int,
+    again: bool = False,
 ) -> AdmittedStep:
     """Check the signed step request `raw` for `builder` (`None`: the member's own machine), or raise `Refused`.
 
     `require_unsuspended` takes member and key id, and raises when either is suspended, or when that could not be found out.
+    `again`: the caller keeps that it was admitted before.
     """
     record = records.parse(raw)  # (1)
     request = record.statement.predicate
@@ -74,6 +78,8 @@ def admit_step(
     dsse_signing.verify_one(record.envelope, held)  # (3)
     if request.builder != builder:  # (4)
         raise Refused("step-builder", f"expected a step for {_name(builder)}, got one for {_name(request.builder)}")
+    if again:
+        return AdmittedStep(request, record.digest, raw, made_by=_ADMITTED)
     if request.trust_version != trust.targets_version:  # (5)
         raise Refused(
             "step-trust-version",

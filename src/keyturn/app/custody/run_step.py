@@ -10,6 +10,10 @@
 8. publish the outputs with the receipt, all at once.
 
 Whatever fails, nothing of the step is visible; a step that failed has a request in the log, and no provenance.
+
+A process may die at any point of this, and the next one calls it again with the same journal
+(docs/decisions/0131-interrupted-steps.md): a command that ended is not run again, and what was signed is not signed again. A
+command that was running is begun again as another attempt, whose number is in the provenance.
 The signing key is the caller's: nothing here hands it to the sandbox, and the sandbox sees the files it was given only.
 """
 
@@ -29,7 +33,19 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.provenance import BuilderId, Dependency, Level, Output, Provenance
 from keyturn.formats.steps import EvaluationCriteria, StepRequest, check_decimal
 from keyturn.formats.test_result import TestResult
-from keyturn.ports import Clock, LogWriter, RecordOutbox, Sandbox, SandboxJob, SandboxRun, StepFiles, StepMount
+from keyturn.ports import (
+    Clock,
+    EndedCommand,
+    LogWriter,
+    RecordOutbox,
+    RunJournal,
+    Sandbox,
+    SandboxJob,
+    SandboxRun,
+    SignedRun,
+    StepFiles,
+    StepMount,
+)
 
 __all__ = [
     "LOG_NAME",
@@ -40,6 +56,8 @@ __all__ = [
     "Receipt",
     "Signer",
     "Stage",
+    "finish_run",
+    "read_receipt",
     "require_criteria",
     "run_step",
 ]
@@ -53,15 +71,16 @@ MEASUREMENT = "measurement"
 
 _MEASUREMENT_BYTES_MAX = 64 << 10
 
-Stage = Literal["checking inputs", "checking runtime", "running", "digesting outputs", "signing"]
+Stage = Literal["checking inputs", "checking runtime", "running", "digesting outputs", "signing", "logging"]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a step's things are on this machine and in the sandbox: (source, mount) by input, path below /out by output."""
+    """Where a step's things are: (source, mount) by input; the path below /out of each output, and of `resume`."""
 
     inputs: Mapping[str, tuple[str, str]]
     outputs: Mapping[str, str]
+    resume: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +114,16 @@ def run_step(
     sandbox: Sandbox,
     log: LogWriter,
     outbox: RecordOutbox,
+    journal: RunJournal,
     clock: Clock,
     on_stage: Callable[[Stage], None],
     stopped: Callable[[], bool],
 ) -> Receipt:
-    """Run `admitted` as `layout` says. Raises `Refused` when an input, the step or an output is not as declared."""
-    request = admitted.request
+    """Run `admitted` as `layout` says. Raises `Refused` when an input, the step or an output is not as declared.
+
+    Raises `Unavailable` `step-stopped` when `stopped()` while the command ran: it may be begun again, by the same journal.
+    """
+    request, earlier = admitted.request, journal.earlier()
     _check_names(request, layout)
     judge = require_criteria(request, criteria)
     if judge is not None and outbox.waits():
@@ -110,42 +133,39 @@ def run_step(
             "what this builder measured before is not in the log yet, and nothing is measured again until it is",
             hint="its operator finds out why: the builder says `outbox-waits` or `outbox-refused`",
         )
-    on_stage("checking inputs")
-    mounts = _hold_inputs(request, layout, files)  # (1)
-    if criteria is not None:  # (2)
-        log.append(criteria)
-    log.append(admitted.raw)
-    on_stage("checking runtime")
-    runtime = [(path, *files.hold_runtime(path)) for path in request.runtime]  # (3)
-    on_stage("running")
-    started_at = clock.now()
-    ran = sandbox.run(  # (4)
-        SandboxJob(
-            command=request.command,
-            mounts=mounts,
-            runtime=tuple(place for _, _, place in runtime),
-            outputs=files.staging(),
-            network=request.network,
-            devices=request.devices,
-            timeout_s=request.timeout_s,
-            environment={"KEYTURN_STEP": request.step},
-        ),
-        stopped=stopped,
-    )
-    _refuse_failure(request, ran, stopped)
-    files.check_held()  # (5)
+    attempt, resumed, ended = earlier.attempts, earlier.resumed, earlier.ended
+    if ended is None or not files.staged(tuple(layout.outputs.values())):
+        on_stage("checking inputs")
+        mounts = _hold_inputs(request, layout, files)  # (1)
+        for raw in (criteria, admitted.raw):  # (2)
+            if raw is not None:
+                log.append(raw)
+        on_stage("checking runtime")
+        runtime = [(path, *files.hold_runtime(path)) for path in request.runtime]  # (3)
+        staging, left = files.staging(layout.resume)
+        resumed = None if left is None else str(left)
+        on_stage("running")
+        attempt = journal.begin(resumed)
+        job = _job(request, mounts, [place for _, _, place in runtime], staging, attempt)
+        started_at = clock.now()
+        ran = sandbox.run(job, stopped=stopped)  # (4)
+        _refuse_failure(request, ran, stopped)
+        files.check_held()  # (5)
+        files.settle(tuple(layout.outputs.values()))
+        finished_at = max(clock.now(), started_at)
+        ended = EndedCommand(started_at, finished_at, ran.output, tuple((path, str(d)) for path, d, _ in runtime))
+        journal.ended(ended)
+    elif _keeps_model(request, layout):
+        _hold_inputs(request, layout, files)
     on_stage("digesting outputs")
     outputs = tuple(Output(name, files.take_output(layout.outputs[name])) for name in request.outputs)  # (6)
     _require_kept(request, layout, files)
     _require_made(request, outputs)
     on_stage("signing")
-    made = _provenance(
-        admitted, runtime, outputs, ran, signer=signer, sandbox=sandbox.kind, ran_at=(started_at, clock.now())
-    )
+    made = _provenance(admitted, ended, outputs, signer=signer, sandbox=sandbox.kind, attempt=(attempt, resumed))
     result = _result(admitted, judge, outputs, layout, files, signer) if judge is not None else None
     made_record = signer.sign(provenance.make(made))  # (7)
     result_record = None if result is None else signer.sign(test_result.make(result))
-    outbox.send([dsse.render(record) for record in (made_record, result_record) if record is not None])
     receipt = Receipt(
         step=request.step,
         request=admitted.digest,
@@ -154,22 +174,58 @@ def run_step(
         test_result=None if result_record is None else result_record.record_digest,
         passed=None if result is None else result.passed,
     )
-    text = msgspec.json.format(msgspec.json.encode(receipt, order="sorted"), indent=2) + b"\n"
-    files.publish([layout.outputs[name] for name in request.outputs], {RECEIPT_NAME: text, LOG_NAME: ran.output})  # (8)
-    return receipt
+    signed = SignedRun(
+        tuple(dsse.render(record) for record in (made_record, result_record) if record is not None),
+        msgspec.json.format(msgspec.json.encode(receipt, order="sorted"), indent=2) + b"\n",
+        ended.output,
+    )
+    journal.signed(signed)
+    return finish_run(signed, layout, files=files, outbox=outbox, on_stage=on_stage)
+
+
+def _job(
+    request: StepRequest, mounts: tuple[StepMount, ...], runtime: Sequence[str], staging: str, attempt: int
+) -> SandboxJob:
+    return SandboxJob(
+        command=request.command,
+        mounts=mounts,
+        runtime=tuple(runtime),
+        outputs=staging,
+        network=request.network,
+        devices=request.devices,
+        timeout_s=request.timeout_s,
+        environment={"KEYTURN_STEP": request.step, "KEYTURN_ATTEMPT": str(attempt)},
+    )
+
+
+def finish_run(
+    signed: SignedRun, layout: Layout, *, files: StepFiles, outbox: RecordOutbox, on_stage: Callable[[Stage], None]
+) -> Receipt:
+    """Log and publish what was signed, whoever may have begun with that before."""
+    on_stage("logging")
+    outbox.send(signed.records)
+    files.publish(tuple(layout.outputs.values()), {RECEIPT_NAME: signed.receipt, LOG_NAME: signed.output})  # (8)
+    return read_receipt(signed.receipt)
+
+
+def read_receipt(raw: bytes) -> Receipt:
+    """Parse a receipt, or raise `Malformed`."""
+    try:
+        return msgspec.json.decode(raw, type=Receipt)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
+        raise Malformed("receipt-invalid", f"no receipt of a step: {err}") from err
 
 
 def _provenance(
     admitted: AdmittedStep,
-    runtime: Sequence[tuple[str, ArtifactDigest, str]],
+    ended: EndedCommand,
     outputs: tuple[Output, ...],
-    ran: SandboxRun,
     *,
     signer: Signer,
     sandbox: Literal["bubblewrap", "none"],
-    ran_at: tuple[int, int],
+    attempt: tuple[int, str | None],
 ) -> Provenance:
-    request, (started_at, finished_at) = admitted.request, ran_at
+    request, (number, resumed) = admitted.request, attempt
     return Provenance(
         lab=request.lab,
         build=request.build,
@@ -178,15 +234,17 @@ def _provenance(
         command=request.command,
         dependencies=(
             *(Dependency(i.name, i.role, i.artifact, "", i.check) for i in request.inputs),
-            *(Dependency(path, "runtime", digest) for path, digest, _ in runtime),
+            *(Dependency(path, "runtime", ArtifactDigest.parse(digest)) for path, digest in ended.runtime),
         ),
         outputs=outputs,
         builder=signer.id,
         level=signer.level,
         sandbox=sandbox,
-        started_at=started_at,
-        finished_at=max(finished_at, started_at),
-        byproducts=(Output("log", ArtifactDigest("sha256", sha256(ran.output))),),
+        started_at=ended.started_at,
+        finished_at=ended.finished_at,
+        byproducts=(Output("log", ArtifactDigest("sha256", sha256(ended.output))),),
+        attempt=number,
+        resumed=None if resumed is None else ArtifactDigest.parse(resumed),
     )
 
 
@@ -218,8 +276,12 @@ def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles) -> tupl
     return tuple(mounts)
 
 
+def _keeps_model(request: StepRequest, layout: Layout) -> bool:
+    return request.build == "package" and MODEL in layout.inputs
+
+
 def _require_kept(request: StepRequest, layout: Layout, files: StepFiles) -> None:
-    if request.build != "package" or MODEL not in layout.inputs:
+    if not _keeps_model(request, layout):
         return
     source, _ = layout.inputs[MODEL]
     for name in request.outputs:
@@ -246,9 +308,16 @@ def _require_made(request: StepRequest, outputs: tuple[Output, ...]) -> None:
 
 def _refuse_failure(request: StepRequest, ran: SandboxRun, stopped: Callable[[], bool]) -> None:
     said = ran.output[-2000:].decode("utf-8", "backslashreplace")
+    if ran.timed_out and stopped():
+        raise Unavailable(
+            "step-stopped",
+            f"step `{request.step}` was stopped with its builder",
+            hint="it goes on when the builder starts again: keyturn step wait",
+            detail=said,
+        )
     if ran.timed_out:
-        why = "was stopped" if stopped() else f"ran longer than {request.timeout_s} s"
-        raise Refused("step-timeout", f"step `{request.step}` {why}", hint="raise timeout_s", detail=said)
+        why = f"step `{request.step}` ran longer than {request.timeout_s} s"
+        raise Refused("step-timeout", why, hint="raise timeout_s", detail=said)
     if ran.status != 0:
         raise Refused(
             "step-failed",
