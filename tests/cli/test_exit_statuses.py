@@ -137,6 +137,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("step resume", "earlier"): (("step", "resume", AT, "--yes"), 2),
     ("step close", "directory"): (("step", "close", AT), 2),
     ("step checkpoints", "directory"): (("step", "checkpoints", AT), 2),
+    ("step log", "outputs"): (("step", "log", AT), 2),
     ("step criteria", "on"): ((*CRITERIA, "--on", AT), None),
     ("evidence add", "file"): ((*EVIDENCE, AT), 1),
     ("evidence add", "trusted_root"): ((*EVIDENCE, "garbage", "--trusted-root", AT), 1),

@@ -29,7 +29,7 @@ from keyturn.formats.digest import parse_sha256
 from keyturn.formats.provenance import Provenance
 from keyturn.service.builder_service import DIED_MAX, BuilderService
 from support.builders import Place
-from support.commands import keyturn, said_by
+from support.commands import error_of, keyturn, said_by
 from support.lab_on_disk import put_on_disk
 from support.labs import make_lab
 from support.processes import Process, wait_for
@@ -61,7 +61,8 @@ def test_a_builder_that_is_killed_before_any_of_its_writes_goes_on_with_the_same
 def test_a_real_builder_is_killed_in_a_command_and_while_what_it_signed_is_logged(tmp_path: Path) -> None:
     people = People(tmp_path)
     first = people.order(
-        "ls /out > /dev/null; if [ -e /out/progress/at ]; then cat /out/progress/at > /out/model; else"
+        "ls /out > /dev/null; if [ -e /out/progress/at ]; then cat /out/progress/at > /out/model;"
+        r" printf '\\033]0;owned\\007'; cat /out/progress/at; else"
         " mkdir /out/progress; echo went on > /out/progress/at; echo in the first attempt; sleep 987; fi",
         "first",
         resume="/out/progress",
@@ -94,6 +95,11 @@ def test_a_real_builder_is_killed_in_a_command_and_while_what_it_signed_is_logge
             waited = said_by(people.keyturn("step", "wait", f"stp-{jobs[0][:32]}", "--json"))
             assert waited["destination"] == str(people.work / "first")
         made = people.made(url)
+        assert people.keyturn("step", "log", "first").stdout.strip() == r"\x1b]0;owned\x07went on"
+        assert said_by(people.keyturn("step", "log", "first", "--json"))["log"] == "\x1b]0;owned\x07went on\n"
+        assert made[0].byproducts[0].digest == manifest.make(people.work / "first" / "step.log").identity
+        (people.work / "first" / "step.log").write_text("all is well\n")
+        assert error_of(people.keyturn("step", "log", "first", "--json"))["code"] == "step-log-differs"
     assert [(one.step, one.request, one.attempt) for one in made] == [("first", jobs[0], 2), ("first", jobs[1], 1)]
     assert made[0].resumed is not None
     assert (people.work / "first" / "model").read_text() == "went on\n"

@@ -93,6 +93,7 @@ EXAMPLES: Mapping[str, str] = {
     "step digest": "data/heldout",
     "step check": "train/STEP.toml",
     "step show": "stp-1a2b3c4d",
+    "step log": "train/out",
     "step wait": "stp-1a2b3c4d",
     "step open": "train/STEP.toml --attempt /shared/runs/train-1",
     "step resume": "/shared/runs/train-1 --checkpoint 12",

@@ -131,6 +131,32 @@ def show(
     output.emit(value, json=json, human=lambda screen: screen.print(output.plain("\n".join(lines)), soft_wrap=True))
 
 
+@app.command()
+def log(
+    outputs: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help="Where the step's outputs lie.", show_default=False)
+    ],
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Print what a step printed, after comparing it with the byproduct that its provenance names."""
+    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.step_log import read_step_log
+
+    found = read_step_log(find_lab(lab), outputs)
+    text = found.content.decode("utf-8", "backslashreplace")
+    output.emit(
+        {
+            "step": found.step,
+            "provenance": f"prv-{found.provenance[:32]}",
+            "bytes": len(found.content),
+            "log": text,
+        },
+        json=json,
+        human=lambda screen: screen.print(output.plain(text.rstrip("\n")), soft_wrap=True),
+    )
+
+
 @app.command("open")
 def open_(
     step: Annotated[Path, typer.Argument(metavar="STEP", help="The STEP.toml.", show_default=False)],
