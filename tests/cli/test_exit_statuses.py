@@ -132,6 +132,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("builder init", "runtime"): (("builder", "init", "--work", "data", "--runtime", AT), None),
     ("builder init", "private"): (("builder", "init", "--work", "data", "--private", AT), None),
     ("step digest", "path"): (("step", "digest", AT), None),
+    ("dispose", "path"): (("dispose", AT, "--digest", "dirHash:" + "0" * 64, *SIGNS), None),
     ("step check", "step"): (("step", "check", AT), 2),
     ("step open", "step"): (("step", "open", AT, "--yes"), 2),
     ("step resume", "earlier"): (("step", "resume", AT, "--yes"), 2),

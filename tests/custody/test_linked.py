@@ -14,6 +14,7 @@ from keyturn.errors import Refused
 from keyturn.formats import dsse, records, release
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.disposal import Disposal
 from keyturn.formats.evidence import Found, Presented
 from keyturn.formats.release import Release, Summary
 from support.chains import AURORA, MadeChain, artifact, signed
@@ -185,3 +186,22 @@ def test_what_others_signed_rests_on_the_artifact_that_it_is_about_and_nothing_r
     )
     assert at in graph.reached(str(artifact("raw")))
     assert others not in statements
+
+
+def test_a_disposal_rests_on_the_artifact_whose_bytes_went_and_nothing_rests_on_it(made: World) -> None:
+    chain = MadeChain(made.lab)
+    chain.build()
+    by = made.key("bob")
+    said = Disposal(
+        lab=made.lab.name,
+        nonce="1" * 32,
+        member="bob",
+        key=by.public.keyid,
+        place="s1:/srv",
+        reason="old",
+        signed_at=NOW,
+    )
+    gone = chain.append(dsse.render(made.sign(said, str(artifact("data")), by)))
+    graph, statements = graph_of(chain)
+    assert (statements[gone].kind, statements[gone].label, statements[gone].gives) == ("dsp", "bob at s1:/srv", ())
+    assert gone in graph.reached(str(artifact("raw")))

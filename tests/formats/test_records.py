@@ -235,6 +235,8 @@ def test_no_field_of_a_record_may_be_unknown_missing_or_of_another_type(record):
         pytest.param("dep", {"host": MODEL}, "json-invalid", id="a deployment on no host"),
         pytest.param("dep", {"resource": GATE}, "json-invalid", id="a deployment of no model"),
         pytest.param("dep", {"request": "ab"}, "json-invalid", id="a deployment of no release"),
+        pytest.param("dsp", {"reason": " "}, "json-invalid", id="a disposal without a reason"),
+        pytest.param("dsp", {"place": ""}, "json-invalid", id="a disposal of no place"),
         pytest.param("rcd", {"ended_at": 99}, "json-invalid", id="a recording that ended before it began"),
         pytest.param(
             "rcd", {"watched_by": ["cat", "bob"]}, "json-invalid", id="a recording whose watchers are not sorted"

@@ -137,8 +137,39 @@ def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released
     assert closed["outputs"]["model"] == str(manifest.make(place / "train/model").identity)
     assert people.refused("ada", "step", "close", resumed["KEYTURN_STEP"]) == "attempt-closed"
 
+    # Bytes go when everybody can know; the step that takes them has ended, and a crash in the middle is gone on with.
+    data = str(manifest.make(place / "ingest/data").identity)
+    reason = ("--reason", "retention", "--yes")
+    assert (
+        people.refused("ada", "dispose", "ingest/data", "--digest", "dirHash:" + "0" * 64, *reason) == "disposal-other"
+    )
+    assert people.refused("ada", "dispose", "ingest/data", *reason) == "disposal-in-use", (
+        "the first attempt never ended"
+    )
+    assert (place / "ingest/data").exists()
+    gone = people.by("ada", "dispose", "ingest/data", "--digest", data, "--anyway", *reason)
+    assert not (place / "ingest/data").exists()
+    assert list((place / "ingest").glob(".*")) == []
+    aside = place / "ingest" / f".data.{gone['id'][4:]}.disposing"
+    aside.mkdir()
+    (aside / "half").write_text("left by a crash")
+    assert people.by("ada", "dispose", "ingest/data", *reason) == {
+        "id": gone["id"],
+        "path": "ingest/data",
+        "finished": True,
+    }
+    assert not aside.exists()
+    assert people.refused("ada", "dispose", "ingest/data", *reason, status=2) == "artifact-missing"
+
     shown = people.by("ada", "lineage", "show", "train/model")
+    assert [(one["artifact"], one["by_and_where"].split(":")[-1]) for one in shown["disposals"]] == [
+        (data, str(place / "ingest/data"))
+    ]
     assert [one["step"] for one in shown["behind"]] == ["ingest", "train", "train"]
     asked = people.by("ada", "release", "train/model", "--as", "model/aurora", "--reason", "it adds up", "--yes")
     people.by("bob", "approve", asked["request"], "--reason", "seen", "--yes")
     people.by("ada", "release", "train/model", "--as", "model/aurora", "--request", asked["request"])
+    assert people.refused("ada", "dispose", "train/model", "--reason", "x", "--yes") == "disposal-released"
+    assert (place / "train/model").exists()
+    people.by("ada", "dispose", "train/model", "--reason", "it is in the registry", "--anyway", "--yes")
+    assert not (place / "train/model").exists()

@@ -90,6 +90,7 @@ EXAMPLES: Mapping[str, str] = {
     "builder init": "--work /srv/steps --runtime /usr --runtime /opt/python",
     "builder serve": "--port 8723",
     "builder show": "--json",
+    "dispose": "runs/7/checkpoints --reason 'retention: 90 days' --digest dirHash:5b3c...",
     "step digest": "data/heldout",
     "step check": "train/STEP.toml",
     "step show": "stp-1a2b3c4d",

@@ -95,6 +95,9 @@ def as_json(shown: ShownLineage) -> dict[str, Any]:
         "evidence_left_out": shown.outside_left_out,
         "sources": [str(digest) for digest in shown.sources],
         "failures": [{"index": f.index, "code": f.code, "message": f.message} for f in shown.failures],
+        "disposals": [
+            {"index": one.index, "artifact": name, "by_and_where": one.label} for one, name in shown.disposals
+        ],
         "as_of": shown.as_of,
         "log_size": shown.log_size,
     }
@@ -139,6 +142,8 @@ def _notes(shown: ShownLineage) -> Iterator[str]:
         yield f"{shown.outside_left_out:,} more that others signed are not shown: --steps"
     for failure in shown.failures:
         yield f"FAILURE at log index {failure.index}: {failure.message} [{failure.code}]"
+    for one, name in shown.disposals:
+        yield f"DISPOSED of {name} by {one.label}, entry {one.index}: the digest stands, other copies may"
     yield f"as of {rfc3339(shown.as_of)}, log size {shown.log_size}"
 
 

@@ -23,6 +23,7 @@ _KINDS: Mapping[str, str] = {
     "den": "denial",
     "evd": "evidence from outside",
     "dep": "deployment",
+    "dsp": "disposal",
     "lft": "lift of a suspension",
     "ofr": "offer of less",
     "prv": "provenance",

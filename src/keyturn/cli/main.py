@@ -47,6 +47,7 @@ COMMANDS: dict[str, str] = {
     "run": "keyturn.cli.run:run",
     "release": "keyturn.cli.release:app",
     "verify": "keyturn.cli.verify:verify",
+    "dispose": "keyturn.cli.dispose:dispose",
     "stats": "keyturn.cli.stats:stats",
     "doctor": "keyturn.cli.doctor:doctor",
     "login": "keyturn.cli.login:login",

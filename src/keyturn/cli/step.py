@@ -12,7 +12,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.completion import offer_names
-from keyturn.cli.names import StepOrder, a_resource
+from keyturn.cli.names import StepOrder, a_resource, this_is_there
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 from keyturn.cli.run import show_request, wait_and_show
 
@@ -134,7 +134,10 @@ def show(
 @app.command()
 def log(
     outputs: Annotated[
-        Path, typer.Argument(metavar="DIRECTORY", help="Where the step's outputs lie.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DIRECTORY", help="Where the step's outputs lie.", show_default=False, callback=this_is_there
+        ),
     ],
     lab: Lab = None,
     json: Json = False,

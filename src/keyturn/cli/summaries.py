@@ -18,6 +18,7 @@ SUMMARIES: Mapping[str, str] = {
     "run": "Run a step: inputs are checked, the sandbox holds nothing else, outputs are digested, provenance is logged.",
     "release": "Ask people to release a model: keyturn release MODEL.",
     "verify": "Verify PACK, or with --pack the files of MODEL: who released it, who built it, from what.",
+    "dispose": "Delete the files of an artifact: a disposal is logged and witnessed first.",
     "stats": "Measure two-party control from the log: waits, who waits for whom, stuck requests, unused permits.",
     "doctor": "Examine the lab: expiry, witnesses, keys, policy, suspensions, processes, standing access.",
     "login": "Log in at the lab's service, where it asks for that: by a code typed at your provider's page, or by a certificate.",

@@ -12,7 +12,8 @@ Nodes that are no statement have a name, and a name links whatever says it, in a
 
 A denial or revocation rests on the request that it ends, so that whoever has a release finds what took it back. A deployment
 rests on its model and on the request by which that was released; the statement that ends it rests on the deployment alone.
-Evidence from outside rests on the artifact that it is about, and nothing rests on it: what others signed makes nothing here.
+Evidence from outside rests on the artifact that it is about, and a disposal on the artifact whose bytes went; nothing rests on
+either: what others signed makes nothing here, and what was made of bytes that went stands.
 
 This is NOT verification of a chain: `custody.verify` judges one. What is linked here was signed by whom trust listed then,
 and no more.
@@ -33,6 +34,7 @@ from keyturn.formats import dsse, records, release
 from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.disposal import Disposal
 from keyturn.formats.evidence import Evidence as OutsideEvidence
 from keyturn.formats.leaf import Kind
 from keyturn.formats.negatives import Revocation
@@ -45,7 +47,7 @@ from keyturn.trust.signers import signed_by
 
 __all__ = ["ABOUT_RELEASES", "MODEL_BUILDS", "Linked", "about_release", "linked"]
 
-ABOUT_RELEASES: frozenset[Kind] = frozenset({"req", "apr", "den", "rev", "rel", "vsa", "dep", "evd"})
+ABOUT_RELEASES: frozenset[Kind] = frozenset({"req", "apr", "den", "rev", "rel", "vsa", "dep", "dsp", "evd"})
 """Kinds that `about_release` reads; the others of a chain are `custody.evidence`'s."""
 
 MODEL_BUILDS: frozenset[str] = frozenset(get_args(BuildKind)) - {"ingest", "evaluate"}
@@ -120,6 +122,9 @@ def about_release(entry: Entry, timeline: TrustTimeline) -> Linked | None:
                 return None
             about = ((made.artifact, True),)
             return Linked(entry.index, "evd", key.keyid, made.signed_at, made.outside, takes=about)
+        case Disposal():
+            gone = tuple((str(subject.digest.artifact), False) for subject in record.statement.subject)
+            return Linked(entry.index, "dsp", key.keyid, made.signed_at, f"{made.member} at {made.place}", takes=gone)
         case _:
             raise Refused("chain-foreign-statement", f"`{kind}` is no record about a release")
     if trust.roster.members[member].kind != "human":

@@ -27,6 +27,7 @@ Kind = Literal[
     "crt",
     "den",
     "dep",
+    "dsp",
     "evd",
     "lft",
     "ofr",

@@ -22,6 +22,7 @@ from keyturn.formats import (
     canonical_json,
     counter_offer,
     deployment,
+    disposal,
     dsse,
     evidence,
     leaf,
@@ -42,6 +43,7 @@ from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanA
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import Sha256, sha256
+from keyturn.formats.disposal import Disposal
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.evidence import Evidence
 from keyturn.formats.leaf import Kind, Leaf
@@ -144,7 +146,7 @@ def leaf_of_record(record: Record, raw: bytes) -> Leaf:
     """Compute the leaf of a record of ours that the caller has just parsed from `raw`."""
     rule = _OWN[record.statement.predicate_type]
     tags = rule.about(record.statement.predicate)
-    if record.kind in ("req", "crt", "evd", "stp", "dep"):
+    if record.kind in ("req", "crt", "evd", "stp", "dep", "dsp"):
         tags += tuple(str(subject.digest) for subject in record.statement.subject)
     return _leaf(record.kind, raw, record.digest, tags, rule.until(record.statement.predicate))
 
@@ -186,6 +188,10 @@ def _deployment_about(p: Deployment) -> tuple[str, ...]:
     return (f"host:{p.host}", f"request:{p.request}", f"resource:{p.resource}", signer, *ends)
 
 
+def _disposal_about(p: Disposal) -> tuple[str, ...]:
+    return (f"member:{p.member}",) + (() if p.request is None else (f"request:{p.request}",))
+
+
 def _source_about(p: SourceReview) -> tuple[str, ...]:
     return (f"dirHash:{p.tree}", f"commit:{p.commit}", f"member:{p.member}")
 
@@ -218,6 +224,7 @@ _OWN: dict[str, _Rule] = {
         CounterOffer, lambda p: "ofr", lambda p: (f"request:{p.request}",), lambda p: p.until
     ),
     deployment.DEPLOYMENT: _Rule(Deployment, lambda p: "dep", _deployment_about, lambda p: None),
+    disposal.DISPOSAL: _Rule(Disposal, lambda p: "dsp", _disposal_about, lambda p: None),
     recording.RECORDING: _Rule(
         Recording, lambda p: "rcd", lambda p: (f"gate:{p.gate}", f"request:{p.request}"), lambda p: None
     ),

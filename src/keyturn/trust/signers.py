@@ -14,6 +14,7 @@ from keyturn.errors import Refused
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.deployment import Deployment
+from keyturn.formats.disposal import Disposal
 from keyturn.formats.evidence import Evidence
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.recording import Recording
@@ -30,6 +31,7 @@ NamesItsSigner = (
     | AccessUse
     | CounterOffer
     | Deployment
+    | Disposal
     | EvaluationCriteria
     | Evidence
     | GateCheckin

@@ -43,7 +43,11 @@ def read_step_log(place: LabPlace, directory: Path) -> StepLog:
         found = index.by_record(receipt.provenance, "prv")
         envelope = None if not found else dsse.parse_own(reader.envelope(Sha256(found[0].envelope)))
     if envelope is None or envelope.record_digest != receipt.provenance:
-        raise Unavailable("step-log-unknown", f"the log has no provenance `{receipt.provenance[:64]}`")
+        raise Unavailable(
+            "step-log-unknown",
+            f"the log has no provenance `{receipt.provenance[:64]}`",
+            hint="--lab names the lab whose step it was",
+        )
     made = provenance.read(envelope.payload)
     signed = {one.name: one.digest for one in made.byproducts}.get("log")
     digest = ArtifactDigest("sha256", sha256(content))

@@ -27,6 +27,7 @@ from keyturn.errors import Refused, Tampered, Unavailable, Usage
 from keyturn.formats import leaf
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.disposal import Disposal
 from keyturn.tlog.frontier import Frontier
 from support.chains import MadeChain, artifact
 from support.labs import NOW
@@ -371,3 +372,22 @@ def test_what_others_signed_is_shown_under_their_names_in_each_form(tmp_path: Pa
         graph._db.execute("UPDATE statement SET envelope = ? WHERE idx = ?", (bytes.fromhex(sha256(record)), at))
         with pytest.raises(Tampered, match="lineage-other"):
             asking.show_artifact(artifact("model"), verify=Verifiers().verify)
+
+
+def test_lineage_says_of_which_artifacts_the_bytes_went_and_what_was_made_of_them_stands(asking: Asking) -> None:
+    world = asking.made.world
+    by = world.key("bob")
+    said = {"lab": world.lab.name, "member": "bob", "key": by.public.keyid, "reason": "old", "signed_at": NOW}
+    before = asking.show("model")
+    made = Disposal(nonce="1" * 32, place="s1:/srv/data", **said)  # type: ignore[arg-type]  # the table above
+    world.submit(world.sign(made, str(artifact("data")), by))
+    forged = Disposal(nonce="2" * 32, place="nowhere", **said)  # type: ignore[arg-type]
+    world.submit(world.sign(forged, str(artifact("data")), world.key("cat")))
+    for name in ("model", "raw", "data"):
+        shown = asking.show(name)
+        ((one, artifact_name),) = shown.disposals
+        assert (one.label, artifact_name) == ("bob at s1:/srv/data", str(artifact("data"))), name
+        assert as_json(shown)["disposals"][0]["by_and_where"] == "bob at s1:/srv/data"
+    after = asking.show("model")
+    assert [one.index for one in after.behind.steps] == [one.index for one in before.behind.steps]
+    assert (before.disposals, after.failures) == ((), before.failures)

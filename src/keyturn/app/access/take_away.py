@@ -18,6 +18,7 @@ from keyturn.errors import Refused
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import sha256
+from keyturn.formats.disposal import Disposal
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.posix_time import duration
 from keyturn.formats.review import Review
@@ -58,7 +59,7 @@ class Hand:
 
     def logs(
         self,
-        made: CounterOffer | Deployment | Lift | Review | Revocation | Suspension | Tombstone,
+        made: CounterOffer | Deployment | Disposal | Lift | Review | Revocation | Suspension | Tombstone,
         subjects: tuple[Subject, ...],
     ) -> Logged:
         """Sign `made` and hand it to the log."""

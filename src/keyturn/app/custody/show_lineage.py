@@ -68,6 +68,8 @@ class ShownLineage:
     outside: tuple[Outside, ...] = ()
     """Evidence about what is shown. What does not hold is among the failures; `outside_left_out` is how much more there is."""
     outside_left_out: int = 0
+    disposals: tuple[tuple[StatementNode, str], ...] = ()
+    """Disposals of artifacts that are shown, and of which each is."""
 
 
 def show_lineage(
@@ -119,6 +121,7 @@ def show_lineage(
         followed.checkpoint.cosigned_at,
         outside,
         max(0, len(signed) - bounds.steps_max),
+        _disposals(graph, artifact, steps),
     )
 
 
@@ -157,6 +160,19 @@ def _other(what: str) -> Tampered:
         f"{what} of the graph does not verify when it is read again: graph or log is not what it was",
         hint="remove the graph in your KEYTURN_HOME: it is made again from the log; keyturn log verify",
     )
+
+
+def _disposals(
+    graph: LineageGraph, artifact: ArtifactDigest, steps: Sequence[Step]
+) -> tuple[tuple[StatementNode, str], ...]:
+    names = {str(artifact)}
+    for step in steps:
+        names |= {str(d.digest) for d in step.value.dependencies if d.role != "runtime"}
+        names |= {str(output.digest) for output in step.value.outputs}
+    nodes = {node: name for name in sorted(names) if (node := graph.node(name)) is not None}
+    links = [(other, nodes[node]) for node, other in graph.links(list(nodes), back=False, chain=False) if other >= 0]
+    known = {one.index: one for one in graph.statements([other for other, _ in links])}
+    return tuple((known[other], name) for other, name in sorted(links) if known[other].kind == "dsp")
 
 
 def _sources(back: Walk, start: int) -> list[int]:
