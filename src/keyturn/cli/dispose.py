@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from keyturn.cli import output
 from keyturn.cli.options import Json, Key, Lab, Reason, Yes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["dispose"]
 
@@ -53,8 +50,8 @@ def dispose(
             human=lambda screen: screen.print(output.plain(f"{path} is gone: {finished} had begun, and is finished")),
         )
         return
-    with output.progress(f"hashing {output.plain(str(path))}", 0, unit="bytes") as advance:
-        going = prepare(lab, path, expected=expected, under=under, anyway=anyway, progress=_increments(advance))
+    with output.hashing(path, json=json) as on_bytes:
+        going = prepare(lab, path, expected=expected, under=under, anyway=anyway, progress=on_bytes)
     said = [
         f"dispose of {going.digest}",
         f"  at   {going.place}",
@@ -71,13 +68,3 @@ def dispose(
             output.plain(f"{path} is gone: {logged.id}, entry {logged.index}\n  {going.digest}"), soft_wrap=True
         ),
     )
-
-
-def _increments(advance: Callable[[int], None]) -> Callable[[int, int], None]:
-    seen = [0]
-
-    def on_bytes(done: int, _total: int) -> None:
-        advance(done - seen[0])
-        seen[0] = done
-
-    return on_bytes

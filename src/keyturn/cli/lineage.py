@@ -69,9 +69,10 @@ def show(
     from keyturn.wiring.places import find_lab
     from keyturn.wiring.release import artifact_digest
 
-    digest, _ = artifact_digest(artifact)
+    with output.hashing(artifact, json=json) as on_bytes:
+        digest, _ = artifact_digest(artifact, on_bytes)
     bounds = Bounds(depth, steps, behind=back is not False, ahead=back is not True)
-    with _reading() as progress:
+    with _reading(json=json) as progress:
         shown = lineage_of(find_lab(lab), digest, bounds=bounds, progress=progress)
     if drawn in (Format.DOT, Format.SVG) and not json:
         from keyturn.cli.lineage_picture import as_dot, as_svg
@@ -109,7 +110,7 @@ def affected(
 
     named = bad_thing(bad)
     interval = interval_of(named, since, until)
-    with _reading() as progress:
+    with _reading(json=json) as progress:
         found = affected_by(find_lab(lab), named, interval=interval, progress=progress)
     output.emit(_said(found), json=json, human=lambda screen: _show_affected(screen, found))
     status = {"nothing": 0, "affected": 1, "unknown": 3}[found.verdict]
@@ -118,9 +119,9 @@ def affected(
 
 
 @contextmanager
-def _reading() -> Iterator[Callable[[int, int], None]]:
+def _reading(*, json: bool) -> Iterator[Callable[[int, int], None]]:
     """Show how far the log is read, when somebody watches; what was read before is not read again."""
-    with output.progress("reading the log", 0) as advance:
+    with output.progress("reading the log", 0, json=json) as advance:
         seen = 0
 
         def progress(done: int, _total: int) -> None:

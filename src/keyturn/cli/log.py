@@ -60,7 +60,7 @@ def _show_record(reader: LogReader, entry: str, history: TrustHistory, *, json: 
     from keyturn.app.log.show_record import show_record
     from keyturn.cli import log_record
 
-    with output.progress("reading the log", 0) as progress:
+    with output.progress("reading the log", 0, json=json) as progress:
         found = show_record(reader, entry, history=history, clock=SystemClock(), progress=progress)
     output.emit(log_record.as_json(found), json=json, human=lambda screen: log_record.show(screen, found))
 
@@ -108,7 +108,7 @@ def verify(lab: Lab = None, json: Json = False) -> None:
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
-    with log_reader(place) as reader, output.progress("verifying", 0) as progress:
+    with log_reader(place) as reader, output.progress("verifying", 0, json=json) as progress:
         history = trust_behind(place, reader)
         found = read_log(reader, history=history, clock=SystemClock(), progress=progress)
     if place.path is not None:
@@ -146,7 +146,7 @@ def erase(
     from keyturn.wiring.tombstones import all_asked, erase_all
 
     with viewed(lab) as seen:
-        with output.progress("reading the log", 0) as progress:
+        with output.progress("reading the log", 0, json=json) as progress:
             found = all_asked(seen, progress=progress)
         due = [one for one in found if one.state == "due"]
         if due:

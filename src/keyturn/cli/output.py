@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WIDTH_OF_A_FILE = 10_000
 _DETAIL_LINES = 20
 
-__all__ = ["bytes_done", "confirm", "console", "emit", "fields", "plain", "progress", "rows", "show_error", "warn"]
+__all__ = ["confirm", "console", "emit", "fields", "hashing", "plain", "progress", "rows", "show_error", "warn"]
 
 
 def emit(value: object, *, json: bool, human: Callable[[Console], None]) -> None:
@@ -143,28 +143,31 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int, *, unit: str = "items") -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int, *, unit: str = "items", json: bool = False) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error while a long task runs; the task calls the yielded function with increments.
 
-    `unit` is `items` or `bytes`. Nothing is drawn when standard error is no terminal.
+    `unit` is `items` or `bytes`. Nothing is drawn when standard error is no terminal, or with `--json`.
     """
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
     out = console(stderr=True)
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+    with Progress(*columns, console=out, transient=True, disable=json or not out.is_terminal) as bar:
         task = bar.add_task(what, total=total or None)
         yield lambda done: bar.advance(task, done)
 
 
 @contextmanager
-def bytes_done(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar of bytes; the task calls the yielded function with (bytes done, bytes in all), from any thread."""
+def hashing(what: object, *, json: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how far the hashing of `what` is, as `progress` does; the task calls the yielded function with (done, total) bytes.
+
+    Nothing is drawn with `--json`: who reads that is a program, whatever standard error is.
+    """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     out = console(stderr=True)
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
-        task = bar.add_task(plain(what), total=None)
+    with Progress(*columns, console=out, transient=True, disable=json or not out.is_terminal) as bar:
+        task = bar.add_task(f"hashing {plain(str(what))}", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

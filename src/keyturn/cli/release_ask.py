@@ -77,7 +77,8 @@ def ask(
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
-    digest, path = wiring.artifact_digest(model)
+    with output.hashing(model, json=json) as on_bytes:
+        digest, path = wiring.artifact_digest(model, on_bytes)
     if request is not None:
         verified, written = wiring.release_by_gate(
             place, request=request, gate=gate, path=path if send_path else None, out=out, again=False

@@ -48,7 +48,7 @@ def check(
     from keyturn.wiring.deployments import check as check_now
     from keyturn.wiring.deployments import log_at
 
-    with log_at(lab, log) as reader, output.bytes_done(f"hashing {model}") as on_bytes:
+    with log_at(lab, log) as reader, output.hashing(model, json=json) as on_bytes:
         verified, checked = check_now(
             model,
             pack=pack,

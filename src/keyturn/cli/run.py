@@ -61,7 +61,7 @@ def run(
     show_request(prepared.request, prepared.destination, json=json)
     output.confirm("Sign and run this?", yes=yes)
     if no_sandbox:
-        with _progress() as on_progress:
+        with _progress(json=json) as on_progress:
             outcome = run_here(place, prepared, on_progress)
         _emit(prepared.request.step, outcome, json=json)
     else:
@@ -73,7 +73,7 @@ def wait_and_show(place: LabPlace, job: Sha256, *, json: bool) -> None:
     from keyturn.wiring.run_command import await_step
 
     try:
-        with _progress() as on_progress:
+        with _progress(json=json) as on_progress:
             state = await_step(place, job, on_progress)
     except KeyboardInterrupt:
         output.warn(
@@ -86,7 +86,10 @@ def wait_and_show(place: LabPlace, job: Sha256, *, json: bool) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[OnProgress]:
+def _progress(*, json: bool) -> Iterator[OnProgress]:
+    if json:
+        yield lambda what, done, total: None
+        return
     with output.console(stderr=True).status("starting") as status:
         yield lambda what, done, total: status.update(
             output.plain(f"{what} {done * 100 // total} %" if total else what)

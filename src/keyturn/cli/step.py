@@ -46,7 +46,7 @@ def digest(
     from keyturn.bulk.manifest import contents, make
     from keyturn.formats.manifest import Contents, Manifest, render
 
-    with output.bytes_done(f"hashing {path}") as on_bytes:
+    with output.hashing(path, json=json) as on_bytes:
         made: Contents | Manifest
         if manifest is None:
             made = contents(path, progress=on_bytes)
@@ -178,7 +178,7 @@ def open_(
     from keyturn.wiring.places import find_lab
 
     place = find_lab(lab)
-    with _reading() as on_bytes:
+    with _reading(json=json) as on_bytes:
         prepared = prepare_attempt(place, step, out=out, directory=attempt, key=key, on_bytes=on_bytes)
     show_request(prepared.request, Path(prepared.place.destination), json=json)
     output.confirm("Sign and log this?", yes=yes)
@@ -205,7 +205,7 @@ def resume(
     from keyturn.wiring.places import find_lab
 
     named = find_lab(lab) if lab is not None else None
-    with _reading() as on_bytes:
+    with _reading(json=json) as on_bytes:
         prepared, kept = prepare_next(named, earlier, number=checkpoint, directory=attempt, key=key, on_bytes=on_bytes)
     show_request(prepared.request, Path(prepared.place.destination), json=json)
     output.warn(f"  goes on   from checkpoint {kept.number} at {kept.path}", json=json)
@@ -219,7 +219,7 @@ def close(directory: AttemptDirectory, lab: Lab = None, json: Json = False) -> N
     from keyturn.wiring.attempts import close_attempt
     from keyturn.wiring.places import find_lab
 
-    with _reading() as on_bytes:
+    with _reading(json=json) as on_bytes:
         closed = close_attempt(find_lab(lab) if lab is not None else None, directory, on_bytes=on_bytes)
     output.emit(
         {
@@ -262,7 +262,10 @@ def checkpoints(directory: AttemptDirectory, json: Json = False) -> None:
 
 
 @contextmanager
-def _reading() -> Iterator[Callable[[str, int, int], None]]:
+def _reading(*, json: bool) -> Iterator[Callable[[str, int, int], None]]:
+    if json:
+        yield lambda what, done, total: None
+        return
     with output.console(stderr=True).status("reading") as status:
         yield lambda what, done, total: status.update(
             output.plain(f"digesting {what} {done * 100 // total if total else 0} %")
@@ -320,7 +323,10 @@ def criteria(
     place = find_lab(lab)
     author = author_of(place, key=key)
     resource = str(uri("MODEL", model, lab=author.trust.lab))
-    data = [artifact_digest(named)[0] for named in on]
+    data = []
+    for named in on:
+        with output.hashing(named, json=json) as on_bytes:
+            data.append(artifact_digest(named, on_bytes)[0])
     try:
         stated = EvaluationCriteria(
             lab=author.trust.lab,

@@ -71,7 +71,7 @@ def list_(lab: Lab = None, json: Json = False) -> None:
     from keyturn.wiring.grants import viewed
     from keyturn.wiring.tombstones import all_asked
 
-    with viewed(lab) as seen, output.progress("reading the log", 0) as progress:
+    with viewed(lab) as seen, output.progress("reading the log", 0, json=json) as progress:
         found = all_asked(seen, progress=progress)
     output.emit(found, json=json, human=lambda screen: asked_rows(screen, found))
 

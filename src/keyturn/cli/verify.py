@@ -59,7 +59,7 @@ def verify(
             )
         verdict = verify_files(subject, root, model=None)
     else:
-        with output.bytes_done(f"hashing {subject}") as on_bytes:
+        with output.hashing(subject, json=json) as on_bytes:
             verdict = verify_files(pack, root, model=subject, manifest=manifest, fast=fast, progress=on_bytes)
     output.emit(
         {"verified": True, "files": None if pack is None else str(subject), **as_json(verdict)},

@@ -45,7 +45,7 @@ def void(
     named = log_entries("ENTRIES", entries or ())
     place = find_lab(lab)
     store = trust_store(place.directory)
-    with output.progress("reading the log", 0) as progress:
+    with output.progress("reading the log", 0, json=json) as progress:
         found = entries_that_close(place, progress=progress)
     chosen = tuple(
         one for one in found if (all_ and one.what != "lost") or any(one.index in entries for entries in named)
