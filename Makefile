@@ -16,7 +16,7 @@ core_rooms = $(wildcard $(foreach room,$(COVERED),tests/$(room)) tests/ceremony)
 help:
 	@echo "make demo         show the main job on real input, into demo-out/ (3 minutes)"
 	@echo "make test         set up, then lint and the whole suite"
-	@echo "make hooks        test the hooks for PyTorch, Trainer and Lightning, in a .venv-hooks of 2 GB"
+	@echo "make hooks        test the hooks for PyTorch, Trainer and Lightning, and MLflow, in a .venv-hooks of 2 GB"
 	@echo "make check        lint, types, import contracts, and the core rooms' tests with their coverage"
 	@echo "make bench        measure against the goals, into bench-out/ and docs/benchmarks.md (bench-long: the large sizes too)"
 	@echo "make fuzz         feed every parser for FUZZ_SECONDS=60 each"

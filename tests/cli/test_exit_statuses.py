@@ -138,6 +138,11 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("step resume", "earlier"): (("step", "resume", AT, "--yes"), 2),
     ("step close", "directory"): (("step", "close", AT), 2),
     ("step checkpoints", "directory"): (("step", "checkpoints", AT), 2),
+    ("step import-mlflow", "store"): (("step", "import-mlflow", "0" * 32, "--mlflow", AT, "--yes"), 1),
+    ("step import-mlflow", "artifacts"): (
+        ("step", "import-mlflow", "0" * 32, "--mlflow", "garbage", "--artifacts", AT, "--yes"),
+        None,
+    ),
     ("step log", "outputs"): (("step", "log", AT), 2),
     ("step criteria", "on"): ((*CRITERIA, "--on", AT), None),
     ("evidence add", "file"): ((*EVIDENCE, AT), 1),

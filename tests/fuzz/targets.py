@@ -613,6 +613,11 @@ def _made() -> Iterator[Target]:
         call=lambda raw: tile.parse_bundle(raw, width=3),
         render="formats.tile.render_bundle",
     )
+    yield from own(
+        "adapters.mlflow_store.flat_yaml",
+        b'artifact_uri: file:///a\nsource: \'{"uri": "a\n  b"}\'\nstart_time: 17\ntags:\n  mlflow.user: "a\\n"\n',
+        call=_text("adapters.mlflow_store.flat_yaml"),
+    )
     yield from own("formats.git_commit.parse", COMMIT, call=_commit)
     yield from own("formats.manifest.parse", lazy=lambda: (_manifest(),), render="formats.manifest.render")
     yield from own("formats.pack.parse", lazy=lambda: (_pack(),), refusals=(Malformed, Tampered))

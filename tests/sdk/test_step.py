@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from keyturn.bulk import manifest
 from support.commands import environment_of
 from support.members import People
+from support.mlflow_stores import write_mlruns
 
 RANKS = 8
 POLICY = """
@@ -169,6 +171,26 @@ def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released
     asked = people.by("ada", "release", "train/model", "--as", "model/aurora", "--reason", "it adds up", "--yes")
     people.by("bob", "approve", asked["request"], "--reason", "seen", "--yes")
     people.by("ada", "release", "train/model", "--as", "model/aurora", "--request", asked["request"])
+    # What a run of MLflow says is taken in as its importer's word: custody begins there.
+    run = write_mlruns(place / "mlruns", artifacts=place / "mlflow-files")
+    (place / "mlflow-files").mkdir()
+    (place / "mlflow-files" / "model.bin").write_bytes(b"weights")
+    words = ("step", "import-mlflow", run, "--mlflow", "mlruns")
+    assert people.refused("ada", *words, status=2) == "not-confirmed"
+    assert not (place / f"mlflow-{run[:16]}").exists()
+    taken = people.by("ada", *words, "--yes")
+    made = place / f"mlflow-{run[:16]}/out/run"
+    assert taken["outputs"]["run"] == str(manifest.make(made).identity)
+    assert (made / "artifacts/model.bin").read_bytes() == b"weights"
+    document = json.loads((made / "mlflow-run.json").read_text())
+    assert (document["params"]["lr"], document["metrics"]["loss"]) == ("0.1", {"value": "2.5", "step": "2"})
+    (step,) = people.by("ada", "lineage", "show", str(made))["behind"]
+    assert (step["builder"].rpartition("/")[2], step["level"], step["sandbox"]) == ("ada", 1, "none")
+    inputs = {one["name"]: one["digest"] for one in step["inputs"]}
+    assert inputs["artifacts"] == str(manifest.make(place / "mlflow-files").identity)
+    assert inputs["mlflow"] == str(manifest.make(made / "mlflow-run.json").identity)
+    assert people.refused("ada", *words, "--yes", status=2) == "destination-taken"
+
     assert people.refused("ada", "dispose", "train/model", "--reason", "x", "--yes") == "disposal-released"
     assert (place / "train/model").exists()
     people.by("ada", "dispose", "train/model", "--reason", "it is in the registry", "--anyway", "--yes")

@@ -95,6 +95,7 @@ EXAMPLES: Mapping[str, str] = {
     "step check": "train/STEP.toml",
     "step show": "stp-1a2b3c4d",
     "step log": "train/out",
+    "step import-mlflow": "926e967c21c54069833072a9eedc3fe7 --mlflow mlruns",
     "step wait": "stp-1a2b3c4d",
     "step open": "train/STEP.toml --attempt /shared/runs/train-1",
     "step resume": "/shared/runs/train-1 --checkpoint 12",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keyturn.wiring.places import LabPlace
     from keyturn.wiring.run_command import OnProgress
 
-__all__ = ["run", "show_request", "wait_and_show"]
+__all__ = ["emit_outcome", "progress_of", "run", "show_request", "wait_and_show"]
 
 
 def run(
@@ -61,9 +61,9 @@ def run(
     show_request(prepared.request, prepared.destination, json=json)
     output.confirm("Sign and run this?", yes=yes)
     if no_sandbox:
-        with _progress(json=json) as on_progress:
+        with progress_of(json=json) as on_progress:
             outcome = run_here(place, prepared, on_progress)
-        _emit(prepared.request.step, outcome, json=json)
+        emit_outcome(prepared.request.step, outcome, json=json)
     else:
         wait_and_show(place, order_step(place, prepared), json=json)
 
@@ -73,7 +73,7 @@ def wait_and_show(place: LabPlace, job: Sha256, *, json: bool) -> None:
     from keyturn.wiring.run_command import await_step
 
     try:
-        with _progress(json=json) as on_progress:
+        with progress_of(json=json) as on_progress:
             state = await_step(place, job, on_progress)
     except KeyboardInterrupt:
         output.warn(
@@ -82,11 +82,12 @@ def wait_and_show(place: LabPlace, job: Sha256, *, json: bool) -> None:
         )
         raise
     assert state.outcome is not None
-    _emit(state.step, state.outcome, json=json)
+    emit_outcome(state.step, state.outcome, json=json)
 
 
 @contextmanager
-def _progress(*, json: bool) -> Iterator[OnProgress]:
+def progress_of(*, json: bool) -> Iterator[OnProgress]:
+    """Say on a terminal what a run does now."""
     if json:
         yield lambda what, done, total: None
         return
@@ -96,7 +97,8 @@ def _progress(*, json: bool) -> Iterator[OnProgress]:
         )
 
 
-def _emit(step: str, outcome: Outcome, *, json: bool) -> None:
+def emit_outcome(step: str, outcome: Outcome, *, json: bool) -> None:
+    """Show what came of a step."""
     output.emit(
         {
             "step": step,

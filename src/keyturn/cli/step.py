@@ -12,6 +12,7 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.completion import offer_names
+from keyturn.cli.import_mlflow import import_mlflow
 from keyturn.cli.names import StepOrder, a_resource, this_is_there
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
 from keyturn.cli.run import show_request, wait_and_show
@@ -33,6 +34,7 @@ app = typer.Typer(
     help="Write and check a STEP.toml, follow a step that runs, attach one to a job, and say what an evaluation must reach.",
     no_args_is_help=True,
 )
+app.command("import-mlflow")(import_mlflow)
 
 
 @app.command()
