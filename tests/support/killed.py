@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,8 +41,8 @@ def main() -> None:
         point += 1
         place = root / str(point)
         place.mkdir()
-        lived = _forked(lambda place=place, point=point: _first(place, point)) == 0
-        _forked(lambda place=place: _second(place))
+        lived = _forked(partial(_first, place, point)) == 0
+        _forked(partial(_second, place))
 
 
 def _forked(run: Callable[[], None]) -> int:
