@@ -89,6 +89,8 @@ def test_a_whole_chain_verifies_and_says_what_holds(chain: MadeChain) -> None:
         "custody.statements": 6,
         "custody.check_min": 3,
         "custody.code_reviewed": False,
+        "custody.reproduced": False,
+        "custody.chain_reproduced": False,
     }
     assert found.sources == (artifact("raw"),)
 

@@ -37,8 +37,9 @@ def test_a_release_statement_reads_back_as_it_was() -> None:
 
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_a_summary_reads_back_as_it_was(level: Any) -> None:
-    value = replace(SUMMARY, level=level)
-    assert release.read_summary(release.make_summary(value)) == value
+    for reproduced in (False, True):
+        value = replace(SUMMARY, level=level, reproduced=reproduced)
+        assert release.read_summary(release.make_summary(value)) == value
 
 
 def test_the_statements_are_those_of_the_specifications() -> None:
@@ -46,6 +47,8 @@ def test_the_statements_are_those_of_the_specifications() -> None:
     assert vsa["predicateType"] == "https://slsa.dev/verification_summary/v1"
     assert vsa["predicate"]["verificationResult"] == "PASSED"
     assert vsa["predicate"]["verifiedLevels"] == ["SLSA_BUILD_LEVEL_1"]
+    vsa = msgspec.json.decode(release.make_summary(replace(SUMMARY, reproduced=True)))
+    assert vsa["predicate"]["verifiedLevels"] == ["SLSA_BUILD_LEVEL_1", "SLSA_BUILD_REPRODUCED"]
     made = msgspec.json.decode(release.make_release(Release(MODEL, AURORA)))
     assert made["predicateType"] == "https://in-toto.io/attestation/release/v0.2"
     assert made["predicate"]["purl"] == f"pkg:generic/acme.example/aurora@{MODEL.hex}"
@@ -58,6 +61,11 @@ def test_the_statements_are_those_of_the_specifications() -> None:
         pytest.param(lambda d: d["predicate"].update(verificationResult="FAILED"), id="FAILED"),
         pytest.param(lambda d: d["predicate"].update(verifiedLevels=["SLSA_BUILD_LEVEL_4"]), id="level 4"),
         pytest.param(lambda d: d["predicate"].update(verifiedLevels=[]), id="no level"),
+        pytest.param(lambda d: d["predicate"].update(verifiedLevels=["SLSA_BUILD_REPRODUCED"]), id="a property alone"),
+        pytest.param(
+            lambda d: d["predicate"].update(verifiedLevels=["SLSA_BUILD_LEVEL_1", "SLSA_FRIENDLY"]),
+            id="no such property",
+        ),
         pytest.param(lambda d: d["predicate"].update(timeVerified="yesterday"), id="no time"),
         pytest.param(lambda d: d["predicate"].update(resourceUri="https://x"), id="another resource"),
         pytest.param(lambda d: d["predicate"].update(extra=1), id="an unknown field"),

@@ -199,6 +199,7 @@ def make_lab(
     policy: Mapping[str, str] | None = None,
     gates: tuple[tuple[str, str], ...] = (("release", "release"),),
     builders: tuple[str, ...] = ("builder",),
+    builder_operators: Mapping[str, str] | None = None,
     witnesses: tuple[str, ...] = ("north",),
     lying_max: int = 0,
     limits: Limits | None = None,
@@ -213,7 +214,7 @@ def make_lab(
     `agents` is id -> responsible humans; `groups` name -> members; `nested_groups` name -> groups in it; `resources`
     `<type>/<name>` -> parents of the same form; `policy` file stem -> Cedar text; `gates` (name, kind). Production needs
     at least three humans (the last one's trust key is the recovery key) and witnesses by operators of their own, which
-    they have: each witness and gate is operated by `op-<its name>`.
+    they have: each witness, gate and builder is operated by `op-<its name>`.
     """
     agents, groups, nested = agents or {}, groups or {}, nested_groups or {}
     member_keys = {member: make_key(f"{name} member {member}") for member in (*humans, *agents)}
@@ -256,7 +257,12 @@ def make_lab(
             for gate, kind in gates
         },
         builders={
-            builder: Builder(id=builder, key=builder_keys[builder].public, level_max=2, operator=f"op-{builder}")
+            builder: Builder(
+                id=builder,
+                key=builder_keys[builder].public,
+                level_max=2,
+                operator=(builder_operators or {}).get(builder, f"op-{builder}"),
+            )
             for builder in builders
         },
         log=Log(

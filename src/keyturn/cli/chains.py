@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keyturn.custody.outside import Outside
     from keyturn.custody.verify import Chain
 
-__all__ = ["as_json", "code_lines", "evaluation_lines", "release_lines"]
+__all__ = ["as_json", "code_lines", "evaluation_lines", "release_lines", "reproduced_lines"]
 
 
 def release_lines(draft: ReleaseDraft) -> list[str]:
@@ -27,6 +27,7 @@ def release_lines(draft: ReleaseDraft) -> list[str]:
         *(f"  step       {s.value.step} ({s.value.build}) by {s.value.builder}" for s in chain.steps),
         *(f"  source     {digest}" for digest in chain.sources),
         *(f"  {line}" for one in chain.outside for line in evidence_lines(one.evidence)),
+        *(f"  {line}" for line in reproduced_lines(chain)),
         *(f"  {line}" for line in evaluation_lines(chain)),
         *(f"  {line}" for line in code_lines(chain)),
         *(f"  FAILURE    {failure.message} [{failure.code}]" for failure in chain.failures),
@@ -45,6 +46,15 @@ def evaluation_lines(chain: Chain) -> list[str]:
         found.append(f"             of {result.subject}")
         found.append(f"             {_rule(result)}")
     return found or ["evaluation none"]
+
+
+def reproduced_lines(chain: Chain) -> list[str]:
+    """What builders of different operators made alike, and which these were."""
+    found = []
+    for artifact in sorted(chain.reproduced):
+        makers = sorted({step.value.builder.name for step in chain.lineage.makers[artifact]})
+        found.append(f"reproduced {artifact}: {', '.join(makers)}")
+    return found
 
 
 def code_lines(chain: Chain) -> list[str]:
@@ -91,6 +101,7 @@ def as_json(chain: Chain) -> dict[str, Any]:
         "sources": [str(digest) for digest in chain.sources],
         "evidence": [_evidence(one) for one in chain.outside],
         "evaluations": [_evaluation(result) for result in chain.evaluations],
+        "reproduced": [str(digest) for digest in sorted(chain.reproduced)],
         "code": [
             {
                 "digest": str(one.artifact),

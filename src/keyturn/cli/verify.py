@@ -101,6 +101,7 @@ def show(screen: Console, verdict: PackVerdict) -> None:
                     lines.append(f"               {one.role} {one.name}  {one.digest}")
         lines += [f"  source     {digest} (custody begins here)" for digest in chain.sources]
         lines += [f"  {line}" for one in chain.outside for line in evidence_lines(one.evidence)]
+        lines += [f"  {line}" for line in chains.reproduced_lines(chain)]
         lines += [f"  {line}" for line in chains.evaluation_lines(chain)]
     lines.append(
         f"  log        {verdict.log_size} entries, cosigned by {', '.join(verdict.cosigners)}; "

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from keyturn.custody.reproduced import all_behind
 from keyturn.custody.verify import Chain
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.steps import Check
@@ -38,7 +39,8 @@ def facts_of(chain: Chain) -> Facts:
     custody begins with, somebody whom the lab expects signed a statement that names its digest; `custody.evidence_level_min`:
     the lowest SLSA build level that verification summaries of others say of these, 0 when one has none.
     `custody.code_reviewed`: behind the final revision of all code stand two humans (`sources`); a chain without them is verified
-    all the same.
+    all the same. `custody.reproduced`: two builders of different operators made the model itself, alike;
+    `custody.chain_reproduced`: so did they everything that a step made behind it (`reproduced`).
     """
     codes = [failure.code for failure in chain.failures]
     steps = chain.steps
@@ -76,6 +78,8 @@ def facts_of(chain: Chain) -> Facts:
             "custody.code_reviewed": bool(steps)
             and all(any(d.role == "code" for d in s.value.dependencies) for s in steps)
             and all(one.reviewed for one in chain.code),
+            "custody.reproduced": verified and chain.model in chain.reproduced,
+            "custody.chain_reproduced": verified and all_behind(chain.model, chain.lineage, chain.reproduced),
         }
     )
 

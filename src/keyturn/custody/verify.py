@@ -30,6 +30,7 @@ from keyturn.custody.levels import believed_level
 from keyturn.custody.lineage import Lineage, Step, link
 from keyturn.custody.made_otherwise import made_otherwise
 from keyturn.custody.outside import Outside
+from keyturn.custody.reproduced import reproduced
 from keyturn.custody.sources import Code, Suspended, code_of
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import Refused
@@ -66,6 +67,8 @@ class Chain:
     code: tuple[Code, ...]
     """What its steps took as code, and who stands behind that."""
     outside: tuple[Outside, ...] = ()
+    reproduced: frozenset[ArtifactDigest] = frozenset()
+    """What two builders of different operators made alike (`custody.reproduced`)."""
 
     @property
     def sources(self) -> tuple[ArtifactDigest, ...]:
@@ -156,6 +159,12 @@ def examine(
         level_min=min(levels, default=0),
         failures=_in_order(failures),
         code=code_of(ran, evidence.sources, timeline=timeline, suspended=suspended),
+        reproduced=reproduced(
+            lineage,
+            {step.index: request for step, request in ran if request is not None},
+            timeline=timeline,
+            failed={failure.index for failure in failures},
+        ),
     )
 
 

@@ -49,6 +49,8 @@ class Summary:
     targets: Sha256
     inputs: tuple[tuple[str, Sha256], ...]
     level: Level
+    reproduced: bool = False
+    """Two builders that nobody operates both of made the model alike: SLSA's property `SLSA_BUILD_REPRODUCED`."""
 
 
 class _Strict(
@@ -82,12 +84,14 @@ class _SummaryPredicate(_Strict, frozen=True, kw_only=True):
     policy: _Reference
     input_attestations: Annotated[tuple[_Reference, ...], Meta(max_length=64)]
     verification_result: Literal["PASSED"]
-    verified_levels: tuple[Literal["SLSA_BUILD_LEVEL_1", "SLSA_BUILD_LEVEL_2", "SLSA_BUILD_LEVEL_3"]]
+    verified_levels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=2)]
     slsa_version: Literal["1.2"]
 
 
 _LEVELS: dict[str, Level] = {"SLSA_BUILD_LEVEL_1": 1, "SLSA_BUILD_LEVEL_2": 2, "SLSA_BUILD_LEVEL_3": 3}
 _NAMES = {number: name for name, number in _LEVELS.items()}
+_REPRODUCED = "SLSA_BUILD_REPRODUCED"
+"""Of the names that begin with `SLSA_`, the specification's own alone may be used (verified-properties)."""
 
 
 def _purl(value: Release) -> str:
@@ -118,7 +122,7 @@ def make_summary(value: Summary) -> bytes:
         policy=_Reference(uri=f"keyturn://{value.resource.lab}/trust/targets", digest=_Digest(sha256=value.targets)),
         input_attestations=tuple(_Reference(uri=name, digest=_Digest(sha256=digest)) for name, digest in value.inputs),
         verification_result="PASSED",
-        verified_levels=(_NAMES[value.level],),  # type: ignore[arg-type]  # the table's keys are these three
+        verified_levels=(_NAMES[value.level], *((_REPRODUCED,) if value.reproduced else ())),
         slsa_version="1.2",
     )
     return statement.make(predicate, VSA, (_subject(value.model, value.resource),))
@@ -128,6 +132,12 @@ def read_summary(payload: bytes) -> Summary:
     """Parse the verification summary, or raise `Malformed`."""
     parsed: Statement[_SummaryPredicate] = statement.parse(payload, _SummaryPredicate, VSA)
     predicate = parsed.predicate
+    level, *properties = predicate.verified_levels
+    if level not in _LEVELS or properties not in ([], [_REPRODUCED]):
+        raise Malformed(
+            "release-levels",
+            f"summary: expected `SLSA_BUILD_LEVEL_1` to `_3`, then at most `{_REPRODUCED}`, got another level or property",
+        )
     return Summary(
         model=_model(parsed.subject),
         resource=Uri.parse(predicate.resource_uri),
@@ -135,7 +145,8 @@ def read_summary(payload: bytes) -> Summary:
         verified_at=posix(predicate.time_verified),
         targets=Sha256(predicate.policy.digest.sha256),
         inputs=tuple((one.uri, Sha256(one.digest.sha256)) for one in predicate.input_attestations),
-        level=_LEVELS[predicate.verified_levels[0]],
+        level=_LEVELS[level],
+        reproduced=bool(properties),
     )
 
 

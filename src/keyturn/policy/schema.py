@@ -80,6 +80,8 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "custody.statements": "int",
         "custody.check_min": "int",
         "custody.code_reviewed": "bool",
+        "custody.reproduced": "bool",
+        "custody.chain_reproduced": "bool",
         "custody.evidence_count": "int",
         "custody.evidence_complete": "bool",
         "custody.evidence_level_min": "int",

@@ -415,6 +415,16 @@ def test_a_summary_that_claims_a_higher_level_is_refused(raw: bytes, lab: Lab) -
     assert "release-statement-other" in codes(forged(raw, lab, higher), lab)
 
 
+def test_a_summary_that_claims_a_second_builder_who_is_not_in_the_chain_is_refused(raw: bytes, lab: Lab) -> None:
+    def reproduced(members: Members) -> None:
+        payload = dsse.parse_own(members["vsa.json"]).payload.replace(
+            b'"SLSA_BUILD_LEVEL_1"', b'"SLSA_BUILD_LEVEL_1","SLSA_BUILD_REPRODUCED"'
+        )
+        members["vsa.json"] = signed(payload, lab.gate_keys["release"])
+
+    assert codes(forged(raw, lab, reproduced), lab) == {"release-statement-other"}
+
+
 # --- the model's files ------------------------------------------------------------------------------------------------
 
 

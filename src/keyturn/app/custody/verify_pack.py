@@ -399,6 +399,11 @@ class _Reading:
                 f"the gate's summary: expected one of `{contents.gate}` and level {chain.level_min} at most, "
                 f"got one of `{summary.gate}` and level {summary.level}",
             )
+        if summary.reproduced and chain.model not in chain.reproduced:
+            self._note(
+                "release-statement-other",
+                "the gate's summary: says that two builders agree on the model, and the chain does not",
+            )
 
 
 def _listed(digests: Sequence[ArtifactDigest]) -> str:

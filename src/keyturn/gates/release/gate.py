@@ -337,6 +337,7 @@ class ReleaseGate:
                         ("pack-index", judged.index.digest),
                     ),
                     level=_level(chain.level_min),
+                    reproduced=chain.model in chain.reproduced,
                 )
             )
         )

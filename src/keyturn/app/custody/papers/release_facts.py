@@ -70,6 +70,7 @@ class ReleaseFacts:
     as_of: int
     cosigners: tuple[str, ...]
     level_min: int
+    reproduced: bool
     lineage: Lineage
     steps: tuple[Step, ...]
     evaluations: tuple[Evaluation, ...]
@@ -143,6 +144,7 @@ def gather(verified: VerifiedPack, pack: Sha256) -> ReleaseFacts:
         as_of=verdict.as_of,
         cosigners=verdict.cosigners,
         level_min=chain.level_min,
+        reproduced=verified.model in chain.reproduced,
         lineage=chain.lineage,
         steps=chain.steps,
         evaluations=chain.evaluations,
@@ -174,6 +176,7 @@ def told(facts: ReleaseFacts) -> tuple[tuple[str, str], ...]:
         ("gate", facts.gate),
         ("released", rfc3339(facts.released_at)),
         ("build-level-min", str(facts.level_min)),
+        ("build-reproduced", "yes" if facts.reproduced else "no"),
         ("log:size", str(facts.log_size)),
         ("log:root", facts.log_root),
         ("log:as-of", rfc3339(facts.as_of)),
