@@ -134,6 +134,10 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("step digest", "path"): (("step", "digest", AT), None),
     ("dispose", "path"): (("dispose", AT, "--digest", "dirHash:" + "0" * 64, *SIGNS), None),
     ("step check", "step"): (("step", "check", AT), 2),
+    ("step compare", "first"): (("step", "compare", AT, "data"), None),
+    ("step compare", "second"): (("step", "compare", "data", AT), None),
+    ("step reproduce", "step"): (("step", "reproduce", f"prv-{NO_ID}", AT, "--yes"), 2),
+    ("step reproduce", "against"): (("step", "reproduce", f"prv-{NO_ID}", "step.toml", "--against", AT, "--yes"), None),
     ("step open", "step"): (("step", "open", AT, "--yes"), 2),
     ("step resume", "earlier"): (("step", "resume", AT, "--yes"), 2),
     ("step close", "directory"): (("step", "close", AT), 2),
@@ -203,6 +207,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "release ended": (("release", "ended", AT, *SIGNS), "dep"),
     "step wait": (("step", "wait", AT), "stp"),
     "step show": (("step", "show", AT), "stp"),
+    "step reproduce": (("step", "reproduce", AT, "step.toml", "--yes"), "prv"),
     "log prove": (("log", "prove", AT), "req"),
     "trust lift": (("trust", "lift", AT, *SIGNS), "sus"),
     "tombstone sign": (("tombstone", "sign", AT, "--ground", "unlawful", "--yes"), "req"),
@@ -340,6 +345,7 @@ ABOUT_NO_LAB = {
     "gate answer",
     "step digest",
     "step check",
+    "step compare",
     "step resume",
     "step close",
     "step checkpoints",
@@ -553,7 +559,7 @@ def test_what_cannot_be_is_usage_also_in_a_lab_that_does_not_run(founding: Path,
     assert status == 2, code
 
 
-OFFLINE = {"run", "step wait", "step show", "log prove"}
+OFFLINE = {"run", "step wait", "step show", "step reproduce", "log prove"}
 """These ask the index in the lab's own directory, or the sandbox, first."""
 
 FOUNDED = {

@@ -48,6 +48,7 @@ from keyturn.formats import (
     release,
     release_order,
     review,
+    safetensors,
     sshsig,
     standing_acceptance,
     statement,
@@ -410,6 +411,7 @@ STEP = (
     b'[[inputs]]\nname = "data"\nsource = "../data"\ndigest = "from-step:ingest/data"\nmount = "/in/data"\n'
     b'[[outputs]]\nname = "model"\npath = "/out/model"\n[sandbox]\nruntime = ["/usr"]\ntimeout_s = 60\n'
 )
+SAFETENSORS = b'{"__metadata__":{"format":"pt"},"a":{"dtype":"F16","shape":[2,2],"data_offsets":[0,8]}}'
 WITNESS = b'version = 1\nname = "north"\n[logs]\n"log.acme.example" = "%s"\n' % LOG_KEY.public.text.encode()
 DATABASE_ENTRY = b'{"role": "kt_0", "signed": "{}"}'
 HELD_GRANT = (
@@ -618,6 +620,7 @@ def _made() -> Iterator[Target]:
         b'artifact_uri: file:///a\nsource: \'{"uri": "a\n  b"}\'\nstart_time: 17\ntags:\n  mlflow.user: "a\\n"\n',
         call=_text("adapters.mlflow_store.flat_yaml"),
     )
+    yield from own("formats.safetensors.parse", SAFETENSORS, call=lambda raw: safetensors.parse(raw, body_bytes=8))
     yield from own("formats.git_commit.parse", COMMIT, call=_commit)
     yield from own("formats.manifest.parse", lazy=lambda: (_manifest(),), render="formats.manifest.render")
     yield from own("formats.pack.parse", lazy=lambda: (_pack(),), refusals=(Malformed, Tampered))

@@ -17,13 +17,13 @@ from keyturn.cli.options import Json, Key, Lab, Yes
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.adapters.over_http.builder_over_http import Outcome
+    from keyturn.adapters.over_http.builder_over_http import JobState, Outcome
     from keyturn.formats.digest import Sha256
     from keyturn.formats.steps import StepRequest
     from keyturn.wiring.places import LabPlace
     from keyturn.wiring.run_command import OnProgress
 
-__all__ = ["emit_outcome", "progress_of", "run", "show_request", "wait_and_show"]
+__all__ = ["emit_outcome", "progress_of", "run", "show_request", "wait_and_show", "wait_for_step"]
 
 
 def run(
@@ -65,24 +65,35 @@ def run(
             outcome = run_here(place, prepared, on_progress)
         emit_outcome(prepared.request.step, outcome, json=json)
     else:
-        wait_and_show(place, order_step(place, prepared), json=json)
+        wait_and_show(place, order_step(place, prepared), builder=prepared.request.builder, json=json)
 
 
-def wait_and_show(place: LabPlace, job: Sha256, *, json: bool) -> None:
+def wait_and_show(place: LabPlace, job: Sha256, *, builder: str | None, json: bool) -> None:
     """Wait for the builder to be done with `job`, and show what came of it; after Ctrl-C, say that the step goes on."""
+    state = _wait(place, job, builder, json=json)
+    assert state.outcome is not None
+    emit_outcome(state.step, state.outcome, json=json)
+
+
+def wait_for_step(place: LabPlace, job: Sha256, *, builder: str | None, json: bool) -> Outcome:
+    """Wait like `wait_and_show`, and give what came of it."""
+    outcome = _wait(place, job, builder, json=json).outcome
+    assert outcome is not None
+    return outcome
+
+
+def _wait(place: LabPlace, job: Sha256, builder: str | None, *, json: bool) -> JobState:
     from keyturn.wiring.run_command import await_step
 
     try:
         with progress_of(json=json) as on_progress:
-            state = await_step(place, job, on_progress)
+            return await_step(place, job, on_progress, builder=builder)
     except KeyboardInterrupt:
         output.warn(
             f"stp-{job[:32]} goes on at the builder: nobody waits for it now\n  next: keyturn step wait stp-{job[:32]}",
             json=json,
         )
         raise
-    assert state.outcome is not None
-    emit_outcome(state.step, state.outcome, json=json)
 
 
 @contextmanager

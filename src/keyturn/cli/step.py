@@ -15,6 +15,7 @@ from keyturn.cli.completion import offer_names
 from keyturn.cli.import_mlflow import import_mlflow
 from keyturn.cli.names import StepOrder, a_resource, this_is_there
 from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.reproduce import compare, reproduce
 from keyturn.cli.run import show_request, wait_and_show
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def digest(
     )
 
 
+app.command()(compare)
+app.command()(reproduce)
+
+
 @app.command()
 def check(
     step: Annotated[Path, typer.Argument(metavar="STEP", help="The STEP.toml.", show_default=False)],
@@ -93,7 +98,8 @@ def wait(
     from keyturn.wiring.run_command import find_job
 
     place = find_lab(lab)
-    wait_and_show(place, find_job(place, request), json=json)
+    job, builder = find_job(place, request)
+    wait_and_show(place, job, builder=builder, json=json)
 
 
 @app.command()
@@ -107,7 +113,8 @@ def show(
     from keyturn.wiring.run_command import find_job, job_state
 
     place = find_lab(lab)
-    state = job_state(place, find_job(place, request))
+    job, builder = find_job(place, request)
+    state = job_state(place, job, builder=builder)
     value = {
         "step": state.step,
         "request": f"stp-{state.job[:32]}",

@@ -38,7 +38,8 @@ StoreUrl = Annotated[str, Meta(pattern=r"\Apostgresql://[!-~]{1,1900}\Z")]
 
 @dataclass(frozen=True, slots=True)
 class LabConfig:
-    """Addresses of a lab: base URLs of its service (or absent), its witnesses by name, and its `builder` and `gate-<name>`.
+    """Addresses of a lab: base URLs of its service (or absent), its witnesses by name, and its `builder`
+    (or `builder-<name>`) and `gate-<name>`.
 
     `store` is the database that the log lies in, or absent when it lies on disk.
     """

@@ -24,6 +24,7 @@ from keyturn.config.step import StepFile
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import KeyturnError, Refused, Unavailable, Usage
+from keyturn.formats import records
 from keyturn.formats.digest import Sha256, parse_sha256
 from keyturn.formats.provenance import BuilderId
 from keyturn.formats.steps import StepRequest
@@ -103,7 +104,7 @@ def prepare(
 
 def order_step(place: LabPlace, prepared: PreparedStep) -> Sha256:
     """Sign the request, and hand it to the lab's builder; the digest of the request, by which `await_step` asks for it."""
-    state = _builder_of(place).order(
+    state = _builder_of(place, prepared.request.builder).order(
         Order(
             request=sign_request(prepared.request, prepared.key),
             step_file=prepared.raw,
@@ -115,21 +116,20 @@ def order_step(place: LabPlace, prepared: PreparedStep) -> Sha256:
     return parse_sha256(state.job)
 
 
-def await_step(place: LabPlace, job: Sha256, on_progress: OnProgress) -> JobState:
+def await_step(place: LabPlace, job: Sha256, on_progress: OnProgress, *, builder: str | None) -> JobState:
     """Wait until the builder is done with `job`: its last state, with an outcome; raises the builder's own error.
 
     Waiting changes nothing: whoever stops waiting can begin again.
     """
-    state = _builder_of(place).state(job, wait_s=0)
+    state = _builder_of(place, builder).state(job, wait_s=0)
     silent = 0
     while state.outcome is None:
         if state.error is not None:
             raise errors_over_http.as_raised(state.error)
         on_progress(_said(state), state.done, state.total)
         try:
-            state = _builder_of(place).state(
-                state.job, wait_s=_WAIT_S
-            )  # found anew: it may have started again elsewhere
+            # Found anew: it may have started again elsewhere.
+            state = _builder_of(place, builder).state(state.job, wait_s=_WAIT_S)
             silent = 0
         except Unavailable as err:
             silent += 1
@@ -144,19 +144,24 @@ def await_step(place: LabPlace, job: Sha256, on_progress: OnProgress) -> JobStat
     return state
 
 
-def job_state(place: LabPlace, job: Sha256) -> JobState:
+def job_state(place: LabPlace, job: Sha256, *, builder: str | None) -> JobState:
     """How `job` stands at the builder now."""
-    return _builder_of(place).state(job, wait_s=0)
+    return _builder_of(place, builder).state(job, wait_s=0)
 
 
-def find_job(place: LabPlace, named: str) -> Sha256:
-    """The step request that `named` (`stp-` and 8 to 64 digits) is in the log."""
+def find_job(place: LabPlace, named: str) -> tuple[Sha256, str | None]:
+    """The step request that `named` (`stp-` and 8 to 64 digits) is in the log, and the builder that it asks."""
     with lab_index(place) as index:
-        return Sha256(find_record(index, named if named.startswith("stp-") else f"stp-{named}").record)
+        found = find_record(index, named if named.startswith("stp-") else f"stp-{named}")
+    with log_reader(place) as reader:
+        asked = records.parse(reader.envelope(Sha256(found.envelope))).statement.predicate
+    return Sha256(found.record), asked.builder if isinstance(asked, StepRequest) else None
 
 
-def _builder_of(place: LabPlace) -> BuilderOverHttp:
-    return BuilderOverHttp(HttpClient(place.process_url("builder")))
+def _builder_of(place: LabPlace, name: str | None) -> BuilderOverHttp:
+    """The builder `name`: at an address of its own, `builder-<name>`, or the lab's only one."""
+    own = f"builder-{name}"
+    return BuilderOverHttp(HttpClient(place.process_url(own if own in place.processes() else "builder")))
 
 
 def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -> Outcome:
