@@ -137,7 +137,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("step compare", "first"): (("step", "compare", AT, "data"), None),
     ("step compare", "second"): (("step", "compare", "data", AT), None),
     ("step reproduce", "step"): (("step", "reproduce", f"prv-{NO_ID}", AT, "--yes"), 2),
-    ("step reproduce", "against"): (("step", "reproduce", f"prv-{NO_ID}", "step.toml", "--against", AT, "--yes"), None),
+    ("step reproduce", "first"): (("step", "reproduce", f"prv-{NO_ID}", "step.toml", "--first", AT, "--yes"), None),
     ("step open", "step"): (("step", "open", AT, "--yes"), 2),
     ("step resume", "earlier"): (("step", "resume", AT, "--yes"), 2),
     ("step close", "directory"): (("step", "close", AT), 2),

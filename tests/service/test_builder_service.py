@@ -22,7 +22,7 @@ from keyturn.bulk import manifest
 from keyturn.crypto import dsse_signing
 from keyturn.errors import Conflict, KeyturnError, Refused, Unavailable
 from keyturn.formats import dsse, provenance, test_result
-from keyturn.formats.digest import parse_sha256
+from keyturn.formats.digest import parse_sha256, sha256
 from keyturn.service.builder_service import BuilderService, create_app
 from support.builders import Place
 from support.evaluations import criteria
@@ -92,6 +92,17 @@ def test_a_step_runs_and_its_provenance_is_in_the_log_after_its_request(place: A
     assert len(place.log._leaves) == 2
     receipt = json.loads((place.out / "step.json").read_text())
     assert receipt["outputs"] == {"model": str(made.outputs[0].digest)}
+
+
+def test_what_a_traced_step_opened_is_a_byproduct_by_digest(place: Any, run: Run) -> None:
+    state = run(place.order(place.step_file() + b"traced = true\n"))
+    assert state.state == "done", state.error
+    assert state.outcome is not None
+    assert (state.outcome.undeclared, state.outcome.unread) == ((), ("step.toml",))
+    listed = (place.out / "step.opened.json").read_bytes()
+    byproducts = {one.name: str(one.digest) for one in provenance_of(place, state).byproducts}
+    assert byproducts["opened"] == f"sha256:{sha256(listed)}"
+    assert {"of": "input:data", "path": "/in/data/a.txt"} in json.loads(listed)["opened"]
 
 
 def test_the_next_step_takes_its_digest_from_the_receipt(place: Any, run: Run) -> None:

@@ -84,7 +84,7 @@ def test_what_a_second_builder_makes_alike_is_said_and_what_differs_is_shown(tmp
             step = a_step(work, "random", "mkdir /out/model; cat /proc/sys/kernel/random/uuid > /out/model/id")
             made = people.by("ada", "run", str(step), "--builder", "builder", "--out", str(work / "r1"), "--yes")
             words = ("step", "reproduce", made["provenance"], str(step), "--out", str(work / "r2"), "--yes", "--json")
-            done = people.run("bob", *words, "--builder", "other", "--against", str(work / "r1"))
+            done = people.run("bob", *words, "--builder", "other", "--first", str(work / "r1"))
             assert done.returncode == 1, done.stderr
             found = json.loads(done.stdout)
             assert found["outputs"] == {"model": False}

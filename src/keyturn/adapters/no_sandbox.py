@@ -13,13 +13,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import Literal
 
 from keyturn.adapters.sandbox_bwrap import Capture, environment_of
+from keyturn.adapters.tracer_strace import StraceTracer
 from keyturn.errors import Unavailable
-from keyturn.ports import SandboxJob, SandboxRun
+from keyturn.ports import SandboxJob, SandboxRun, SandboxTrace
 
 __all__ = ["NoSandbox"]
 
@@ -44,7 +46,21 @@ class NoSandbox:
                 "PYTHONPYCACHEPREFIX": f"{room}/.pycache",
             }
             environment |= {"KEYTURN_IN": str(inputs), "KEYTURN_OUT": job.outputs}
-            return _run(command, environment, room, job.timeout_s, stopped)
+            if not job.traced:
+                return _run(command, environment, room, job.timeout_s, stopped)
+            with StraceTracer(ignored=0) as tracer:
+                ran = _run([*tracer.prefix, *command], environment, room, job.timeout_s, stopped)
+            opened = {_seen(path, job, room) for path in tracer.opened}
+            return replace(ran, trace=SandboxTrace(tuple(sorted(opened)), tracer.left_off))
+
+
+def _seen(path: str, job: SandboxJob, room: str) -> str:
+    """Where a step in a sandbox would have found `path`: that is how inputs and outputs are named."""
+    places = [(os.path.realpath(mount.source), mount.target) for mount in job.mounts]
+    for here, inside in (*places, (os.path.realpath(job.outputs), "/out"), (os.path.realpath(room), "/tmp")):  # noqa: S108  # the name that a sandbox has for it
+        if path == here or path.startswith(f"{here}/"):
+            return inside + path[len(here) :]
+    return path if not path.startswith("/tmp/") else f"/host{path}"  # noqa: S108  # not the step's own /tmp
 
 
 def _placed(argument: str, inputs: str, outputs: str) -> str:

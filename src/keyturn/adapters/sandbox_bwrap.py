@@ -30,8 +30,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal
 
+from keyturn.adapters.tracer_strace import StraceTracer
 from keyturn.errors import Refused, Unavailable
-from keyturn.ports import SandboxJob, SandboxRun
+from keyturn.ports import SandboxJob, SandboxRun, SandboxTrace
 
 __all__ = ["OUTPUT_BYTES_MAX", "BubblewrapSandbox", "Capture", "environment_of"]
 
@@ -82,8 +83,19 @@ class BubblewrapSandbox:
             )
             given = (arguments, info_write, go_read)
             options = ("--args", str(arguments.fileno()), "--info-fd", str(info_write.fileno()))
+            tracer = (
+                stack.enter_context(StraceTracer(ignored=1)) if job.traced else None
+            )  # its own start is bubblewrap's
             child = subprocess.Popen(
-                [program, *options, "--block-fd", str(go_read.fileno()), "--", *job.command],
+                [
+                    *(tracer.prefix if tracer else ()),
+                    program,
+                    *options,
+                    "--block-fd",
+                    str(go_read.fileno()),
+                    "--",
+                    *job.command,
+                ],
                 env={},
                 stdin=subprocess.DEVNULL,
                 stdout=out_write,
@@ -102,7 +114,12 @@ class BubblewrapSandbox:
             finally:
                 _end(child, first)
             capture.rest()
-        return SandboxRun(status=child.returncode, timed_out=timed_out, output=capture.content())
+        return SandboxRun(
+            status=child.returncode,
+            timed_out=timed_out,
+            output=capture.content(),
+            trace=None if tracer is None else SandboxTrace(tracer.opened, tracer.left_off),
+        )
 
 
 class Capture:
@@ -226,7 +243,9 @@ def _refuse_unconfinable(job: SandboxJob) -> None:
 
 def _first_process(info: FileIO) -> int | None:
     """Open a handle on process 1 of the step's namespace, which waits for us; `None` when bubblewrap failed before."""
-    said = info.read()
+    said = b""
+    while b"}" not in said and (more := info.read(4096)):  # not to its end: a tracer keeps the other end open
+        said += more
     try:
         pid = json.loads(said)["child-pid"]
         handle = os.pidfd_open(pid)

@@ -93,7 +93,7 @@ EXAMPLES: Mapping[str, str] = {
     "dispose": "runs/7/checkpoints --reason 'retention: 90 days' --digest dirHash:5b3c...",
     "step digest": "data/heldout",
     "step compare": "out/model out.again/model",
-    "step reproduce": "prv-1a2b3c4d train/STEP.toml --builder north --against train/out",
+    "step reproduce": "prv-1a2b3c4d train/STEP.toml --builder north --first train/out",
     "step check": "train/STEP.toml",
     "step show": "stp-1a2b3c4d",
     "step log": "train/out",

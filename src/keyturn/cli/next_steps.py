@@ -246,6 +246,8 @@ _STEPS: tuple[tuple[str, str], ...] = (
     ("an artifact holds plain files: copy what a link names, leave the rest out", "file-symlink file-special"),
     ("pack them into fewer files, or less deep", "directory-too-deep files-too-many"),
     (_STEP_AGAIN, "step-lab step-builder"),
+    ("name two directories, or two files", "compare-kinds"),
+    (_STEP, "step-untraced"),
     ("write each file of a checkpoint on one rank", "checkpoint-file-twice"),
     (
         "the bastion's operator finds out why: a recording that its log does not have as it is opens for nobody",

@@ -64,7 +64,7 @@ def reproduce(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the outputs go. Default: out.again/ beside it.")] = None,
-    against: Annotated[
+    first: Annotated[
         Path | None,
         typer.Option(
             help="What came out first: compare it, tensor by tensor, when it differs.", callback=this_is_there
@@ -94,7 +94,7 @@ def reproduce(
     job = order_step(place, again.prepared)
     outcome = wait_for_step(place, job, builder=asked.builder, json=json)
     same = again.same(outcome.outputs)
-    found = () if against is None or all(same.values()) else compare_files(against, again.prepared.destination)
+    found = () if first is None or all(same.values()) else compare_files(first, again.prepared.destination)
     found = tuple(one for one in found if one.path not in ("step.json", "step.log"))  # the builder's own, of each run
 
     def show(screen: Console) -> None:

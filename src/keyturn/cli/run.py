@@ -118,6 +118,8 @@ def emit_outcome(step: str, outcome: Outcome, *, json: bool) -> None:
             "provenance": f"prv-{outcome.provenance[:32]}",
             "test_result": None if outcome.test_result is None else f"tst-{outcome.test_result[:32]}",
             "passed": outcome.passed,
+            "undeclared": outcome.undeclared,
+            "unread": outcome.unread,
         },
         json=json,
         human=lambda console: _show(console, step, outcome),
@@ -144,5 +146,9 @@ def _show(screen: Console, step: str, outcome: Outcome) -> None:
     for name, digest in outcome.outputs.items():
         screen.print(output.plain(f"  {name}  {digest}"))
     screen.print(f"  provenance  prv-{outcome.provenance[:32]}")
+    for path in outcome.undeclared or ():
+        screen.print(output.plain(f"  UNDECLARED  {path} was opened, and is no input, runtime or output"))
+    for name in outcome.unread or ():
+        screen.print(output.plain(f"  unread      {name} is declared, and nothing of it was opened"))
     if outcome.test_result is not None:
         screen.print(f"  evaluation {'PASSED' if outcome.passed else 'FAILED'}  tst-{outcome.test_result[:32]}")

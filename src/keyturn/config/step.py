@@ -122,12 +122,17 @@ class OutputPath(_Strict, frozen=True, kw_only=True):
 
 
 class SandboxTable(_Strict, frozen=True, kw_only=True):
-    """What the sandbox contains besides the inputs. `runtime` and `devices` are paths of the host."""
+    """What the sandbox contains besides the inputs. `runtime` and `devices` are paths of the host.
+
+    `traced`: the builder follows which files are opened, and lists them. It is signed with the STEP.toml, whose digest the
+    request names.
+    """
 
     runtime: Annotated[tuple[Path, ...], Meta(min_length=1, max_length=64)]
     timeout_s: Annotated[int, Meta(ge=1, le=365 * 86400)]
     network: Literal["none"] | Annotated[tuple[Address, ...], Meta(min_length=1, max_length=64)] = "none"
     devices: Annotated[tuple[Device, ...], Meta(max_length=64)] = ()
+    traced: bool = False
 
     def __post_init__(self) -> None:
         for path in self.runtime:

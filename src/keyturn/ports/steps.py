@@ -18,6 +18,7 @@ __all__ = [
     "Sandbox",
     "SandboxJob",
     "SandboxRun",
+    "SandboxTrace",
     "SignedRun",
     "StepFiles",
     "StepMount",
@@ -44,6 +45,15 @@ class SandboxJob:
     devices: tuple[str, ...]
     timeout_s: int
     environment: Mapping[str, str]
+    traced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxTrace:
+    """What a traced step opened, as it saw the paths: at most so many, and how many more there were."""
+
+    opened: tuple[str, ...]
+    left_off: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,8 @@ class SandboxRun:
     status: int
     timed_out: bool
     output: bytes
+    trace: SandboxTrace | None = None
+    """What it opened, when the job asked for that: never absent then."""
 
 
 class Sandbox(Protocol):
@@ -117,6 +129,8 @@ class EndedCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     finished_at: int
     output: bytes
     runtime: tuple[tuple[str, str], ...]
+    opened: bytes | None = None
+    """Of a traced step: the list of what it opened."""
 
 
 class SignedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,6 +139,7 @@ class SignedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records: tuple[bytes, ...]
     receipt: bytes
     output: bytes
+    opened: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

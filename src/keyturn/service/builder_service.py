@@ -342,6 +342,8 @@ def _outcome(receipt: Receipt, destination: Path) -> Outcome:
         destination=str(destination),
         test_result=receipt.test_result,
         passed=receipt.passed,
+        undeclared=receipt.undeclared,
+        unread=receipt.unread,
     )
 
 

@@ -149,7 +149,11 @@ def _asked(index: RecordIndex, reader: LogReader, first: Provenance) -> tuple[St
     """The request that the step ran by, and the record of the criteria that it names."""
     asked = records.parse(reader.envelope(_envelope(index, first.request, "stp"))).statement.predicate
     if not isinstance(asked, StepRequest):
-        raise Refused("step-request-expected", f"`{first.request}` is no step request")
+        raise Refused(
+            "step-request-expected",
+            f"`{first.request}` is no step request",
+            hint="name another making of it: keyturn lineage show",
+        )
     if asked.criteria is None:
         return asked, None
     return asked, reader.envelope(_envelope(index, asked.criteria, "crt"))

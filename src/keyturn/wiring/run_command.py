@@ -216,6 +216,8 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
         destination=str(prepared.destination),
         test_result=receipt.test_result,
         passed=receipt.passed,
+        undeclared=receipt.undeclared,
+        unread=receipt.unread,
     )
 
 

@@ -104,7 +104,12 @@ def layout_of(step: StepFile) -> Layout:
     inputs[STEP_NAME] = (STEP_SOURCE, STEP_MOUNT)
     if step.parameters is not None:
         inputs[PARAMETERS_NAME] = (step.parameters, PARAMETERS_MOUNT)
-    return Layout(inputs=inputs, outputs={o.name: o.path for o in step.outputs}, resume=step.resume)
+    return Layout(
+        inputs=inputs,
+        outputs={o.name: o.path for o in step.outputs},
+        resume=step.resume,
+        traced=step.sandbox.traced,
+    )
 
 
 def _expected(source: InputSource, base: Path) -> ArtifactDigest:

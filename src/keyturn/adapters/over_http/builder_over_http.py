@@ -45,6 +45,8 @@ class Outcome(_Strict, frozen=True, kw_only=True):
     destination: str
     test_result: str | None = None
     passed: bool | None = None
+    undeclared: tuple[str, ...] | None = None
+    unread: tuple[str, ...] | None = None
 
 
 class JobState(_Strict, frozen=True, kw_only=True):

@@ -25,7 +25,9 @@ from typing import Literal
 
 import msgspec
 
+from keyturn.app.custody import opened_files
 from keyturn.app.custody.admit_step import AdmittedStep
+from keyturn.app.custody.opened_files import OPENED, OPENED_NAME
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, together
 from keyturn.formats import dsse, provenance, records, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
@@ -70,17 +72,22 @@ MEASUREMENT = "measurement"
 """The output of an evaluation that holds the values: one JSON object of decimal texts by metric."""
 
 _MEASUREMENT_BYTES_MAX = 64 << 10
+_SHOWN_MAX = 100
 
 Stage = Literal["checking inputs", "checking runtime", "running", "digesting outputs", "signing", "logging"]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a step's things are: (source, mount) by input; the path below /out of each output, and of `resume`."""
+    """Where a step's things are: (source, mount) by input; the path below /out of each output, and of `resume`.
+
+    `traced`: what it opens is followed, and listed in a byproduct.
+    """
 
     inputs: Mapping[str, tuple[str, str]]
     outputs: Mapping[str, str]
     resume: str | None = None
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     outputs: dict[str, str]
     test_result: str | None = None
     passed: bool | None = None
+    undeclared: tuple[str, ...] | None = None
+    """Of a traced step: what it opened and did not declare; `unread` are the inputs of which it opened nothing."""
+    unread: tuple[str, ...] | None = None
 
 
 def run_step(
@@ -146,14 +156,17 @@ def run_step(
         resumed = None if left is None else str(left)
         on_stage("running")
         attempt = journal.begin(resumed)
-        job = _job(request, mounts, [place for _, _, place in runtime], staging, attempt)
+        job = _job(request, layout, mounts, [place for _, _, place in runtime], staging, attempt)
         started_at = clock.now()
         ran = sandbox.run(job, stopped=stopped)  # (4)
         _refuse_failure(request, ran, stopped)
+        listed = _opened(request, layout, ran)
         files.check_held()  # (5)
         files.settle(tuple(layout.outputs.values()))
         finished_at = max(clock.now(), started_at)
-        ended = EndedCommand(started_at, finished_at, ran.output, tuple((path, str(d)) for path, d, _ in runtime))
+        ended = EndedCommand(
+            started_at, finished_at, ran.output, tuple((path, str(d)) for path, d, _ in runtime), listed
+        )
         journal.ended(ended)
     elif _keeps_model(request, layout):
         _hold_inputs(request, layout, files)
@@ -162,6 +175,7 @@ def run_step(
     _require_kept(request, layout, files)
     _require_made(request, outputs)
     on_stage("signing")
+    opened = None if ended.opened is None else opened_files.parse(ended.opened)
     made = _provenance(admitted, ended, outputs, signer=signer, sandbox=sandbox.kind, attempt=(attempt, resumed))
     result = _result(admitted, judge, outputs, layout, files, signer) if judge is not None else None
     made_record = signer.sign(provenance.make(made))  # (7)
@@ -173,18 +187,26 @@ def run_step(
         outputs={output.name: str(output.digest) for output in outputs},
         test_result=None if result_record is None else result_record.record_digest,
         passed=None if result is None else result.passed,
+        undeclared=None if opened is None else opened.undeclared[:_SHOWN_MAX],
+        unread=None if opened is None else opened.unread,
     )
     signed = SignedRun(
         tuple(dsse.render(record) for record in (made_record, result_record) if record is not None),
         msgspec.json.format(msgspec.json.encode(receipt, order="sorted"), indent=2) + b"\n",
         ended.output,
+        ended.opened,
     )
     journal.signed(signed)
     return finish_run(signed, layout, files=files, outbox=outbox, on_stage=on_stage)
 
 
 def _job(
-    request: StepRequest, mounts: tuple[StepMount, ...], runtime: Sequence[str], staging: str, attempt: int
+    request: StepRequest,
+    layout: Layout,
+    mounts: tuple[StepMount, ...],
+    runtime: Sequence[str],
+    staging: str,
+    attempt: int,
 ) -> SandboxJob:
     return SandboxJob(
         command=request.command,
@@ -195,6 +217,7 @@ def _job(
         devices=request.devices,
         timeout_s=request.timeout_s,
         environment={"KEYTURN_STEP": request.step, "KEYTURN_ATTEMPT": str(attempt)},
+        traced=layout.traced,
     )
 
 
@@ -204,7 +227,7 @@ def finish_run(
     """Log and publish what was signed, whoever may have begun with that before."""
     on_stage("logging")
     outbox.send(signed.records)
-    files.publish(tuple(layout.outputs.values()), {RECEIPT_NAME: signed.receipt, LOG_NAME: signed.output})  # (8)
+    files.publish(tuple(layout.outputs.values()), _beside(signed))  # (8)
     return read_receipt(signed.receipt)
 
 
@@ -242,16 +265,34 @@ def _provenance(
         sandbox=sandbox,
         started_at=ended.started_at,
         finished_at=ended.finished_at,
-        byproducts=(Output("log", ArtifactDigest("sha256", sha256(ended.output))),),
+        byproducts=(
+            Output("log", ArtifactDigest("sha256", sha256(ended.output))),
+            *(() if ended.opened is None else (Output(OPENED, ArtifactDigest("sha256", sha256(ended.opened))),)),
+        ),
         attempt=number,
         resumed=None if resumed is None else ArtifactDigest.parse(resumed),
     )
 
 
+def _opened(request: StepRequest, layout: Layout, ran: SandboxRun) -> bytes | None:
+    if not layout.traced:
+        return None
+    if ran.trace is None:
+        raise Refused("step-untraced", "the STEP.toml says `traced`, and this sandbox did not follow what was opened")
+    inputs = {name: mount for name, (_, mount) in layout.inputs.items()}
+    found = opened_files.judge(ran.trace.opened, inputs=inputs, runtime=request.runtime, left_off=ran.trace.left_off)
+    return opened_files.render(found)
+
+
+def _beside(signed: SignedRun) -> dict[str, bytes]:
+    made = {RECEIPT_NAME: signed.receipt, LOG_NAME: signed.output}
+    return made if signed.opened is None else made | {OPENED_NAME: signed.opened}
+
+
 def _check_names(request: StepRequest, layout: Layout) -> None:
     if set(layout.inputs) != {i.name for i in request.inputs} or set(layout.outputs) != set(request.outputs):
         raise Refused("step-differs", "the places given are not those of the step's inputs and outputs")
-    taken = {path.rpartition("/")[2] for path in layout.outputs.values()} & {RECEIPT_NAME, LOG_NAME}
+    taken = {path.rpartition("/")[2] for path in layout.outputs.values()} & {RECEIPT_NAME, LOG_NAME, OPENED_NAME}
     if taken:
         raise Refused("step-output-name", f"an output cannot be called `{min(taken)}`: the builder writes that file")
 
