@@ -67,7 +67,7 @@ def _statements(lab: Lab, count: int) -> tuple[list[Entry], ArtifactDigest]:
             step=build,
             request=sha256(payload),
             command=request.command,
-            dependencies=(Dependency("data", "input", _artifact(number), "", "full"),),
+            dependencies=(Dependency("data", "input", _artifact(number), check="full"),),
             outputs=(Output("out", _artifact(number + 1)),),
             builder=BuilderId(lab.name, "builder", "builder"),
             level=1,

@@ -14,6 +14,7 @@ CONFIG = BuilderConfig(
     work=("/srv/work",),
     runtime=("/usr",),
     private=("/home/ada",),
+    sources=("git+https://git.example/models/",),
     queue_max=16,
     level=1,
 )
@@ -32,6 +33,7 @@ def test_what_is_rendered_is_read_back() -> None:
         pytest.param('"/usr"', "", id="no runtime"),
         pytest.param("a" * 64, "a" * 63, id="a short pin"),
         pytest.param("queue_max = 16", "queue_max = 0", id="no queue"),
+        pytest.param("git+https://git.example", "git+http://git.example", id="an address without TLS"),
         pytest.param("level = 1", "level = 3", id="a level that one machine cannot have"),
     ],
 )

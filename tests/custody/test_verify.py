@@ -182,7 +182,9 @@ def test_a_rerun_that_gives_the_same_is_no_failure(chain: MadeChain) -> None:
             id="the digest of an input changed",
         ),
         pytest.param(
-            lambda p: replace(p, dependencies=(*p.dependencies, Dependency("more", "code", artifact("x"), "", "full"))),
+            lambda p: replace(
+                p, dependencies=(*p.dependencies, Dependency("more", "code", artifact("x"), check="full"))
+            ),
             "input-undeclared",
             id="an undeclared input",
         ),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from keyturn.errors import Malformed
 from keyturn.formats import provenance
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.provenance import BuilderId, Dependency, Output, Provenance
+from keyturn.formats.provenance import BuilderId, Dependency, Origin, Output, Provenance
 
 DATA = ArtifactDigest("dirHash", Sha256("1" * 64))
 CODE = ArtifactDigest("sha256", Sha256("2" * 64))
@@ -24,8 +24,8 @@ TRAIN = Provenance(
     request=Sha256("a" * 64),
     command=("python", "/in/code/train.py"),
     dependencies=(
-        Dependency("data", "input", DATA, "file:///srv/data", "full"),
-        Dependency("code", "code", CODE, "", "on_read"),
+        Dependency("data", "input", DATA, Origin("git+https://git.example/x@" + "a" * 40, "a" * 40), "full"),
+        Dependency("code", "code", CODE, check="on_read"),
         Dependency("/usr", "runtime", RUNTIME),
     ),
     outputs=(Output("model", MODEL),),
@@ -100,9 +100,19 @@ def test_it_is_slsa_provenance_v1_in_an_in_toto_statement_v1() -> None:
             id="an unchecked input",
         ),
         pytest.param(
-            replace(TRAIN, dependencies=(Dependency("/usr", "runtime", DATA, "", "full"),)),
+            replace(TRAIN, dependencies=(Dependency("/usr", "runtime", DATA, check="full"),)),
             "provenance-check",
             id="a runtime that says it was checked",
+        ),
+        pytest.param(
+            replace(TRAIN, dependencies=(Dependency("code", "code", CODE, Origin("", "a" * 40), "full"),)),
+            "provenance-origin",
+            id="a commit of no repository",
+        ),
+        pytest.param(
+            replace(TRAIN, dependencies=(Dependency("code", "code", CODE, Origin("git+file:x", "a" * 41), "full"),)),
+            "json-invalid",
+            id="a commit that is no object id",
         ),
         pytest.param(replace(TRAIN, dependencies=()), "json-invalid", id="made from nothing"),
         pytest.param(replace(TRAIN, outputs=()), "statement-subject-count", id="nothing made"),

@@ -725,6 +725,7 @@ def _made() -> Iterator[Target]:
     for name, text in (
         ("crypto.keys.PublicKey.from_text", make_key("x").public.text),
         ("formats.uri.Uri.parse", "keyturn://acme.example/model/aurora/v1"),
+        ("formats.input_source.parse", "git+https://git.example/train@" + "a" * 40 + "#subdirectory=src"),
         ("formats.digest.ArtifactDigest.parse", "dirHash:" + "a" * 64),
         ("formats.digest.parse_sha256", "a" * 64),
         ("formats.provenance.BuilderId.parse", "keyturn://acme.example/builder/main"),

@@ -18,7 +18,7 @@ import pytest
 
 from keyturn.adapters.clock import SystemClock
 from keyturn.adapters.files import step_files
-from keyturn.adapters.files.held_inputs import HeldInputs
+from keyturn.adapters.files.remembered_inputs import RememberedInputs
 from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp, JobState, Order
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
@@ -183,7 +183,7 @@ def test_who_was_suspended_while_the_builder_was_down_has_nothing_run_and_new_tr
 
 
 def test_inputs_that_were_read_are_not_read_again_unless_they_look_otherwise(place: Place, tmp_path: Path) -> None:
-    held = HeldInputs(tmp_path / "held")
+    held = RememberedInputs(tmp_path / "held")
     data = place.data()
     seen, made = manifest.look(data), manifest.make(data)
     assert held.recall(data, seen) is None

@@ -101,6 +101,7 @@ class Place:
             signer=Signer(BuilderId(self.lab.name, "builder", "builder"), 1, lambda p: dsse_signing.sign(p, key)),
             trust_now=lambda: self.trust_now,
             allowed=Allowed((self.work,), (Path("/usr"), Path(sys.base_prefix)), (self.root / "lab",)),
+            sources=(),
             memory=RuntimeMemory(self.root / "lab" / "builder" / "runtime", key.sign),
             sandbox=BubblewrapSandbox(),
             probe=lambda: None,

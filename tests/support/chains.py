@@ -146,7 +146,7 @@ class MadeChain:
                 request=digest,
                 command=request.command,
                 dependencies=(
-                    *(Dependency(i.name, i.role, i.artifact, "", i.check) for i in request.inputs),
+                    *(Dependency(i.name, i.role, i.artifact, check=i.check) for i in request.inputs),
                     RUNTIME,
                 ),
                 outputs=tuple(Output(name, output) for name, output in outputs.items()),

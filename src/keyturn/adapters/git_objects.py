@@ -17,27 +17,28 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, TypeVar
 
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable, Usage
 from keyturn.formats import git_commit
-from keyturn.formats.digest import ArtifactDigest, Sha256, dir_hash
+from keyturn.formats.digest import ArtifactDigest, Sha256, check_path, dir_hash
 from keyturn.formats.manifest import FILES_MAX, check_names
 from keyturn.formats.text import is_printable
 
-__all__ = ["ReadRevision", "read_revision"]
+__all__ = ["ENVIRONMENT", "ReadRevision", "export_revision", "read_revision", "repository_parts"]
 
 _OBJECT_BYTES_MAX = 64 << 20
 """Of trees and tags. Blobs are never held whole."""
+_T = TypeVar("_T")
 _CHUNK_BYTES = 1 << 20
 _DEPTH_MAX = 64
 _SMALL_BYTES_MAX = 64 << 20
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
     "HOME": "/nonexistent",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -74,13 +75,9 @@ def read_revision(path: Path, ref: str) -> ReadRevision:
     Raises `Usage` when there is no such repository or ref, `Refused` for what has no place in an artifact, `Tampered` for an
     object that is not the one that its name says.
     """
-    there, common = _git_directories(path)
+    there, common = repository_parts(path)
     settings = _settings(common)
-    digits = {"": 40, "sha1": 40, "sha256": 64}.get(settings.get("extensions.objectformat", ""))
-    if digits is None or settings.get("extensions.refstorage", "files") != "files":
-        raise Refused(
-            "source-repository", f"`{path}`: expected a repository with objects by SHA-1 or SHA-256, refs in files"
-        )
+    digits = _digits(settings, path)
     name, found = _resolve(there, common, ref, digits)
     with _objects(common / "objects", digits) as objects:
         commit = objects.peeled(found)
@@ -89,6 +86,33 @@ def read_revision(path: Path, ref: str) -> ReadRevision:
         files = list(objects.files(parsed.tree))
     check_names(file for file, _ in files)
     return ReadRevision(_name(settings, path), name, commit, raw, dir_hash(files), len(files))
+
+
+def export_revision(path: Path, commit: str, into: Path, *, part: str = "") -> None:
+    """Write the files of the commit with the id `commit`, or of the directory `part` in it, into the new directory `into`.
+
+    Every object from the commit down is hashed again. Raises as `read_revision`, and leaves then what it wrote.
+    """
+    _, common = repository_parts(path)
+    digits = _digits(_settings(common), path)
+    if len(commit) != digits:
+        raise Usage("source-ref", f"expected a commit id of {digits} digits, got `{commit}`", hint="git rev-parse HEAD")
+    with _objects(common / "objects", digits) as objects:
+        raw = objects.whole(commit, "commit", size_bytes_max=git_commit.COMMIT_BYTES_MAX)
+        tree = git_commit.parse(raw, commit=commit).tree
+        for name in part.split("/") if part else ():
+            tree = objects.directory(tree, name, of=part)
+        into.mkdir()
+        check_names([file for file, _ in objects.files(tree, into=into)])
+
+
+def _digits(settings: dict[str, str], path: Path) -> int:
+    digits = {"": 40, "sha1": 40, "sha256": 64}.get(settings.get("extensions.objectformat", ""))
+    if digits is None or settings.get("extensions.refstorage", "files") != "files":
+        raise Refused(
+            "source-repository", f"`{path}`: expected a repository with objects by SHA-1 or SHA-256, refs in files"
+        )
+    return digits
 
 
 class _Objects:
@@ -118,8 +142,17 @@ class _Objects:
             raise Tampered("source-object", f"git object `{name}`: expected a {kind}, got a {found}")
         return raw
 
-    def files(self, tree: str, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Sha256]]:
-        """Path and SHA-256 of each file in `tree`."""
+    def directory(self, tree: str, name: str, *, of: str) -> str:
+        """The tree called `name` in `tree`."""
+        for mode, raw_name, found in _entries(self.whole(tree, "tree"), self._digits // 2):
+            if raw_name == name.encode("utf-8") and mode == b"40000":
+                return found
+        raise Usage("source-part", f"the commit has no directory `{of}`", hint="`git ls-tree -d -r COMMIT` lists them")
+
+    def files(
+        self, tree: str, prefix: str = "", depth: int = 0, *, into: Path | None = None
+    ) -> Iterator[tuple[str, Sha256]]:
+        """Path and SHA-256 of each file in `tree`; with `into`, each is written there."""
         if depth > _DEPTH_MAX:
             raise Refused(
                 "directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories, `{prefix}` has more"
@@ -129,10 +162,15 @@ class _Objects:
                 path = prefix + raw_name.decode("utf-8")
             except UnicodeDecodeError as err:
                 raise Malformed("path-invalid", f"path {prefix + repr(raw_name)} is not valid UTF-8") from err
+            if b"/" in raw_name:
+                raise Malformed("path-invalid", f"path {path!r}: a name in a git tree has no slash")
+            place = None if into is None else into / check_path(path)
             if mode == b"40000":
-                yield from self.files(name, f"{path}/", depth + 1)
+                if place is not None:
+                    _once(place.mkdir, path)
+                yield from self.files(name, f"{path}/", depth + 1, into=into)
             elif mode in (b"100644", b"100755", b"100664"):
-                yield path, self._digest(name)
+                yield path, self._digest(name) if place is None else self._written(name, place, path, mode)
             else:
                 code, what = _REFUSED.get(mode, ("source-mode", "neither a file nor a directory"))
                 raise Refused(
@@ -150,7 +188,14 @@ class _Objects:
             raise _other(name)
         return kind, raw
 
-    def _digest(self, name: str) -> Sha256:
+    def _written(self, name: str, place: Path, path: str, mode: bytes) -> Sha256:
+        with _once(lambda: place.open("xb"), path) as file:
+            digest = self._digest(name, file)
+        if mode == b"100755":
+            place.chmod(0o755)
+        return digest
+
+    def _digest(self, name: str, copy: IO[bytes] | None = None) -> Sha256:
         kind, size = self._header(name)
         if kind != "blob":
             raise Tampered("source-object", f"git object `{name}`: expected a blob, got a {kind}")
@@ -160,6 +205,8 @@ class _Objects:
         for chunk in self._content(size):
             own.update(chunk)
             content.update(chunk)
+            if copy is not None:
+                copy.write(chunk)
         if own.hexdigest() != name:
             raise _other(name)
         return Sha256(content.hexdigest())
@@ -191,6 +238,13 @@ class _Objects:
             raise _ended()
 
 
+def _once(make: Callable[[], _T], path: str) -> _T:
+    try:
+        return make()
+    except FileExistsError as err:
+        raise Malformed("source-tree", f"git tree: {path!r} is there twice") from err
+
+
 def _other(name: str) -> Tampered:
     return Tampered("source-object", f"git object `{name}` has another content than its name says")
 
@@ -217,7 +271,7 @@ def _objects(objects: Path, digits: int) -> Iterator[_Objects]:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd=own,
-                env={**_ENVIRONMENT, "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(objects)},
+                env={**ENVIRONMENT, "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(objects)},
             )
         except FileNotFoundError as err:
             raise Unavailable(
@@ -249,7 +303,7 @@ def _entries(raw: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, str]]:
         at = end + 1 + id_bytes
 
 
-def _git_directories(path: Path) -> tuple[Path, Path]:
+def repository_parts(path: Path) -> tuple[Path, Path]:
     """The repository's directory with its HEAD, and the one with its objects, refs and configuration."""
     path = path.absolute()
     if not path.exists():
@@ -327,7 +381,7 @@ def _settings(common: Path) -> dict[str, str]:
     """What the repository's own file says, by name: read as text by git, with nothing included and nothing obeyed."""
     words = ["git", "config", "--file", str(common / "config"), "--no-includes", "--null", "--list"]
     try:
-        done = subprocess.run(words, capture_output=True, env=_ENVIRONMENT, cwd="/", timeout=20, check=False)
+        done = subprocess.run(words, capture_output=True, env=ENVIRONMENT, cwd="/", timeout=20, check=False)
     except FileNotFoundError as err:
         raise Unavailable(
             "source-git", "`git` reads objects, and is not installed here", hint="apt-get install git"

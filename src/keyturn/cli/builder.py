@@ -34,6 +34,12 @@ def init(
     private: Annotated[
         list[Path] | None, typer.Option(help="What no step may reach, besides the lab itself.", callback=there)
     ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An address that inputs may be fetched from, and what lies below it, as git+https://git.example/. Default: none."
+        ),
+    ] = None,
     root: Root = None,
     lab: Lab = None,
     json: Json = False,
@@ -49,6 +55,7 @@ def init(
         work=[str(path.absolute()) for path in work],
         runtime=[str(path.absolute()) for path in runtime] if runtime else default_runtimes(),
         private=[str(path.absolute()) for path in private or ()],
+        sources=source or (),
         pin=root,
     )
     value = {"name": config.name, "key": key.text, "keyid": key.keyid, "work": config.work, "runtime": config.runtime}
@@ -112,6 +119,7 @@ def show(lab: Lab = None, json: Json = False) -> None:
         "work": config.work,
         "runtime": config.runtime,
         "private": (str(place.directory), *config.private),
+        "sources": config.sources,
         "sandbox": sandbox,
     }
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from keyturn.custody.evaluations import Evaluation
     from keyturn.custody.outside import Outside
     from keyturn.custody.verify import Chain
+    from keyturn.formats.provenance import Dependency
 
-__all__ = ["as_json", "code_lines", "evaluation_lines", "release_lines", "reproduced_lines"]
+__all__ = ["as_json", "code_lines", "evaluation_lines", "input_json", "release_lines", "reproduced_lines"]
 
 
 def release_lines(draft: ReleaseDraft) -> list[str]:
@@ -72,6 +73,12 @@ def code_lines(chain: Chain) -> list[str]:
     return found
 
 
+def input_json(taken: Dependency) -> dict[str, Any]:
+    """What went into a step, with where it came from when that is more than a path."""
+    origin = {name: said for name in taken.origin.__struct_fields__ if (said := getattr(taken.origin, name))}
+    return {"name": taken.name, "role": taken.role, "digest": str(taken.digest), **origin}
+
+
 def _rule(result: Evaluation) -> str:
     named = f"crt-{result.criteria[:32]}"
     if result.rule is None:
@@ -93,7 +100,7 @@ def as_json(chain: Chain) -> dict[str, Any]:
                 "level": s.value.level,
                 "sandbox": s.value.sandbox,
                 "attempt": s.value.attempt,
-                "inputs": [{"name": d.name, "role": d.role, "digest": str(d.digest)} for d in s.value.dependencies],
+                "inputs": [input_json(d) for d in s.value.dependencies],
                 "outputs": [{"name": o.name, "digest": str(o.digest)} for o in s.value.outputs],
             }
             for s in chain.steps

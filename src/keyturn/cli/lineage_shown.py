@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.tree import Tree
 
+from keyturn.cli.chains import input_json
 from keyturn.cli.lineage_picture import Picture
 from keyturn.cli.output import plain
 from keyturn.custody.lineage import outputs_of
@@ -63,7 +64,7 @@ def as_json(shown: ShownLineage) -> dict[str, Any]:
             "level": made.level,
             "sandbox": made.sandbox,
             "attempt": made.attempt,
-            "inputs": [{"name": d.name, "role": d.role, "digest": str(d.digest)} for d in made.dependencies],
+            "inputs": [input_json(d) for d in made.dependencies],
             "outputs": [{"name": o.name, "digest": str(o.digest)} for o in made.outputs],
         }
 
@@ -181,7 +182,8 @@ def _grow(tree: Tree, shown: ShownLineage, signed: _Signed, *, back: bool) -> No
                 continue
             for one in made.dependencies:
                 if one.role != "runtime":
-                    leaf = branch.add(plain(f"{one.role} {one.name}  {_short(one.digest)}"))
+                    origin = f" from {one.origin.uri}" if one.origin.uri else ""
+                    leaf = branch.add(plain(f"{one.role} {one.name}  {_short(one.digest)}{origin}"))
                     if one.role == "input":
                         todo.append((leaf, one.digest))
                     else:

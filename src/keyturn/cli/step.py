@@ -40,22 +40,27 @@ app.command("import-mlflow")(import_mlflow)
 
 @app.command()
 def digest(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory or file.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A directory or file, or what else `source` may name in a STEP.toml, as git+https://HOST/REPOSITORY@COMMIT.",
+            show_default=False,
+        ),
+    ],
     manifest: Annotated[Path | None, typer.Option(help="Write the whole manifest to this new file.")] = None,
     json: Json = False,
 ) -> None:
     """Print the digest of an artifact, as a STEP.toml and every record names it."""
     from keyturn.adapters.files.config_files import write_new
-    from keyturn.bulk.manifest import contents, make
-    from keyturn.formats.manifest import Contents, Manifest, render
+    from keyturn.formats.manifest import Manifest, render
+    from keyturn.wiring.steps import contents_of
 
-    with output.hashing(path, json=json) as on_bytes:
-        made: Contents | Manifest
-        if manifest is None:
-            made = contents(path, progress=on_bytes)
-        else:
-            made = make(path, progress=on_bytes)
-            write_new(manifest, render(made))
+    with output.hashing(source, json=json) as on_bytes:
+        made = contents_of(source, on_bytes, listed=manifest is not None)
+    if manifest is not None:
+        assert isinstance(made, Manifest)
+        write_new(manifest, render(made))
     output.emit(
         {"digest": str(made.identity), "files": len(made.files), "bytes": made.size_bytes},
         json=json,

@@ -99,6 +99,8 @@ def show(screen: Console, verdict: PackVerdict) -> None:
             for one in made.dependencies:
                 if one.role != "runtime":
                     lines.append(f"               {one.role} {one.name}  {one.digest}")
+                    if one.origin.uri:
+                        lines.append(f"                 from {one.origin.uri}")
         lines += [f"  source     {digest} (custody begins here)" for digest in chain.sources]
         lines += [f"  {line}" for one in chain.outside for line in evidence_lines(one.evidence)]
         lines += [f"  {line}" for line in chains.reproduced_lines(chain)]

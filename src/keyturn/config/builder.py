@@ -7,6 +7,7 @@
     work = ["/srv/work"]                      # inputs lie here, outputs go here
     runtime = ["/usr", "/opt/python"]         # what a STEP.toml may name as runtime, or below it
     private = ["/home/ada"]                   # no step reaches these, wherever they lie; the lab itself is always private
+    sources = ["git+https://git.example/"]    # what it may fetch inputs from: these addresses, and what lies below them
     queue_max = 16
     level = 1                                 # the SLSA build level that it claims; targets say what it may
 
@@ -29,6 +30,7 @@ from keyturn.formats.text import HexDigest, LabName, Name
 __all__ = ["BuilderConfig", "parse", "render"]
 
 _Directory = Annotated[str, Meta(pattern=r"\A/[^\x00-\x1f\x7f]{0,4095}\Z")]
+_Address = Annotated[str, Meta(pattern=r"\Agit\+https://[A-Za-z0-9.-]+[!-~]{0,400}\Z")]
 _Directories = Annotated[tuple[_Directory, ...], Meta(max_length=64)]
 
 
@@ -42,6 +44,7 @@ class BuilderConfig:
     work: tuple[str, ...]
     runtime: tuple[str, ...]
     private: tuple[str, ...]
+    sources: tuple[str, ...]
     queue_max: int
     level: Literal[1, 2]
 
@@ -54,6 +57,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     work: Annotated[_Directories, Meta(min_length=1)]
     runtime: Annotated[_Directories, Meta(min_length=1)]
     private: _Directories = ()
+    sources: Annotated[tuple[_Address, ...], Meta(max_length=64)] = ()
     queue_max: Annotated[int, Meta(ge=1, le=1024)] = 16
     level: Literal[1, 2] = 1
 
@@ -68,6 +72,7 @@ def parse(raw: bytes, *, where: str = "builder.toml") -> BuilderConfig:
         work=file.work,
         runtime=file.runtime,
         private=file.private,
+        sources=file.sources,
         queue_max=file.queue_max,
         level=file.level,
     )
@@ -83,6 +88,7 @@ def render(value: BuilderConfig) -> bytes:
         "work": list(value.work),
         "runtime": list(value.runtime),
         "private": list(value.private),
+        "sources": list(value.sources),
         "queue_max": value.queue_max,
         "level": value.level,
     }

@@ -37,7 +37,9 @@ from msgspec import Meta
 
 from keyturn.config import toml
 from keyturn.errors import KeyturnError, Refused, Usage
+from keyturn.formats import input_source
 from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.input_source import PathSource
 from keyturn.formats.steps import BuildKind, Check, StepRequest
 from keyturn.formats.text import HexDigest, Name, check_free_text
 
@@ -64,7 +66,6 @@ PARAMETERS_NAME = "parameters"
 PARAMETERS_MOUNT = "/in/params.json"
 
 _FROM_STEP = re.compile(r"from-step:(?P<step>[a-z0-9][a-z0-9._-]{0,62})/(?P<output>[a-z0-9][a-z0-9._-]{0,62})\Z")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 
 Path = Annotated[str, Meta(min_length=1, max_length=4096)]
 MountPath = Annotated[str, Meta(pattern=r"\A/in(/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}){1,8}\Z")]
@@ -85,13 +86,13 @@ class FromStep(_Strict, frozen=True, kw_only=True):
 
 
 class InputSource(_Strict, frozen=True, kw_only=True):
-    """One thing that goes in: from `source` (a path relative to the STEP.toml) to `mount` in the sandbox."""
+    """One thing that goes in: from `source` (a path relative to the STEP.toml, or as `formats.input_source` says) to `mount`."""
 
     name: Name
     source: Path
     digest: Annotated[str, Meta(max_length=200)]
     mount: MountPath
-    check: Check = "full"
+    check: Check | None = None
     role: Literal["input", "code"] = "input"
 
     def __post_init__(self) -> None:
@@ -101,9 +102,22 @@ class InputSource(_Strict, frozen=True, kw_only=True):
         for taken in (STEP_MOUNT, PARAMETERS_MOUNT):
             if self.mount == taken or self.mount.startswith(f"{taken}/"):
                 raise ValueError(f"expected another mount than `{taken}`, which is taken")
-        if _SCHEME.match(self.source):
-            raise ValueError(f"expected a path as `source`, got the URI `{self.source[:80]}`: only paths are read here")
         check_free_text(self.source, what="source", size_bytes_max=4096)
+        if not self.is_path:
+            if self.check not in (None, "snapshot"):
+                raise ValueError(f"expected no `check` but `snapshot` for `{self.source[:80]}`, which is no plain path")
+            if isinstance(self.expected, FromStep):
+                raise ValueError(f"expected a digest for `{self.source[:80]}`: no step leaves a receipt there")
+
+    @property
+    def is_path(self) -> bool:
+        """Whether `source` is a plain path, and nothing that is taken from elsewhere, or through links."""
+        return isinstance(input_source.parse(self.source), PathSource)
+
+    @property
+    def checked(self) -> Check:
+        """How it is checked: as `check` says; else a plain path is read whole, and everything else is a snapshot."""
+        return self.check or ("full" if self.is_path else "snapshot")
 
     @property
     def expected(self) -> ArtifactDigest | FromStep:
@@ -189,7 +203,7 @@ def check_is_of(step: StepFile, request: StepRequest) -> None:
     declared = {i.name: i for i in request.inputs}
     if len(declared) != len(request.inputs):
         raise Refused("step-differs", "the request names an input twice")
-    wanted = {i.name: (i.role, i.check) for i in step.inputs} | {STEP_NAME: ("parameters", "full")}
+    wanted = {i.name: (i.role, i.checked) for i in step.inputs} | {STEP_NAME: ("parameters", "full")}
     if step.parameters is not None:
         wanted[PARAMETERS_NAME] = ("parameters", "full")
     pairs: tuple[tuple[str, object, object], ...] = (

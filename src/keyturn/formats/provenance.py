@@ -28,11 +28,13 @@ from keyturn.formats.text import HexDigest, Name, Short, is_lab_name, is_name
 
 __all__ = [
     "BUILD_TYPE",
+    "NOWHERE",
     "PROVENANCE",
     "BuilderId",
     "Dependency",
     "DependencyRole",
     "Level",
+    "Origin",
     "Output",
     "Provenance",
     "Sandbox",
@@ -80,13 +82,27 @@ class BuilderId(msgspec.Struct, frozen=True, order=True, gc=False):
         return f"keyturn://{self.lab}/{self.kind}/{self.name}"
 
 
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Where an input came from, as the builder that took it saw: a `uri` that names one content, empty for a path.
+
+    `git_commit` is there when every object from that commit down to the files was hashed again.
+    """
+
+    uri: str = ""
+    git_commit: str = ""
+
+
+NOWHERE = Origin()
+"""A file or directory of the builder's machine."""
+
+
 class Dependency(msgspec.Struct, frozen=True, gc=False):
-    """What went into a step. `uri` says for people where it was; `check` is absent for the runtime."""
+    """What went into a step, and where it came from; `check` is absent for the runtime."""
 
     name: str
     role: DependencyRole
     digest: ArtifactDigest
-    uri: str = ""
+    origin: Origin = NOWHERE
     check: Check | None = None
 
 
@@ -154,9 +170,15 @@ _Uri = Annotated[str, Meta(max_length=4096, pattern=r"\A[!-~]+\Z")]
 _ItemName = Annotated[str, Meta(max_length=4096, pattern=r"\A[!-~]+\Z")]
 
 
+class _Digests(DigestSet, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One digest of the artifact, and beside it the commit whose tree it is."""
+
+    gitCommit: Annotated[str, Meta(pattern=r"\A([0-9a-f]{40}|[0-9a-f]{64})\Z")] | None = None  # noqa: N815  # in-toto's name
+
+
 class _Dependency(_Strict, frozen=True, kw_only=True):
     name: _ItemName
-    digest: DigestSet
+    digest: _Digests
     annotations: _Annotations
     uri: _Uri | None = None
 
@@ -241,9 +263,9 @@ def make(value: Provenance) -> bytes:
                 resolved_dependencies=tuple(
                     _Dependency(
                         name=d.name,
-                        digest=DigestSet.of(d.digest),
+                        digest=_digests(d),
                         annotations=_Annotations(role=d.role, check=d.check),
-                        uri=d.uri or None,
+                        uri=d.origin.uri or None,
                     )
                     for d in value.dependencies
                 ),
@@ -286,7 +308,7 @@ def read(payload: bytes) -> Provenance:
         command=definition.external_parameters.command,
         dependencies=tuple(
             [
-                Dependency(d.name, d.annotations.role, d.digest.artifact, d.uri or "", d.annotations.check)
+                Dependency(d.name, d.annotations.role, d.digest.artifact, _origin(d), d.annotations.check)
                 for d in definition.resolved_dependencies
             ]
         ),
@@ -305,6 +327,17 @@ def read(payload: bytes) -> Provenance:
     )
     _refuse_nonsense(value)
     return value
+
+
+def _digests(value: Dependency) -> _Digests:
+    own = DigestSet.of(value.digest)
+    return _Digests(sha256=own.sha256, dirHash=own.dirHash, gitCommit=value.origin.git_commit or None)
+
+
+def _origin(found: _Dependency) -> Origin:
+    if found.uri is None and found.digest.gitCommit is None:
+        return NOWHERE  # of most: one value for all
+    return Origin(found.uri or "", found.digest.gitCommit or "")
 
 
 def _require_build_type(payload: bytes) -> None:
@@ -347,6 +380,8 @@ def _refuse_nonsense(value: Provenance) -> None:
     for dependency in dependencies:
         if (dependency.role == "runtime") != (dependency.check is None):
             raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")
+        if dependency.origin.git_commit and not dependency.origin.uri:
+            raise Malformed("provenance-origin", "provenance: expected the `uri` of the repository beside `gitCommit`")
 
 
 def _twice(what: str) -> Malformed:

@@ -27,6 +27,7 @@ from keyturn.ports.notices import NoticeOutbox, NoticeReceiver, OutgoingNotice
 from keyturn.ports.steps import (
     Earlier,
     EndedCommand,
+    HeldInput,
     RunJournal,
     Sandbox,
     SandboxJob,
@@ -53,6 +54,7 @@ __all__ = [
     "Entropy",
     "EvidenceVerifier",
     "Gates",
+    "HeldInput",
     "Hop",
     "HopKeys",
     "IndexedRecord",

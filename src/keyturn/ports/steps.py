@@ -9,11 +9,13 @@ from typing import Literal, Protocol
 import msgspec
 
 from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.provenance import Origin
 from keyturn.formats.steps import Check
 
 __all__ = [
     "Earlier",
     "EndedCommand",
+    "HeldInput",
     "RunJournal",
     "Sandbox",
     "SandboxJob",
@@ -81,11 +83,20 @@ class Sandbox(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class HeldInput:
+    """An input that was digested: where it lies, to be mounted, and where it came from."""
+
+    digest: ArtifactDigest
+    place: str
+    origin: Origin
+
+
 class StepFiles(Protocol):
     """The files of one run of one step: inputs held against their digests, outputs staged until all is well."""
 
-    def hold_input(self, source: str, check: Check) -> tuple[ArtifactDigest, str]:
-        """Digest `source`, and give the path to mount; a `snapshot` is a copy that nobody else can write to."""
+    def hold_input(self, source: str, check: Check) -> HeldInput:
+        """Digest `source`; a `snapshot` is a copy that nobody else can write to. What is no path is taken as a snapshot only."""
 
     def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
         """Digest what lies at `path` (or reuse the digest while nothing changed), and give the path to mount."""
@@ -129,6 +140,8 @@ class EndedCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     finished_at: int
     output: bytes
     runtime: tuple[tuple[str, str], ...]
+    origins: tuple[tuple[str, Origin], ...] = ()
+    """Where each input came from, by name."""
     opened: bytes | None = None
     """Of a traced step: the list of what it opened."""
 

@@ -256,6 +256,7 @@ class BuilderService:
             destination=destination,
             allowed=parts.allowed,
             memory=parts.memory,
+            sources=parts.sources,
             progress=lambda done, total: self._update(kept.job, done=done, total=total),
             room=kept.room,
             held=parts.jobs.held(kept.job),

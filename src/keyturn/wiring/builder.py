@@ -50,6 +50,7 @@ class BuilderParts:
     signer: Signer
     trust_now: Callable[[], TrustNow]
     allowed: Allowed
+    sources: tuple[str, ...]
     memory: RuntimeMemory
     sandbox: Sandbox
     probe: Callable[[], None]
@@ -65,7 +66,14 @@ def default_runtimes() -> tuple[str, ...]:
 
 
 def make_builder(
-    place: LabPlace, *, name: str, work: Sequence[str], runtime: Sequence[str], private: Sequence[str], pin: str | None
+    place: LabPlace,
+    *,
+    name: str,
+    work: Sequence[str],
+    runtime: Sequence[str],
+    private: Sequence[str],
+    sources: Sequence[str] = (),
+    pin: str | None,
 ) -> tuple[BuilderConfig, PublicKey]:
     """Write a builder's configuration and pinned root, and its key unless there is one; nothing is overwritten."""
     history = root_to_pin(place, pin)
@@ -76,6 +84,7 @@ def make_builder(
         work=tuple(work),
         runtime=tuple(runtime),
         private=tuple(private),
+        sources=tuple(sources),
         queue_max=16,
         level=1,
     )
@@ -139,6 +148,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
             runtime=tuple(map(Path, config.runtime)),
             private=(place.directory, *map(Path, config.private)),
         ),
+        sources=config.sources,
         memory=RuntimeMemory(directory / "runtime", key.sign),
         sandbox=sandbox,
         probe=sandbox.probe,

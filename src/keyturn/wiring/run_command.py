@@ -11,6 +11,7 @@ from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.job_files import NoJournal
 from keyturn.adapters.files.outbox_files import StraightToLog
 from keyturn.adapters.files.step_files import Allowed, LocalStepFiles, require_free
+from keyturn.adapters.inputs.held_inputs import ANYWHERE
 from keyturn.adapters.no_sandbox import NoSandbox
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp, JobState, Order, Outcome
@@ -183,6 +184,7 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
             destination=prepared.destination,
             allowed=Allowed(work=anywhere, runtime=anywhere, private=()),
             memory=None,
+            sources=ANYWHERE,
             progress=lambda done, total: on_progress(stage[0], done, total),
         ) as files,
     ):

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
+from keyturn.adapters.inputs.held_inputs import ANYWHERE, HeldInputs
 from keyturn.app.custody.run_step import RECEIPT_NAME, Layout, Receipt
 from keyturn.bulk import manifest
+from keyturn.bulk.manifest import Progress
 from keyturn.config.step import (
     PARAMETERS_MOUNT,
     PARAMETERS_NAME,
@@ -25,12 +28,14 @@ from keyturn.config.step import (
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Usage
-from keyturn.formats import dsse, statement
+from keyturn.formats import dsse, input_source, statement
 from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.input_source import PathSource
+from keyturn.formats.manifest import Contents, Manifest
 from keyturn.formats.steps import STEP_REQUEST, DeclaredInput, StepRequest, places_digest
 from keyturn.trust.roster import TrustState
 
-__all__ = ["STEP_SOURCE", "declared_inputs", "layout_of", "make_request", "sign_request"]
+__all__ = ["STEP_SOURCE", "contents_of", "declared_inputs", "layout_of", "make_request", "sign_request"]
 
 STEP_SOURCE = f"\0{STEP_NAME}"
 """Stands for the STEP.toml as a source: its bytes are given, never read from a path."""
@@ -41,13 +46,25 @@ _RECEIPT_BYTES_MAX = 1 << 20
 def declared_inputs(raw: bytes, step: StepFile, base: Path) -> tuple[DeclaredInput, ...]:
     """Give every input of `step` (whose text is `raw`, in the directory `base`) with its digest resolved."""
     inputs = [
-        DeclaredInput(name=i.name, digest=str(_expected(i, base)), role=i.role, check=i.check) for i in step.inputs
+        DeclaredInput(name=i.name, digest=str(_expected(i, base)), role=i.role, check=i.checked) for i in step.inputs
     ]
     if step.parameters is not None:
         found = manifest.contents((base / step.parameters).resolve()).identity
         inputs.append(DeclaredInput(name=PARAMETERS_NAME, digest=str(found), role="parameters"))
     inputs.append(DeclaredInput(name=STEP_NAME, digest=f"sha256:{sha256(raw)}", role="parameters"))
     return tuple(inputs)
+
+
+def contents_of(source: str, progress: Progress, *, listed: bool) -> Contents | Manifest:
+    """Digest what `source` names from here, as an input of that source would be; `listed` makes a manifest of it."""
+    take = manifest.make if listed else manifest.contents
+    named = input_source.parse(source)
+    if isinstance(named, PathSource):
+        return take(Path(source), progress=progress)
+    with TemporaryDirectory(prefix="keyturn-input-") as place:
+        held = Path(place, "input")
+        HeldInputs(Path.cwd(), Path.resolve, ANYWHERE).hold(named, held)
+        return take(held, progress=progress)
 
 
 def make_request(

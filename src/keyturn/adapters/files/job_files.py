@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from keyturn.adapters.files import durable_files
-from keyturn.adapters.files.held_inputs import HeldInputs
+from keyturn.adapters.files.remembered_inputs import RememberedInputs
 from keyturn.adapters.files.step_files import clear
 from keyturn.errors import Conflict, Unavailable
 from keyturn.ports import Earlier, EndedCommand, SignedRun
@@ -104,8 +104,8 @@ class JobFiles:
         except OSError:
             return None
 
-    def held(self, job: str) -> HeldInputs:
-        return HeldInputs(self._jobs / f"{job}.held")
+    def held(self, job: str) -> RememberedInputs:
+        return RememberedInputs(self._jobs / f"{job}.held")
 
     def _left(self) -> Iterator[KeptJob]:
         for path in self._jobs.glob("*"):

@@ -26,15 +26,20 @@ from typing import Self
 import msgspec
 
 from keyturn.adapters.files import durable_files
-from keyturn.adapters.files.held_inputs import HeldInputs
+from keyturn.adapters.files.remembered_inputs import RememberedInputs
+from keyturn.adapters.inputs.held_inputs import HeldInputs
 from keyturn.bulk import manifest, runtime
 from keyturn.bulk.differences import differences
 from keyturn.bulk.manifest import Found, Progress
 from keyturn.bulk.runtime import Entry
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
+from keyturn.formats import input_source
 from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.input_source import PathSource
 from keyturn.formats.manifest import Contents
+from keyturn.formats.provenance import NOWHERE
 from keyturn.formats.steps import Check
+from keyturn.ports import HeldInput
 
 __all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "clear", "require_free", "room_of"]
 
@@ -115,12 +120,14 @@ class LocalStepFiles:
         allowed: Allowed,
         memory: RuntimeMemory | None,
         progress: Progress | None,
+        sources: tuple[str, ...] = (),
         room: str | None = None,
-        held: HeldInputs | None = None,
+        held: RememberedInputs | None = None,
     ) -> None:
         """`room` is the token of a staging directory that an earlier process of this run may have made; `held`, what it read."""
         self._base = base
         self._allowed = allowed
+        self._elsewhere = HeldInputs(base, self._check_input, sources)
         self._memory = memory
         self._progress = progress
         self._destination = destination.parent.resolve() / destination.name
@@ -168,31 +175,45 @@ class LocalStepFiles:
         place.write_bytes(content)
         self._given[source] = place
 
-    def hold_input(self, source: str, check: Check) -> tuple[ArtifactDigest, str]:
+    def hold_input(self, source: str, check: Check) -> HeldInput:
         """See `ports.StepFiles`. `on_read` is refused: nobody watches a step's reads on a single machine."""
         given = self._given.get(source)
-        path = given or self._allowed.check(self._base / source, what="input", roots=self._allowed.work)
-        match check:
-            case "on_read":
-                raise Refused(
-                    "step-check", "`on_read` cannot be had here: say `full`, or `snapshot` for a private copy"
-                )
-            case "snapshot":
-                copy = self._room / "inputs" / str(len(self._held)) / path.name
+        named = PathSource(source) if given is not None else input_source.parse(source)
+        if check == "on_read":
+            raise Refused("step-check", "`on_read` cannot be had here: say `full`, or `snapshot` for a private copy")
+        origin = NOWHERE
+        if isinstance(named, PathSource):
+            path = given or self._check_input(self._base / source)
+            if check == "snapshot":
+                copy = self._place_for_input(path.name)
                 if not self._knows(copy):
-                    clear(copy.parent)
-                    copy.parent.mkdir(parents=True)
-                    _copy(path, copy)
+                    _copy(path, _emptied(copy))
                 path = copy
-            case "full":
-                pass
+        elif check != "snapshot":
+            raise Refused(
+                "step-check",
+                f"expected the input `{source[:200]}` to be taken as a `snapshot`, got `{check}`",
+                hint="leave `check` out of its table",
+            )
+        else:
+            path = _emptied(self._place_for_input("input"))
+            try:
+                origin = self._elsewhere.hold(named, path)
+            except OSError as err:
+                raise Unavailable("input-unreadable", f"`{source[:200]}` cannot be copied: {err.strerror}") from err
         found = manifest.look(path)  # before it is read: `check_held` covers the reading too
         self._held.append((path, found))
         known = None if self._remembered is None else self._remembered.recall(path, found)
         self._manifests[source] = known or manifest.contents(path, progress=self._progress)
         if known is None and self._remembered is not None:
             self._remembered.keep(path, found, self._manifests[source])
-        return self._manifests[source].identity, str(path)
+        return HeldInput(self._manifests[source].identity, str(path), origin)
+
+    def _check_input(self, path: Path) -> Path:
+        return self._allowed.check(path, what="input", roots=self._allowed.work)
+
+    def _place_for_input(self, name: str) -> Path:
+        return self._room / "inputs" / str(len(self._held)) / name
 
     def _knows(self, path: Path) -> bool:
         return (
@@ -373,6 +394,13 @@ def _move(place: Path, target: Path) -> None:
         place.rename(target)
     except OSError as err:
         raise Unavailable("output-unreadable", f"output `{place.name}` cannot be published: {err.strerror}") from err
+
+
+def _emptied(place: Path) -> Path:
+    """Make the directory of `place`, which an earlier attempt may have begun to fill."""
+    clear(place.parent)
+    place.parent.mkdir(parents=True)
+    return place
 
 
 def _copy(source: Path, copy: Path) -> None:

@@ -63,7 +63,7 @@ class Attempt:
             request=self.digest,
             command=request.command,
             dependencies=(
-                *(Dependency(i.name, i.role, i.artifact, "", i.check) for i in request.inputs),
+                *(Dependency(i.name, i.role, i.artifact, check=i.check) for i in request.inputs),
                 *(Dependency(path, "runtime", self._runtime[path]) for path in request.runtime),
             ),
             outputs=outputs,

@@ -32,12 +32,13 @@ from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, togeth
 from keyturn.formats import dsse, provenance, records, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
-from keyturn.formats.provenance import BuilderId, Dependency, Level, Output, Provenance
+from keyturn.formats.provenance import NOWHERE, BuilderId, Dependency, Level, Output, Provenance
 from keyturn.formats.steps import EvaluationCriteria, StepRequest, check_decimal
 from keyturn.formats.test_result import TestResult
 from keyturn.ports import (
     Clock,
     EndedCommand,
+    HeldInput,
     LogWriter,
     RecordOutbox,
     RunJournal,
@@ -146,7 +147,7 @@ def run_step(
     attempt, resumed, ended = earlier.attempts, earlier.resumed, earlier.ended
     if ended is None or not files.staged(tuple(layout.outputs.values())):
         on_stage("checking inputs")
-        mounts = _hold_inputs(request, layout, files)  # (1)
+        held = _hold_inputs(request, layout, files)  # (1)
         for raw in (criteria, admitted.raw):  # (2)
             if raw is not None:
                 log.append(raw)
@@ -156,6 +157,7 @@ def run_step(
         resumed = None if left is None else str(left)
         on_stage("running")
         attempt = journal.begin(resumed)
+        mounts = tuple(StepMount(held[name].place, mount) for name, (_, mount) in layout.inputs.items())
         job = _job(request, layout, mounts, [place for _, _, place in runtime], staging, attempt)
         started_at = clock.now()
         ran = sandbox.run(job, stopped=stopped)  # (4)
@@ -165,7 +167,12 @@ def run_step(
         files.settle(tuple(layout.outputs.values()))
         finished_at = max(clock.now(), started_at)
         ended = EndedCommand(
-            started_at, finished_at, ran.output, tuple((path, str(d)) for path, d, _ in runtime), listed
+            started_at,
+            finished_at,
+            ran.output,
+            runtime=tuple((path, str(digest)) for path, digest, _ in runtime),
+            origins=tuple((name, one.origin) for name, one in held.items()),
+            opened=listed,
         )
         journal.ended(ended)
     elif _keeps_model(request, layout):
@@ -248,7 +255,7 @@ def _provenance(
     sandbox: Literal["bubblewrap", "none"],
     attempt: tuple[int, str | None],
 ) -> Provenance:
-    request, (number, resumed) = admitted.request, attempt
+    request, (number, resumed), origins = admitted.request, attempt, dict(ended.origins)
     return Provenance(
         lab=request.lab,
         build=request.build,
@@ -256,7 +263,7 @@ def _provenance(
         request=admitted.digest,
         command=request.command,
         dependencies=(
-            *(Dependency(i.name, i.role, i.artifact, "", i.check) for i in request.inputs),
+            *(Dependency(i.name, i.role, i.artifact, origins.get(i.name, NOWHERE), i.check) for i in request.inputs),
             *(Dependency(path, "runtime", ArtifactDigest.parse(digest)) for path, digest in ended.runtime),
         ),
         outputs=outputs,
@@ -297,24 +304,24 @@ def _check_names(request: StepRequest, layout: Layout) -> None:
         raise Refused("step-output-name", f"an output cannot be called `{min(taken)}`: the builder writes that file")
 
 
-def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles) -> tuple[StepMount, ...]:
-    mounts, wrong = [], list[KeyturnError]()
+def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles) -> dict[str, HeldInput]:
+    held, wrong = dict[str, HeldInput](), list[KeyturnError]()
     for declared in request.inputs:  # all of them, though one is wrong: whoever mends the step sees the rest as well
-        source, mount = layout.inputs[declared.name]
+        source, _ = layout.inputs[declared.name]
         try:
-            found, place = files.hold_input(source, declared.check)
-            if found != declared.artifact:
+            found = files.hold_input(source, declared.check)
+            if found.digest != declared.artifact:
                 raise Refused(
                     "input-digest",
-                    f"input `{declared.name}`: expected `{declared.digest}`, found `{found}`",
+                    f"input `{declared.name}`: expected `{declared.digest}`, found `{found.digest}`",
                     hint="find out who changed it; if the change is meant, declare the new digest",
                 )
-            mounts.append(StepMount(place, mount))
+            held[declared.name] = found
         except KeyturnError as err:
             wrong.append(err)
     if wrong:
         raise together(wrong)
-    return tuple(mounts)
+    return held
 
 
 def _keeps_model(request: StepRequest, layout: Layout) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 from keyturn.bulk.manifest import Found
 from keyturn.formats.manifest import Contents
 
-__all__ = ["HeldInputs"]
+__all__ = ["RememberedInputs"]
 
 
 class _Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,7 +29,7 @@ class _Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class HeldInputs:
+class RememberedInputs:
     """What the inputs of one run were read as; in `directory`, which is removed with the run."""
 
     def __init__(self, directory: Path) -> None:

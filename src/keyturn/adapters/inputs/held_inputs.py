@@ -1,0 +1,58 @@
+"""Hold an input that is no plain path: a copy in the builder's own directory, by whatever its source names.
+
+What lies on this machine is looked for where plain paths may lie (`check`), links and all. What lies elsewhere is fetched only
+from below an address that the builder's operator listed in `sources`: a member who may order steps has the builder reach nothing
+else, and no address on a closed network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from keyturn.adapters.inputs import git_input, hub_input
+from keyturn.errors import Refused
+from keyturn.formats.input_source import GitCommitSource, HubSnapshot
+from keyturn.formats.provenance import Origin
+
+__all__ = ["ANYWHERE", "HeldInputs", "HeldSource"]
+
+ANYWHERE = ("git+https://",)
+"""The `sources` of whoever acts on his own machine, and on his own word."""
+
+HeldSource = GitCommitSource | HubSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class HeldInputs:
+    """`check` resolves a path and refuses one that this builder may not read; `sources` are the addresses it may fetch from."""
+
+    base: Path
+    check: Callable[[Path], Path]
+    sources: tuple[str, ...]
+
+    def hold(self, source: HeldSource, into: Path) -> Origin:
+        """Make `into`, which is not there, of what `source` names; or raise, and leave whatever was written to the caller."""
+        match source:
+            case GitCommitSource(local=True):
+                return git_input.hold(source, self.base / source.repository, into, check=self.check)
+            case GitCommitSource():
+                self._require_listed(source.repository, scheme="git+")
+                return git_input.fetch(source, into)
+            case HubSnapshot():
+                return hub_input.hold(source, self.check(self.base / source.repository), into)
+            case _:
+                assert_never(source)
+
+    def _require_listed(self, address: str, *, scheme: str) -> None:
+        named = scheme + address
+        for one in self.sources:
+            if named == one or named.startswith(one if one.endswith("/") else f"{one}/"):
+                return
+        raise Refused(
+            "source-not-allowed",
+            f"`{named[:200]}` is not below an address that this builder may fetch from",
+            hint="keyturn builder show lists them; its operator adds to `sources` in builder.toml",
+        )

@@ -1,0 +1,133 @@
+"""Read what `source` of an input in a STEP.toml names: a path, or something that is pinned by whoever keeps it.
+
+    ../data                                          a file or directory
+    git+https://git.example/train@<commit>           the tree of one commit; `#subdirectory=DIR` for a part of it
+    git+file:../train@<commit>                       the same, of a repository on the builder's machine
+    ../hub/models--acme--tiny/snapshots/<revision>   a snapshot in the cache of huggingface_hub, or a part of it
+
+The words are pip's for git (`git+https`, `@`, `#subdirectory=`), and huggingface_hub's for its cache. What may move under its
+name (a branch, a tag) is refused: a source names one content. The input's `digest` must hold besides, whatever the source says.
+
+This is NOT where anything is fetched: see `adapters.inputs`. Normative page docs/formats/step-toml.md.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from keyturn.errors import Malformed
+from keyturn.formats.digest import check_path
+from keyturn.formats.git_commit import is_object_id
+
+__all__ = ["GitCommitSource", "HubSnapshot", "PathSource", "Source", "parse"]
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
+_HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:-]+)+\Z")
+_SUBDIRECTORY = "subdirectory="
+_HUB = re.compile(
+    r"(?P<repository>(?:.*/)?(?P<kind>model|dataset|space)s--(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*))"
+    r"/snapshots/(?P<revision>[0-9a-f]{40})(?:/(?P<part>.+?))?/?\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PathSource:
+    """A file or directory of the builder's machine. It has no `uri`: paths of a machine are nobody's business elsewhere."""
+
+    path: str
+
+    @property
+    def uri(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class GitCommitSource:
+    """The tree of `commit`, or the directory `part` in it. `repository` is an https URL, or a path when it is `local`."""
+
+    repository: str
+    local: bool
+    commit: str
+    part: str = ""
+
+    @property
+    def uri(self) -> str:
+        scheme = "git+file:" if self.local else "git+"
+        part = f"#{_SUBDIRECTORY}{_shown(self.part)}" if self.part else ""
+        return f"{scheme}{_shown(self.repository)}@{self.commit}{part}"
+
+
+@dataclass(frozen=True, slots=True)
+class HubSnapshot:
+    """`part` (empty: all) of the snapshot `revision` that lies below `repository`, the cache's directory of one repository."""
+
+    repository: str
+    kind: str
+    name: str
+    revision: str
+    part: str = ""
+
+    @property
+    def uri(self) -> str:
+        """As huggingface_hub writes it: `hf://acme/tiny@<revision>`, `hf://datasets/acme/text@<revision>/train`."""
+        kind = "" if self.kind == "model" else f"{self.kind}s/"
+        part = f"/{_shown(self.part)}" if self.part else ""
+        return f"hf://{kind}{self.name}@{self.revision}{part}"
+
+
+Source = PathSource | GitCommitSource | HubSnapshot
+
+
+def parse(text: str) -> Source:
+    """Read `text`, or raise `Malformed` saying what to type instead."""
+    if text.startswith("git+"):
+        return _git(text)
+    if _SCHEME.match(text):
+        raise Malformed(
+            "input-source",
+            f"expected a path or one of `git+https:` `git+file:` as `source`, got the URI `{text[:80]}`",
+            hint="fetch it into a directory that the builder allows, and name that",
+        )
+    hub = _HUB.match(text)
+    if hub is None:
+        return PathSource(text)
+    part = hub["part"] or ""
+    if part:
+        check_path(part)
+    return HubSnapshot(hub["repository"], hub["kind"], hub["name"].replace("--", "/"), hub["revision"], part)
+
+
+def _shown(text: str) -> str:
+    """As a URI has it: visible ASCII as it is, all else by its bytes, `%C3%A9`."""
+    return "".join(chr(byte) if 0x21 <= byte <= 0x7E else f"%{byte:02X}" for byte in text.encode("utf-8"))
+
+
+def _git(text: str) -> GitCommitSource:
+    address, _, fragment = text.removeprefix("git+").partition("#")
+    repository, at, commit = address.rpartition("@")
+    local = address.startswith("file:")
+    if fragment and not fragment.startswith(_SUBDIRECTORY):
+        raise Malformed("input-source", f"expected `#subdirectory=DIR` behind a commit, got `#{fragment[:80]}`")
+    place = repository.removeprefix("file:") if local else repository
+    if not at or not is_object_id(commit):
+        named = f"`{commit[:80]}`" if at else "none"
+        where = (place or address.removeprefix("file:")) if at else address.removeprefix("file:")
+        find = f"git -C {where} rev-parse" if local else f"git ls-remote {where}"
+        raise Malformed(
+            "input-unpinned",
+            f"expected a whole commit id behind `@` in `{text[:200]}`, got {named}: branches and tags move",
+            hint=f"`{find} {commit[:80] if at else 'HEAD'}` prints it",
+        )
+    if local:
+        place = "/" + place.lstrip("/") if place.startswith("//") else place  # file:///srv/x is /srv/x
+    elif not _HTTPS.match(place) or {".", ".."} & set(place.split("/")):
+        raise Malformed(
+            "input-source",
+            f"expected `git+https://HOST/REPOSITORY@COMMIT`, without a user, or `git+file:PATH@COMMIT`, got `{text[:200]}`",
+            hint="clone what needs a password to where the builder may read, and name it with git+file:",
+        )
+    part = fragment.removeprefix(_SUBDIRECTORY).strip("/")
+    if part:
+        check_path(part)
+    return GitCommitSource(place, local, commit, part)

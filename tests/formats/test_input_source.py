@@ -1,0 +1,92 @@
+"""What a `source` names: one content, by the words of those who keep it; whatever may move is refused, with what to type."""
+
+from __future__ import annotations
+
+import pytest
+
+from keyturn.errors import Malformed
+from keyturn.formats.input_source import GitCommitSource, HubSnapshot, PathSource, Source, parse
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SNAPSHOT = f"models--acme--tiny/snapshots/{COMMIT}"
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "uri"),
+    [
+        pytest.param("../data", PathSource("../data"), "", id="a path"),
+        pytest.param(
+            "models--acme--tiny/snapshots/main", PathSource("models--acme--tiny/snapshots/main"), "", id="no hub"
+        ),
+        pytest.param(
+            f"git+https://git.example:8443/a/b.git@{COMMIT}",
+            GitCommitSource("https://git.example:8443/a/b.git", local=False, commit=COMMIT),
+            f"git+https://git.example:8443/a/b.git@{COMMIT}",
+            id="a commit over https",
+        ),
+        pytest.param(
+            f"git+https://git.example/b@{'a' * 64}#subdirectory=/src/é/",
+            GitCommitSource("https://git.example/b", local=False, commit="a" * 64, part="src/é"),
+            f"git+https://git.example/b@{'a' * 64}#subdirectory=src/%C3%A9",
+            id="a directory of a commit that is named by SHA-256",
+        ),
+        pytest.param(
+            f"git+file:../my train@{COMMIT}",
+            GitCommitSource("../my train", local=True, commit=COMMIT),
+            f"git+file:../my%20train@{COMMIT}",
+            id="a repository beside the file",
+        ),
+        pytest.param(
+            f"git+file:///srv/a@b@{COMMIT}",
+            GitCommitSource("/srv/a@b", local=True, commit=COMMIT),
+            f"git+file:/srv/a@b@{COMMIT}",
+            id="a repository of the machine",
+        ),
+        pytest.param(
+            f"/hub/{SNAPSHOT}/",
+            HubSnapshot("/hub/models--acme--tiny", "model", "acme/tiny", COMMIT),
+            f"hf://acme/tiny@{COMMIT}",
+            id="a snapshot of a hub's cache",
+        ),
+        pytest.param(
+            f"datasets--text/snapshots/{COMMIT}/train/é.txt",
+            HubSnapshot("datasets--text", "dataset", "text", COMMIT, "train/é.txt"),
+            f"hf://datasets/text@{COMMIT}/train/%C3%A9.txt",
+            id="a file of a data set's snapshot",
+        ),
+    ],
+)
+def test_a_source_names_one_content(text: str, source: Source, uri: str) -> None:
+    assert parse(text) == source
+    assert parse(text).uri == uri
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says"),
+    [
+        pytest.param(
+            "git+https://git.example/b@main", "input-unpinned", "git ls-remote https://git.example/b main", id="branch"
+        ),
+        pytest.param(
+            "git+https://git.example/b", "input-unpinned", "git ls-remote https://git.example/b HEAD", id="no commit"
+        ),
+        pytest.param("git+file:../b@v1", "input-unpinned", "git -C ../b rev-parse v1", id="a tag"),
+        pytest.param("git+file:../b", "input-unpinned", "git -C ../b rev-parse HEAD", id="a repository alone"),
+        pytest.param(f"git+file:../b@{COMMIT[:12]}", "input-unpinned", "rev-parse", id="a short id"),
+        pytest.param(f"git+https://ada:pw@git.example/b@{COMMIT}", "input-source", "git+file:", id="a password"),
+        pytest.param(f"git+ssh://git.example/b@{COMMIT}", "input-source", "git+file:", id="ssh"),
+        pytest.param(f"git+https://git.example/a/../b@{COMMIT}", "input-source", "git+file:", id="dots"),
+        pytest.param(f"git+https://git.example/a/%2E%2e/b@{COMMIT}", "input-source", "git+file:", id="hidden dots"),
+        pytest.param(f"git+https://git.example/a%20b@{COMMIT}", "input-source", "git+file:", id="an escape"),
+        pytest.param(f"git+https://git.example/a?b=@{COMMIT}", "input-source", "git+file:", id="a query"),
+        pytest.param(f"git+file:../b@{COMMIT}#egg=x", "input-source", "", id="an unknown fragment"),
+        pytest.param(f"git+file:../b@{COMMIT}#subdirectory=../c", "path-invalid", "", id="a directory outside"),
+        pytest.param(f"{SNAPSHOT}/../../blobs/x", "path-invalid", "", id="a part outside the snapshot"),
+        pytest.param("https://git.example/b.tar", "input-source", "directory", id="a URI of another kind"),
+    ],
+)
+def test_what_may_move_or_leave_is_refused_with_what_to_type(text: str, code: str, says: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        parse(text)
+    assert refused.value.code == code
+    assert says in refused.value.hint

@@ -1,0 +1,96 @@
+"""A builder takes inputs from where they are kept: what is mounted is what was named, and the provenance says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.test_hub_input import REVISION, make_cache
+from keyturn.adapters.over_http.builder_over_http import JobState, Order
+from keyturn.cli.chains import input_json
+from keyturn.formats.provenance import Dependency
+from keyturn.service.builder_service import BuilderService
+from keyturn.wiring.steps import manifest_of
+from service.test_builder_service import failed, provenance_of
+from support.builders import Place
+from support.labs import make_lab
+
+Run = Callable[[Order], JobState]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, make_lab())
+
+
+@pytest.fixture
+def run(place: Place) -> Iterator[Callable[..., JobState]]:
+    service = BuilderService(place.parts())
+    service.start()
+    yield lambda order: service.state(service.order(order).job, wait_s=60)
+    service.stop()
+
+
+def taken(place: Place, state: JobState) -> Dependency:
+    return next(d for d in provenance_of(place, state).dependencies if d.name == "data")
+
+
+def step_file(place: Place, source: str, script: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    monkeypatch.chdir(place.work)
+    digest = str(manifest_of(source, lambda *_: None).identity)
+    return place.step_file(script, source=source, digest=digest, check="snapshot")
+
+
+def test_a_commit_goes_into_a_step_as_the_tree_that_it_names(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=Ada", "-c", "user.email=ada@acme.example", "-c", "init.defaultBranch=main")
+        environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
+        words = ("git", "-C", str(place.work / "repo"), *who, *words)
+        return subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+    (place.work / "repo").mkdir()
+    (place.work / "repo" / "train.txt").write_text("as committed\n")
+    git("init", "-q")
+    git("add", "--all")
+    git("commit", "-q", "-m", "first")
+    source = f"git+file:repo@{git('rev-parse', 'HEAD')}"
+    (place.work / "repo" / "train.txt").write_text("not committed\n")
+    raw = step_file(place, source, "cat /in/data/train.txt > /out/model; ls -a /in/data >> /out/model", monkeypatch)
+    state = run(place.order(raw))
+    assert (place.out / "model").read_text() == "as committed\n.\n..\ntrain.txt\n", state
+    found = taken(place, state)
+    assert (found.origin.uri, found.origin.git_commit, found.check) == (source, source[-40:], "snapshot")
+    assert input_json(found)["git_commit"] == source[-40:]
+
+    entries = len(place.log._leaves)
+    (place.work / "repo" / ".git" / "objects" / source[-40:-38] / source[-38:]).unlink()
+    assert "lacks the object" in failed(
+        run(place.order(raw, destination=str(place.work / "more"))), "source-object-missing"
+    )
+    assert len(place.log._leaves) == entries
+    assert sorted(p.name for p in place.work.iterdir()) == ["data", "made", "repo"], "nothing of it is left"
+    elsewhere = raw.replace(source.encode(), b"git+https://git.example/repo@" + source[-40:].encode())
+    failed(run(place.order(elsewhere, destination=str(place.work / "more"))), "source-not-allowed")
+    assert len(place.log._leaves) == entries
+
+
+def test_a_snapshot_of_a_hub_goes_into_a_step_and_only_as_a_snapshot(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = make_cache(place.work / "hub")
+    source = str(snapshot.relative_to(place.work))
+    raw = step_file(place, source, "cat /in/data/config.json > /out/model", monkeypatch)
+    state = run(place.order(raw))
+    assert (place.out / "model").read_text() == '{"small": true}\n', state
+    assert taken(place, state).origin.uri == f"hf://acme/tiny@{REVISION}"
+    outside = make_cache(place.root / "hub").parent.parent
+    (place.work / "linked").mkdir()
+    (place.work / "linked" / "models--acme--tiny").symlink_to(outside)
+    elsewhere = raw.replace(source.encode(), f"linked/models--acme--tiny/snapshots/{REVISION}".encode())
+    failed(run(place.order(elsewhere, destination=str(place.work / "more"))), "path-not-allowed")
