@@ -16,9 +16,11 @@ from keyturn.custody.verify import Chain, Suspended, VerifiedChain, examine, ver
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, statement, steps
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
-from keyturn.formats.provenance import BuilderId, Dependency, Output
+from keyturn.formats.provenance import BuilderId, Dependency, Origin, Output
+from keyturn.formats.release import RELEASE
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
+from keyturn.trust.outside import OutsideSigner
 from keyturn.trust.void import NOTHING_VOID
 from support.chains import AURORA, MadeChain, artifact, changed, signed
 from support.labs import make_key, make_lab
@@ -735,3 +737,33 @@ def test_facts_name_the_evaluations_that_were_met_and_the_least_check(chain: Mad
     failed = facts_of(judge(chain))
     assert failed["custody.evaluations_met"] == frozenset(), "when anything failed, nothing counts as met"
     assert failed["custody.statements"] == 9
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        pytest.param({}, [], id="listed"),
+        pytest.param(None, ["link-other-lab"], id="no lab listed"),
+        pytest.param({"trusted_root": "d" * 64}, ["link-other-lab"], id="another root"),
+        pytest.param({"identity": "third.example"}, ["link-other-lab"], id="another lab's name"),
+        pytest.param({"statements": frozenset({"signature"})}, ["link-other-lab"], id="its releases do not count"),
+    ],
+)
+def test_what_another_lab_released_is_a_link_when_targets_list_that_lab(
+    listed: dict[str, Any] | None, expected: list[str]
+) -> None:
+    lab_of = {"name": "other", "method": "keyturn", "statements": frozenset({RELEASE}), "identity": "other.example"}
+    signer = OutsideSigner(**{**lab_of, "trusted_root": "c" * 64, **(listed or {})})
+    chain = MadeChain(make_lab(resources={"model/aurora": ()}, outside=() if listed is None else (signer,)))
+    base = Origin("keyturn://other.example/model/tiny", pack="b" * 64, root="c" * 64)
+    chain.step(
+        "finetune",
+        {"base": artifact("theirs")},
+        {"model": MODEL},
+        alter_provenance=lambda p: replace(
+            p, dependencies=(replace(p.dependencies[0], origin=base), *p.dependencies[1:])
+        ),
+    )
+    found = judge(chain)
+    assert codes(found) == expected
+    assert found.sources == (artifact("theirs"),)

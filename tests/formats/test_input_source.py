@@ -82,6 +82,8 @@ def test_a_source_names_one_content(text: str, source: Source, uri: str) -> None
         pytest.param(f"git+file:../b@{COMMIT}#egg=x", "input-source", "", id="an unknown fragment"),
         pytest.param(f"git+file:../b@{COMMIT}#subdirectory=../c", "path-invalid", "", id="a directory outside"),
         pytest.param(f"{SNAPSHOT}/../../blobs/x", "path-invalid", "", id="a part outside the snapshot"),
+        pytest.param("a" * 2049, "input-source", "", id="a text without an end"),
+        pytest.param("git+file:\x1b[31m", "input-source", "", id="a terminal escape"),
         pytest.param("https://git.example/b.tar", "input-source", "directory", id="a URI of another kind"),
     ],
 )

@@ -16,6 +16,8 @@ DATA = ArtifactDigest("dirHash", Sha256("1" * 64))
 CODE = ArtifactDigest("sha256", Sha256("2" * 64))
 RUNTIME = ArtifactDigest("dirHash", Sha256("3" * 64))
 MODEL = ArtifactDigest("dirHash", Sha256("4" * 64))
+OTHER = "keyturn://other.example/model/tiny"
+RELEASED = Origin(OTHER, pack="b" * 64, root="c" * 64)
 
 TRAIN = Provenance(
     lab="acme.example",
@@ -26,6 +28,7 @@ TRAIN = Provenance(
     dependencies=(
         Dependency("data", "input", DATA, Origin("git+https://git.example/x@" + "a" * 40, "a" * 40), "full"),
         Dependency("code", "code", CODE, check="on_read"),
+        Dependency("base", "input", MODEL, RELEASED, "full"),
         Dependency("/usr", "runtime", RUNTIME),
     ),
     outputs=(Output("model", MODEL),),
@@ -103,6 +106,16 @@ def test_it_is_slsa_provenance_v1_in_an_in_toto_statement_v1() -> None:
             replace(TRAIN, dependencies=(Dependency("/usr", "runtime", DATA, check="full"),)),
             "provenance-check",
             id="a runtime that says it was checked",
+        ),
+        pytest.param(
+            replace(TRAIN, dependencies=(Dependency("m", "input", CODE, Origin(OTHER, pack="a" * 64), "full"),)),
+            "provenance-origin",
+            id="another lab's pack without its root",
+        ),
+        pytest.param(
+            replace(TRAIN, dependencies=(Dependency("m", "input", CODE, replace(RELEASED, uri="x"), "full"),)),
+            "uri-invalid",
+            id="another lab's pack of no resource",
         ),
         pytest.param(
             replace(TRAIN, dependencies=(Dependency("code", "code", CODE, Origin("", "a" * 40), "full"),)),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from keyturn.errors import KeyturnError
-from keyturn.trust.outside import OutsideSigner
+from keyturn.formats.release import RELEASE
+from keyturn.trust.outside import OutsideSigner, other_lab
 from keyturn.trust.render import render_contents
 from keyturn.trust.targets import parse_contents
 from support.labs import Lab, make_lab
@@ -32,6 +34,13 @@ KEY = OutsideSigner(
     level=2,
     layout=DIGEST,
 )
+LAB = OutsideSigner(
+    name="other",
+    method="keyturn",
+    statements=frozenset({RELEASE}),
+    identity="other.example",
+    trusted_root=DIGEST,
+)
 CERTIFICATE = OutsideSigner(
     name="vendor",
     method="certificate",
@@ -42,10 +51,18 @@ CERTIFICATE = OutsideSigner(
 
 
 def test_every_kind_of_signer_round_trips() -> None:
-    lab = make_lab(outside=(SIGSTORE, KEY, CERTIFICATE))
+    lab = make_lab(outside=(SIGSTORE, KEY, CERTIFICATE, LAB))
     files = render_contents(lab.contents)
     assert parse_contents(files, lab=lab.name) == lab.contents
-    assert dict(lab.state.outside) == {"ci": SIGSTORE, "verifier": KEY, "vendor": CERTIFICATE}
+    assert dict(lab.state.outside) == {"ci": SIGSTORE, "verifier": KEY, "vendor": CERTIFICATE, "other": LAB}
+
+
+def test_another_lab_is_found_by_its_first_root_alone_and_only_when_its_releases_count() -> None:
+    everyone = {one.name: one for one in (SIGSTORE, CERTIFICATE, LAB)}
+    assert other_lab(everyone, root_sha256=DIGEST) is LAB, "the same digest is somebody else's trusted root too"
+    assert other_lab(everyone, root_sha256="cd" * 32) is None
+    silent = replace(LAB, statements=frozenset({"signature"}))
+    assert other_lab({"other": silent}, root_sha256=DIGEST) is None
 
 
 def test_without_the_file_nobody_from_outside_is_believed(lab: Lab) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.tree import Tree
@@ -155,6 +155,7 @@ def _left_out(side: Side) -> str:
 def _grow(tree: Tree, shown: ShownLineage, signed: _Signed, *, back: bool) -> None:
     """Hang steps and artifacts below `tree`, nearest first; each step once with what is behind it. What is hung of `signed` is
     taken out of it."""
+    links_ahead = shown.lineage.takers
     links = shown.lineage.makers if back else shown.lineage.takers
     sources = frozenset(shown.sources)
     seen: set[int] = set()
@@ -165,6 +166,8 @@ def _grow(tree: Tree, shown: ShownLineage, signed: _Signed, *, back: bool) -> No
         steps = links.get(artifact, ())
         if back and not steps:
             here = artifact in sources or not shown.behind.left_out
+            for whose in _other_labs(links_ahead, artifact):
+                at.add(plain(whose))
             at.add("custody begins here: no step in the log made this" if here else "made by steps that are not shown")
         for step in steps:
             made = step.value
@@ -207,6 +210,13 @@ def _signed_outside(one: Outside) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _CUT else f"{text[: _CUT // 2 - 1]}…{text[-_CUT // 2 :]}"
+
+
+def _other_labs(takers: Mapping[ArtifactDigest, tuple[Step, ...]], artifact: ArtifactDigest) -> list[str]:
+    """Whose release the artifact is, as the packs that came with it say."""
+    taken = [d.origin for step in takers.get(artifact, ()) for d in step.value.dependencies if d.digest == artifact]
+    said = [f"released as {one.uri} by another lab: pack sha256:{one.pack}" for one in taken if one.pack]
+    return list(dict.fromkeys(said))
 
 
 def _short(digest: ArtifactDigest) -> str:

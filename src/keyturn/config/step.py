@@ -94,6 +94,8 @@ class InputSource(_Strict, frozen=True, kw_only=True):
     mount: MountPath
     check: Check | None = None
     role: Literal["input", "code"] = "input"
+    pack: Path | None = None
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         _ = self.expected
@@ -103,7 +105,13 @@ class InputSource(_Strict, frozen=True, kw_only=True):
             if self.mount == taken or self.mount.startswith(f"{taken}/"):
                 raise ValueError(f"expected another mount than `{taken}`, which is taken")
         check_free_text(self.source, what="source", size_bytes_max=4096)
+        if (self.pack is None) != (self.root is None):
+            raise ValueError("expected `pack` and `root` together: another lab's pack, and the first root of that lab")
+        for path in (self.pack, self.root):
+            check_free_text(path or "", what="pack", size_bytes_max=4096)
         if not self.is_path:
+            if self.pack is not None:
+                raise ValueError("expected a path as `source` of what another lab released")
             if self.check not in (None, "snapshot"):
                 raise ValueError(f"expected no `check` but `snapshot` for `{self.source[:80]}`, which is no plain path")
             if isinstance(self.expected, FromStep):

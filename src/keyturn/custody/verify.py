@@ -9,7 +9,8 @@ stands before its provenance, what it took before its request, criteria before t
    What a job without a builder says on its way is by the key of its attempt, and of an attempt that goes on (`attempts`).
 3. Every step's level is one that its signer may claim (`levels`).
 4. The model was made by a step; whatever went into a step other than `ingest` was made by a step before it was
-   requested; nothing went into its own making; and no two steps say that they made one model from different things.
+   requested; nothing went into its own making; and no two steps say that they made one model from different things. What
+   another lab made has its pack for that, under a first root that targets listed then.
 5. Every evaluation of the model followed criteria that were logged before it was requested, says what its values
    say, and passed; none was requested and left without a result (`evaluations`).
 
@@ -35,9 +36,10 @@ from keyturn.custody.sources import Code, Suspended, code_of
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import Refused
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.provenance import BuilderId, DependencyRole, Provenance
+from keyturn.formats.provenance import BuilderId, Dependency, DependencyRole, Provenance
 from keyturn.formats.steps import Check, StepRequest
 from keyturn.formats.uri import Uri
+from keyturn.trust.outside import other_lab
 
 __all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_chain", "with_failures", "with_outside"]
 
@@ -142,7 +144,7 @@ def examine(
             failures.append(level)
             level = 0
         levels.append(level)
-    failures += _links(model, lineage, ran)  # (4)
+    failures += _links(model, lineage, ran, timeline)  # (4)
     failures += made_otherwise(lineage)
     failures += attempts.resumed(ran, lineage)
     found = evaluations.judge(model, lineage, evidence)  # (5)
@@ -290,17 +292,19 @@ def _inputs(declared: _Inputs, taken: _Inputs) -> Iterator[tuple[str, str]]:
             yield ("input-differs", f"`{name}`: expected {wanted}, got {found}")
 
 
-def _links(model: ArtifactDigest, lineage: Lineage, ran: _Ran) -> Iterator[Failure]:
+def _links(model: ArtifactDigest, lineage: Lineage, ran: _Ran, timeline: TrustTimeline) -> Iterator[Failure]:
     if model not in lineage.makers:
         yield Failure(None, "model-not-made", f"no step in the log made `{model}`")
     for step, request in ran:
         before = step.index if request is None else request.index
         for dependency in step.value.dependencies:
+            if dependency.origin.pack:
+                yield from _other_lab(step, dependency, timeline)
             if dependency.role != "input":
                 continue
             makers = lineage.makers.get(dependency.digest)
             if makers is None:
-                if step.value.build != "ingest":
+                if step.value.build != "ingest" and not dependency.origin.pack:
                     yield Failure(
                         step.index,
                         "link-missing",
@@ -317,3 +321,16 @@ def _links(model: ArtifactDigest, lineage: Lineage, ran: _Ran) -> Iterator[Failu
     cycle = lineage.cycle()
     if cycle:
         yield Failure(None, "chain-cycle", "went into its own making: " + " <- ".join(str(one) for one in cycle))
+
+
+def _other_lab(step: Step, taken: Dependency, timeline: TrustTimeline) -> Iterator[Failure]:
+    """Whose pack proved an input: a lab whose first root targets listed then. The builder verified the pack itself."""
+    trust, lab = timeline.before(step.index), Uri.parse(taken.origin.uri).lab
+    signer = None if trust is None else other_lab(trust.outside, root_sha256=taken.origin.root)
+    if signer is None or signer.identity != lab:
+        yield Failure(
+            step.index,
+            "link-other-lab",
+            f"step `{step.value.step}`: its input `{taken.name}` was released by `{lab}` under the root {taken.origin.root}, "
+            "and targets listed no such lab then",
+        )

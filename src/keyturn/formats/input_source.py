@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from keyturn.errors import Malformed
 from keyturn.formats.digest import check_path
 from keyturn.formats.git_commit import is_object_id
+from keyturn.formats.text import is_printable
 
 __all__ = ["GitCommitSource", "HubSnapshot", "PathSource", "Source", "parse"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 _HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:-]+)+\Z")
+_LENGTH_MAX = 2048
 _SUBDIRECTORY = "subdirectory="
 _HUB = re.compile(
     r"(?P<repository>(?:.*/)?(?P<kind>model|dataset|space)s--(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*))"
@@ -81,6 +83,10 @@ Source = PathSource | GitCommitSource | HubSnapshot
 
 def parse(text: str) -> Source:
     """Read `text`, or raise `Malformed` saying what to type instead."""
+    if len(text) > _LENGTH_MAX or not is_printable(text):
+        raise Malformed(
+            "input-source", f"expected at most {_LENGTH_MAX} visible characters as `source`, got {text[:80]!r}"
+        )
     if text.startswith("git+"):
         return _git(text)
     if _SCHEME.match(text):

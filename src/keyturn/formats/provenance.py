@@ -25,6 +25,7 @@ from keyturn.formats.posix_time import posix, rfc3339
 from keyturn.formats.statement import DigestSet, Statement, Subject
 from keyturn.formats.steps import CHECKPOINT, BuildKind, Check
 from keyturn.formats.text import HexDigest, Name, Short, is_lab_name, is_name
+from keyturn.formats.uri import Uri
 
 __all__ = [
     "BUILD_TYPE",
@@ -85,11 +86,15 @@ class BuilderId(msgspec.Struct, frozen=True, order=True, gc=False):
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where an input came from, as the builder that took it saw: a `uri` that names one content, empty for a path.
 
-    `git_commit` is there when every object from that commit down to the files was hashed again.
+    `git_commit` is there when every object from that commit down to the files was hashed again. `pack` is the SHA-256 of another
+    lab's pack that proves the release of this artifact as the resource `uri`, under the first root of that lab whose SHA-256 is
+    `root`.
     """
 
     uri: str = ""
     git_commit: str = ""
+    pack: str = ""
+    root: str = ""
 
 
 NOWHERE = Origin()
@@ -164,6 +169,8 @@ class _Strict(
 class _Annotations(_Strict, frozen=True, kw_only=True):
     role: DependencyRole
     check: Check | None = None
+    pack: HexDigest | None = None
+    root: HexDigest | None = None
 
 
 _Uri = Annotated[str, Meta(max_length=4096, pattern=r"\A[!-~]+\Z")]
@@ -264,7 +271,9 @@ def make(value: Provenance) -> bytes:
                     _Dependency(
                         name=d.name,
                         digest=_digests(d),
-                        annotations=_Annotations(role=d.role, check=d.check),
+                        annotations=_Annotations(
+                            role=d.role, check=d.check, pack=d.origin.pack or None, root=d.origin.root or None
+                        ),
                         uri=d.origin.uri or None,
                     )
                     for d in value.dependencies
@@ -335,9 +344,10 @@ def _digests(value: Dependency) -> _Digests:
 
 
 def _origin(found: _Dependency) -> Origin:
-    if found.uri is None and found.digest.gitCommit is None:
+    said = found.annotations
+    if found.uri is None and found.digest.gitCommit is None and said.pack is None and said.root is None:
         return NOWHERE  # of most: one value for all
-    return Origin(found.uri or "", found.digest.gitCommit or "")
+    return Origin(found.uri or "", found.digest.gitCommit or "", said.pack or "", said.root or "")
 
 
 def _require_build_type(payload: bytes) -> None:
@@ -380,8 +390,17 @@ def _refuse_nonsense(value: Provenance) -> None:
     for dependency in dependencies:
         if (dependency.role == "runtime") != (dependency.check is None):
             raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")
-        if dependency.origin.git_commit and not dependency.origin.uri:
-            raise Malformed("provenance-origin", "provenance: expected the `uri` of the repository beside `gitCommit`")
+        if dependency.origin is not NOWHERE:
+            _refuse_half(dependency.origin)
+
+
+def _refuse_half(origin: Origin) -> None:
+    if not origin.uri:
+        raise Malformed("provenance-origin", "provenance: expected the `uri` of what an input was taken from")
+    if bool(origin.pack) != bool(origin.root):
+        raise Malformed("provenance-origin", "provenance: expected `pack` and `root` of another lab together")
+    if origin.pack:
+        Uri.parse(origin.uri)
 
 
 def _twice(what: str) -> Malformed:

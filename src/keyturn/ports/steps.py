@@ -98,6 +98,9 @@ class StepFiles(Protocol):
     def hold_input(self, source: str, check: Check) -> HeldInput:
         """Digest `source`; a `snapshot` is a copy that nobody else can write to. What is no path is taken as a snapshot only."""
 
+    def read_beside(self, path: str, *, size_bytes_max: int) -> bytes:
+        """Read one file that lies where inputs may lie, and is none."""
+
     def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
         """Digest what lies at `path` (or reuse the digest while nothing changed), and give the path to mount."""
 

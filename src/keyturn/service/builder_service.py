@@ -23,12 +23,14 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from keyturn.adapters import process_log
+from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.job_files import JobJournal, KeptJob
 from keyturn.adapters.files.plain_files import read_plain
 from keyturn.adapters.files.step_files import LocalStepFiles, clear, room_of
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import About, JobState, Order, Outcome, decode
 from keyturn.app.custody.admit_step import AdmittedStep, admit_step
+from keyturn.app.custody.other_lab import require_released
 from keyturn.app.custody.run_step import (
     RECEIPT_NAME,
     Receipt,
@@ -43,6 +45,7 @@ from keyturn.config.step import STEP_NAME, StepFile
 from keyturn.errors import KeyturnError, Refused, Unavailable, defect
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.posix_time import rfc3339
+from keyturn.formats.provenance import Origin
 from keyturn.formats.steps import places_digest
 from keyturn.ports import SignedRun
 from keyturn.service import shell
@@ -274,6 +277,7 @@ class BuilderService:
                         layout_of(step),
                         signer=parts.signer,
                         criteria=order.criteria,
+                        released=self._released,
                         files=files,
                         sandbox=parts.sandbox,
                         log=parts.log,
@@ -288,6 +292,10 @@ class BuilderService:
                     files.leave()
                 raise
         return _outcome(receipt, destination)
+
+    def _released(self, artifact: ArtifactDigest, pack: bytes, root: bytes) -> Origin:
+        outside = self._parts.trust_now().trust.outside
+        return require_released(artifact, pack=pack, root=root, outside=outside, verify=Verifiers().verify)
 
     def _admit(self, order: Order, kept: KeptJob) -> AdmittedStep:
         """Admit what was admitted when it came in, by the trust of now: who asked may have been suspended meanwhile."""

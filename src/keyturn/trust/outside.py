@@ -1,6 +1,7 @@
 """Say whose signatures from outside the lab count as evidence, and about what: the target file `evidence.toml`.
 
-Each signer has a name of the lab's, and one method: `sigstore` (an identity, the issuer that vouches for it, and the SHA-256 of
+Each signer has a name of the lab's, and one method: `keyturn` (another lab: its name as `identity`, and the SHA-256 of its first
+root as `trusted_root`), `sigstore` (an identity, the issuer that vouches for it, and the SHA-256 of
 the trusted root under which that is checked), `key` (a public key), `certificate` (root certificates, and the name that the
 signing certificate must have). Who is expected is said here alone, by the lab's keyholders: evidence never says it of itself.
 
@@ -19,11 +20,12 @@ from msgspec import Meta
 
 from keyturn.errors import Malformed
 from keyturn.formats import base64_text
+from keyturn.formats.release import RELEASE
 from keyturn.formats.text import HexDigest, Name
 
-__all__ = ["EvidenceFile", "OutsideMethod", "OutsideSigner", "outside_signers", "render_outside"]
+__all__ = ["EvidenceFile", "OutsideMethod", "OutsideSigner", "other_lab", "outside_signers", "render_outside"]
 
-OutsideMethod = Literal["certificate", "key", "sigstore"]
+OutsideMethod = Literal["certificate", "key", "keyturn", "sigstore"]
 
 _Printable = Annotated[str, Meta(pattern=r"\A[!-~]{1,500}\Z")]
 _Subject = Annotated[str, Meta(pattern=r"\A[ -~]{1,500}\Z")]
@@ -80,6 +82,7 @@ class OutsideSigner:
         needed = {
             "sigstore": {"identity", "issuer", "trusted_root"},
             "key": {"public"},
+            "keyturn": {"identity", "trusted_root"},
             "certificate": {"identity", "roots"},
         }
         given = {field for field in ("identity", "issuer", "trusted_root", "public", "roots") if getattr(self, field)}
@@ -95,6 +98,14 @@ class OutsideSigner:
                 "outside-signer",
                 f"`evidence.toml`: signer `{self.name}`: verifier, resource and level stand together",
             )
+
+
+def other_lab(signers: Mapping[str, OutsideSigner], *, root_sha256: str) -> OutsideSigner | None:
+    """The other lab among `signers` whose first root has this SHA-256, and whose releases count; `None` when there is none."""
+    for one in signers.values():
+        if one.method == "keyturn" and one.trusted_root == root_sha256 and RELEASE in one.statements:
+            return one
+    return None
 
 
 def outside_signers(file: EvidenceFile | None) -> Mapping[str, OutsideSigner]:

@@ -373,10 +373,10 @@ def _require_attachable(step: StepFile) -> None:
             f"a step of type `{step.build_type}` is run by a builder, and not attached to a job",
             hint="keyturn run STEP.toml",
         )
-    if other := next((i for i in step.inputs if i.checked != "full"), None):
+    if other := next((i for i in step.inputs if i.checked != "full" or i.pack is not None), None):
         raise Usage(
             "step-check",
-            f'input `{other.name}`: expected a path and `check = "full"`, which is all that can be had of an attempt',
+            f'input `{other.name}`: expected a path, no `pack`, and `check = "full"`, which is all that can be had of an attempt',
             hint="the inputs are digested when it is opened, and looked at again when it is closed",
         )
 

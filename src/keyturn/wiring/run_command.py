@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.job_files import NoJournal
 from keyturn.adapters.files.outbox_files import StraightToLog
@@ -17,6 +18,7 @@ from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp, JobState, Order, Outcome
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.app.custody.admit_step import admit_step
+from keyturn.app.custody.other_lab import require_released
 from keyturn.app.custody.run_step import Signer, run_step
 from keyturn.app.records.find_record import find_record, only_one
 from keyturn.app.records.nearest import meant
@@ -203,6 +205,9 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
                 lambda payload: dsse_signing.sign(payload, key),
             ),
             criteria=prepared.criteria,
+            released=lambda artifact, pack, root: require_released(
+                artifact, pack=pack, root=root, outside=prepared.trust.outside, verify=Verifiers().verify
+            ),
             files=files,
             sandbox=NoSandbox(),
             log=log,

@@ -126,6 +126,7 @@ def layout_of(step: StepFile) -> Layout:
         outputs={o.name: o.path for o in step.outputs},
         resume=step.resume,
         traced=step.sandbox.traced,
+        packs={i.name: (i.pack, i.root) for i in step.inputs if i.pack is not None and i.root is not None},
     )
 
 

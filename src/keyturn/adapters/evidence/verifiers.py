@@ -70,6 +70,8 @@ def _says_oms(text: dict[str, Any]) -> bool:
 def _module(form: EvidenceFormat, signer: OutsideSigner) -> Any:
     # A bundle that a key signed has no certificate, and needs no library but the one that is always here.
     name = "by_key" if form == "sigstore-bundle" and signer.method == "key" else _MODULES.get(form)
+    if signer.method == "keyturn":  # it has no key of its own here: whatever fell back to another would believe anybody
+        raise Refused("evidence-method", f"`{signer.name}` is a lab: its pack comes with an input, and is no evidence")
     if name is None:
         raise Refused("evidence-method", f"evidence of the format `{form}` is not verified here")
     try:

@@ -26,6 +26,7 @@ from typing import Self
 import msgspec
 
 from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.remembered_inputs import RememberedInputs
 from keyturn.adapters.inputs.held_inputs import HeldInputs
 from keyturn.bulk import manifest, runtime
@@ -208,6 +209,9 @@ class LocalStepFiles:
         if known is None and self._remembered is not None:
             self._remembered.keep(path, found, self._manifests[source])
         return HeldInput(self._manifests[source].identity, str(path), origin)
+
+    def read_beside(self, path: str, *, size_bytes_max: int) -> bytes:
+        return read_small(self._check_input(self._base / path), size_bytes_max=size_bytes_max)
 
     def _check_input(self, path: Path) -> Path:
         return self._allowed.check(path, what="input", roots=self._allowed.work)

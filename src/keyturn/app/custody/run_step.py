@@ -1,6 +1,6 @@
 """Run one admitted step: check what goes in, run it, digest what comes out, sign and log its provenance, publish.
 
-1. hold every input, and compare it with the digest that was signed;
+1. hold every input, and compare it with the digest that was signed; what another lab released is what its pack proves;
 2. log the criteria (of an evaluation), then the request: both before anything runs;
 3. digest the runtime;
 4. run the command in the sandbox;
@@ -20,7 +20,7 @@ The signing key is the caller's: nothing here hands it to the sandbox, and the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -32,7 +32,7 @@ from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, togeth
 from keyturn.formats import dsse, provenance, records, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
-from keyturn.formats.provenance import NOWHERE, BuilderId, Dependency, Level, Output, Provenance
+from keyturn.formats.provenance import NOWHERE, BuilderId, Dependency, Level, Origin, Output, Provenance
 from keyturn.formats.steps import EvaluationCriteria, StepRequest, check_decimal
 from keyturn.formats.test_result import TestResult
 from keyturn.ports import (
@@ -57,6 +57,7 @@ __all__ = [
     "RECEIPT_NAME",
     "Layout",
     "Receipt",
+    "Released",
     "Signer",
     "Stage",
     "finish_run",
@@ -74,6 +75,10 @@ MEASUREMENT = "measurement"
 
 _MEASUREMENT_BYTES_MAX = 64 << 10
 _SHOWN_MAX = 100
+PACK_BYTES_MAX = 1 << 30
+
+Released = Callable[[ArtifactDigest, bytes, bytes], Origin]
+"""Say whose release an artifact is by (pack, first root) of another lab, or raise; see `app.custody.other_lab`."""
 
 Stage = Literal["checking inputs", "checking runtime", "running", "digesting outputs", "signing", "logging"]
 
@@ -89,6 +94,8 @@ class Layout:
     outputs: Mapping[str, str]
     resume: str | None = None
     traced: bool = False
+    packs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Of an input that another lab released: (its pack, that lab's first root), by input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,7 @@ def run_step(
     *,
     signer: Signer,
     criteria: bytes | None,
+    released: Released,
     files: StepFiles,
     sandbox: Sandbox,
     log: LogWriter,
@@ -147,7 +155,7 @@ def run_step(
     attempt, resumed, ended = earlier.attempts, earlier.resumed, earlier.ended
     if ended is None or not files.staged(tuple(layout.outputs.values())):
         on_stage("checking inputs")
-        held = _hold_inputs(request, layout, files)  # (1)
+        held = _hold_inputs(request, layout, files, released)  # (1)
         for raw in (criteria, admitted.raw):  # (2)
             if raw is not None:
                 log.append(raw)
@@ -176,7 +184,7 @@ def run_step(
         )
         journal.ended(ended)
     elif _keeps_model(request, layout):
-        _hold_inputs(request, layout, files)
+        _hold_inputs(request, layout, files, released)
     on_stage("digesting outputs")
     outputs = tuple(Output(name, files.take_output(layout.outputs[name])) for name in request.outputs)  # (6)
     _require_kept(request, layout, files)
@@ -304,7 +312,7 @@ def _check_names(request: StepRequest, layout: Layout) -> None:
         raise Refused("step-output-name", f"an output cannot be called `{min(taken)}`: the builder writes that file")
 
 
-def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles) -> dict[str, HeldInput]:
+def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles, released: Released) -> dict[str, HeldInput]:
     held, wrong = dict[str, HeldInput](), list[KeyturnError]()
     for declared in request.inputs:  # all of them, though one is wrong: whoever mends the step sees the rest as well
         source, _ = layout.inputs[declared.name]
@@ -316,6 +324,11 @@ def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles) -> dict
                     f"input `{declared.name}`: expected `{declared.digest}`, found `{found.digest}`",
                     hint="find out who changed it; if the change is meant, declare the new digest",
                 )
+            if declared.name in layout.packs:
+                pack, root = (
+                    files.read_beside(path, size_bytes_max=PACK_BYTES_MAX) for path in layout.packs[declared.name]
+                )
+                found = replace(found, origin=released(found.digest, pack, root))
             held[declared.name] = found
         except KeyturnError as err:
             wrong.append(err)
