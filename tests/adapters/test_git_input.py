@@ -126,6 +126,7 @@ def test_a_repository_that_lacks_lies_or_borrows_is_refused(repository: tuple[Pa
         pytest.param("160000 commit {commit}\tother", "source-submodule", id="a submodule"),
         pytest.param("100644 blob {blob}\t..", "path-invalid", id="the directory above"),
         pytest.param("40000 tree {tree}\t..", "path-invalid", id="a directory that is the one above"),
+        pytest.param("100644 blob {blob}\ta/b", "path-invalid", id="a path below for a name"),
         pytest.param("100644 blob {blob}\ta/../../../b", "path-invalid", id="a path for a name"),
         pytest.param("100644 blob {blob}\tREADME", "source-tree", id="a name twice"),
     ],
