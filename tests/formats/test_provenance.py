@@ -130,6 +130,7 @@ def test_it_is_slsa_provenance_v1_in_an_in_toto_statement_v1() -> None:
         pytest.param(replace(TRAIN, dependencies=()), "json-invalid", id="made from nothing"),
         pytest.param(replace(TRAIN, outputs=()), "statement-subject-count", id="nothing made"),
         pytest.param(replace(TRAIN, command=()), "json-invalid", id="no command"),
+        pytest.param(replace(TRAIN, step="no name"), "json-invalid", id="a step without a name"),
         pytest.param(replace(TRAIN, build="bake"), "provenance-build-type", id="an unknown build"),
         pytest.param(replace(TRAIN, level=4), "json-invalid", id="level 4"),
         pytest.param(replace(TRAIN, level=0), "json-invalid", id="level 0"),
