@@ -16,7 +16,7 @@ from keyturn.crypto import dsse_signing
 from keyturn.formats import access, dsse, statement
 from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.grants import bundle as bundles
-from keyturn.wiring.log import lab_log
+from keyturn.wiring.log.log import lab_log
 
 __all__ = ["approves_by_itself"]
 

@@ -35,7 +35,7 @@ from keyturn.formats.leaf import Kind
 from keyturn.formats.pack import PackContents
 from keyturn.grants import bundle as bundles
 from keyturn.tlog.signing import sign_checkpoint
-from keyturn.wiring.log import LabLog, lab_log
+from keyturn.wiring.log.log import LabLog, lab_log
 
 __all__ = ["flipped_bit", "removed_step", "stolen_service"]
 

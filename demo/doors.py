@@ -19,7 +19,7 @@ from keyturn.formats import dsse
 from keyturn.formats import note as notes
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.records import leaf_of
-from keyturn.wiring.log import LabLog
+from keyturn.wiring.log.log import LabLog
 
 __all__ = ["attempt", "process_url", "write_past_admission"]
 

@@ -53,12 +53,12 @@ WHOSE_WORD = {
     "adapters/sign_page/here.py": NOWHERE,
     "adapters/keys/ssh_agent.py": NOWHERE,
     "adapters/over_http/witness_over_http.py": OPERATOR,
-    "cli/sign_page.py": TYPED,
+    "cli/lab/sign_page.py": TYPED,
     "service/local_peers.py": NOWHERE,
     "service/shell.py": NOWHERE,
-    "wiring/check_up.py": NAMED,
-    "wiring/run_command.py": NAMED,
-    "wiring/scan.py": TYPED,
+    "wiring/lab/check_up.py": NAMED,
+    "wiring/custody/run_command.py": NAMED,
+    "wiring/gates/scan.py": TYPED,
 }
 
 

@@ -22,7 +22,7 @@ SNIPPET = re.compile(
 )
 WORDS = {"NOUN", "VERB"}
 SHORT = {"release": "ask"}
-"""`keyturn release MODEL` is `keyturn release ask MODEL`: `cli/release.py`."""
+"""`keyturn release MODEL` is `keyturn release ask MODEL`: `cli/custody/release.py`."""
 
 
 @cache

@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.main import get_command
 
-from keyturn.cli import ssh as command
-from keyturn.cli.host_first import HostFirst
+from keyturn.cli.access import ssh as command
+from keyturn.cli.access.host_first import HostFirst
 
 Parsed = tuple[str, list[str], str, bool, int | None]
 

@@ -15,8 +15,8 @@ from keyturn.app.trust.found_lab import Founding
 from keyturn.config.person import Home
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.trust.draft import Draft
-from keyturn.wiring.new_lab import make_lab
-from keyturn.wiring.trust import lab_keys, person_keys, trust_store
+from keyturn.wiring.lab.new_lab import make_lab
+from keyturn.wiring.trust.trust import lab_keys, person_keys, trust_store
 from support import commands
 
 FOUNDING = Founding(

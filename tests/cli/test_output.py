@@ -8,7 +8,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from keyturn.cli import log, output
+from keyturn.cli import output
+from keyturn.cli.log import log
 from keyturn.errors import Unavailable
 
 ID, URI = "req-" + "1" * 32, "keyturn://acme.example/model/" + "m" * 60

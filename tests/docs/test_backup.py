@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keyturn.adapters.over_http.log_over_http import LogOverHttp
-from keyturn.wiring.log import lab_log, reindex
+from keyturn.wiring.log.log import lab_log, reindex
 from service.conftest import make_lab_on_disk
 from support.pages import DOCS, run_page
 from support.processes import wait_for

@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, {str(ROOT / "tests")!r})
 from keyturn.app.log.publish_checkpoint import confirm_with_witnesses
-from keyturn.wiring.log import lab_log
-from keyturn.wiring.witnesses import witnesses_of
+from keyturn.wiring.log.log import lab_log
+from keyturn.wiring.log.witnesses import witnesses_of
 from support.hidden import hidden_leaf
 
 lab = Path(sys.argv[1]).resolve()

@@ -21,7 +21,7 @@ from keyturn.app.trust.accept_invitation import NewKey, accept_invitation
 from keyturn.app.trust.enrol_member import enrol_member
 from keyturn.app.trust.found_lab import Founding, found_lab
 from keyturn.app.trust.invite_member import Offer, invite_members
-from keyturn.cli.trust import accept
+from keyturn.cli.trust.trust import accept
 from keyturn.config.person import home_of, parse
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.credentials import Credential
@@ -29,9 +29,9 @@ from keyturn.errors import KeyturnError, Refused
 from keyturn.formats import dsse
 from keyturn.formats.enrolment import AcceptedKey, parse_acceptance, parse_invitation, render_invitation
 from keyturn.trust.draft import Draft
-from keyturn.wiring.new_keys import new_key, new_passkey
-from keyturn.wiring.own_keys import PageView, own_signer
-from keyturn.wiring.places import Person
+from keyturn.wiring.keys.new_keys import new_key, new_passkey
+from keyturn.wiring.keys.own_keys import PageView, own_signer
+from keyturn.wiring.lab.places import Person
 
 pytestmark = pytest.mark.xdist_group("chromium")
 

@@ -24,7 +24,7 @@ from keyturn.formats.enrolment import Invitation
 from keyturn.grants.verify_grant import verify_grant
 from keyturn.policy.facts import NO_FACTS
 from keyturn.trust.roster import SigningPage
-from keyturn.wiring.new_keys import new_passkey
+from keyturn.wiring.keys.new_keys import new_passkey
 from support.authenticators import SshHolder
 from support.commands import KEYTURN
 from support.https import Certificate, serving_files

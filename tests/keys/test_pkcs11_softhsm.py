@@ -18,8 +18,8 @@ from keyturn.crypto.dsse_signing import sign, verify_user_verified
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.grants.verify_grant import verify_grant
 from keyturn.policy.facts import NO_FACTS
-from keyturn.wiring.pins import ask_pin
-from keyturn.wiring.token_keys import read_pkcs11_uri
+from keyturn.wiring.keys.pins import ask_pin
+from keyturn.wiring.keys.token_keys import read_pkcs11_uri
 from support.authenticators import Passkey, SshHolder
 from support.labs import make_key
 from support.softhsm import MODULE, PIN, SoftToken, add_token, make_token
@@ -179,7 +179,7 @@ import sys
 from keyturn.adapters.keys.pkcs11_key import Pkcs11Signer, TokenPlace
 from keyturn.adapters.keys.pin import Pin
 from keyturn.crypto.keys import PublicKey
-from keyturn.wiring.pins import ask_pin
+from keyturn.wiring.keys.pins import ask_pin
 module, token, label, public = sys.argv[1:]
 signer = Pkcs11Signer(TokenPlace(module, token, label), public=PublicKey.from_text(public), pin=ask_pin)
 for number in range(20):
@@ -215,7 +215,7 @@ def test_a_pin_file_is_read_when_only_its_owner_can(tmp_path: Path, monkeypatch:
 
 
 ASK = """
-from keyturn.wiring.pins import ask_pin
+from keyturn.wiring.keys.pins import ask_pin
 assert ask_pin("ada").value == "271828"
 """
 

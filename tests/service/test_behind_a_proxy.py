@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.errors import Malformed, Refused, Unavailable
-from keyturn.wiring.credentials import credentials_for
-from keyturn.wiring.login import show_certificate
-from keyturn.wiring.places import find_lab
+from keyturn.wiring.lab.credentials import credentials_for
+from keyturn.wiring.lab.login import show_certificate
+from keyturn.wiring.lab.places import find_lab
 from service.conftest import make_lab_on_disk
 from support.lab_on_disk import put_on_disk
 from support.labs import make_lab

@@ -11,10 +11,10 @@ import pytest
 
 from adapters.test_hub_input import REVISION, make_cache
 from keyturn.adapters.over_http.builder_over_http import JobState, Order
-from keyturn.cli.chains import input_json
+from keyturn.cli.custody.chains import input_json
 from keyturn.formats.provenance import Dependency
 from keyturn.service.builder_service import BuilderService
-from keyturn.wiring.steps import manifest_of
+from keyturn.wiring.custody.steps import manifest_of
 from service.test_builder_service import failed, provenance_of
 from support.builders import Place
 from support.labs import make_lab

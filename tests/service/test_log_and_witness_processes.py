@@ -27,9 +27,9 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.proof import verify_proof
 from keyturn.tlog.signing import sign_checkpoint
 from keyturn.tlog.verify_checkpoint import verify_checkpoint
-from keyturn.wiring.log import lab_log, log_writer, reindex
-from keyturn.wiring.places import find_lab
-from keyturn.wiring.witnesses import witnesses_of
+from keyturn.wiring.lab.places import find_lab
+from keyturn.wiring.log.log import lab_log, log_writer, reindex
+from keyturn.wiring.log.witnesses import witnesses_of
 from support.labs import make_key
 from support.processes import wait_for
 from support.signed_records import checkin, request
@@ -232,7 +232,7 @@ def test_a_witness_answers_as_its_specification_says(make_lab_on_disk: Callable)
 
 
 def test_two_processes_are_never_the_same_witness(make_lab_on_disk: Callable) -> None:
-    from keyturn.wiring.witness import open_witness
+    from keyturn.wiring.log.witness import open_witness
 
     lab = make_lab_on_disk()
     with lab.witness(), pytest.raises(Conflict, match="witness-running"), open_witness(lab.path / "witness" / "north"):

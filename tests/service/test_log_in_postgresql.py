@@ -23,8 +23,8 @@ from keyturn.errors import KeyturnError, Refused, Unavailable
 from keyturn.formats.digest import sha256
 from keyturn.formats.records import leaf_of
 from keyturn.tlog.frontier import Frontier
-from keyturn.wiring.log import log_writer
-from keyturn.wiring.places import find_lab
+from keyturn.wiring.lab.places import find_lab
+from keyturn.wiring.log.log import log_writer
 from support import commands
 from support.members import People
 from support.postgresql import Cluster, Store

@@ -23,7 +23,7 @@ from keyturn.adapters.over_http.log_over_http import LogOverHttp
 from keyturn.config import person
 from keyturn.config.person import PersonConfig
 from keyturn.errors import Malformed, Refused, Unavailable
-from keyturn.wiring.credentials import credentials_for
+from keyturn.wiring.lab.credentials import credentials_for
 from support.logins import logs_in, serving, tokens
 from support.openid import AUDIENCE, OpenIdProvider
 from support.processes import Process, running

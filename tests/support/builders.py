@@ -23,8 +23,8 @@ from keyturn.bulk import manifest
 from keyturn.config import step as step_config
 from keyturn.crypto import dsse_signing
 from keyturn.formats.provenance import BuilderId
-from keyturn.wiring.builder import BuilderParts
-from keyturn.wiring.steps import declared_inputs, make_request, sign_request
+from keyturn.wiring.custody.builder import BuilderParts
+from keyturn.wiring.custody.steps import declared_inputs, make_request, sign_request
 from support.labs import NOW, Lab
 
 

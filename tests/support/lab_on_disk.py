@@ -19,11 +19,11 @@ from keyturn.config import lab as lab_config
 from keyturn.config.lab import LabConfig
 from keyturn.formats.records import leaf_of
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
-from keyturn.wiring.builder import default_runtimes, make_builder
-from keyturn.wiring.log import lab_log
-from keyturn.wiring.notify import init_notify
-from keyturn.wiring.places import find_lab
-from keyturn.wiring.release_gate import init_gate
+from keyturn.wiring.custody.builder import default_runtimes, make_builder
+from keyturn.wiring.gates.release import init_gate
+from keyturn.wiring.lab.notify import init_notify
+from keyturn.wiring.lab.places import find_lab
+from keyturn.wiring.log.log import lab_log
 from support.labs import Lab
 from support.processes import Process, running, wait_for
 

@@ -25,7 +25,7 @@ from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.digest import Sha256
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.grants import bundle as bundles
-from keyturn.wiring.log import lab_log
+from keyturn.wiring.log.log import lab_log
 from support.chains import AURORA, MadeChain, artifact
 from support.lab_on_disk import put_on_disk
 from support.labs import Lab

@@ -21,8 +21,8 @@ from keyturn.formats import dsse
 from keyturn.formats.access import AccessRequest, HumanAuthorization
 from keyturn.formats.negatives import Revocation
 from keyturn.formats.uri import Uri
-from keyturn.wiring.own_gate import init_gate
-from keyturn.wiring.places import find_lab
+from keyturn.wiring.gates.own import init_gate
+from keyturn.wiring.lab.places import find_lab
 from support.lab_on_disk import LabOnDisk, put_on_disk
 from support.labs import make_lab
 from support.processes import wait_for

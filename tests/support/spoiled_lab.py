@@ -35,10 +35,10 @@ from keyturn.formats.add_checkpoint import AddCheckpoint
 from keyturn.formats.decision import Decision
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.tlog import merkle
-from keyturn.wiring.log import lab_log, log_reader, reindex, trust_behind, verify_batches
-from keyturn.wiring.places import find_lab
-from keyturn.wiring.release_gate import init_gate, open_release_gate
-from keyturn.wiring.witness import init_witness, open_witness
+from keyturn.wiring.gates.release import init_gate, open_release_gate
+from keyturn.wiring.lab.places import find_lab
+from keyturn.wiring.log.log import lab_log, log_reader, reindex, trust_behind, verify_batches
+from keyturn.wiring.log.witness import init_witness, open_witness
 from support.lab_on_disk import put_on_disk
 from support.labs import make_lab
 from support.log_records import make_record, make_records

@@ -49,8 +49,8 @@ from keyturn.formats.leaf import Leaf
 from keyturn.formats.uri import Uri
 from keyturn.grants import bundle as bundles
 from keyturn.trust.roster import TrustState
-from keyturn.wiring.log import LabLog, lab_log
-from keyturn.wiring.witnesses import witnesses_of
+from keyturn.wiring.log.log import LabLog, lab_log
+from keyturn.wiring.log.witnesses import witnesses_of
 from support.builders import RUNTIME
 from support.commands import KEYTURN, error_of, keyturn, said_by
 from support.processes import Process, running

@@ -21,8 +21,8 @@ from keyturn.grants import bundle as bundles
 from keyturn.grants import checks
 from keyturn.policy.facts import NO_FACTS
 from keyturn.trust.history import TrustHistory
-from keyturn.wiring.found_log import FoundLog
-from keyturn.wiring.places import find_lab
+from keyturn.wiring.lab.places import find_lab
+from keyturn.wiring.log.found_log import FoundLog
 from support.members import BREAK_GLASS, POLICY, People
 
 ASK = (

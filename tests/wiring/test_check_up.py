@@ -15,7 +15,7 @@ import pytest
 import keyturn
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.app.oversight.process_versions import wrong_version
-from keyturn.wiring import check_up
+from keyturn.wiring.lab import check_up
 from support.labs import make_lab
 from support.members import People
 

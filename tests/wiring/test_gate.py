@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.errors import Refused
-from keyturn.wiring.release_gate import hash_model
+from keyturn.wiring.gates.release import hash_model
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from keyturn.app.oversight.standing_access import doors
 from keyturn.errors import Usage
 from keyturn.standing import ledger as ledgers
-from keyturn.wiring.scan import scan_judge
+from keyturn.wiring.gates.scan import scan_judge
 from support.commands import keyturn
 from support.host_image import HostImage, made_image
 from support.members import People

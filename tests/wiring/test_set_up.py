@@ -10,9 +10,9 @@ from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.trust_on_disk import TrustOnDisk
 from keyturn.config.lab import LabConfig
 from keyturn.errors import Refused, Usage
-from keyturn.wiring.builder import make_builder
-from keyturn.wiring.places import LabPlace
-from keyturn.wiring.release_gate import init_gate, read_config
+from keyturn.wiring.custody.builder import make_builder
+from keyturn.wiring.gates.release import init_gate, read_config
+from keyturn.wiring.lab.places import LabPlace
 from support.labs import Lab, make_lab
 
 

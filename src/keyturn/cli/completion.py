@@ -42,7 +42,7 @@ def offer_records(*kinds: str) -> Offer:
 
         def elsewhere(url: str) -> list[str]:
             from keyturn.adapters.over_http.names_over_http import record_ids
-            from keyturn.wiring.credentials import credentials_for
+            from keyturn.wiring.lab.credentials import credentials_for
 
             return record_ids(url, kinds, begins=incomplete, now=now, credentials=credentials_for(url))
 
@@ -62,7 +62,7 @@ def offer_names(kind: NameKind) -> Offer:
 
         def elsewhere(url: str) -> list[str]:
             from keyturn.adapters.over_http.names_over_http import names
-            from keyturn.wiring.credentials import credentials_for
+            from keyturn.wiring.lab.credentials import credentials_for
 
             return names(url, kind, begins=incomplete, credentials=credentials_for(url))
 
@@ -99,7 +99,7 @@ def _silently(
     import sqlite3
 
     from keyturn.errors import KeyturnError
-    from keyturn.wiring.places import find_lab
+    from keyturn.wiring.lab.places import find_lab
 
     # Files and answers that are not there, not ours, broken, late, or of another shape: nothing is offered, and nobody told.
     unreadable = (

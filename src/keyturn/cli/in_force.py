@@ -10,7 +10,7 @@ from keyturn.cli import output
 
 if TYPE_CHECKING:
     from keyturn.app.gates.tell_gates import AtGate
-    from keyturn.wiring.grants import Desk
+    from keyturn.wiring.access.grants import Desk
 
 __all__ = ["as_json", "require_at_gates", "show_at_gates", "told_anyway"]
 

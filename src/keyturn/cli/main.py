@@ -19,9 +19,9 @@ import typer
 from typer.exceptions import TyperException
 
 import keyturn
+from keyturn.cli.access.host_first import HostFirst
 from keyturn.cli.completion import leave_words_as_typed, typed_words
 from keyturn.cli.examples import EXAMPLES
-from keyturn.cli.host_first import HostFirst
 from keyturn.cli.options import Invocation
 from keyturn.cli.output import show_error
 from keyturn.cli.summaries import SUMMARIES
@@ -36,38 +36,38 @@ _HELP_WIDTH = 120
 """Columns that help takes where the terminal has them: in the parser's own 80 most commands' summaries are cut off."""
 
 COMMANDS: dict[str, str] = {
-    "init": "keyturn.cli.init:init",
-    "up": "keyturn.cli.up:up",
-    "serve": "keyturn.cli.serve:serve",
-    "request": "keyturn.cli.request:request",
-    "approve": "keyturn.cli.authorize:approve",
-    "deny": "keyturn.cli.authorize:deny",
-    "ssh": "keyturn.cli.ssh:ssh",
-    "psql": "keyturn.cli.psql:psql",
-    "run": "keyturn.cli.run:run",
-    "release": "keyturn.cli.release:app",
-    "verify": "keyturn.cli.verify:verify",
-    "dispose": "keyturn.cli.dispose:dispose",
-    "stats": "keyturn.cli.stats:stats",
-    "doctor": "keyturn.cli.doctor:doctor",
-    "login": "keyturn.cli.login:login",
-    "trust": "keyturn.cli.trust:app",
-    "policy": "keyturn.cli.policy:app",
-    "grant": "keyturn.cli.grant:app",
-    "recovery": "keyturn.cli.recovery:app",
-    "gate": "keyturn.cli.gate:app",
-    "log": "keyturn.cli.log:app",
-    "tombstone": "keyturn.cli.tombstone:app",
-    "notify": "keyturn.cli.notify:app",
-    "witness": "keyturn.cli.witness:app",
-    "builder": "keyturn.cli.builder:app",
-    "step": "keyturn.cli.step:app",
-    "evidence": "keyturn.cli.evidence:app",
-    "source": "keyturn.cli.source:app",
-    "lineage": "keyturn.cli.lineage:app",
-    "pack": "keyturn.cli.pack:app",
-    "scan": "keyturn.cli.scan:app",
-    "sign-page": "keyturn.cli.sign_page:app",
+    "init": "keyturn.cli.lab.init:init",
+    "up": "keyturn.cli.lab.up:up",
+    "serve": "keyturn.cli.lab.serve:serve",
+    "request": "keyturn.cli.access.request:request",
+    "approve": "keyturn.cli.access.authorize:approve",
+    "deny": "keyturn.cli.access.authorize:deny",
+    "ssh": "keyturn.cli.access.ssh:ssh",
+    "psql": "keyturn.cli.access.psql:psql",
+    "run": "keyturn.cli.custody.run:run",
+    "release": "keyturn.cli.custody.release:app",
+    "verify": "keyturn.cli.custody.verify:verify",
+    "dispose": "keyturn.cli.custody.dispose:dispose",
+    "stats": "keyturn.cli.lab.stats:stats",
+    "doctor": "keyturn.cli.lab.doctor:doctor",
+    "login": "keyturn.cli.lab.login:login",
+    "trust": "keyturn.cli.trust.trust:app",
+    "policy": "keyturn.cli.trust.policy:app",
+    "grant": "keyturn.cli.access.grant:app",
+    "recovery": "keyturn.cli.access.recovery:app",
+    "gate": "keyturn.cli.gates.gate:app",
+    "log": "keyturn.cli.log.log:app",
+    "tombstone": "keyturn.cli.log.tombstone:app",
+    "notify": "keyturn.cli.lab.notify:app",
+    "witness": "keyturn.cli.log.witness:app",
+    "builder": "keyturn.cli.custody.builder:app",
+    "step": "keyturn.cli.custody.step:app",
+    "evidence": "keyturn.cli.custody.evidence:app",
+    "source": "keyturn.cli.custody.source:app",
+    "lineage": "keyturn.cli.custody.lineage:app",
+    "pack": "keyturn.cli.custody.pack:app",
+    "scan": "keyturn.cli.gates.scan:app",
+    "sign-page": "keyturn.cli.lab.sign_page:app",
 }
 """Name -> `module:name` of a function (a bare verb) or of a `typer.Typer` (a noun with verbs)."""
 

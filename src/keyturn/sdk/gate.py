@@ -29,7 +29,7 @@ from keyturn.errors import KeyturnError, Refused
 from keyturn.formats.uri import Uri
 from keyturn.grants.verify_grant import VerifiedGrant
 from keyturn.trust.roster import Profile
-from keyturn.wiring.own_gate import OpenedOwnGate, Purpose, open_own_gate
+from keyturn.wiring.gates.own import OpenedOwnGate, Purpose, open_own_gate
 
 __all__ = ["Gate", "Grant", "open_gate"]
 

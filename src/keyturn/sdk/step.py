@@ -24,7 +24,7 @@ from keyturn.adapters.files.attempt_files import AttemptFiles
 from keyturn.bulk.hash_while_writing import HashingFile
 from keyturn.errors import Usage
 from keyturn.formats.manifest import HashedFile, check_names
-from keyturn.wiring.attempts import StepPlaces, commit_checkpoint, find_step
+from keyturn.wiring.custody.attempts import StepPlaces, commit_checkpoint, find_step
 
 __all__ = ["Checkpoint", "Step", "open_step"]
 

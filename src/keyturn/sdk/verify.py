@@ -19,7 +19,7 @@ from keyturn.app.custody.check_release import AGE_MAX_S
 from keyturn.app.custody.verify_pack import VerifiedPack
 from keyturn.errors import Refused
 from keyturn.trust.roster import Profile
-from keyturn.wiring.release import examine_pinned, verify_pack_file
+from keyturn.wiring.custody.release import examine_pinned, verify_pack_file
 
 __all__ = ["ReleasedModel", "check_release", "verify_model", "verify_pack"]
 
@@ -97,7 +97,7 @@ def check_release(
     witnesses' newest word is older than `age_max_s` (an hour at most), or could not be had; `Refused` `release-withdrawn`. Only a
     return is a yes.
     """
-    from keyturn.wiring import deployments  # who verifies offline needs nothing of it
+    from keyturn.wiring.custody import deployments  # who verifies offline needs nothing of it
 
     where = os.fspath(log)
     carried = None if where.startswith(("http://", "https://")) else Path(where)

@@ -51,8 +51,8 @@ from keyturn.ports import SignedRun
 from keyturn.service import shell
 from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import takes
-from keyturn.wiring.builder import BuilderParts
-from keyturn.wiring.steps import STEP_SOURCE, layout_of
+from keyturn.wiring.custody.builder import BuilderParts
+from keyturn.wiring.custody.steps import STEP_SOURCE, layout_of
 
 if TYPE_CHECKING:
     from litestar import Litestar

@@ -30,11 +30,11 @@ from keyturn.service.login import Login
 from keyturn.service.metrics import Metrics
 from keyturn.service.own_host import for_this_machine
 from keyturn.service.rates import Rates
-from keyturn.wiring.log import lab_log
-from keyturn.wiring.log_keys import key_ring
-from keyturn.wiring.places import find_lab
-from keyturn.wiring.trust import trust_store
-from keyturn.wiring.witnesses import witnesses_of
+from keyturn.wiring.lab.places import find_lab
+from keyturn.wiring.log.log import lab_log
+from keyturn.wiring.log.log_keys import key_ring
+from keyturn.wiring.log.witnesses import witnesses_of
+from keyturn.wiring.trust.trust import trust_store
 
 if TYPE_CHECKING:
     from litestar import Litestar

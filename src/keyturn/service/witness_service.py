@@ -24,7 +24,7 @@ from keyturn.ports import Clock, CosignStore
 from keyturn.service import shell
 from keyturn.service.openapi import takes
 from keyturn.tlog.witness import Refusal
-from keyturn.wiring import witness as wiring
+from keyturn.wiring.log import witness as wiring
 
 if TYPE_CHECKING:
     from litestar import Litestar

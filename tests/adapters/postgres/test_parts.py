@@ -126,9 +126,9 @@ def test_a_password_is_used_and_never_shown(store: Store, tmp_path, monkeypatch:
 def test_without_the_extra_it_is_said_what_to_install() -> None:
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "import keyturn.wiring.log, keyturn.wiring.store\n"
+        "import keyturn.wiring.log.log, keyturn.wiring.log.store\n"
         "from keyturn.adapters.postgres.place import StorePlace\n"
-        "keyturn.wiring.store.new_store(StorePlace.parse('postgresql://ada@/lab?host=/run'))"
+        "keyturn.wiring.log.store.new_store(StorePlace.parse('postgresql://ada@/lab?host=/run'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "[store-not-installed]" in done.stderr.splitlines()[-1]

@@ -15,7 +15,7 @@ from keyturn.app.access.take_away import Hand, Target
 from keyturn.app.log.follow_log import follow_log
 from keyturn.app.oversight.show_stats import read_whole, show_stats
 from keyturn.app.records import sign_record
-from keyturn.cli.asked import table
+from keyturn.cli.access.asked import table
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.access import AccessRequest

@@ -19,8 +19,8 @@ from keyturn.adapters.files.lineage_graph import LineageGraphFile
 from keyturn.app.custody.find_affected import Affected, Interval, find_affected
 from keyturn.app.custody.follow_lineage import follow_lineage
 from keyturn.app.custody.show_lineage import Bounds, ShownLineage, show_lineage
-from keyturn.cli.lineage_picture import as_dot, as_svg
-from keyturn.cli.lineage_shown import as_json, pictured, show_tree
+from keyturn.cli.custody.lineage_picture import as_dot, as_svg
+from keyturn.cli.custody.lineage_shown import as_json, pictured, show_tree
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.errors import Refused, Tampered, Unavailable, Usage

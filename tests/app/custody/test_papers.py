@@ -35,7 +35,7 @@ from keyturn.errors import KeyturnError, Refused, Usage
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.evidence import Presented
 from keyturn.trust.outside import OutsideSigner
-from keyturn.wiring.papers import IN_TOTO, ML_BOM, MODEL_CARD, SIGNATURE, SPDX, write_papers
+from keyturn.wiring.custody.papers import IN_TOTO, ML_BOM, MODEL_CARD, SIGNATURE, SPDX, write_papers
 from support.chains import artifact, changed
 from support.labs import NOW
 from support.model_signatures import Ca, der

@@ -16,7 +16,7 @@ from keyturn.config.person import PersonConfig
 from keyturn.errors import KeyturnError
 from keyturn.formats import carried, leaf
 from keyturn.formats.carried import Answer
-from keyturn.wiring.host_gate import bring, read_config
+from keyturn.wiring.gates.host import bring, read_config
 from support.hosts import KEYTURN, Host, HostsLab, hosts_lab
 from support.processes import wait_for
 

@@ -13,8 +13,8 @@ from keyturn.adapters.scans.host_tree import HostFiles
 from keyturn.app.oversight.gate_checkins import last_checkins
 from keyturn.formats import ocsf
 from keyturn.standing.host.gates import scan_gates
-from keyturn.wiring.log import lab_index
-from keyturn.wiring.places import find_lab
+from keyturn.wiring.lab.places import find_lab
+from keyturn.wiring.log.log import lab_index
 from support.hosts import KEYTURN, HostsLab
 from support.processes import running, wait_for
 

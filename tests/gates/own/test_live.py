@@ -25,7 +25,7 @@ import keyturn
 from keyturn.adapters.files.decision_files import DecisionFiles
 from keyturn.formats import gate_answer
 from keyturn.service.local_peers import bound_at, group_id, user_id
-from keyturn.wiring.processes import processes_of
+from keyturn.wiring.lab.processes import processes_of
 from support.own_gates import RESOURCE, OwnGateLab, own_gate_lab
 from support.processes import wait_for
 

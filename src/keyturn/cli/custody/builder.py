@@ -1,0 +1,126 @@
+"""`keyturn builder`: set up and run the process that runs steps, and signs what it saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keyturn.cli import output
+from keyturn.cli.names import there
+from keyturn.cli.options import Json, Lab, LogJson, Port, Root
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The process that runs steps in a sandbox and signs their provenance.", no_args_is_help=True)
+
+
+@app.command()
+def init(
+    work: Annotated[
+        list[Path], typer.Option(help="A directory where inputs lie and outputs go. Repeat for more.", callback=there)
+    ],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The builder's name, as the lab's targets list it.")
+    ] = "builder",
+    runtime: Annotated[
+        list[Path] | None,
+        typer.Option(help="What a STEP.toml may name as runtime. Default: /usr and this Python.", callback=there),
+    ] = None,
+    private: Annotated[
+        list[Path] | None, typer.Option(help="What no step may reach, besides the lab itself.", callback=there)
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An address that inputs may be fetched from, and what lies below it, as git+https://git.example/. Default: none."
+        ),
+    ] = None,
+    root: Root = None,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Set up the lab's builder on this machine: its key, its pinned root, and where steps may read and write."""
+    from keyturn.wiring.custody.builder import default_runtimes, make_builder
+    from keyturn.wiring.lab.places import find_lab
+
+    place = find_lab(lab)
+    config, key = make_builder(
+        place,
+        name=name,
+        work=[str(path.absolute()) for path in work],
+        runtime=[str(path.absolute()) for path in runtime] if runtime else default_runtimes(),
+        private=[str(path.absolute()) for path in private or ()],
+        sources=source or (),
+        pin=root,
+    )
+    value = {"name": config.name, "key": key.text, "keyid": key.keyid, "work": config.work, "runtime": config.runtime}
+
+    def show_it(screen: Console) -> None:
+        screen.print(output.plain(f"builder `{config.name}` is set up in {place.directory / 'builder'}"))
+        screen.print(f"  public key  {key.text}")
+        screen.print(
+            "the lab's targets must list this key (a demo lab's first ones do); then: keyturn builder serve, or keyturn up"
+        )
+
+    output.emit(value, json=json, human=show_it)
+
+
+@app.command()
+def serve(
+    port: Port = 0,
+    log_json: LogJson = False,
+    lab: Lab = None,
+) -> None:
+    """Run steps that members sign, one at a time, until told to stop."""
+    from keyturn.adapters import process_log
+    from keyturn.errors import Unavailable
+    from keyturn.service import shell
+    from keyturn.service.builder_service import create_app
+    from keyturn.wiring.custody.builder import builder_parts
+    from keyturn.wiring.lab.places import find_lab
+
+    process_log.begin("builder", log_json=log_json)
+    place = find_lab(lab)
+    parts = builder_parts(place)
+    try:
+        parts.probe()
+    except Unavailable as err:  # it serves all the same, and says so to whoever orders a step
+        process_log.say("warning", "sandbox-missing", err=err)
+    shell.serve(create_app(parts), name="builder", run_dir=place.directory / "run", port=port)
+
+
+@app.command()
+def show(lab: Lab = None, json: Json = False) -> None:
+    """Show the lab's builder: its key, its level, its directories, and whether its sandbox works here."""
+    from keyturn.adapters.files.key_files import read_key
+    from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
+    from keyturn.errors import Unavailable
+    from keyturn.wiring.custody.builder import read_config
+    from keyturn.wiring.lab.places import find_lab
+
+    place = find_lab(lab)
+    config = read_config(place)
+    key = read_key(place.directory / "builder" / "key", passphrase=None).public
+    try:
+        BubblewrapSandbox().probe()
+        sandbox = "works"
+    except Unavailable as err:
+        sandbox = err.message
+    value = {
+        "name": config.name,
+        "lab": config.lab,
+        "key": key.text,
+        "level": config.level,
+        "work": config.work,
+        "runtime": config.runtime,
+        "private": (str(place.directory), *config.private),
+        "sources": config.sources,
+        "sandbox": sandbox,
+    }
+
+    output.emit(value, json=json, human=lambda screen: output.fields(screen, value))

@@ -1,0 +1,1 @@
+"""Commands that set up and run gates, and find what opens without one."""

@@ -1,0 +1,1 @@
+"""Commands that found a lab, run its processes, and examine it."""

@@ -1,0 +1,1 @@
+"""Commands about who belongs to a lab, with which keys, and under which policy."""

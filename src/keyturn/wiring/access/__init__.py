@@ -1,0 +1,1 @@
+"""Join what people ask for, agree to and take back to this machine."""

@@ -1,0 +1,1 @@
+"""Join steps, attempts, releases and lineage to this machine."""

@@ -1,0 +1,152 @@
+"""Dispose of an artifact's bytes: digest them, see who still needs them, log that they go, and delete them.
+
+1. digest what lies at the path; it must be the digest that the person named, if he named one;
+2. refuse what a step that has not ended takes, and what a release that nobody withdrew is of, unless `anyway`;
+3. sign the disposal, log it, and wait until the witnesses have it;
+4. delete (`adapters.files.disposing`); a process that dies in between is repeated, and goes on under the same record.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.adapters.clock import SystemClock
+from keyturn.adapters.files import disposing
+from keyturn.app.custody.deployments import read_releases, releases_of
+from keyturn.app.records.find_record import record_prefix
+from keyturn.app.records.sign_record import Logged
+from keyturn.bulk import manifest
+from keyturn.bulk.manifest import Found
+from keyturn.errors import KeyturnError, Refused
+from keyturn.formats import dsse, provenance, records
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.disposal import Disposal
+from keyturn.formats.statement import DigestSet, Subject
+from keyturn.formats.steps import StepRequest
+from keyturn.ports import IndexedRecord, LogReader, RecordIndex
+from keyturn.wiring import typed
+from keyturn.wiring.access.grants import Desk, desk, wait_until_in_force
+from keyturn.wiring.lab.places import LabPlace, find_lab
+from keyturn.wiring.log.log import lab_index, log_reader
+from keyturn.wiring.log.pinned_log import root_of
+
+__all__ = ["Disposing", "dispose", "prepare", "unfinished"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disposing:
+    """What is to be deleted, where, and how it looked when it was digested."""
+
+    path: Path
+    digest: ArtifactDigest
+    place: str
+    seen: tuple[Found, ...]
+    request: Sha256 | None
+
+
+def unfinished(path: Path) -> str | None:
+    """Finish what somebody began under a disposal that is in the log already: its id, or `None` when nobody did."""
+    path = path.absolute()
+    record = disposing.begun(path)
+    if record is None or path.exists():
+        return None
+    disposing.delete(path, record, None)
+    return f"dsp-{record}"
+
+
+def prepare(
+    lab: str | None,
+    path: Path,
+    *,
+    expected: str | None,
+    under: str | None,
+    anyway: bool,
+    progress: Callable[[int, int], None],
+) -> Disposing:
+    """Digest what lies at `path`, and see whether it may go."""
+    place = find_lab(lab)
+    path = path.absolute()
+    seen = manifest.look(path)
+    digest = manifest.make(path, progress=progress).identity
+    if expected is not None and typed.artifact("`--digest`", expected) != digest:
+        raise Refused(
+            "disposal-other",
+            f"`{path}` is `{digest}`, expected `{expected}`: nothing was deleted",
+            hint="keyturn step digest PATH",
+        )
+    request = None if under is None else _request(place, under)
+    if not anyway:
+        _require_unused(place, digest)
+        _require_unreleased(place, digest)
+    return Disposing(path=path, digest=digest, place=f"{os.uname().nodename}:{path}", seen=seen, request=request)
+
+
+def dispose(lab: str | None, going: Disposing, *, key: str | None, reason: str) -> Logged:
+    """Log that `going` goes, wait until everybody can know, and delete it."""
+    with desk(lab, key=key) as here:
+        logged = _log(here, going, reason=reason)
+        wait_until_in_force(here.seen, logged)
+    disposing.delete(going.path, logged.digest, going.seen)
+    return logged
+
+
+def _log(here: Desk, going: Disposing, *, reason: str) -> Logged:
+    hand, now = here.hand, SystemClock().now()
+    hand.require_unsuspended(here.seen.view, now=now)
+    made = Disposal(**hand.opening(here.seen.trust, now=now), place=going.place, reason=reason, request=going.request)
+    return hand.logs(made, (Subject(digest=DigestSet.of(going.digest), name=going.path.name),))
+
+
+def _request(place: LabPlace, under: str) -> Sha256:
+    _, prefix = record_prefix(under, ("req",))
+    with lab_index(place) as index:
+        found = index.by_record(prefix, "req")
+    if len(found) != 1:
+        raise Refused("disposal-request", f"the log has no one request `{under}`", hint="keyturn grant list")
+    return found[0].record
+
+
+def _require_unused(place: LabPlace, digest: ArtifactDigest) -> None:
+    now = SystemClock().now()
+    with lab_index(place) as index, log_reader(place) as reader:
+        for one in index.about(str(digest)):
+            if one.kind != "stp":
+                continue
+            asked = records.parse(reader.envelope(one.envelope)).statement.predicate
+            assert isinstance(asked, StepRequest)
+            if asked.signed_at + asked.timeout_s > now and not _has_ended(index, reader, one):
+                raise Refused(
+                    "disposal-in-use",
+                    f"`{digest}` is an input of step `{asked.step}`, stp-{one.record[:32]}, which has not ended",
+                    hint="wait for it: keyturn step wait; of one that failed, until its timeout_s is over; or say --anyway",
+                )
+
+
+def _has_ended(index: RecordIndex, reader: LogReader, asked: IndexedRecord) -> bool:
+    """Whether the log has what came out of a step; segments of an attempt come on its way."""
+    start = asked.index
+    while found := index.of_kinds(("prv",), start=start):
+        for one in found:
+            with suppress(KeyturnError):  # another's build type, or a text that is gone
+                made = provenance.read(dsse.parse_foreign(reader.envelope(one.envelope)).payload)
+                if made.request == asked.record and made.segment is None:
+                    return True
+        start = found[-1].index + 1
+    return False
+
+
+def _require_unreleased(place: LabPlace, digest: ArtifactDigest) -> None:
+    with log_reader(place) as reader:
+        root, pin = root_of(place, reader)
+        read = read_releases(reader, root_json=root, pinned_sha256=pin, now=SystemClock().now())
+        standing = [one for one in releases_of(read, model=digest) if not one.withdrawals]
+    if standing:
+        raise Refused(
+            "disposal-released",
+            f"`{digest}` is released as `{standing[0].resource}` by {standing[0].id}, and nobody withdrew that",
+            hint="keyturn release withdraw, if nobody is to serve it any more; or, if there are other copies, --anyway",
+        )

@@ -1,0 +1,1 @@
+"""Find people's keys, and what signs with them."""

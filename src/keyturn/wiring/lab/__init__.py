@@ -1,0 +1,1 @@
+"""Find a lab and the person, and found one."""

@@ -1,0 +1,1 @@
+"""Find the log, its keys and its witnesses wherever they are."""

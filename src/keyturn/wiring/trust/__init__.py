@@ -1,0 +1,1 @@
+"""Join who belongs to a lab, and what it declares, to this machine."""
