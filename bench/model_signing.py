@@ -63,7 +63,7 @@ def _rows(place: Path, model: Path) -> Iterator[Row]:
     size = FILES * FILE_BYTES / 1e9
 
     def ours_signs() -> None:
-        files = manifest.make(model)
+        files = manifest.contents(model)
         model_signature.sign(files, read_key(place / "key.pem", passphrase=None), model=files.identity, name="model")
 
     def ours_verifies() -> None:

@@ -247,7 +247,7 @@ class LocalStepFiles:
             return str(place), None
         try:
             _make_plain(kept, _DEPTH_MAX)
-            return str(place), manifest.make(kept, progress=self._progress).identity
+            return str(place), manifest.contents(kept, progress=self._progress).identity
         except (KeyturnError, OSError):  # torn, or no plain files: the command begins as it did the first time
             clear(kept)
             return str(place), None

@@ -71,7 +71,7 @@ def prepare(
     place = find_lab(lab)
     path = path.absolute()
     seen = manifest.look(path)
-    digest = manifest.make(path, progress=progress).identity
+    digest = manifest.contents(path, progress=progress).identity
     if expected is not None and typed.artifact("`--digest`", expected) != digest:
         raise Refused(
             "disposal-other",

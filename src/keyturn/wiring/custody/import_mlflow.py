@@ -54,10 +54,10 @@ def prepare_import(
     directory.mkdir(parents=True, exist_ok=True)
     try:
         write_new(directory / _DOCUMENT, found.document())
-        document = str(manifest.make(directory / _DOCUMENT).identity)
+        document = str(manifest.contents(directory / _DOCUMENT).identity)
         inputs = [{"name": "mlflow", "source": _DOCUMENT, "digest": document, "mount": f"/in/{_DOCUMENT}"}]
         if where is not None:
-            digest = str(manifest.make(where, progress=progress).identity)
+            digest = str(manifest.contents(where, progress=progress).identity)
             inputs.append({"name": "artifacts", "source": str(where), "digest": digest, "mount": "/in/artifacts"})
         taken = _DOCUMENT if where is None else f"{_DOCUMENT} artifacts"
         step = {

@@ -80,7 +80,7 @@ def write_papers(
     }
     if model is not None and key is not None:
         _require_outside(out, model)
-        files = manifest.make(model)
+        files = manifest.make(model) if oms_hash == "blake3" else manifest.contents(model)
         papers[SIGNATURE] = model_signature.sign(
             files, key, model=verified.model, name=facts.resource.name, hashed=oms_hash, certificates=certificates
         )

@@ -27,7 +27,7 @@ from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Refused
 from keyturn.formats import base64_text, canonical_json, dsse, outside_statement
 from keyturn.formats.digest import ArtifactDigest
-from keyturn.formats.manifest import Manifest
+from keyturn.formats.manifest import Contents, HashedFile, Manifest, ManifestFile
 from keyturn.formats.outside_statement import OMS
 from keyturn.formats.statement import STATEMENT_V1
 
@@ -39,7 +39,7 @@ _MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
 def sign(
-    files: Manifest,
+    files: Contents | Manifest,
     key: RecordSigner,
     *,
     model: ArtifactDigest,
@@ -119,10 +119,18 @@ def _signs(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _statement(files: Manifest, name: str, hashed: OmsHash) -> bytes:
+def _digest(file: HashedFile | ManifestFile, hashed: OmsHash) -> str:
+    if hashed == "sha256":
+        return file.sha256
+    if not isinstance(file, ManifestFile):
+        raise TypeError("BLAKE3s are those of a manifest: `bulk.manifest.make`")
+    return file.blake3
+
+
+def _statement(files: Contents | Manifest, name: str, hashed: OmsHash) -> bytes:
     alone = files.kind == "file"
     ordered = sorted(files.files, key=lambda file: file.path.split("/"))
-    digests = [(one.path, one.sha256 if hashed == "sha256" else one.blake3) for one in ordered]
+    digests = [(one.path, _digest(one, hashed)) for one in ordered]
     return canonical_json.encode(
         {
             "_type": STATEMENT_V1,
