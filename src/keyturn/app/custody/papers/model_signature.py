@@ -129,7 +129,7 @@ def _digest(file: HashedFile | ManifestFile, hashed: OmsHash) -> str:
 
 def _statement(files: Contents | Manifest, name: str, hashed: OmsHash) -> bytes:
     alone = files.kind == "file"
-    ordered = sorted(files.files, key=lambda file: file.path.split("/"))
+    ordered: list[HashedFile | ManifestFile] = sorted(files.files, key=lambda file: file.path.split("/"))
     digests = [(one.path, _digest(one, hashed)) for one in ordered]
     return canonical_json.encode(
         {
