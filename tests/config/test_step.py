@@ -79,6 +79,11 @@ def test_the_example_of_the_design_is_read() -> None:
         pytest.param("timeout_s = 3600", "", id="a missing timeout"),
         pytest.param('runtime = ["/usr", "../.venv"]', "runtime = []", id="no runtime"),
         pytest.param('runtime = ["/usr", "../.venv"]', 'runtime = ["/usr", "/usr"]', id="one runtime twice"),
+        pytest.param(
+            'runtime = ["/usr", "../.venv"]',
+            'runtime = ["/usr", "../my venv"]',
+            id="a runtime with a space",
+        ),
         pytest.param("version = 1", 'version = 1\ncriteria = "%s"' % ("b" * 64), id="criteria for a training"),
         pytest.param("[sandbox]", "[sandbox]\nprivileged = true", id="an unknown key of the sandbox"),
     ],

@@ -67,6 +67,8 @@ PARAMETERS_MOUNT = "/in/params.json"
 
 _FROM_STEP = re.compile(r"from-step:(?P<step>[a-z0-9][a-z0-9._-]{0,62})/(?P<output>[a-z0-9][a-z0-9._-]{0,62})\Z")
 
+_NAMEABLE = re.compile(r"[!-~]+")
+
 Path = Annotated[str, Meta(min_length=1, max_length=4096)]
 MountPath = Annotated[str, Meta(pattern=r"\A/in(/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}){1,8}\Z")]
 OutPath = Annotated[str, Meta(pattern=r"\A/out/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")]
@@ -159,6 +161,10 @@ class SandboxTable(_Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for path in self.runtime:
             check_free_text(path, what="runtime", size_bytes_max=4096)
+            if not _NAMEABLE.fullmatch(path):
+                raise ValueError(
+                    f"expected ASCII without spaces in `runtime`, which provenance names; got {path[:80]!r}"
+                )
 
     @property
     def addresses(self) -> tuple[str, ...]:
