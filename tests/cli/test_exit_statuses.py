@@ -131,6 +131,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("builder init", "work"): (("builder", "init", "--work", AT), None),
     ("builder init", "runtime"): (("builder", "init", "--work", "data", "--runtime", AT), None),
     ("builder init", "private"): (("builder", "init", "--work", "data", "--private", AT), None),
+    ("builder run-order", "order"): (("builder", "run-order", AT), 1),
     ("step digest", "path"): (("step", "digest", AT), None),
     ("dispose", "path"): (("dispose", AT, "--digest", "dirHash:" + "0" * 64, *SIGNS), None),
     ("step check", "step"): (("step", "check", AT), 2),
@@ -138,6 +139,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("step compare", "second"): (("step", "compare", "data", AT), None),
     ("step reproduce", "step"): (("step", "reproduce", f"prv-{NO_ID}", AT, "--yes"), 2),
     ("step reproduce", "first"): (("step", "reproduce", f"prv-{NO_ID}", "step.toml", "--first", AT, "--yes"), None),
+    ("step order", "step"): (("step", "order", AT, "new.order", "--yes"), 2),
     ("step open", "step"): (("step", "open", AT, "--yes"), 2),
     ("step resume", "earlier"): (("step", "resume", AT, "--yes"), 2),
     ("step close", "directory"): (("step", "close", AT), 2),
@@ -177,6 +179,7 @@ MADE = {
     *((f"gate bastion {verb}", "directory") for verb in ("install", "run")),
     ("gate host install", "sshd_config"),
     ("step open", "attempt"),
+    ("step order", "file"),
     ("step resume", "attempt"),
     ("gate host take", "directory"),
     ("gate host ask", "directory"),
@@ -327,6 +330,8 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "witness serve": ("witness", "serve", "south"),
     "builder serve": ("builder", "serve"),
     "builder show": ("builder", "show"),
+    "builder slurm-prolog": ("builder", "slurm-prolog", "4711"),
+    "builder slurm-epilog": ("builder", "slurm-epilog", "4711"),
 }
 ABOUT_NO_LAB = {
     "sign-page export",
@@ -572,6 +577,8 @@ FOUNDED = {
     "login",
     "builder serve",
     "builder show",
+    "builder slurm-prolog",
+    "builder slurm-epilog",
     "notify serve",
     "notify show",
 }

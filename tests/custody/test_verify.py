@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from keyturn.custody.evidence import Entry
+from keyturn.custody.evidence import Entry, Failure
 from keyturn.custody.facts import facts_of
+from keyturn.custody.levels import believed_level
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, Suspended, VerifiedChain, examine, verify_chain
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, statement, steps
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
-from keyturn.formats.provenance import BuilderId, Dependency, Origin, Output
+from keyturn.formats.provenance import BuilderId, Dependency, Job, Origin, Output
 from keyturn.formats.release import RELEASE
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.uri import Uri
@@ -330,6 +331,31 @@ def test_a_member_may_run_a_step_himself_and_it_counts_as_level_1(chain: MadeCha
     found = judge(chain, WEIGHTS)
     assert (codes(found), found.level_min) == ([], 1)
     assert facts_of(found)["custody.sandboxed"] is False
+
+
+JOB = Job(id="4711", user="ada", nodes="n1", script=Sha256("b" * 64))
+
+
+def test_what_slurm_ran_for_a_builder_is_in_no_sandbox(chain: MadeChain) -> None:
+    chain.ingest()
+    chain.train(alter_provenance=lambda p: replace(p, sandbox="slurm", job=JOB))
+    found = judge(chain, WEIGHTS)
+    assert (codes(found), found.level_min) == ([], 1)
+    assert facts_of(found)["custody.sandboxed"] is False
+
+
+def test_a_builder_of_level_3_claims_no_more_than_2_for_what_slurm_ran(chain: MadeChain) -> None:
+    chain.ingest()
+    chain.train()
+    step, trust = judge(chain, WEIGHTS).steps[-1], chain.lab.state
+    listed = {name: dataclasses.replace(one, level_max=3) for name, one in trust.builders.items()}
+    trust = dataclasses.replace(trust, builders=listed)
+    made = replace(step.value, level=3)
+    assert believed_level(replace(step, value=made), trust) == 3
+    found = believed_level(replace(step, value=replace(made, sandbox="slurm", job=JOB)), trust)
+    assert isinstance(found, Failure)
+    assert found.code == "builder-level"
+    assert believed_level(replace(step, value=replace(made, level=2, sandbox="slurm", job=JOB)), trust) == 2
 
 
 @pytest.mark.parametrize("change", [{"level": 2}, {"sandbox": "bubblewrap"}])

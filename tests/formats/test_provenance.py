@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from keyturn.errors import Malformed
 from keyturn.formats import provenance
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.provenance import BuilderId, Dependency, Origin, Output, Provenance
+from keyturn.formats.provenance import BuilderId, Dependency, Job, Origin, Output, Provenance
 
 DATA = ArtifactDigest("dirHash", Sha256("1" * 64))
 CODE = ArtifactDigest("sha256", Sha256("2" * 64))
@@ -41,8 +41,12 @@ TRAIN = Provenance(
 )
 
 
-def test_what_is_made_reads_back_as_it_was() -> None:
-    assert provenance.read(provenance.make(TRAIN)) == TRAIN
+JOB = Job(id="4711", user="ada", nodes="n[1-4]", script=Sha256("b" * 64), image="/srv/images/train")
+
+
+@pytest.mark.parametrize("value", [TRAIN, replace(TRAIN, sandbox="slurm", job=JOB)], ids=["in a sandbox", "a job"])
+def test_what_is_made_reads_back_as_it_was(value: Provenance) -> None:
+    assert provenance.read(provenance.make(value)) == value
 
 
 @given(
@@ -134,6 +138,12 @@ def test_it_is_slsa_provenance_v1_in_an_in_toto_statement_v1() -> None:
         pytest.param(replace(TRAIN, build="bake"), "provenance-build-type", id="an unknown build"),
         pytest.param(replace(TRAIN, level=4), "json-invalid", id="level 4"),
         pytest.param(replace(TRAIN, level=0), "json-invalid", id="level 0"),
+        pytest.param(replace(TRAIN, sandbox="slurm"), "provenance-job", id="Slurm without a job"),
+        pytest.param(replace(TRAIN, job=JOB), "provenance-job", id="a job in a sandbox"),
+        pytest.param(
+            replace(TRAIN, sandbox="slurm", job=replace(JOB, user="a b")), "json-invalid", id="no user's name"
+        ),
+        pytest.param(replace(TRAIN, sandbox="slurm", job=replace(JOB, nodes="")), "json-invalid", id="no nodes"),
         pytest.param(replace(TRAIN, sandbox="docker"), "json-invalid", id="an unknown sandbox"),
         pytest.param(replace(TRAIN, request="xyz"), "json-invalid", id="a request that is no digest"),
         pytest.param(

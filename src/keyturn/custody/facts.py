@@ -35,7 +35,7 @@ def facts_of(chain: Chain) -> Facts:
     `custody.evaluations_met`: metrics of the criteria for this resource that were met beyond doubt; none when anything failed.
     `custody.statements`: how many statements say all this: of steps, of results, and of the criteria of these.
     `custody.check_min`: how well the least checked input of any step was held against its digest, as in `_CHECKS`.
-    `custody.sandboxed`: no step was a member's own word (`--no-sandbox`). `custody.evidence_complete`: for everything that
+    `custody.sandboxed`: each step ran in a sandbox of its builder. `custody.evidence_complete`: for everything that
     custody begins with, somebody whom the lab expects signed a statement that names its digest; `custody.evidence_level_min`:
     the lowest SLSA build level that verification summaries of others say of these, 0 when one has none.
     `custody.code_reviewed`: behind the final revision of all code stand two humans (`sources`); a chain without them is verified
@@ -63,7 +63,7 @@ def facts_of(chain: Chain) -> Facts:
             "custody.inputs_declared": without(_UNDECLARED),
             "custody.inputs_checked_full": bool(steps)
             and all(d.check == "full" for s in steps for d in s.value.dependencies if d.role != "runtime"),
-            "custody.sandboxed": bool(steps) and all(s.value.sandbox != "none" for s in steps),
+            "custody.sandboxed": bool(steps) and all(s.value.sandbox == "bubblewrap" for s in steps),
             "custody.evaluated": verified and bool(chain.criteria_met),
             "custody.evaluations_passed": bool(chain.evaluations) and all(e.passed for e in chain.evaluations),
             "custody.evaluations_met": frozenset(

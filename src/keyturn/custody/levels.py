@@ -12,6 +12,9 @@ from keyturn.trust.roster import TrustState
 
 __all__ = ["believed_level"]
 
+_SLURM_LEVEL_MAX: Level = 2
+"""Jobs of a cluster are not isolated from each other: whoever is the job's user elsewhere can write where it writes."""
+
 
 def believed_level(step: Logged[Provenance], trust: TrustState) -> Level | Failure:
     """Judge the level that the verified `step` claims, under `trust`, which was in force when it was logged."""
@@ -32,11 +35,13 @@ def believed_level(step: Logged[Provenance], trust: TrustState) -> Level | Failu
             f"step `{made.step}`: builder `{made.builder.name}` signed a step that ran without a sandbox",
         )
     allowed = trust.builders[made.builder.name].level_max
+    if made.sandbox == "slurm" and allowed > _SLURM_LEVEL_MAX:
+        allowed = _SLURM_LEVEL_MAX
     if made.level > allowed:
         return Failure(
             step.index,
             "builder-level",
             f"step `{made.step}`: builder `{made.builder.name}` claims level {made.level}, "
-            f"trust version {trust.targets_version} allows {allowed}",
+            f"trust version {trust.targets_version} allows {allowed} in `{made.sandbox}`",
         )
     return made.level

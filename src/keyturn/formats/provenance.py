@@ -34,6 +34,7 @@ __all__ = [
     "BuilderId",
     "Dependency",
     "DependencyRole",
+    "Job",
     "Level",
     "Origin",
     "Output",
@@ -52,7 +53,8 @@ Level = Literal[1, 2, 3]
 
 SEGMENT_MAX = 1_000_000
 
-Sandbox = Literal["bubblewrap", "none"]
+Sandbox = Literal["bubblewrap", "slurm", "none"]
+"""`slurm`: no sandbox either; Slurm ran the step, and its controller recorded the `Job`."""
 DependencyRole = Literal["input", "code", "parameters", "runtime"]
 
 _BUILDER = re.compile(
@@ -118,6 +120,21 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     digest: ArtifactDigest
 
 
+class Job(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False
+):
+    """What a cluster's controller recorded of the job that was the step, from outside of it.
+
+    `nodes` is a list as Slurm writes it, `n[1-4]`; `script` is the SHA-256 of the batch script; `image` is the container, if any.
+    """
+
+    id: Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,18}\Z")]
+    user: Annotated[str, Meta(pattern=r"\A[a-z0-9_][a-z0-9._$-]{0,63}\Z")]
+    nodes: Annotated[str, Meta(pattern=r"\A[!-~]{1,4096}\Z")]
+    script: HexDigest
+    image: Annotated[str, Meta(pattern=r"\A[!-~]{1,1024}\Z")] | None = None
+
+
 class Provenance(msgspec.Struct, frozen=True, gc=False):
     """One run of one step. `request` is the digest of the step request that was logged before; times are POSIX seconds."""
 
@@ -141,6 +158,7 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     """How often the builder began the command; it was interrupted each time but the last, when the builder itself ended."""
     resumed: ArtifactDigest | None = None
     """What the attempt before left at the step's `resume`, and the command was given back."""
+    job: Job | None = None
 
 
 _KIND_OF: Mapping[str, BuildKind] = {BUILD_TYPE.format(kind=kind): kind for kind in get_args(BuildKind)}
@@ -211,6 +229,7 @@ class _InternalParameters(_Strict, frozen=True, kw_only=True):
     segment: Annotated[int, Meta(ge=1, le=SEGMENT_MAX)] | None = None
     attempt: Annotated[int, Meta(ge=2, le=SEGMENT_MAX)] | None = None
     resumed: DigestSet | None = None
+    job: Job | None = None
 
 
 class _BuildDefinition(_Strict, frozen=True, kw_only=True):
@@ -266,6 +285,7 @@ def make(value: Provenance) -> bytes:
                     segment=value.segment,
                     attempt=None if value.attempt == 1 else value.attempt,
                     resumed=None if value.resumed is None else DigestSet.of(value.resumed),
+                    job=value.job,
                 ),
                 resolved_dependencies=tuple(
                     _Dependency(
@@ -333,6 +353,7 @@ def read(payload: bytes) -> Provenance:
         resumed=None
         if definition.internal_parameters.resumed is None
         else definition.internal_parameters.resumed.artifact,
+        job=definition.internal_parameters.job,
     )
     _refuse_nonsense(value)
     return value
@@ -387,6 +408,8 @@ def _refuse_nonsense(value: Provenance) -> None:
         raise Malformed("provenance-attempt", "provenance: expected `attempt` of a builder, and of nobody else")
     if value.resumed is not None and value.attempt == 1:
         raise Malformed("provenance-attempt", "provenance: expected `resumed` of an attempt after the first")
+    if (value.job is None) == (value.sandbox == "slurm"):
+        raise Malformed("provenance-job", "provenance: expected `job` of what Slurm ran, and of nothing else")
     for dependency in dependencies:
         if (dependency.role == "runtime") != (dependency.check is None):
             raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")

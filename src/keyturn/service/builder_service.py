@@ -37,22 +37,19 @@ from keyturn.app.custody.run_step import (
     Stage,
     finish_run,
     read_receipt,
-    require_criteria,
     run_step,
 )
 from keyturn.config import step as step_config
-from keyturn.config.step import STEP_NAME, StepFile
 from keyturn.errors import KeyturnError, Refused, Unavailable, defect
-from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.provenance import Origin
-from keyturn.formats.steps import places_digest
 from keyturn.ports import SignedRun
 from keyturn.service import shell
 from keyturn.service.metrics import Metrics
 from keyturn.service.openapi import takes
 from keyturn.wiring.custody.builder import BuilderParts
-from keyturn.wiring.custody.steps import STEP_SOURCE, layout_of
+from keyturn.wiring.custody.steps import STEP_SOURCE, layout_of, require_as_signed
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -118,9 +115,7 @@ class BuilderService:
             require_unsuspended=trust_now.require_unsuspended,
             now=self._parts.clock.now(),
         )
-        step = step_config.parse(order.step_file)
-        _check_step_file(order.step_file, step, admitted)
-        _check_order(order, admitted)
+        require_as_signed(order, admitted)
         self._parts.probe()  # starts a process: only for whoever may have one run
         state = JobState(job=admitted.digest, step=admitted.request.step, state="queued")
         with self._lock:
@@ -354,26 +349,6 @@ def _outcome(receipt: Receipt, destination: Path) -> Outcome:
         undeclared=receipt.undeclared,
         unread=receipt.unread,
     )
-
-
-def _check_step_file(raw: bytes, step: StepFile, admitted: AdmittedStep) -> None:
-    signed = {i.name: i.artifact for i in admitted.request.inputs}.get(STEP_NAME)
-    if signed != ArtifactDigest("sha256", sha256(raw)):
-        raise Refused("step-differs", "the STEP.toml is not the one whose digest was signed")
-    step_config.check_is_of(step, admitted.request)
-
-
-def _check_order(order: Order, admitted: AdmittedStep) -> None:
-    """INVARIANT: nothing in an order but what was signed: the request is in the log, and whoever reads it there could otherwise
-    order it first, elsewhere, and use it up."""
-    request = admitted.request
-    if request.places != places_digest(base=order.base, destination=order.destination, nonce=request.nonce):
-        raise Refused(
-            "step-places",
-            f"`stp-{admitted.digest[:32]}` was not signed for `{order.base[:200]}` and `{order.destination[:200]}`",
-            hint="run the command again, of this version of Keyturn: it signs a new request",
-        )
-    require_criteria(request, order.criteria)
 
 
 def create_app(parts: BuilderParts) -> Litestar:

@@ -33,7 +33,7 @@ from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable, Usage, together
 from keyturn.formats.manifest import HashedFile
 
-__all__ = ["AttemptFiles", "Held", "Kept", "Place", "hold_input", "hold_runtime"]
+__all__ = ["AttemptFiles", "Held", "Kept", "Place", "hold_input", "hold_runtime", "require_held"]
 
 T = TypeVar("T")
 
@@ -85,6 +85,31 @@ def hold_runtime(path: Path) -> Held:
     """Digest the runtime at `path`."""
     looked = _looked_runtime(path)
     return Held(path=str(path), digest=str(runtime.make(path, {}).digest), looked=looked)
+
+
+def require_held(inputs: Mapping[str, Held], runtimes: Mapping[str, Held]) -> None:
+    """Check that what was held is what it was: by how it looks, else by reading it again."""
+    wrong = list[KeyturnError]()
+    for name, held in inputs.items():
+        path = Path(held.path)
+        try:
+            if _looked_input(path) != held.looked and str(manifest.contents(path).identity) != held.digest:
+                raise Refused(
+                    "input-changed",
+                    f"input `{name}` at `{path}` changed while the job ran",
+                    hint="find out who changed it; what was made from it has no custody",
+                )
+        except KeyturnError as err:
+            wrong.append(err)
+    for name, held in runtimes.items():
+        path = Path(held.path)
+        try:
+            if _looked_runtime(path) != held.looked and str(runtime.make(path, {}).digest) != held.digest:
+                raise Refused("runtime-changed", f"runtime `{name}` changed while the job ran", hint="run it again")
+        except KeyturnError as err:
+            wrong.append(err)
+    if wrong:
+        raise together(wrong)
 
 
 class AttemptFiles:
@@ -210,27 +235,7 @@ class AttemptFiles:
 
     def require_held(self) -> None:
         """Check that inputs and runtimes are what they were: by how they look, else by reading them again."""
-        place, wrong = self.place, list[KeyturnError]()
-        for name, held in place.inputs.items():
-            path = Path(held.path)
-            try:
-                if _looked_input(path) != held.looked and str(manifest.contents(path).identity) != held.digest:
-                    raise Refused(
-                        "input-changed",
-                        f"input `{name}` at `{path}` changed while the job ran",
-                        hint="find out who changed it; what was made from it has no custody",
-                    )
-            except KeyturnError as err:
-                wrong.append(err)
-        for name, held in place.runtime.items():
-            path = Path(held.path)
-            try:
-                if _looked_runtime(path) != held.looked and str(runtime.make(path, {}).digest) != held.digest:
-                    raise Refused("runtime-changed", f"runtime `{name}` changed while the job ran", hint="run it again")
-            except KeyturnError as err:
-                wrong.append(err)
-        if wrong:
-            raise together(wrong)
+        require_held(self.place.inputs, self.place.runtime)
 
     def _part(self, checkpoint: str, rank: int) -> Path:
         return self.directory / "parts" / _short(checkpoint) / str(rank)

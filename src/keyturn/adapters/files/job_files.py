@@ -48,18 +48,19 @@ class JobFiles:
     """The orders of one builder. One process at a time has them."""
 
     def __init__(self, directory: Path) -> None:
-        self._marks = directory / "ran"
+        self.marks = directory / "ran"
+        """Where each request that was ordered here has a file of its digest, for good: it runs once."""
         self._jobs = directory / "jobs"
 
     def take(self, job: str, order: bytes, *, now: int, number: int) -> KeptJob:
         """Keep `order`, whose request is `job`; `Conflict` when that was ordered before, however it ended."""
         kept = KeptJob(job=job, number=number, order=order, taken_at=now, room=secrets.token_hex(16))
-        if (self._marks / job).exists():
+        if (self.marks / job).exists():
             raise _ran(job)
         try:
             durable_files.create(self._jobs / job, msgspec.json.encode(kept), mode=0o600, directory_mode=0o700)
             try:
-                durable_files.create(self._marks / job, b"", mode=0o600, directory_mode=0o700)
+                durable_files.create(self.marks / job, b"", mode=0o600, directory_mode=0o700)
             except OSError:
                 with suppress(OSError):
                     (self._jobs / job).unlink()
@@ -91,7 +92,7 @@ class JobFiles:
 
     def end(self, job: str, how: bytes) -> None:
         """Keep how `job` ended, and forget the order."""
-        durable_files.replace(self._marks / job, how, mode=0o600, directory_mode=0o700)
+        durable_files.replace(self.marks / job, how, mode=0o600, directory_mode=0o700)
         (self._jobs / job).unlink(missing_ok=True)
         clear(self._jobs / f"{job}.held")
 
@@ -100,7 +101,7 @@ class JobFiles:
         if len(job) != 64 or not job.isalnum():
             return None
         try:
-            return (self._marks / job).read_bytes() or None
+            return (self.marks / job).read_bytes() or None
         except OSError:
             return None
 

@@ -7,9 +7,10 @@ nothing else.
 2. the member is in the roster, not suspended, and the key is the member's, not suspended;
 3. the signature is by that key;
 4. it asks for this builder, or, at a member's own machine (`--no-sandbox`), for none;
-5. it names the newest trust version, and was signed within `AGE_MAX_S`. An order that was admitted before, and is taken up
-   again by the process after the one that admitted it, was held against these when it came in, and is not again: people
-   may have signed other trust while the machine was down, and who asked must be a member of that too.
+5. it names the newest trust version, and was signed within `AGE_MAX_S`, or as long ago as a cluster's queue takes. An order
+   that was admitted before, and is taken up again by the process after the one that admitted it, was held against these when
+   it came in, and is not again: people may have signed other trust while the machine was down, and who asked must be a member
+   of that too.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def admit_step(
     require_unsuspended: Callable[[str, str], None],
     now: int,
     again: bool = False,
+    age_max_s: int = AGE_MAX_S,
 ) -> AdmittedStep:
     """Check the signed step request `raw` for `builder` (`None`: the member's own machine), or raise `Refused`.
 
@@ -87,10 +89,10 @@ def admit_step(
             hint="run the command again: it signs a new request",
         )
     skew = trust.limits.clock_skew_max_s
-    if not now - AGE_MAX_S <= request.signed_at <= now + skew:
+    if not now - age_max_s <= request.signed_at <= now + skew:
         raise Refused(
             "step-request-old",
-            f"expected a request signed within {AGE_MAX_S} s, this one was signed at {request.signed_at}, now is {now}",
+            f"expected a request signed within {age_max_s} s, this one was signed at {request.signed_at}, now is {now}",
             hint="run the command again: it signs a new request",
         )
     return AdmittedStep(request, record.digest, raw, made_by=_ADMITTED)

@@ -124,3 +124,91 @@ def show(lab: Lab = None, json: Json = False) -> None:
     }
 
     output.emit(value, json=json, human=lambda screen: output.fields(screen, value))
+
+
+@app.command("run-order")
+def run_order(
+    order: Annotated[
+        Path, typer.Argument(metavar="ORDER", help="What `keyturn step order` wrote.", show_default=False)
+    ],
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Run one order of a file in the sandbox, sign what came of it, and end: for a Job that nobody can reach."""
+    from keyturn.adapters import process_log
+    from keyturn.adapters.files.config_files import read_small
+    from keyturn.adapters.over_http import errors_over_http
+    from keyturn.adapters.over_http.builder_over_http import Order, decode
+    from keyturn.service.builder_service import BuilderService
+    from keyturn.wiring.custody.builder import builder_parts
+    from keyturn.wiring.lab.places import find_lab
+
+    process_log.begin("builder", log_json=json)
+    place, given = find_lab(lab), decode(read_small(order), Order, what="order")
+    service = BuilderService(builder_parts(place))
+    service.start()
+    try:
+        state = service.order(given)
+        while state.outcome is None:
+            if state.error is not None:
+                raise errors_over_http.as_raised(state.error)
+            state = service.state(state.job, wait_s=10.0)
+    finally:
+        service.stop()
+    made = {"step": state.step, "outputs": state.outcome.outputs, "provenance": f"prv-{state.outcome.provenance[:32]}"}
+    output.emit(made, json=json, human=lambda screen: output.fields(screen, made))
+
+
+_TRIES_MAX = 10
+"""How often a job is queued again because something could not be found out, before it is cancelled as well."""
+
+Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's number.", show_default=False)]
+
+
+@app.command("slurm-prolog")
+def slurm_prolog(job: Job, lab: Lab = None) -> None:
+    """Before a job of Slurm starts, hold it against the signed order that its comment names; a false one is cancelled.
+
+    For PrologSlurmctld: the job's other fields are in SLURM_JOB_*. Exit status 3 has Slurm queue the job again.
+    """
+    import os
+
+    from keyturn.adapters import process_log
+    from keyturn.adapters.slurm_commands import SlurmCommands
+    from keyturn.errors import KeyturnError, Unavailable
+    from keyturn.wiring.custody.builder import builder_parts
+    from keyturn.wiring.custody.slurm_builder import COMMENT, begin
+    from keyturn.wiring.lab.places import find_lab
+
+    place = find_lab(lab)
+    comment, nodes = os.environ.get("SLURM_JOB_COMMENT", ""), os.environ.get("SLURM_JOB_NODELIST", "")
+    if not comment.startswith(COMMENT):
+        return
+    process_log.begin("builder", log_json=False)
+    try:
+        step = begin(builder_parts(place), place.directory / "builder" / "slurm", job, comment=comment, nodes=nodes)
+        process_log.say("info", "job-begun", about={"job": job, "step": step})
+    except Unavailable:
+        raise
+    except (
+        KeyturnError
+    ) as err:  # not this exit status: of a failed prolog Slurm makes a job that waits, and starts again
+        process_log.say("warning", "job-refused", err=err, about={"job": job})
+        SlurmCommands(job).cancel(output.plain(f"keyturn: {err.message} [{err.code}]")[:900])
+
+
+@app.command("slurm-epilog")
+def slurm_epilog(job: Job, lab: Lab = None) -> None:
+    """When a job of Slurm is over, digest what it left, and sign and log its provenance; waits for its last process.
+
+    For EpilogSlurmctld, which must not wait for it. Run again, it sends what the log did not take.
+    """
+    from keyturn.adapters import process_log
+    from keyturn.wiring.custody.builder import builder_parts
+    from keyturn.wiring.custody.slurm_builder import finish
+    from keyturn.wiring.lab.places import find_lab
+
+    place = find_lab(lab)
+    process_log.begin("builder", log_json=False)
+    made = finish(builder_parts(place), place.directory / "builder" / "slurm", job)
+    process_log.say("info", "job-signed" if made else "job-not-ours", about={"job": job, "provenance": made or ""})

@@ -174,6 +174,38 @@ def log(
     )
 
 
+@app.command()
+def order(
+    step: Annotated[Path, typer.Argument(metavar="STEP", help="The STEP.toml.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="ORDER", help="The new file for the order.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="Where the outputs go. Default: out/ beside it.")] = None,
+    builder: Annotated[
+        str | None,
+        typer.Option(help="Which builder of the lab. Default: the only one.", autocompletion=offer_names("builders")),
+    ] = None,
+    key: Key = None,
+    yes: Yes = False,
+    lab: Lab = None,
+    json: Json = False,
+) -> None:
+    """Sign the order of a step for a builder beside Slurm, into a file that the job's comment names."""
+    from keyturn.wiring.custody.run_command import prepare, write_order
+    from keyturn.wiring.lab.places import find_lab
+
+    place = find_lab(lab)
+    prepared = prepare(place, step, out=out, criteria=None, builder=builder, sandboxed=True, key=key)
+    show_request(prepared.request, prepared.destination, json=json)
+    output.confirm("Sign this?", yes=yes)
+    digest, written = write_order(prepared, file), file.absolute()
+    output.emit(
+        {"request": f"stp-{digest[:32]}", "order": str(written), "comment": f"keyturn:{written}"},
+        json=json,
+        human=lambda screen: screen.print(
+            output.plain(f"submit it with  sbatch --comment={shlex.quote(f'keyturn:{written}')}"), soft_wrap=True
+        ),
+    )
+
+
 @app.command("open")
 def open_(
     step: Annotated[Path, typer.Argument(metavar="STEP", help="The STEP.toml.", show_default=False)],

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.adapters.evidence.verifiers import Verifiers
-from keyturn.adapters.files.config_files import read_small
+from keyturn.adapters.files.config_files import read_small, write_new
 from keyturn.adapters.files.job_files import NoJournal
 from keyturn.adapters.files.outbox_files import StraightToLog
 from keyturn.adapters.files.step_files import Allowed, LocalStepFiles, require_free
@@ -37,7 +39,17 @@ from keyturn.wiring.keys.own_keys import PageView, own_signer
 from keyturn.wiring.lab.places import LabPlace, find_person
 from keyturn.wiring.log.log import lab_index, log_reader, log_writer, trust_behind
 
-__all__ = ["OnProgress", "PreparedStep", "await_step", "find_job", "job_state", "order_step", "prepare", "run_here"]
+__all__ = [
+    "OnProgress",
+    "PreparedStep",
+    "await_step",
+    "find_job",
+    "job_state",
+    "order_step",
+    "prepare",
+    "run_here",
+    "write_order",
+]
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is being done, bytes done, bytes in all or 0)."""
@@ -107,16 +119,24 @@ def prepare(
 
 def order_step(place: LabPlace, prepared: PreparedStep) -> Sha256:
     """Sign the request, and hand it to the lab's builder; the digest of the request, by which `await_step` asks for it."""
-    state = _builder_of(place, prepared.request.builder).order(
-        Order(
-            request=sign_request(prepared.request, prepared.key),
-            step_file=prepared.raw,
-            base=str(prepared.base),
-            destination=str(prepared.destination),
-            criteria=prepared.criteria,
-        )
+    return parse_sha256(_builder_of(place, prepared.request.builder).order(_order(prepared)).job)
+
+
+def write_order(prepared: PreparedStep, path: Path) -> Sha256:
+    """Sign the request, and keep the order in the new file `path`; the digest of the request."""
+    order = _order(prepared)
+    write_new(path, msgspec.json.encode(order))
+    return records.parse(order.request).digest
+
+
+def _order(prepared: PreparedStep) -> Order:
+    return Order(
+        request=sign_request(prepared.request, prepared.key),
+        step_file=prepared.raw,
+        base=str(prepared.base),
+        destination=str(prepared.destination),
+        criteria=prepared.criteria,
     )
-    return parse_sha256(state.job)
 
 
 def await_step(place: LabPlace, job: Sha256, on_progress: OnProgress, *, builder: str | None) -> JobState:

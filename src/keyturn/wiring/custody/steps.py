@@ -13,9 +13,12 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from keyturn.adapters.inputs.held_inputs import ANYWHERE, HeldInputs
-from keyturn.app.custody.run_step import RECEIPT_NAME, Layout, Receipt
+from keyturn.adapters.over_http.builder_over_http import Order
+from keyturn.app.custody.admit_step import AdmittedStep
+from keyturn.app.custody.run_step import RECEIPT_NAME, Layout, Receipt, require_criteria
 from keyturn.bulk import manifest
 from keyturn.bulk.manifest import Progress
+from keyturn.config import step as step_config
 from keyturn.config.step import (
     PARAMETERS_MOUNT,
     PARAMETERS_NAME,
@@ -27,7 +30,7 @@ from keyturn.config.step import (
 )
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
-from keyturn.errors import Usage
+from keyturn.errors import Refused, Usage
 from keyturn.formats import dsse, input_source, statement
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.input_source import PathSource
@@ -35,7 +38,15 @@ from keyturn.formats.manifest import Contents, Manifest
 from keyturn.formats.steps import STEP_REQUEST, DeclaredInput, StepRequest, places_digest
 from keyturn.trust.roster import TrustState
 
-__all__ = ["STEP_SOURCE", "contents_of", "declared_inputs", "layout_of", "make_request", "sign_request"]
+__all__ = [
+    "STEP_SOURCE",
+    "contents_of",
+    "declared_inputs",
+    "layout_of",
+    "make_request",
+    "require_as_signed",
+    "sign_request",
+]
 
 STEP_SOURCE = f"\0{STEP_NAME}"
 """Stands for the STEP.toml as a source: its bytes are given, never read from a path."""
@@ -128,6 +139,26 @@ def layout_of(step: StepFile) -> Layout:
         traced=step.sandbox.traced,
         packs={i.name: (i.pack, i.root) for i in step.inputs if i.pack is not None and i.root is not None},
     )
+
+
+def require_as_signed(order: Order, admitted: AdmittedStep) -> StepFile:
+    """Check that nothing is in `order` but what was signed, and give its STEP.toml; or raise `Refused`.
+
+    INVARIANT: the request is in the log, and whoever reads it there could otherwise order it first, elsewhere, and use it up.
+    """
+    step, request = step_config.parse(order.step_file), admitted.request
+    signed = {i.name: i.artifact for i in request.inputs}.get(STEP_NAME)
+    if signed != ArtifactDigest("sha256", sha256(order.step_file)):
+        raise Refused("step-differs", "the STEP.toml is not the one whose digest was signed")
+    step_config.check_is_of(step, request)
+    if request.places != places_digest(base=order.base, destination=order.destination, nonce=request.nonce):
+        raise Refused(
+            "step-places",
+            f"`stp-{admitted.digest[:32]}` was not signed for `{order.base[:200]}` and `{order.destination[:200]}`",
+            hint="run the command again, of this version of Keyturn: it signs a new request",
+        )
+    require_criteria(request, order.criteria)
+    return step
 
 
 def _expected(source: InputSource, base: Path) -> ArtifactDigest:
