@@ -35,6 +35,11 @@ class SlurmCommands:
         """The batch script's path as it was typed, and its arguments, with one space between any two."""
         return self._field("%o")
 
+    def restarts(self) -> int:
+        """How often it was queued again."""
+        said = self._ask("squeue", "--noheader", "--states", "all", "--jobs", self._job, "--Format", "RestartCnt:20")
+        return int(said)
+
     def container(self) -> str | None:
         said = self._ask("squeue", "--noheader", "--states", "all", "--jobs", self._job, "--Format", "Container:1024")
         return None if (found := said.decode("utf-8", "replace").strip()) in ("", "(null)", "N/A") else found

@@ -61,6 +61,8 @@ class _Begun(msgspec.Struct, frozen=True, kw_only=True):
     runtime: dict[str, Held]
     places: dict[str, str]
     started_at: int
+    restarts: int
+    """Which run of the job was held: between two, its user may take `keyturn:` out of the comment, and put it back."""
 
 
 def begin(parts: BuilderParts, directory: Path, job: str, *, comment: str, nodes: str) -> str:
@@ -85,7 +87,7 @@ def begin(parts: BuilderParts, directory: Path, job: str, *, comment: str, nodes
         )
     ran = Job(id=job, user=user, nodes=nodes, script=slurm.script(), image=slurm.container())
     _require_script(request, ran, slurm.command())  # (2)
-    started = parts.clock.now()
+    started, restarts = parts.clock.now(), slurm.restarts()
     _mark(parts.jobs.marks / admitted.digest, job)  # (3)
     inputs, runtime = _hold(parts, order, step, admitted)  # (4)
     destination = Path(order.destination)
@@ -94,7 +96,15 @@ def begin(parts: BuilderParts, directory: Path, job: str, *, comment: str, nodes
     if taken := [place for place in places.values() if os.path.lexists(place)]:
         raise Usage("destination-taken", f"`{taken[0]}` is there already", hint="sign a new order with another --out")
     parts.log.append(admitted.raw)  # (5)
-    begun = _Begun(request=admitted.raw, job=ran, inputs=inputs, runtime=runtime, places=places, started_at=started)
+    begun = _Begun(
+        request=admitted.raw,
+        job=ran,
+        inputs=inputs,
+        runtime=runtime,
+        places=places,
+        started_at=started,
+        restarts=restarts,
+    )
     _keep(directory / f"{job}.json", msgspec.json.encode(begun))
     return request.step
 
@@ -109,12 +119,18 @@ def finish(parts: BuilderParts, directory: Path, job: str) -> str | None:
         if not held.exists():
             return None
         begun = msgspec.json.decode(held.read_bytes(), type=_Begun)
-        state = _await_end(SlurmCommands(job))
+        slurm = SlurmCommands(job)
+        state = _await_end(slurm)
         if state in ("PENDING", "CONFIGURING", "RUNNING", "REQUEUED"):
             return None  # it runs again, and is held again
         if state != "COMPLETED":
             held.unlink()
             raise Refused("step-failed", f"job {job} ended as {state[:40]}: nothing is signed")
+        if slurm.restarts() != begun.restarts:
+            held.unlink()
+            raise Refused(
+                "step-failed", f"job {job} was held in another run than the one that ended: nothing is signed"
+            )
         _keep(signed, _made(parts, begun))
     raw = signed.read_bytes()
     parts.log.append(raw)
