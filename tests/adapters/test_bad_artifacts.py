@@ -14,7 +14,7 @@ import pytest
 from keyturn.adapters.files.attempt_files import hold_input
 from keyturn.adapters.files.step_files import Allowed, LocalStepFiles
 from keyturn.app.custody.verify_model import verify_model
-from keyturn.bulk import holes, manifest
+from keyturn.bulk import holes, manifest, walk
 from keyturn.errors import KeyturnError
 from support import commands
 from support.chains import artifact
@@ -77,8 +77,9 @@ def as_input(work: Path, check: str) -> None:
 
 def as_output(work: Path) -> None:
     with step_files(work) as files:
-        Path(files.staging(), "model").mkdir()
-        os.rename(work / "bad", Path(files.staging(), "model"))
+        staging, _ = files.staging(None)
+        os.rename(work / "bad", Path(staging, "model"))
+        files.settle(["/out/model"])
         files.take_output("/out/model")
 
 
@@ -147,14 +148,14 @@ def test_a_private_copy_of_an_input_takes_no_more_room_than_the_input(tmp_path: 
         file.truncate(64 << 20)
         file.write(b"head")
     with step_files(tmp_path) as files:
-        digest, copy = files.hold_input("bad", "snapshot")
-        assert Path(copy).stat().st_blocks * 512 < 1 << 20
-        assert digest == manifest.make(tmp_path / "bad").identity
+        held = files.hold_input("bad", "snapshot")
+        assert Path(held.place).stat().st_blocks * 512 < 1 << 20
+        assert held.digest == manifest.make(tmp_path / "bad").identity
     assert os.listdir(tmp_path) == ["bad"]
 
 
 def test_too_many_files_are_refused_before_any_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "FILES_MAX", 200)
+    monkeypatch.setattr(walk, "FILES_MAX", 200)
     for number in range(201):
         (tmp_path / str(number)).write_bytes(b"")
     seen: list[int] = []

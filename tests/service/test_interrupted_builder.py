@@ -185,7 +185,7 @@ def test_who_was_suspended_while_the_builder_was_down_has_nothing_run_and_new_tr
 def test_inputs_that_were_read_are_not_read_again_unless_they_look_otherwise(place: Place, tmp_path: Path) -> None:
     held = RememberedInputs(tmp_path / "held")
     data = place.data()
-    seen, made = manifest.look(data), manifest.make(data)
+    seen, made = manifest.look(data), manifest.contents(data)
     assert held.recall(data, seen) is None
     held.keep(data, seen, made)
     assert held.recall(data, seen) == made

@@ -70,6 +70,13 @@ def main() -> None:
         "activation_function": "torch.nn.modules.linear.Identity",
     }
     (model / DENSE.parent / "config.json").write_text(json.dumps(said))
+    modules = json.loads((base / "modules.json").read_text())
+    for name, kind in ((DENSE.parent.name, "Dense"), ("4_Normalize", "Normalize")):
+        number = len(modules)
+        modules.append(
+            {"idx": number, "name": str(number), "path": name, "type": f"sentence_transformers.models.{kind}"}
+        )
+    (model / "modules.json").write_text(json.dumps(modules, indent=2))
 
 
 main()

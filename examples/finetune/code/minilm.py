@@ -1,6 +1,6 @@
 """all-MiniLM-L6-v2 in numpy: a BERT of six layers whose mean output is the embedding of a sentence.
 
-A model directory has `model.safetensors`, `tokenizer.json`, and, once it was fine-tuned, `2_Dense/model.safetensors`: a matrix
+A model directory has `model.safetensors`, `tokenizer.json`, and, once it was fine-tuned, `3_Dense/model.safetensors`: a matrix
 of (384, 384) that embeddings are multiplied with, as sentence-transformers lays it out.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["DENSE", "MiniLM", "unit"]
 
 Floats = NDArray[Any]
 
-DENSE = Path("2_Dense", "model.safetensors")
+DENSE = Path("3_Dense", "model.safetensors")
 _WIDTH, _HEADS, _LAYERS, _TOKENS_MAX, _AT_ONCE = 384, 12, 6, 48, 16
 
 
