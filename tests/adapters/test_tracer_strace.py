@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,73 @@ def test_a_step_finds_no_way_to_the_list_and_io_uring_is_not_there(job: SandboxJ
     )
     ran, _ = traced(BubblewrapSandbox(), job, script)
     assert ran.output.splitlines() == [b"0", b"-1 38"]
+
+
+HIDING = """
+import ctypes, fcntl, os, shutil, struct, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+
+def notified():
+    # A filter of the step's own: `openat` notifies a thread of it, which answers that the call may go on.
+    code = struct.pack("HBBIHBBIHBBIHBBI", 0x20, 0, 0, 0, 0x15, 0, 1, 257, 6, 0, 0, 0x7FC00000, 6, 0, 0, 0x7FFF0000)
+    held = ctypes.create_string_buffer(code)
+    listener, known = [], threading.Event()
+    def answer():
+        known.wait()
+        while True:
+            asked = bytearray(80)
+            fcntl.ioctl(listener[0], 0xC0502100, asked)
+            fcntl.ioctl(listener[0], 0xC0182101, bytearray(struct.pack("QqiI", *struct.unpack_from("Q", asked), 0, 0, 1)))
+    threading.Thread(target=answer, daemon=True).start()
+    program = struct.pack("HxxxxxxQ", 4, ctypes.addressof(held))
+    libc.prctl(38, 1, 0, 0, 0)
+    given = libc.syscall(317, 1, 8, program)
+    if given >= 0:
+        listener.append(given)
+        known.set()
+    print(open("/in/data/a.txt").read(), end="", flush=True)
+    os._exit(0)
+
+def run_looked_at(at):
+    words, nothing = (ctypes.c_char_p * 2)(b"prog", None), (ctypes.c_char_p * 1)(None)
+    libc.syscall(322, *at, words, nothing, 0x1000)
+
+match sys.argv[1]:
+    case "notified":
+        notified()
+    case "looked at":
+        run_looked_at((os.open("/in/data/prog", os.O_PATH), b""))
+    case "by a directory":
+        run_looked_at((os.open("/in/data", os.O_DIRECTORY), b"prog"))
+    case "by its number":
+        found = os.open("/in/data/prog", os.O_PATH)
+        os.execv(f"/proc/self/fd/{found}", ["prog"])
+    case "by a thread":
+        one = threading.Thread(target=lambda: os.execv("/in/data/prog", ["prog"]))
+        one.start()
+        one.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "opened"),
+    [
+        ("notified", "/in/data/a.txt"),
+        ("looked at", "/in/data/prog"),
+        ("by a directory", "/in/data/prog"),
+        ("by its number", "/in/data/prog"),
+        ("by a thread", "/in/data/prog"),
+    ],
+)
+def test_a_step_hides_neither_what_it_opens_nor_what_it_runs(
+    job: SandboxJob, tmp_path: Path, how: str, opened: str
+) -> None:
+    (tmp_path / "spare" / "hiding.py").write_text(HIDING)
+    shutil.copy("/usr/bin/true", tmp_path / "data" / "prog")
+    ran, found = traced(BubblewrapSandbox(), job, f"/usr/bin/python3 /in/spare/hiding.py '{how}'")
+    assert (ran.status, ran.output) == (0, b"hello\n" if how == "notified" else b"")
+    assert of(found, "input:data") == {opened}
+    assert found.undeclared == ()
 
 
 def test_without_a_sandbox_what_was_not_declared_is_flagged(job: SandboxJob, tmp_path: Path) -> None:
