@@ -216,7 +216,7 @@ def test_a_first_process_that_cannot_be_limited_leaves_no_descriptor(
             raise error
         return limits
 
-    def try_it() -> int | None:
+    def try_it() -> tuple[int, int] | None:
         read, write = os.pipe()
         os.write(write, b'{"child-pid": %d}' % os.getpid())
         os.close(write)

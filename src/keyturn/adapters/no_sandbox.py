@@ -21,7 +21,7 @@ from typing import Literal
 from keyturn.adapters.sandbox_bwrap import Capture, environment_of
 from keyturn.adapters.tracer_strace import StraceTracer
 from keyturn.errors import Unavailable
-from keyturn.ports import SandboxJob, SandboxRun, SandboxTrace
+from keyturn.ports import SandboxJob, SandboxRun, SandboxTrace, Seen
 
 __all__ = ["NoSandbox"]
 
@@ -31,7 +31,9 @@ class NoSandbox:
 
     kind: Literal["none"] = "none"
 
-    def run(self, job: SandboxJob, *, stopped: Callable[[], bool]) -> SandboxRun:
+    def run(
+        self, job: SandboxJob, *, stopped: Callable[[], bool], mounted: Callable[[Seen], None] | None = None
+    ) -> SandboxRun:
         """Run `job` in a directory of links to its inputs; see `ports.Sandbox.run`."""
         with tempfile.TemporaryDirectory(prefix="keyturn-step-") as room:
             inputs = Path(room, "in")

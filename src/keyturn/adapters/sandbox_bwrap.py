@@ -32,7 +32,7 @@ from typing import Literal
 
 from keyturn.adapters.tracer_strace import StraceTracer
 from keyturn.errors import Refused, Unavailable
-from keyturn.ports import SandboxJob, SandboxRun, SandboxTrace
+from keyturn.ports import SandboxJob, SandboxRun, SandboxTrace, Seen
 
 __all__ = ["OUTPUT_BYTES_MAX", "BubblewrapSandbox", "Capture", "environment_of"]
 
@@ -71,7 +71,9 @@ class BubblewrapSandbox:
             said = tried.stderr.decode("utf-8", "replace").strip()[:300]
             raise _unavailable(f"bubblewrap cannot make a sandbox here: {said.encode('unicode_escape').decode()}", said)
 
-    def run(self, job: SandboxJob, *, stopped: Callable[[], bool]) -> SandboxRun:
+    def run(
+        self, job: SandboxJob, *, stopped: Callable[[], bool], mounted: Callable[[Seen], None] | None = None
+    ) -> SandboxRun:
         """Run `job` confined; see `ports.Sandbox.run`."""
         _refuse_unconfinable(job)
         program = _program()
@@ -106,8 +108,11 @@ class BubblewrapSandbox:
                 end.close()
             first: int | None = None
             try:
-                first = _first_process(info_read)
-                if first is not None:
+                started = _first_process(info_read)
+                if started is not None:
+                    pid, first = started
+                    if mounted is not None and _has_mounted(pid, first):
+                        mounted(lambda path: Path(f"/proc/{pid}/root{path}"))
                     go_write.write(b"1")
                 capture = Capture(out_read)
                 timed_out = capture.drain(child.pid, time.monotonic() + job.timeout_s, stopped)
@@ -241,8 +246,24 @@ def _refuse_unconfinable(job: SandboxJob) -> None:
             raise Refused("sandbox-device", f"`{device}` is no character device")
 
 
-def _first_process(info: FileIO) -> int | None:
-    """Open a handle on process 1 of the step's namespace, which waits for us; `None` when bubblewrap failed before."""
+def _has_mounted(pid: int, first: int) -> bool:
+    """Wait until the process `pid`, whose handle is `first`, has mounted all; False when it ended before, and ran nothing."""
+    ended = select.poll()
+    ended.register(first, select.POLLIN)
+    until = time.monotonic() + _END_S
+    while not ended.poll(2):
+        with suppress(OSError):
+            lines = Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+            options = {fields[4]: fields[5].split(",") for fields in (line.split(" ") for line in lines)}
+            if "/out" in options and "ro" in options["/"] and "/oldroot" not in options:
+                return True
+        if time.monotonic() > until:
+            raise Unavailable("sandbox-unmounted", f"bubblewrap mounted nothing for {_END_S:.0f} s", hint="try again")
+    return False
+
+
+def _first_process(info: FileIO) -> tuple[int, int] | None:
+    """The number of process 1 of the step's namespace, which waits for us, and a handle; `None` when bubblewrap failed before."""
     said = b""
     while b"}" not in said and (more := info.read(4096)):  # not to its end: a tracer keeps the other end open
         said += more
@@ -259,7 +280,7 @@ def _first_process(info: FileIO) -> int | None:
         if isinstance(err, ProcessLookupError):
             return None
         raise
-    return handle
+    return pid, handle
 
 
 def _limit_processes(pid: int) -> None:

@@ -2,9 +2,9 @@
 
 strace runs around the sandbox, as the builder's user, and writes to a pipe in a directory that only that user enters: no
 descriptor of it reaches the step, and nothing of it is mounted there. What each successful open gave is the path that the
-kernel says of the new descriptor, as the step sees it, so links and working directories do not mislead. Two calls are answered with
-"not there": `io_uring`, by which a process could open files without a system call for each, and `seccomp`, since a filter that
-notifies a process of the step outranks the tracer's, and lets calls go on that it never sees.
+kernel says of the new descriptor, as the step sees it, so links and working directories do not mislead. Two calls are
+answered with "not there": `io_uring`, by which a process could open files without a system call for each, and `seccomp`,
+since a filter that notifies a process of the step outranks the tracer's, and lets calls go on that it never sees.
 
 Seccomp stops the step at these system calls alone: a step that computes pays nothing, one that opens files pays for each.
 A traced step cannot trace its own children (gdb, strace). NOT seen: what the kernel opens itself (the loader and interpreter

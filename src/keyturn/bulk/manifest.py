@@ -39,15 +39,16 @@ def contents(
     threads: int | None = None,
     progress: Progress | None = None,
     written: Mapping[str, HashedFile] = MappingProxyType({}),
+    listed: tuple[Found, ...] | None = None,
 ) -> Contents:
     """Take the SHA-256 of every file of the directory or regular file `root`.
 
     Files in `written`, by path, were hashed while they were written (`bulk.hash_while_writing`), and are not read again: only
-    that they are there with that size is looked at.
+    that they are there with that size is looked at. `listed` is what the caller saw of it before: then nothing else is hashed.
 
     Raises `Refused` for what has no place in an artifact, `Malformed` for names, `Unavailable` when it cannot be read.
     """
-    found = look(root)  # (1)
+    found = look(root) if listed is None else listed  # (1)
     _require_written(written, found)
     unread = tuple(file for file in found if file.path not in written)
     hashed = _hashed(root, unread, ("sha256",), threads, progress)  # (2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -21,10 +22,15 @@ __all__ = [
     "SandboxJob",
     "SandboxRun",
     "SandboxTrace",
+    "Seen",
     "SignedRun",
     "StepFiles",
     "StepMount",
 ]
+
+
+Seen = Callable[[str], Path]
+"""Where this process sees what a sandbox has at a path of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +82,13 @@ class Sandbox(Protocol):
     def kind(self) -> Literal["bubblewrap", "none"]:
         """What provenance says of it."""
 
-    def run(self, job: SandboxJob, *, stopped: Callable[[], bool]) -> SandboxRun:
+    def run(
+        self, job: SandboxJob, *, stopped: Callable[[], bool], mounted: Callable[[Seen], None] | None = None
+    ) -> SandboxRun:
         """Run `job` to its end, its timeout, or until `stopped()`. When this returns, no process of the step is left.
+
+        `mounted` looks at what is mounted, once it is and before the command begins; what it raises, this raises. A sandbox
+        that is none mounts nothing, and does not ask.
 
         Raises `Unavailable` when no sandbox can be had here, `Refused` for what it cannot confine; then nothing ran.
         """
@@ -109,6 +120,9 @@ class StepFiles(Protocol):
 
         It is empty but for what an earlier attempt left at `resume`, whose digest is given with it.
         """
+
+    def check_mounted(self, seen: Seen, mounts: Sequence[StepMount]) -> None:
+        """Raise `Refused` when what a sandbox has at a mount, or at `/out`, is not what was held, or staged, under that name."""
 
     def check_held(self) -> None:
         """Raise `Refused` when an input or the runtime changed since it was held."""

@@ -24,9 +24,10 @@ from litestar.params import FromPath, FromQuery
 
 from keyturn.adapters import process_log
 from keyturn.adapters.evidence.verifiers import Verifiers
+from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.job_files import JobJournal, KeptJob
 from keyturn.adapters.files.plain_files import read_plain
-from keyturn.adapters.files.step_files import LocalStepFiles, clear, room_of
+from keyturn.adapters.files.step_files import LocalStepFiles, room_of
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import About, JobState, Order, Outcome, decode
 from keyturn.app.custody.admit_step import AdmittedStep, admit_step

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyturn.adapters.files import durable_files
-from keyturn.adapters.files.step_files import clear
+from keyturn.adapters.files.clearing import clear
 from keyturn.bulk import manifest
 from keyturn.bulk.manifest import Found
 from keyturn.errors import Refused, Unavailable

@@ -16,8 +16,8 @@ from typing import Literal
 import msgspec
 
 from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.remembered_inputs import RememberedInputs
-from keyturn.adapters.files.step_files import clear
 from keyturn.errors import Conflict, Unavailable
 from keyturn.ports import Earlier, EndedCommand, SignedRun
 

@@ -26,8 +26,10 @@ from typing import Self
 import msgspec
 
 from keyturn.adapters.files import durable_files
+from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.remembered_inputs import RememberedInputs
+from keyturn.adapters.files.staging import Staging
 from keyturn.adapters.inputs.held_inputs import HeldInputs
 from keyturn.bulk import manifest, runtime
 from keyturn.bulk.differences import differences
@@ -40,9 +42,9 @@ from keyturn.formats.input_source import PathSource
 from keyturn.formats.manifest import Contents
 from keyturn.formats.provenance import NOWHERE
 from keyturn.formats.steps import Check
-from keyturn.ports import HeldInput
+from keyturn.ports import HeldInput, StepMount
 
-__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "clear", "require_free", "room_of"]
+__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free", "room_of"]
 
 _DEPTH_MAX = 64
 _TOOLS = {"PATH": "/usr/bin:/bin"}
@@ -135,35 +137,31 @@ class LocalStepFiles:
         require_free(self._destination)
         allowed.check(self._destination, what="destination", roots=allowed.work)
         self._again = room is not None
-        self._room = room_of(self._destination, room or secrets.token_hex(8))
+        self._named = room_of(self._destination, room or secrets.token_hex(8))
         self._left = False
-        self._lock = -1
         self._remembered = held
         self._given: dict[str, Path] = {}
         self._held: list[tuple[Path, tuple[Found, ...]]] = []
+        self._directories: list[tuple[tuple[int, ...], ...]] = []
         self._manifests: dict[str, Contents] = {}
         self._runtimes: list[tuple[Path, dict[str, runtime.Status]]] = []
 
     def __enter__(self) -> Self:
         try:
-            durable_files.make_directories(self._room.parent, mode=0o777)
+            durable_files.make_directories(self._named.parent, mode=0o777)
             _remove_dead(self._destination)
-            self._room.mkdir(mode=0o700, exist_ok=self._again)
-            self._lock = os.open(self._room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
-            raise Unavailable("destination-unwritable", f"`{self._room.parent}`: {err.strerror}") from err
-        found = os.fstat(self._lock)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise Refused("staging-taken", f"`{self._room}` is not what this builder left there", hint="remove it")
+            raise Unavailable("destination-unwritable", f"`{self._named.parent}`: {err.strerror}") from err
+        self._staging = Staging(self._named, again=self._again)
+        self._room = self._staging.inside
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._left:
-            clear(self._room)
-        os.close(self._lock)
+            self._staging.remove()
+        self._staging.close()
 
     def leave(self) -> None:
         """Keep the staging directory when the block ends, for the process that goes on with this run."""
@@ -204,11 +202,13 @@ class LocalStepFiles:
                 raise Unavailable("input-unreadable", f"`{source[:200]}` cannot be copied: {err.strerror}") from err
         found = manifest.look(path)  # before it is read: `check_held` covers the reading too
         self._held.append((path, found))
-        known = None if self._remembered is None else self._remembered.recall(path, found)
-        self._manifests[source] = known or manifest.contents(path, progress=self._progress)
+        self._directories.append(_directories(path))
+        called = self._staging.name_of(path)
+        known = None if self._remembered is None else self._remembered.recall(called, found)
+        self._manifests[source] = known or manifest.contents(path, progress=self._progress, listed=found)
         if known is None and self._remembered is not None:
-            self._remembered.keep(path, found, self._manifests[source])
-        return HeldInput(self._manifests[source].identity, str(path), origin)
+            self._remembered.keep(called, found, self._manifests[source])
+        return HeldInput(self._manifests[source].identity, str(called), origin)
 
     def read_beside(self, path: str, *, size_bytes_max: int) -> bytes:
         return read_small(self._check_input(self._base / path), size_bytes_max=size_bytes_max)
@@ -223,7 +223,7 @@ class LocalStepFiles:
         return (
             self._remembered is not None
             and path.exists()
-            and self._remembered.recall(path, manifest.look(path)) is not None
+            and self._remembered.recall(self._staging.name_of(path), manifest.look(path)) is not None
         )
 
     def hold_runtime(self, path: str) -> tuple[ArtifactDigest, str]:
@@ -243,22 +243,47 @@ class LocalStepFiles:
         for entry in place.iterdir():
             if entry != kept:
                 clear(entry)
+        named = str(self._staging.name_of(place))
         if kept is None or not os.path.lexists(kept):
-            return str(place), None
+            return named, None
         try:
             _make_plain(kept, _DEPTH_MAX)
-            return str(place), manifest.contents(kept, progress=self._progress).identity
+            return named, manifest.contents(kept, progress=self._progress).identity
         except (KeyturnError, OSError):  # torn, or no plain files: the command begins as it did the first time
             clear(kept)
-            return str(place), None
+            return named, None
+
+    def check_mounted(self, seen: Callable[[str], Path], mounts: Sequence[StepMount]) -> None:
+        """Compare what is at each place of a sandbox, as `seen` there, with what was held and staged under the names given.
+
+        INVARIANT: a name in a work directory leads where its owner likes, at each moment: so to a private place after it was
+        looked at, for as long as it takes to mount it.
+        """
+        held = {str(self._staging.name_of(path)): index for index, (path, _) in enumerate(self._held)}
+        for mount in mounts:
+            index = held[mount.source]
+            place, before = self._held[index]
+            try:
+                now_there = manifest.look(seen(mount.target))
+            except (KeyturnError, OSError) as err:
+                raise _other_mounted(place, mount.target) from err
+            if [(f.path, f.status) for f in now_there] != [(f.path, f.status) for f in before] and not (
+                len(before) == len(now_there) == 1 and before[0].status == now_there[0].status
+            ):
+                raise _other_mounted(place, mount.target)
+        out, own = seen("/out").stat(), (self._room / "out").stat()
+        if (out.st_dev, out.st_ino) != (own.st_dev, own.st_ino):
+            raise _other_mounted(self._named, "/out")
 
     def check_held(self) -> None:
         """Compare with what was held. A runtime may have gained byte code, which Python in the sandbox does not read."""
-        for path, before in self._held:
+        for (path, before), directories in zip(self._held, self._directories, strict=True):
             try:
                 now_there = manifest.look(path)
             except KeyturnError as err:
                 raise _input_changed(path, (err.message,)) from err
+            if now_there == before and _directories(path) != directories:
+                raise _input_changed(path, ("its directories were renamed or written to, and are as they were again",))
             if now_there != before:
                 files = ({file.path: file for file in listing} for listing in (before, now_there))
                 raise _input_changed(path, differences(*files))
@@ -278,7 +303,7 @@ class LocalStepFiles:
             except OSError as err:
                 raise Unavailable("output-unreadable", f"output `{path}` cannot be read: {err.strerror}") from err
         _sync(self._room / "out")
-        _sync(self._room)
+        self._staging.sync()
 
     def staged(self, paths: Sequence[str]) -> bool:
         return all(os.path.lexists(self._staged(path)) for path in paths)
@@ -315,11 +340,11 @@ class LocalStepFiles:
                 file.flush()
                 os.fsync(file.fileno())
         try:
-            whole.rename(self._destination)  # over nothing, or over an empty directory: all at once
+            self._staging.publish(
+                whole.name, self._destination.name
+            )  # over nothing, or an empty directory: all at once
         except OSError as err:
             raise _in_the_way(self._destination) from err
-        _sync(self._destination)
-        _sync(self._destination.parent)
 
     def _staged(self, path: str) -> Path:
         head, _, name = path.rpartition("/")
@@ -331,12 +356,6 @@ class LocalStepFiles:
 def room_of(destination: Path, token: str) -> Path:
     """Where a run stages what goes to `destination`."""
     return destination.with_name(f".{destination.name}.{token}.keyturn")
-
-
-def clear(place: Path) -> None:
-    """Remove all that lies at `place`, of any depth and any mode, which a step may have left on purpose."""
-    for command in (("chmod", "-R", "u+rwX"), ("rm", "-rf")):
-        subprocess.run([*command, "--", str(place)], env=_TOOLS, capture_output=True, check=False)
 
 
 def _remove_dead(destination: Path) -> None:
@@ -433,6 +452,24 @@ def _input_changed(path: Path, wrong: Sequence[str]) -> Refused:
         reasons=tuple(("input-changed", f"`{path}`: {one}") for one in wrong),
         hint='run it again, or with check = "snapshot"',
     )
+
+
+def _other_mounted(path: Path, target: str) -> Refused:
+    return Refused(
+        "input-changed",
+        f"what was mounted at `{target}` is not what was held at `{path}`: its name led elsewhere",
+        hint="find out who renames things in the work directory; nothing ran",
+    )
+
+
+def _directories(root: Path) -> tuple[tuple[int, ...], ...]:
+    """Status of every directory at and below `root`: what is renamed away and back leaves no other trace."""
+    found = []
+    for here, names, _ in os.walk(root):
+        names.sort()
+        status = Path(here).stat()
+        found.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
+    return tuple(found)
 
 
 def _in_the_way(place: Path) -> Usage:

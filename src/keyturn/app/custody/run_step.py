@@ -168,7 +168,7 @@ def run_step(
         mounts = tuple(StepMount(held[name].place, mount) for name, (_, mount) in layout.inputs.items())
         job = _job(request, layout, mounts, [place for _, _, place in runtime], staging, attempt)
         started_at = clock.now()
-        ran = sandbox.run(job, stopped=stopped)  # (4)
+        ran = sandbox.run(job, stopped=stopped, mounted=lambda seen: files.check_mounted(seen, mounts))  # (4)
         _refuse_failure(request, ran, stopped)
         listed = _opened(request, layout, ran)
         files.check_held()  # (5)

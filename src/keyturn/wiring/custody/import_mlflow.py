@@ -12,8 +12,9 @@ from pathlib import Path
 
 import tomli_w
 
+from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.config_files import write_new
-from keyturn.adapters.files.step_files import clear, require_free
+from keyturn.adapters.files.step_files import require_free
 from keyturn.adapters.mlflow_store import MlflowRun, local_artifacts, run_of
 from keyturn.adapters.over_http.builder_over_http import Outcome
 from keyturn.bulk import manifest
@@ -32,6 +33,7 @@ class Importing:
     """A run that can be shown, and then taken in."""
 
     run: MlflowRun
+    artifacts: Path | None
     directory: Path
     step: PreparedStep
 
@@ -80,7 +82,7 @@ def prepare_import(
     except BaseException:
         clear(directory)
         raise
-    return Importing(found, directory, prepared)
+    return Importing(found, where, directory, prepared)
 
 
 def import_run(place: LabPlace, importing: Importing, on_progress: OnProgress) -> Outcome:
