@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,40 @@ def test_yaml_as_mlflow_writes_it_is_read() -> None:
         "d": {"e": "1", "f": "g h"},
         "i": "j k",
     }
+
+
+@pytest.mark.parametrize("at", ["params/secret", "params", "tags/deep", "meta.yaml"])
+def test_a_strangers_store_has_no_links_to_what_its_reader_may_read(tmp_path: Path, at: str) -> None:
+    write_mlruns(tmp_path / "mlruns", artifacts=tmp_path / "a")
+    secret = tmp_path / "secret"
+    if at == "params":
+        secret.mkdir()
+    (secret / "key" if at == "params" else secret).write_text("lifecycle_stage: SECRET\n")
+    (run,) = (tmp_path / "mlruns").glob(f"*/{RUN}")
+    place = run / at
+    if place.exists():
+        place.rename(tmp_path / "aside")
+    place.symlink_to(secret)
+    with pytest.raises(Malformed) as caught:
+        mlflow_store.run_of(tmp_path / "mlruns", RUN)
+    assert caught.value.code == "mlflow-store"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        f"WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n) SELECT x key, x value, '{RUN}' run_uuid FROM n WHERE x<0",
+        f"SELECT 'x' AS key, hex(zeroblob(500000000)) AS value, '{RUN}' AS run_uuid",
+    ],
+    ids=["that never ends", "of a gigabyte"],
+)
+def test_a_strangers_database_computes_nothing_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    monkeypatch.setattr(mlflow_store, "_STEPS_MAX", 1_000_000)
+    write_database(tmp_path / "mlflow.db", artifacts=tmp_path / "a")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.executescript(f"DROP TABLE params; CREATE VIEW params AS {view};")
+    with pytest.raises(Malformed) as caught:
+        mlflow_store.run_of(tmp_path / "mlflow.db", RUN)
+    assert caught.value.code == "mlflow-store"

@@ -4,6 +4,9 @@ What is there is said by whoever could write there: MLflow signs nothing, and ne
 something) are evidence. So this gives a document of what MLflow says, and no more. Follows MLflow 3.17: its `FileStore`, and the
 tables `experiments`, `runs`, `params`, `latest_metrics`, `tags`, `inputs`, `datasets`, `input_tags` of its `SqlAlchemyStore`.
 
+A store may be a stranger's: no file of it is a link to elsewhere, and a database has a bounded time and bounded texts (its tables
+may be views, which compute). Where its artifacts lie it says freely, so that is shown before anybody signs.
+
 This is NOT a client of a tracking server, and fetches no artifacts: they must lie on this machine.
 """
 
@@ -28,6 +31,7 @@ _RUN = re.compile(r"[0-9a-f]{32}\Z")
 _LINE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.\-/ ]{0,249}):(?: (.*))?\Z")
 _TEXT_BYTES_MAX = 1 << 20
 _ITEMS_MAX = 10_000
+_STEPS_MAX = 50_000_000
 _STATUS = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
 
 
@@ -98,7 +102,7 @@ def local_artifacts(run: MlflowRun) -> Path | None:
             f"the artifacts of run `{run.run}` are at `{run.artifact_uri[:200]}`",
             hint="mlflow artifacts download --run-id RUN --dst-path DIR, then --artifacts DIR",
         )
-    place = Path(unquote(split.path))
+    place = Path(unquote(split.path)).resolve()
     return place if place.is_dir() and any(place.iterdir()) else None
 
 
@@ -142,6 +146,9 @@ def _of_database(store: Path, run: str) -> tuple[MlflowRun, str]:
     uri = f"{store.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as database:
         database.row_factory = sqlite3.Row
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 16 * _TEXT_BYTES_MAX)
+        database.set_progress_handler(lambda: 1, _STEPS_MAX)
+        database.execute("PRAGMA trusted_schema = OFF")
 
         def rows(query: str, *given: object) -> list[dict[str, object]]:
             return [dict(row) for row in database.execute(f"{query} LIMIT {_ITEMS_MAX}", given)]
@@ -252,13 +259,17 @@ def _scalar(text: str) -> str:
 
 
 def _values(place: Path) -> Iterator[tuple[str, str]]:
-    for count, path in enumerate(sorted(one for one in place.rglob("*") if one.is_file())):
+    if place.is_symlink():
+        raise Malformed("mlflow-store", f"`{place}` is a link: MLflow writes none", hint="who made that store?")
+    for count, path in enumerate(sorted(one for one in place.rglob("*") if one.is_file() or one.is_symlink())):
         if count >= _ITEMS_MAX:
             raise Malformed("mlflow-store", f"expected at most {_ITEMS_MAX} files in `{place.name}`")
         yield path.relative_to(place).as_posix(), _text(path)
 
 
 def _text(path: Path) -> str:
+    if path.resolve() != path.parent.resolve() / path.name:
+        raise Malformed("mlflow-store", f"`{path}` is a link: MLflow writes none", hint="who made that store?")
     return read_plain(path, size_bytes_max=_TEXT_BYTES_MAX).decode()
 
 

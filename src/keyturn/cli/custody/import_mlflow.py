@@ -54,7 +54,7 @@ def import_mlflow(
     with output.hashing("artifacts", json=json) as on_bytes:
         importing = prepare_import(place, store, run, artifacts=artifacts, out=out, key=key, progress=on_bytes)
     try:
-        output.warn("\n".join(_lines(importing.run)), json=json)
+        output.warn("\n".join(_lines(importing.run, importing.artifacts)), json=json)
         show_request(importing.step.request, importing.step.destination, json=json)
         output.confirm("Sign and log this?", yes=yes)
         with progress_of(json=json) as on_progress:
@@ -65,9 +65,10 @@ def import_mlflow(
     emit_outcome(importing.step.request.step, outcome, json=json)
 
 
-def _lines(run: MlflowRun) -> list[str]:
+def _lines(run: MlflowRun, artifacts: Path | None) -> list[str]:
     lines = [f"run {run.run} ({run.name or '-'}) of experiment {run.experiment or '-'}, as MLflow says"]
     lines += [f"  by        {run.user or '-'}, {run.status}, source commit {run.commit or '-'}"]
+    lines += [f"  artifacts {'none' if artifacts is None else artifacts}"]
     lines += [f"  param     {name} = {value}" for name, value in sorted(run.params.items())[:_SHOWN_MAX]]
     lines += [
         f"  metric    {name} = {one.value}, step {one.step}" for name, one in sorted(run.metrics.items())[:_SHOWN_MAX]
