@@ -793,3 +793,7 @@ def test_what_another_lab_released_is_a_link_when_targets_list_that_lab(
     found = judge(chain)
     assert codes(found) == expected
     assert found.sources == (artifact("theirs"),)
+    now = chain.lab.publish(outside=()).state
+    after = TrustTimeline((*chain.timeline.indices, 99), (*chain.timeline.states, now))
+    later = examine(MODEL, chain.entries(MODEL), lab=chain.lab.name, resource=AURORA, timeline=after, suspended=NOBODY)
+    assert codes(later) == ["link-other-lab"], "a lab that is taken out of targets takes away what came from it"

@@ -10,7 +10,7 @@ stands before its provenance, what it took before its request, criteria before t
 3. Every step's level is one that its signer may claim (`levels`).
 4. The model was made by a step; whatever went into a step other than `ingest` was made by a step before it was
    requested; nothing went into its own making; and no two steps say that they made one model from different things. What
-   another lab made has its pack for that, under a first root that targets listed then.
+   another lab made has its pack for that, under a first root that targets listed then, and list still.
 5. Every evaluation of the model followed criteria that were logged before it was requested, says what its values
    say, and passed; none was requested and left without a result (`evaluations`).
 
@@ -324,13 +324,18 @@ def _links(model: ArtifactDigest, lineage: Lineage, ran: _Ran, timeline: TrustTi
 
 
 def _other_lab(step: Step, taken: Dependency, timeline: TrustTimeline) -> Iterator[Failure]:
-    """Whose pack proved an input: a lab whose first root targets listed then. The builder verified the pack itself."""
-    trust, lab = timeline.before(step.index), Uri.parse(taken.origin.uri).lab
-    signer = None if trust is None else other_lab(trust.outside, root_sha256=taken.origin.root)
-    if signer is None or signer.identity != lab:
-        yield Failure(
-            step.index,
-            "link-other-lab",
-            f"step `{step.value.step}`: its input `{taken.name}` was released by `{lab}` under the root {taken.origin.root}, "
-            "and targets listed no such lab then",
-        )
+    """Whose pack proved an input: a lab whose first root targets listed then, and list still. The builder verified the pack."""
+    lab = Uri.parse(taken.origin.uri).lab
+    for trust, lacking in (
+        (timeline.before(step.index), "listed no such lab then"),
+        (timeline.states[-1], "list it no more"),
+    ):
+        signer = None if trust is None else other_lab(trust.outside, root_sha256=taken.origin.root)
+        if signer is None or signer.identity != lab:
+            yield Failure(
+                step.index,
+                "link-other-lab",
+                f"step `{step.value.step}`: its input `{taken.name}` was released by `{lab}` under the root "
+                f"{taken.origin.root}, and targets {lacking}",
+            )
+            return
