@@ -117,6 +117,8 @@ def resolve(name: str) -> Callable[..., object]:
 # --- examples -----------------------------------------------------------------------------------------------------
 
 ROOT = bytes(range(32))
+RECEIPT = b'{"step": "train", "request": "ab", "provenance": "cd", "outputs": {"model": "dirHash:ef"}, "passed": true}'
+OPENED = b'{"left_off":0,"opened":[{"of":"own","path":"/tmp/x"}],"undeclared":[],"unread":["data"],"version":1}'
 MODEL_SIGNATURE = msgspec.json.encode(
     {
         "_type": "https://in-toto.io/Statement/v1",
@@ -573,6 +575,9 @@ def _made() -> Iterator[Target]:
     yield from own("formats.outside_statement.parse", lazy=_statements)
     yield from own("formats.outside_statement.parse_summary", lazy=lambda: _payloads_of_gates()[1:])
     yield from own("formats.outside_statement.parse_model", MODEL_SIGNATURE)
+    yield from own("formats.outside_statement.parse_files", MODEL_SIGNATURE)
+    yield from own("app.custody.run_step.read_receipt", RECEIPT)
+    yield from own("app.custody.opened_files.parse", OPENED, render="app.custody.opened_files.render")
     yield from own("formats.provenance.read", lazy=lambda: _payloads(b"https://slsa.dev/provenance/v1"))
     yield from own(
         "formats.test_result.read", lazy=lambda: _payloads(b"https://in-toto.io/attestation/test-result/v0.1")

@@ -25,6 +25,10 @@ _MENDS: tuple[tuple[str, str], ...] = (
     (_AGAIN, "step-request-missing step-request-late step-request-reused step-differs runtime-differs output-differs"),
     (_AGAIN, "input-undeclared input-not-taken input-digest input-differs link-late"),
     ("run the step that makes it, under custody; what comes from outside begins with an ingest", "link-missing"),
+    (
+        "have targets list that lab with its first root, or make the model from what the lab itself made",
+        "link-other-lab",
+    ),
     ("release what a step made: `keyturn lineage show` says what the log has of it", "model-not-made"),
     ("find out which of the steps made it; a model of which that is not certain is made again", "made-otherwise"),
     ("find out who signed that: a step cannot take what comes out of it; then make the model again", "chain-cycle"),
@@ -48,7 +52,7 @@ _MENDS: tuple[tuple[str, str], ...] = (
     ),
     (_BUILDER, "evaluation-result-false"),
     ("open the release again, so that people see it: `keyturn release`", "chain-changed-since release-subjects"),
-    (_FETCH, "pack-table-other pack-contents-size pack-contents-model"),
+    (_FETCH, "pack-table-other pack-contents-size pack-contents-model pack-other-files"),
     (_PACK, "pack-contents-key release-after-grant release-statement-other"),
     (_FETCH, "pack-record-unknown pack-statement-missing pack-record-missing pack-record-unproved pack-record-other"),
     (

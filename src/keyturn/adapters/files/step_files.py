@@ -199,7 +199,11 @@ class LocalStepFiles:
             try:
                 origin = self._elsewhere.hold(named, path)
             except OSError as err:
-                raise Unavailable("input-unreadable", f"`{source[:200]}` cannot be copied: {err.strerror}") from err
+                raise Unavailable(
+                    "input-unreadable",
+                    f"`{source[:200]}` cannot be copied: {err.strerror}",
+                    hint="look at its owner and mode, and at the room where outputs go; then run the step again",
+                ) from err
         found = manifest.look(path)  # before it is read: `check_held` covers the reading too
         self._held.append((path, found))
         self._directories.append(_directories(path))

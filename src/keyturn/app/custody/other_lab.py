@@ -39,6 +39,7 @@ def require_released(
         raise Refused(
             "pack-other-lab",
             f"targets list the lab `{lab.identity}` with that root, which is `{verified.verdict.lab}`'s",
+            hint="keyholders mend its name in evidence.toml, then keyturn trust propose",
         )
     if verified.model != artifact:  # (3)
         raise Refused(

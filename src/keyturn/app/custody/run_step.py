@@ -251,7 +251,7 @@ def read_receipt(raw: bytes) -> Receipt:
     try:
         return msgspec.json.decode(raw, type=Receipt)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
-        raise Malformed("receipt-invalid", f"no receipt of a step: {err}") from err
+        raise Malformed("receipt-invalid", f"no receipt of a step: {str(err)[:300]}") from err
 
 
 def _provenance(
