@@ -204,4 +204,4 @@ def _decode(raw: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
-        raise Malformed("statement-invalid", f"statement: {err}") from err
+        raise Malformed("statement-invalid", f"statement: {str(err)[:300]}") from err
