@@ -183,9 +183,9 @@ def test_every_file_that_changed_while_they_were_read_is_named_and_said_what_it_
         manifest.make(tmp_path, threads=1, progress=change)
     reasons = caught.value.reasons  # type: ignore[attr-defined]
     assert reasons == (
-        ("file-changed", "changed: '00'"),
-        ("file-changed", "missing: '01'"),
-        ("file-changed", "extra: '02-new'"),
+        ("file-changed", "'00' changed"),
+        ("file-changed", "'01' is missing"),
+        ("file-changed", "'02-new' is extra"),
     )
     for number in range(40):
         (tmp_path / f"{number:02}").write_bytes(b"3")

@@ -15,7 +15,7 @@ from blake3 import blake3
 from keyturn.bulk import manifest
 from keyturn.bulk.manifest import make
 from keyturn.errors import KeyturnError, Malformed, Refused, Usage
-from keyturn.formats.manifest import differences
+from keyturn.formats.manifest import apart
 
 
 @pytest.fixture
@@ -112,18 +112,18 @@ def test_what_is_another_content_is_named_by_either_digest(tree: Path, big: bool
         file.write(b"X")
     named = ("'big' has another content",) if big else ("'a' has another content",)
     assert manifest.differing(tree, before, threads=2) == named
-    assert differences(before, manifest.contents(tree, threads=2)) == named
+    assert apart(before, manifest.contents(tree, threads=2)) == named
 
 
 def test_nothing_is_read_when_names_or_sizes_differ(tree: Path) -> None:
     before = make(tree)
     (tree / "a").write_bytes(b"longer than hello")
     (tree / "empty").rename(tree / "full")
-    named = ("'empty' is missing", "'full' is none of its files", "'a' has 17 bytes in place of 5")
+    named = ("'empty' is missing", "'full' is extra", "'a' has 17 bytes in place of 5")
     read: list[int] = []
     assert manifest.differing(tree, before, progress=lambda done, total: read.append(done)) == named
     assert read == []
-    assert differences(before, manifest.contents(tree)) == named
+    assert apart(before, manifest.contents(tree)) == named
     assert manifest.differing(tree / "a", before) == ("it is a file, and the model is a directory",)
 
 

@@ -13,8 +13,8 @@ from keyturn.formats.manifest import (
     HashedFile,
     Manifest,
     ManifestFile,
+    apart,
     check_names,
-    differences,
     parse,
     render,
 )
@@ -126,21 +126,21 @@ def hashed(*files: tuple[str, int, str]) -> tuple[HashedFile, ...]:
 def test_contents_have_the_identity_of_their_manifest_and_are_compared_file_by_file() -> None:
     made = directory("a", "b/c")
     same = Contents("directory", hashed(("a", 1, "a"), ("b/c", 1, "a")))
-    assert (same.identity, same.size_bytes, differences(made, same)) == (made.identity, made.size_bytes, ())
+    assert (same.identity, same.size_bytes, apart(made, same)) == (made.identity, made.size_bytes, ())
     other = Contents("directory", hashed(("a", 1, "a"), ("b/c", 1, "c")))
-    assert differences(made, other) == ("'b/c' has another content",)
+    assert apart(made, other) == ("'b/c' has another content",)
     longer = Contents("directory", hashed(("a", 2, "a"), ("b/d", 1, "a")))
-    assert differences(made, longer) == (
+    assert apart(made, longer) == (
         "'b/c' is missing",
-        "'b/d' is none of its files",
+        "'b/d' is extra",
         "'a' has 2 bytes in place of 1",
     )
 
 
 def test_a_lone_file_is_compared_whatever_it_is_called() -> None:
     made = Manifest(kind="file", files=(file("weights"),))
-    assert differences(made, Contents("file", hashed(("renamed", 1, "a")))) == ()
-    assert differences(made, Contents("file", hashed(("renamed", 2, "a")))) == ("'renamed' has 2 bytes in place of 1",)
+    assert apart(made, Contents("file", hashed(("renamed", 1, "a")))) == ()
+    assert apart(made, Contents("file", hashed(("renamed", 2, "a")))) == ("'renamed' has 2 bytes in place of 1",)
     kept = Contents("directory", hashed(("weights", 1, "a")))
-    assert differences(made, kept) == ("it is a directory, and the model is a file",)
+    assert apart(made, kept) == ("it is a directory, and the model is a file",)
     assert Contents("file", kept.files).identity == made.identity

@@ -26,7 +26,7 @@ from keyturn.bulk.hash_files import Algorithm, Progress, hash_all
 from keyturn.bulk.threads import cores
 from keyturn.bulk.walk import Found, look, walk
 from keyturn.errors import Refused
-from keyturn.formats.manifest import Contents, HashedFile, Manifest, ManifestFile, named_apart
+from keyturn.formats.manifest import Contents, HashedFile, Manifest, ManifestFile, sizes_apart
 
 __all__ = ["Found", "Progress", "contents", "differing", "look", "make", "walk"]
 
@@ -79,9 +79,8 @@ def differing(
     When names or sizes differ, nothing is read. Raises what `contents` raises.
     """
     found = look(root)  # (1)
-    apart = named_apart(expected, _kind(root), {one.path: one.size for one in found})
-    if apart:
-        return apart
+    if by_size := sizes_apart(expected, _kind(root), {one.path: one.size for one in found}):
+        return by_size
     hashed = _hashed(root, found, ("blake3",), threads, progress)  # (2)
     _require_same(root, found)  # (3)
     pairs = zip(found, expected.files, strict=True)  # both in order of their paths

@@ -32,11 +32,11 @@ __all__ = [
     "HashedFile",
     "Manifest",
     "ManifestFile",
+    "apart",
     "check_names",
-    "differences",
-    "named_apart",
     "parse",
     "render",
+    "sizes_apart",
 ]
 
 FILES_MAX = 1_000_000
@@ -120,16 +120,15 @@ def render(manifest: Manifest) -> bytes:
     return canonical_json.encode(manifest)
 
 
-def differences(expected: Manifest, found: Contents) -> tuple[str, ...]:
+def apart(expected: Manifest, found: Contents) -> tuple[str, ...]:
     """Say of each file how `found` is not what `expected` has, by name, size and SHA-256; nothing when it is."""
-    apart = named_apart(expected, found.kind, {file.path: file.size for file in found.files})
-    if apart:
-        return apart
+    if by_size := sizes_apart(expected, found.kind, {file.path: file.size for file in found.files}):
+        return by_size
     pairs = zip(expected.files, found.files, strict=True)  # both in order of their paths
     return tuple(f"{there.path!r} has another content" for one, there in pairs if one.sha256 != there.sha256)
 
 
-def named_apart(expected: Manifest, kind: Literal["directory", "file"], sizes: Mapping[str, int]) -> tuple[str, ...]:
+def sizes_apart(expected: Manifest, kind: Literal["directory", "file"], sizes: Mapping[str, int]) -> tuple[str, ...]:
     """Say how files of these `sizes`, by path, are not those of `expected` by name and size; a lone file may have any name."""
     if kind != expected.kind:
         return (f"it is a {kind}, and the model is a {expected.kind}",)
@@ -137,14 +136,14 @@ def named_apart(expected: Manifest, kind: Literal["directory", "file"], sizes: M
         known = dict(zip(sizes, (file.size for file in expected.files), strict=True))
     else:
         known = {file.path: file.size for file in expected.files}
-    apart = [f"{path!r} is missing" for path in known if path not in sizes]
-    apart += [f"{path!r} is none of its files" for path in sizes if path not in known]
-    apart += [
+    wrong = [f"{path!r} is missing" for path in known if path not in sizes]
+    wrong += [f"{path!r} is extra" for path in sizes if path not in known]
+    wrong += [
         f"{path!r} has {sizes[path]} bytes in place of {size}"
         for path, size in known.items()
         if sizes.get(path, size) != size
     ]
-    return tuple(apart)
+    return tuple(wrong)
 
 
 def check_names(paths: Iterable[str]) -> None:

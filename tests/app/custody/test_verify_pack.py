@@ -490,12 +490,12 @@ def test_the_released_files_verify_and_every_other_set_of_files_is_refused(
     weights.write_bytes(whole)
     for number in range(22):
         (model / f"extra-{number:02}.py").write_text("")
-    assert "'extra-00.py' is none of its files" in (said := refused()) or path is None
+    assert "'extra-00.py' is extra" in (said := refused()) or path is None
     assert said.endswith("and 2 more") or path is None
     for number in range(22):
         (model / f"extra-{number:02}.py").unlink()
     (model / "config.json").rename(model / "konfig.json")
-    assert "'config.json' is missing; 'konfig.json' is none of its files" in refused() or path is None
+    assert "'config.json' is missing; 'konfig.json' is extra" in refused() or path is None
     (model / "konfig.json").rename(model / "config.json")
     compare(model, verified, fast=fast)
 
@@ -549,7 +549,7 @@ def test_by_a_manifest_each_file_that_is_not_as_released_is_named(model: Path) -
 
     assert reasons(listed) == (
         "'shard-1' is missing",
-        "'more' is none of its files",
+        "'more' is extra",
         "'shard-0' has 7 bytes in place of 1",
     )
     assert "names none" in reasons(manifest.make(model))[0], "a manifest of something else is none of it"

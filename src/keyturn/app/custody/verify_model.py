@@ -15,10 +15,10 @@ from pathlib import Path
 
 from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, accept
 from keyturn.bulk import manifest
-from keyturn.bulk.differences import SHOWN_MAX
+from keyturn.bulk.differences import shown
 from keyturn.errors import KeyturnError, Refused, together
 from keyturn.formats.digest import ArtifactDigest
-from keyturn.formats.manifest import Contents, Manifest, differences
+from keyturn.formats.manifest import Contents, Manifest, apart
 
 __all__ = ["verify_model", "verify_with_files"]
 
@@ -55,22 +55,21 @@ def verify_model(
         if made.identity == model:
             return
         named = listed or signed
-        wrong, found = () if named is None else _apart(named, made, model), f"`{made.identity}`"
-    shown = (*wrong[:SHOWN_MAX], *((f"and {len(wrong) - SHOWN_MAX} more",) if len(wrong) > SHOWN_MAX else ()))
+        wrong, found = () if named is None else _named(named, made, model), f"`{made.identity}`"
     raise Refused(
         "model-other-files",
         f"the files at `{path}` are {found}, and the released model is `{model}`"
         + "".join(f": {one}" for one in wrong[:1])
         + (", and others" if len(wrong) > 1 else ""),
-        reasons=tuple(("model-other-files", one) for one in shown),
+        reasons=tuple(("model-other-files", one) for one in shown(wrong)),
         hint="do not use them: fetch the model again, and keep these files to find out what changed",
     )
 
 
-def _apart(named: Manifest, made: Contents, model: ArtifactDigest) -> tuple[str, ...]:
-    if named.identity != model:
-        return (f"the manifest is of `{named.identity}`, and names none of its files",)
-    return differences(named, made)
+def _named(listed: Manifest, made: Contents, model: ArtifactDigest) -> tuple[str, ...]:
+    if listed.identity != model:
+        return (f"the manifest is of `{listed.identity}`, and names none of its files",)
+    return apart(listed, made)
 
 
 def verify_with_files(verdict: PackVerdict, files: Callable[[ArtifactDigest], None]) -> VerifiedPack:
