@@ -14,7 +14,7 @@ from keyturn.adapters.over_http.builder_over_http import JobState, Order
 from keyturn.cli.custody.chains import input_json
 from keyturn.formats.provenance import Dependency
 from keyturn.service.builder_service import BuilderService
-from keyturn.wiring.custody.steps import manifest_of
+from keyturn.wiring.custody.steps import contents_of
 from service.test_builder_service import failed, provenance_of
 from support.builders import Place
 from support.labs import make_lab
@@ -41,7 +41,7 @@ def taken(place: Place, state: JobState) -> Dependency:
 
 def step_file(place: Place, source: str, script: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.chdir(place.work)
-    digest = str(manifest_of(source, lambda *_: None).identity)
+    digest = str(contents_of(source, lambda *_: None, listed=True).identity)
     return place.step_file(script, source=source, digest=digest, check="snapshot")
 
 
