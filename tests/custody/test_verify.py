@@ -94,6 +94,7 @@ def test_a_whole_chain_verifies_and_says_what_holds(chain: MadeChain) -> None:
         "custody.code_reviewed": False,
         "custody.reproduced": False,
         "custody.chain_reproduced": False,
+        "custody.own_words_aside": 0,
     }
     assert found.sources == (artifact("raw"),)
 

@@ -10,7 +10,7 @@ This is NOT a choice of criteria: people log those, and policy can ask how many 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from keyturn.custody.evidence import Evidence, Failure, Logged
@@ -104,8 +104,8 @@ def judge(model: ArtifactDigest, lineage: Lineage, evidence: Evidence) -> tuple[
     return tuple(found)
 
 
-def unfinished(evidence: Evidence, builders: Collection[str]) -> Iterator[Failure]:
-    """Name every requested evaluation that gave no result, unless its criteria gave one later, by the same builder.
+def unfinished(evidence: Evidence, given: Iterable[Logged[TestResult]], builders: Collection[str]) -> Iterator[Failure]:
+    """Name every requested evaluation without a result in `given`, unless its criteria gave one later, by the same builder.
 
     A builder measures again only once its earlier results are in the log, so its next one says that nothing was kept back. Of a
     builder that is none of `builders`, the newest ones, anybody's next result will do: it will never give one.
@@ -120,7 +120,7 @@ def unfinished(evidence: Evidence, builders: Collection[str]) -> Iterator[Failur
         by = request.value.builder
         results = [
             r
-            for r in evidence.results
+            for r in given
             if r.value.criteria == request.value.criteria
             and (by is None or by not in builders or (r.value.builder.kind, r.value.builder.name) == ("builder", by))
         ]

@@ -40,7 +40,8 @@ def facts_of(chain: Chain) -> Facts:
     the lowest SLSA build level that verification summaries of others say of these, 0 when one has none.
     `custody.code_reviewed`: behind the final revision of all code stand two humans (`sources`); a chain without them is verified
     all the same. `custody.reproduced`: two builders of different operators made the model itself, alike;
-    `custody.chain_reproduced`: so did they everything that a step made behind it (`reproduced`).
+    `custody.chain_reproduced`: so did they everything that a step made behind it (`reproduced`). `custody.own_words_aside`: how
+    many statements that members made themselves were set aside beside what others said (`own_words`).
     """
     codes = [failure.code for failure in chain.failures]
     steps = chain.steps
@@ -80,6 +81,7 @@ def facts_of(chain: Chain) -> Facts:
             and all(one.reviewed for one in chain.code),
             "custody.reproduced": verified and chain.model in chain.reproduced,
             "custody.chain_reproduced": verified and all_behind(chain.model, chain.lineage, chain.reproduced),
+            "custody.own_words_aside": len(chain.aside),
         }
     )
 

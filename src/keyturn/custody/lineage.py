@@ -30,13 +30,13 @@ class Lineage:
     makers: Mapping[ArtifactDigest, tuple[Step, ...]]
     takers: Mapping[ArtifactDigest, tuple[Step, ...]]
 
-    def behind(self, artifact: ArtifactDigest) -> tuple[Step, ...]:
-        """Every step behind `artifact`, in log order."""
-        return self._closure(artifact, self.makers, inputs_of)
+    def behind(self, *artifacts: ArtifactDigest) -> tuple[Step, ...]:
+        """Every step behind any of `artifacts`, in log order."""
+        return self._closure(artifacts, self.makers, inputs_of)
 
     def ahead(self, artifact: ArtifactDigest) -> tuple[Step, ...]:
         """Every step that took `artifact` or something that was made from it, in log order."""
-        return self._closure(artifact, self.takers, outputs_of)
+        return self._closure((artifact,), self.takers, outputs_of)
 
     def sources(self, artifact: ArtifactDigest) -> tuple[ArtifactDigest, ...]:
         """What no step made among everything that went in behind `artifact`, sorted: where custody begins."""
@@ -77,11 +77,11 @@ class Lineage:
 
     @staticmethod
     def _closure(
-        start: ArtifactDigest, links: Mapping[ArtifactDigest, tuple[Step, ...]], onward: _Onward
+        starts: Iterable[ArtifactDigest], links: Mapping[ArtifactDigest, tuple[Step, ...]], onward: _Onward
     ) -> tuple[Step, ...]:
         found: dict[int, Step] = {}
-        seen = {start}
-        todo = [start]
+        todo = list(starts)
+        seen = set(todo)
         while todo:
             for step in links.get(todo.pop(), ()):
                 if step.index in found:

@@ -4,7 +4,8 @@
 `VerifiedChain` is the only thing that whoever releases accepts. Places in the log are the only clock: a step's request
 stands before its provenance, what it took before its request, criteria before the evaluation's request.
 
-1. Every statement verifies, under the trust of then (`evidence`), and no signer is suspended now.
+1. Every statement verifies, under the trust of then (`evidence`), and no signer is suspended now. What a member says himself
+   counts for nothing beside what a builder says, or another member said before him (`own_words`).
 2. Every step ran as its request said, which was logged before: same build, command, builder, inputs, outputs, runtime.
    What a job without a builder says on its way is by the key of its attempt, and of an attempt that goes on (`attempts`).
 3. Every step's level is one that its signer may claim (`levels`).
@@ -28,9 +29,10 @@ from keyturn.custody import attempts, evaluations
 from keyturn.custody.evaluations import Evaluation
 from keyturn.custody.evidence import Entry, Evidence, Failure, Logged, Map, in_turn, read
 from keyturn.custody.levels import believed_level
-from keyturn.custody.lineage import Lineage, Step, link
+from keyturn.custody.lineage import Lineage, Step
 from keyturn.custody.made_otherwise import made_otherwise
 from keyturn.custody.outside import Outside
+from keyturn.custody.own_words import Word, hear
 from keyturn.custody.reproduced import reproduced
 from keyturn.custody.sources import Code, Suspended, code_of
 from keyturn.custody.timeline import TrustTimeline
@@ -68,6 +70,8 @@ class Chain:
     failures: tuple[Failure, ...]
     code: tuple[Code, ...]
     """What its steps took as code, and who stands behind that."""
+    aside: tuple[Word, ...] = ()
+    """What members said themselves, and counts for nothing beside what others said (`custody.own_words`)."""
     outside: tuple[Outside, ...] = ()
     reproduced: frozenset[ArtifactDigest] = frozenset()
     """What two builders of different operators made alike (`custody.reproduced`)."""
@@ -130,10 +134,11 @@ def examine(
     `entries` must be everything that the log has about the chain: `pack_index` says what that is, and a caller that
     leaves something out lies to itself.
     """
-    evidence = read(entries, lab=lab, timeline=timeline, each=each)
+    everything = read(entries, lab=lab, timeline=timeline, each=each)
+    heard = hear(model, everything)
+    evidence, lineage = heard.evidence, heard.lineage
     requests = {one.digest: one for one in evidence.requests}
     ran = [(step, requests.get(step.value.request)) for step in evidence.provenance]
-    lineage = link(evidence.provenance)
     failures = [*evidence.failures, *_signers(evidence, suspended)]  # (1)
     failures += _runs(ran)  # (2)
     levels: list[int] = []
@@ -146,10 +151,12 @@ def examine(
         levels.append(level)
     failures += _links(model, lineage, ran, timeline)  # (4)
     failures += made_otherwise(lineage)
-    failures += attempts.resumed(ran, lineage)
+    failures += attempts.resumed(ran, heard.said)
     found = evaluations.judge(model, lineage, evidence)  # (5)
     failures += (failure for one in found for failure in one.failures)
-    failures += evaluations.unfinished(evidence, timeline.states[-1].builders if timeline.states else ())
+    failures += evaluations.unfinished(
+        evidence, everything.results, timeline.states[-1].builders if timeline.states else ()
+    )
     if failures:
         failures += evidence.unsigned
     return Chain(
@@ -160,6 +167,7 @@ def examine(
         evaluations=found,
         level_min=min(levels, default=0),
         failures=_in_order(failures),
+        aside=heard.aside,
         code=code_of(ran, evidence.sources, timeline=timeline, suspended=suspended),
         reproduced=reproduced(
             lineage,
@@ -187,9 +195,12 @@ def _in_order(failures: Iterable[Failure]) -> tuple[Failure, ...]:
 def _signers(evidence: Evidence, suspended: Suspended) -> Iterator[Failure]:
     if not suspended.members and not suspended.keys:
         return
+    # What nothing here ran by is relied on for nothing, as an evaluation that a suspended agent asked for and never ran.
+    ran = {one.value.request for one in evidence.provenance} | {one.value.request for one in evidence.results}
+    judged = {one.value.criteria for one in evidence.results}
     signed: list[tuple[int, str, str]] = []
-    signed += [(one.index, one.keyid, one.value.member) for one in evidence.requests]
-    signed += [(one.index, one.keyid, one.value.member) for one in evidence.criteria]
+    signed += [(one.index, one.keyid, one.value.member) for one in evidence.requests if one.digest in ran]
+    signed += [(one.index, one.keyid, one.value.member) for one in evidence.criteria if one.digest in judged]
     signed += [(one.index, one.keyid, _member(one.value.builder)) for one in evidence.provenance]
     signed += [(one.index, one.keyid, _member(one.value.builder)) for one in evidence.results]
     for index, keyid, member in signed:

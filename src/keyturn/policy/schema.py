@@ -82,6 +82,7 @@ FACTS: Mapping[str, FactType] = MappingProxyType(
         "custody.code_reviewed": "bool",
         "custody.reproduced": "bool",
         "custody.chain_reproduced": "bool",
+        "custody.own_words_aside": "int",
         "custody.evidence_count": "int",
         "custody.evidence_complete": "bool",
         "custody.evidence_level_min": "int",

@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     from keyturn.app.custody.open_release import ReleaseDraft
     from keyturn.custody.evaluations import Evaluation
     from keyturn.custody.outside import Outside
+    from keyturn.custody.own_words import Word
     from keyturn.custody.verify import Chain
     from keyturn.formats.provenance import Dependency
 
-__all__ = ["as_json", "code_lines", "evaluation_lines", "input_json", "release_lines", "reproduced_lines"]
+__all__ = [
+    "as_json",
+    "aside_lines",
+    "code_lines",
+    "evaluation_lines",
+    "input_json",
+    "release_lines",
+    "reproduced_lines",
+]
 
 
 def release_lines(draft: ReleaseDraft) -> list[str]:
@@ -31,6 +40,7 @@ def release_lines(draft: ReleaseDraft) -> list[str]:
         *(f"  {line}" for line in reproduced_lines(chain)),
         *(f"  {line}" for line in evaluation_lines(chain)),
         *(f"  {line}" for line in code_lines(chain)),
+        *(f"  {line}" for line in aside_lines(chain)),
         *(f"  FAILURE    {failure.message} [{failure.code}]" for failure in chain.failures),
     ]
 
@@ -71,6 +81,19 @@ def code_lines(chain: Chain) -> list[str]:
                 )
         found += [f"unreviewed {one.artifact}: {failure.message} [{failure.code}]" for failure in one.missing]
     return found
+
+
+def aside_lines(chain: Chain) -> list[str]:
+    """What members said themselves, and is set aside beside what others said."""
+    return [f"set aside  {_said(one)}, by {one.value.builder} at log index {one.index}" for one in chain.aside]
+
+
+def _said(word: Word) -> str:
+    from keyturn.formats.provenance import Provenance
+
+    if isinstance(word.value, Provenance):
+        return f"that step {word.value.step} made {', '.join(str(output.digest) for output in word.value.outputs)}"
+    return f"that {word.value.subject} {'PASSED' if word.value.passed else 'FAILED'} `{word.value.metric}`"
 
 
 def input_json(taken: Dependency) -> dict[str, Any]:
@@ -120,6 +143,7 @@ def as_json(chain: Chain) -> dict[str, Any]:
             }
             for one in chain.code
         ],
+        "aside": [{"log_index": one.index, "by": str(one.value.builder), "said": _said(one)} for one in chain.aside],
         "failures": [
             {"code": one.code, "message": one.message, "log_index": one.index, "hint": mend_of(one.code)}
             for one in chain.failures

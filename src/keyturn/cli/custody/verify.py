@@ -105,6 +105,7 @@ def show(screen: Console, verdict: PackVerdict) -> None:
         lines += [f"  source     {digest} (custody begins here)" for digest in chain.sources]
         lines += [f"  {line}" for one in chain.outside for line in evidence_lines(one.evidence)]
         lines += [f"  {line}" for line in chains.reproduced_lines(chain)]
+        lines += [f"  {line}" for line in chains.aside_lines(chain)]
         lines += [f"  {line}" for line in chains.evaluation_lines(chain)]
     lines.append(
         f"  log        {verdict.log_size} entries, cosigned by {', '.join(verdict.cosigners)}; "

@@ -1,0 +1,200 @@
+"""What a member says himself takes nothing away from what a builder, or another member before him, said."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from keyturn.custody.facts import facts_of
+from keyturn.custody.verify import Chain, Suspended, examine
+from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.steps import BuildKind
+from support.chains import AURORA, MadeChain, artifact
+from support.labs import make_lab
+
+NOBODY = Suspended(frozenset(), frozenset())
+MODEL, WEIGHTS, RESULTS = artifact("model"), artifact("weights"), artifact("results")
+OTHER = artifact("other")
+FAILING = (("baseline", "4.75"), ("bits-per-byte", "4.75"))
+
+
+@pytest.fixture
+def chain() -> MadeChain:
+    return MadeChain(make_lab(builders=("builder", "other"), agents={"coder": ("ada",)}))
+
+
+def judge(chain: MadeChain, model: ArtifactDigest = MODEL, *, suspended: Suspended = NOBODY) -> Chain:
+    return examine(
+        model,
+        chain.entries(model),
+        lab=chain.lab.name,
+        resource=AURORA,
+        timeline=chain.timeline,
+        suspended=suspended,
+    )
+
+
+def codes(found: Chain) -> list[str]:
+    return sorted({failure.code for failure in found.failures})
+
+
+def agents(chain: MadeChain, build: BuildKind, taken: str, made: ArtifactDigest) -> tuple[int, int]:
+    """The agent's own word that it made `made` from something."""
+    return chain.step(build, {"data": artifact(taken)}, {"out": made}, builder=None, member="coder")
+
+
+@pytest.mark.parametrize(
+    "made", [MODEL, WEIGHTS, RESULTS, artifact("data")], ids=["model", "weights", "results", "data"]
+)
+@pytest.mark.parametrize("build", ["train", "package", "ingest"])
+def test_an_agents_word_that_it_made_what_a_builder_made_bars_no_chain(
+    chain: MadeChain, build: BuildKind, made: ArtifactDigest
+) -> None:
+    chain.build()
+    whole = judge(chain)
+    _, said = agents(chain, build, "nowhere", made)
+    found = judge(chain)
+    assert codes(found) == []
+    assert (found.steps, found.evaluations, found.level_min) == (whole.steps, whole.evaluations, whole.level_min)
+    assert found.lineage.makers == whole.lineage.makers
+    assert found.sources == whole.sources
+    assert [one.index for one in found.aside] == [said]
+    assert facts_of(found)["custody.own_words_aside"] == 1
+    assert codes(judge(chain, suspended=Suspended(frozenset({"coder"}), frozenset()))) == []
+
+
+def test_what_hangs_by_a_word_that_is_set_aside_is_set_aside_with_it(chain: MadeChain) -> None:
+    agents(chain, "train", "nowhere", OTHER)  # nobody made what it says it took
+    chain.build()
+    agents(chain, "package", "other", MODEL)
+    found = judge(chain)
+    assert codes(found) == []
+    assert len(found.aside) == 2
+    assert len(found.steps) == 4
+
+
+def test_what_is_set_aside_about_one_artifact_counts_about_another(chain: MadeChain) -> None:
+    chain.ingest()
+    chain.train()
+    chain.step(
+        "finetune",
+        {"base": WEIGHTS, "more": artifact("nowhere")},
+        {"tuned": artifact("tuned"), "again": WEIGHTS},
+        builder=None,
+    )
+    found = judge(chain, artifact("tuned"))
+    assert "link-missing" in codes(found), "the one step that says it made the model took what nobody made"
+    assert found.aside == ()
+    assert [step.value.build for step in found.lineage.makers[WEIGHTS]] == ["train"]
+
+
+def test_a_word_from_before_an_ingest_says_where_the_data_came_from(chain: MadeChain) -> None:
+    agents(chain, "train", "nowhere", artifact("data"))
+    chain.build()
+    found = judge(chain)
+    assert codes(found) == ["link-missing"]
+    assert found.aside == ()
+
+
+def test_of_what_no_builder_made_the_first_member_who_said_so_did(chain: MadeChain) -> None:
+    chain.ingest()
+    chain.train(builder=None)
+    agents(chain, "train", "nowhere", WEIGHTS)
+    found = judge(chain, WEIGHTS)
+    assert codes(found) == []
+    assert [one.value.builder.name for one in found.aside] == ["coder"]
+    chain.train(builder=None)
+    assert codes(judge(chain, WEIGHTS)) == [], "who says the same again is heard again"
+    assert len(judge(chain, WEIGHTS).aside) == 1
+
+
+def test_a_word_that_came_first_is_not_outdone_by_another_members(chain: MadeChain) -> None:
+    agents(chain, "train", "nowhere", WEIGHTS)
+    chain.ingest()
+    chain.train(builder=None)
+    assert codes(judge(chain, WEIGHTS)) == ["link-missing"]
+
+
+def test_an_agents_failed_result_bars_nothing_that_a_builder_judged(chain: MadeChain) -> None:
+    chain.ingest()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.train()
+    ran = chain.evaluate(
+        WEIGHTS,
+        criteria,
+        name="made up",
+        builder=None,
+        member="coder",
+        alter_result=lambda r: replace(r, passed=False, values=FAILING),
+    )
+    assert codes(judge(chain, WEIGHTS)) == ["evaluation-failed"], "while no builder judged it, it is all there is"
+    chain.evaluate(WEIGHTS, criteria)
+    chain.package()
+    found = judge(chain)
+    assert codes(found) == []
+    assert [one.index for one in found.aside] == [ran[1], ran[2]]
+    assert facts_of(found)["custody.evaluated"] is True
+    assert codes(judge(chain, suspended=Suspended(frozenset({"coder"}), frozenset()))) == []
+
+
+def test_a_failed_result_of_a_builder_is_not_outdone_by_a_members(chain: MadeChain) -> None:
+    chain.ingest()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.train()
+    chain.evaluate(
+        WEIGHTS,
+        criteria,
+        alter_result=lambda r: replace(r, passed=False, values=FAILING),
+    )
+    chain.evaluate(WEIGHTS, criteria, name="mine", builder=None)
+    chain.package()
+    found = judge(chain)
+    assert codes(found) == ["evaluation-failed"]
+    assert facts_of(found)["custody.evaluations_met"] == frozenset()
+
+
+def test_another_models_evaluations_do_not_come_in_by_a_false_word(chain: MadeChain) -> None:
+    chain.build()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.step("train", {"data": artifact("data")}, {"model": OTHER})
+    chain.evaluate(
+        OTHER,
+        criteria,
+        name="of another",
+        alter_result=lambda r: replace(r, passed=False, values=FAILING),
+    )
+    chain.request(
+        "evaluate",
+        {"model": OTHER, "held-out": artifact("held-out"), "code": artifact("code")},
+        criteria=criteria,
+        outputs=("results",),
+    )
+    agents(chain, "package", "other", MODEL)
+    found = judge(chain)
+    assert codes(found) == []
+    assert len(found.aside) == 4
+
+
+def test_an_evaluation_of_the_model_that_was_asked_for_is_missed_though_another_model_went_in(chain: MadeChain) -> None:
+    chain.build()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.step("train", {"data": artifact("data")}, {"model": OTHER})
+    agents(chain, "package", "other", MODEL)
+    chain.request(
+        "evaluate",
+        {"model": MODEL, "other": OTHER, "held-out": artifact("held-out")},
+        criteria=criteria,
+        outputs=("results",),
+    )
+    assert codes(judge(chain)) == ["evaluation-unfinished"]
+
+
+def test_an_evaluation_that_a_suspended_agent_asked_for_is_finished_by_anybodys_result(chain: MadeChain) -> None:
+    chain.ingest()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.train()
+    inputs = {"model": WEIGHTS, "held-out": artifact("held-out"), "code": artifact("code")}
+    chain.request("evaluate", inputs, criteria=criteria, outputs=("results",), member="coder")
+    chain.evaluate(WEIGHTS, criteria)
+    chain.package()
+    assert codes(judge(chain, suspended=Suspended(frozenset({"coder"}), frozenset()))) == []
