@@ -10,12 +10,12 @@ later. Whatever else the caller's environment says of servers, services and pass
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from keyturn.adapters.hosts.foreground import run_in_foreground
 from keyturn.adapters.keys.memory_file import MemoryFile
 from keyturn.errors import KeyturnError, Unavailable
 
@@ -51,41 +51,27 @@ def run_client(
     """Run `words` where libpq finds `place`, the key at the path `key`, and the certificate; gives its exit status as a shell
     has it. `renew` gives another certificate `every_s`: what it raises leaves the one that is there."""
     with MemoryFile("keyturn-certificate", certificate) as held:
+        over = threading.Event()
+
+        def renewing() -> None:
+            while not over.wait(every_s):
+                # The gate, or its way there, may be gone, or the grant be over: connections that are there go on.
+                with suppress(KeyturnError):
+                    held.put(renew())
+
+        thread = threading.Thread(target=renewing, daemon=True)
+        thread.start()
         try:
-            child = subprocess.Popen(words, env=environment(place, os.environ, key=key, certificate=held.path))
+            return run_in_foreground(words, env=environment(place, os.environ, key=key, certificate=held.path))
         except (FileNotFoundError, PermissionError) as err:
             raise Unavailable(
                 "client-missing",
                 f"cannot run `{words[0]}`: {err.strerror}",
                 hint="apt install postgresql-client, or --exec PROGRAM",
             ) from err
-        over = threading.Event()
-
-        def renewing() -> None:
-            while not over.wait(every_s):
-                try:
-                    held.put(renew())
-                except (
-                    KeyturnError
-                ):  # the gate, or its way there, is gone, or the grant is: connections that are there go on
-                    continue
-
-        thread = threading.Thread(target=renewing, daemon=True)
-        thread.start()
-        # Ctrl-C at the terminal is for psql, which cancels a statement by it; whoever ends this process ends the program.
-        before = [(one, signal.signal(one, signal.SIG_IGN)) for one in (signal.SIGINT, signal.SIGQUIT)]
-        before += [
-            (one, signal.signal(one, lambda number, _: child.send_signal(number)))
-            for one in (signal.SIGTERM, signal.SIGHUP)
-        ]
-        try:
-            status = child.wait()
         finally:
             over.set()
-            for one, handler in before:
-                signal.signal(one, handler)
             thread.join()  # INVARIANT: nobody writes to a file that is closed
-    return status if status >= 0 else 128 - status
 
 
 def environment(place: DatabasePlace, given: Mapping[str, str], *, key: str, certificate: str) -> dict[str, str]:

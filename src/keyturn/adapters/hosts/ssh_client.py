@@ -5,10 +5,10 @@ It imports little: `keyturn ssh` by a grant that is held is to take no longer th
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 
 from keyturn.adapters.files.held_grants import HeldGrant
+from keyturn.adapters.hosts.foreground import run_in_foreground
 from keyturn.errors import Unavailable
 
 __all__ = ["Where", "config_of", "connect", "options"]
@@ -30,7 +30,7 @@ def connect(where: Where, grant: HeldGrant, command: tuple[str, ...]) -> int:
     words += [word for option in where.options for word in ("-o", option)]
     words += [] if where.port is None else ["-p", str(where.port)]
     try:
-        return subprocess.run([*words, "--", where.address, *command], check=False).returncode
+        return run_in_foreground([*words, "--", where.address, *command])
     except FileNotFoundError as err:
         raise Unavailable(
             "ssh-missing", "expected OpenSSH's ssh, found none", hint="apt install openssh-client"
