@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from keyturn.errors import Malformed
-from keyturn.formats.input_source import GitCommitSource, HubSnapshot, PathSource, Source, parse
+from keyturn.formats.digest import Sha256
+from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage, PathSource, Source, parse
+from keyturn.formats.oci_image import Platform
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+DIGEST = "d" * 64
 SNAPSHOT = f"models--acme--tiny/snapshots/{COMMIT}"
 
 
@@ -54,6 +57,18 @@ SNAPSHOT = f"models--acme--tiny/snapshots/{COMMIT}"
             f"hf://datasets/text@{COMMIT}/train/%C3%A9.txt",
             id="a file of a data set's snapshot",
         ),
+        pytest.param(
+            f"oci:../my image@sha256:{DIGEST}",
+            OciImage("../my image", Sha256(DIGEST)),
+            f"oci:../my%20image@sha256:{DIGEST}",
+            id="an image of a layout",
+        ),
+        pytest.param(
+            f"oci:/a@b@sha256:{DIGEST}#platform=linux/arm64/v8",
+            OciImage("/a@b", Sha256(DIGEST), Platform("linux", "arm64", "v8")),
+            f"oci:/a@b@sha256:{DIGEST}#platform=linux/arm64/v8",
+            id="an image for a platform",
+        ),
     ],
 )
 def test_a_source_names_one_content(text: str, source: Source, uri: str) -> None:
@@ -84,6 +99,21 @@ def test_a_source_names_one_content(text: str, source: Source, uri: str) -> None
         pytest.param(f"{SNAPSHOT}/../../blobs/x", "path-invalid", "", id="a part outside the snapshot"),
         pytest.param("a" * 2049, "input-source", "", id="a text without an end"),
         pytest.param("git+file:\x1b[31m", "input-source", "", id="a terminal escape"),
+        pytest.param(
+            "oci:../image:v1", "input-unpinned", "inspect --format '{{.Digest}}' oci:../image:v1`", id="skopeo's tag"
+        ),
+        pytest.param("oci:../image@v1", "input-unpinned", "oci:../image:v1`", id="a tag of an image"),
+        pytest.param(f"oci:@sha256:{DIGEST}", "input-unpinned", "", id="an image of no layout"),
+        pytest.param(f"oci:../image@sha512:{DIGEST}", "input-unpinned", "", id="an image by another hash"),
+        pytest.param(f"oci:../image@sha256:{DIGEST[:-1]}", "input-unpinned", "", id="a short digest"),
+        pytest.param(f"oci:../image@sha256:{DIGEST}#linux", "input-source", "", id="an unknown fragment of an image"),
+        pytest.param(f"oci:../image@sha256:{DIGEST}#platform=x", "input-source", "", id="no platform"),
+        pytest.param(
+            f"oci://ghcr.io/a/b@sha256:{DIGEST}",
+            "input-source",
+            f"skopeo copy --all --preserve-digests docker://ghcr.io/a/b@sha256:{DIGEST} oci:DIRECTORY",
+            id="a registry",
+        ),
         pytest.param("https://git.example/b.tar", "input-source", "directory", id="a URI of another kind"),
     ],
 )

@@ -17,6 +17,7 @@ CODE = ArtifactDigest("sha256", Sha256("2" * 64))
 RUNTIME = ArtifactDigest("dirHash", Sha256("3" * 64))
 MODEL = ArtifactDigest("dirHash", Sha256("4" * 64))
 OTHER = "keyturn://other.example/model/tiny"
+IMAGE = Origin("oci:image@sha256:" + "d" * 64, oci_manifest="d" * 64)
 RELEASED = Origin(OTHER, pack="b" * 64, root="c" * 64)
 
 TRAIN = Provenance(
@@ -29,6 +30,7 @@ TRAIN = Provenance(
         Dependency("data", "input", DATA, Origin("git+https://git.example/x@" + "a" * 40, "a" * 40), "full"),
         Dependency("code", "code", CODE, check="on_read"),
         Dependency("base", "input", MODEL, RELEASED, "full"),
+        Dependency("image", "input", DATA, IMAGE, "snapshot"),
         Dependency("/usr", "runtime", RUNTIME),
     ),
     outputs=(Output("model", MODEL),),
@@ -67,6 +69,8 @@ def test_it_is_slsa_provenance_v1_in_an_in_toto_statement_v1() -> None:
     assert document["_type"] == "https://in-toto.io/Statement/v1"
     assert document["predicateType"] == "https://slsa.dev/provenance/v1"
     assert document["predicate"]["buildDefinition"]["buildType"] == "https://keyturn.dev/build/train/v1"
+    image = document["predicate"]["buildDefinition"]["resolvedDependencies"][3]
+    assert image["digest"] == {"dirHash": "1" * 64, "sha256": "d" * 64}
     assert document["predicate"]["runDetails"]["builder"]["id"] == "keyturn://acme.example/builder/main"
     assert document["predicate"]["runDetails"]["metadata"]["startedOn"] == "2026-09-21T14:13:20Z"
 
@@ -131,6 +135,28 @@ def test_it_is_slsa_provenance_v1_in_an_in_toto_statement_v1() -> None:
             "json-invalid",
             id="a commit that is no object id",
         ),
+        pytest.param(
+            replace(TRAIN, dependencies=(Dependency("m", "input", DATA, Origin("oci:x"), "full"),)),
+            "provenance-origin",
+            id="an image without its manifest",
+        ),
+        pytest.param(
+            replace(TRAIN, dependencies=(Dependency("m", "input", DATA, Origin("x", oci_manifest="a" * 64), "full"),)),
+            "provenance-origin",
+            id="a manifest of no image",
+        ),
+        pytest.param(
+            replace(
+                TRAIN, dependencies=(Dependency("m", "input", DATA, replace(IMAGE, oci_manifest="A" * 64), "full"),)
+            ),
+            "json-invalid",
+            id="a manifest that is no digest",
+        ),
+        pytest.param(
+            replace(TRAIN, dependencies=(Dependency("m", "input", CODE, IMAGE, "full"),)),
+            "provenance-origin",
+            id="an image that is a file",
+        ),
         pytest.param(replace(TRAIN, dependencies=()), "json-invalid", id="made from nothing"),
         pytest.param(replace(TRAIN, outputs=()), "statement-subject-count", id="nothing made"),
         pytest.param(replace(TRAIN, command=()), "json-invalid", id="no command"),
@@ -181,6 +207,7 @@ def test_it_refuses_to_make_what_it_would_not_read(value: Provenance, code: str)
             id="newline",
         ),
         pytest.param(b'"dirHash":"' + b"1" * 64, b'"gitTree":"' + b"1" * 64, "json-invalid", id="another digest"),
+        pytest.param(b'"sha256":"' + b"d" * 64, b'"gitTree":"' + b"d" * 64, "json-invalid", id="another digest beside"),
         pytest.param(b'{"_type"', b'{"_type', "provenance-invalid", id="broken JSON"),
         pytest.param(b'"buildDefinition"', b'"buildOrder"', "provenance-invalid", id="no build definition"),
     ],

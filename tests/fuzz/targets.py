@@ -43,6 +43,7 @@ from keyturn.formats import (
     log_part,
     manifest,
     note,
+    oci_image,
     pack,
     pack_members,
     release,
@@ -63,6 +64,7 @@ from keyturn.formats.cosignature import Cosignature
 from keyturn.formats.digest import Sha256
 from keyturn.formats.enrolment import AcceptedKey
 from keyturn.formats.note import Note, NoteSignature
+from keyturn.formats.oci_image import Descriptor
 from keyturn.formats.records import leaf_of
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.tlog_proof import TlogProof
@@ -138,6 +140,12 @@ def _chain() -> MadeChain:
     made = MadeChain(make_lab(policy={"release": "// none\n"}))
     made.build()
     return made
+
+
+def _images() -> tuple[bytes, ...]:
+    one = Descriptor(Sha256("a" * 64), 2)
+    blob = b'{"mediaType":"x","digest":"sha256:%s","size":2}' % (b"a" * 64)
+    return oci_image.render_index(one, "x"), b'{"schemaVersion":2,"config":%s,"layers":[%s]}' % (blob, blob)
 
 
 def _ledgers() -> tuple[bytes, ...]:
@@ -713,6 +721,8 @@ def _made() -> Iterator[Target]:
         call=lambda raw: pack_members.parse_proofs(raw, count=3),
         render="formats.pack_members.render_proofs",
     )
+    yield from own("formats.oci_image.parse", *_images())
+    yield from own("formats.oci_image.parse_layout", oci_image.LAYOUT)
     yield from own("standing.ledger.parse", lazy=_ledgers, render="standing.ledger.render")
     yield from own("formats.decision.parse", lazy=_decisions, render="formats.decision.render")
     yield from own("formats.release_order.parse", lazy=_orders, render="formats.release_order.render")
@@ -731,6 +741,7 @@ def _made() -> Iterator[Target]:
         ("crypto.keys.PublicKey.from_text", make_key("x").public.text),
         ("formats.uri.Uri.parse", "keyturn://acme.example/model/aurora/v1"),
         ("formats.input_source.parse", "git+https://git.example/train@" + "a" * 40 + "#subdirectory=src"),
+        ("formats.oci_image.parse_platform", "linux/arm64/v8"),
         ("formats.digest.ArtifactDigest.parse", "dirHash:" + "a" * 64),
         ("formats.digest.parse_sha256", "a" * 64),
         ("formats.provenance.BuilderId.parse", "keyturn://acme.example/builder/main"),

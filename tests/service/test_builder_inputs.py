@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.test_hub_input import REVISION, make_cache
+from adapters.test_oci_input import make_layout
 from keyturn.adapters.over_http.builder_over_http import JobState, Order
 from keyturn.cli.custody.chains import input_json
 from keyturn.formats.provenance import Dependency
@@ -94,3 +95,27 @@ def test_a_snapshot_of_a_hub_goes_into_a_step_and_only_as_a_snapshot(
     (place.work / "linked" / "models--acme--tiny").symlink_to(outside)
     elsewhere = raw.replace(source.encode(), f"linked/models--acme--tiny/snapshots/{REVISION}".encode())
     failed(run(place.order(elsewhere, destination=str(place.work / "more"))), "path-not-allowed")
+
+
+def test_an_image_goes_into_a_step_by_its_digest_and_the_provenance_says_which(
+    place: Place, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, index = make_layout(place.work / "image")
+    source = f"oci:image@{index}#platform=linux/amd64"
+    script = "ls /in/data/blobs/sha256 > /out/model; cat /in/data/oci-layout >> /out/model"
+    raw = step_file(place, source, script, monkeypatch)
+    state = run(place.order(raw))
+    made = (place.out / "model").read_text().splitlines()
+    assert (made[-1], len(made)) == ('{"imageLayoutVersion":"1.0.0"}', 5), state
+    found = taken(place, state)
+    assert (found.origin.uri, f"sha256:{found.origin.oci_manifest}", found.check) == (source, image, "snapshot")
+    assert input_json(found)["oci_manifest"] == found.origin.oci_manifest
+
+    entries = len(place.log._leaves)
+    more = str(place.work / "more")
+    (place.work / "image" / "blobs" / "sha256" / made[0]).write_bytes(b"")
+    assert "the blob" in failed(run(place.order(raw, destination=more)), "oci-blob")
+    make_layout(place.root / "elsewhere")
+    failed(run(place.order(raw.replace(b"oci:image", b"oci:../elsewhere"), destination=more)), "path-not-allowed")
+    assert len(place.log._leaves) == entries, "nothing ran, and nothing was logged"
+    assert sorted(path.name for path in place.work.iterdir()) == ["data", "image", "made"], "nothing of it is left"

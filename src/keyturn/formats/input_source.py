@@ -4,9 +4,11 @@
     git+https://git.example/train@<commit>           the tree of one commit; `#subdirectory=DIR` for a part of it
     git+file:../train@<commit>                       the same, of a repository on the builder's machine
     ../hub/models--acme--tiny/snapshots/<revision>   a snapshot in the cache of huggingface_hub, or a part of it
+    oci:../image@sha256:<64 hex>                     an image in an OCI layout; `#platform=OS/ARCHITECTURE` of an index
 
-The words are pip's for git (`git+https`, `@`, `#subdirectory=`), and huggingface_hub's for its cache. What may move under its
-name (a branch, a tag) is refused: a source names one content. The input's `digest` must hold besides, whatever the source says.
+The words are pip's for git (`git+https`, `@`, `#subdirectory=`), huggingface_hub's for its cache, and skopeo's for a layout
+(`oci:`). What may move under its name (a branch, a tag) is refused: a source names one content. The input's `digest` must hold
+besides, whatever the source says.
 
 This is NOT where anything is fetched: see `adapters.inputs`. Normative page docs/formats/step-toml.md.
 """
@@ -17,16 +19,19 @@ import re
 from dataclasses import dataclass
 
 from keyturn.errors import Malformed
-from keyturn.formats.digest import check_path
+from keyturn.formats import oci_image
+from keyturn.formats.digest import Sha256, check_path
 from keyturn.formats.git_commit import is_object_id
-from keyturn.formats.text import is_printable
+from keyturn.formats.oci_image import Platform
+from keyturn.formats.text import is_hex_digest, is_printable
 
-__all__ = ["GitCommitSource", "HubSnapshot", "PathSource", "Source", "parse"]
+__all__ = ["GitCommitSource", "HubSnapshot", "OciImage", "PathSource", "Source", "parse"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 _HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:-]+)+\Z")
 _LENGTH_MAX = 2048
 _SUBDIRECTORY = "subdirectory="
+_PLATFORM = "platform="
 _HUB = re.compile(
     r"(?P<repository>(?:.*/)?(?P<kind>model|dataset|space)s--(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*))"
     r"/snapshots/(?P<revision>[0-9a-f]{40})(?:/(?P<part>.+?))?/?\Z"
@@ -78,7 +83,21 @@ class HubSnapshot:
         return f"hf://{kind}{self.name}@{self.revision}{part}"
 
 
-Source = PathSource | GitCommitSource | HubSnapshot
+@dataclass(frozen=True, slots=True)
+class OciImage:
+    """The image whose manifest is `digest` in the layout `layout`; of an index with that digest, the image for `platform`."""
+
+    layout: str
+    digest: Sha256
+    platform: Platform | None = None
+
+    @property
+    def uri(self) -> str:
+        platform = f"#{_PLATFORM}{self.platform}" if self.platform else ""
+        return f"oci:{_shown(self.layout)}@sha256:{self.digest}{platform}"
+
+
+Source = PathSource | GitCommitSource | HubSnapshot | OciImage
 
 
 def parse(text: str) -> Source:
@@ -89,10 +108,12 @@ def parse(text: str) -> Source:
         )
     if text.startswith("git+"):
         return _git(text)
+    if text.startswith("oci:"):
+        return _oci(text)
     if _SCHEME.match(text):
         raise Malformed(
             "input-source",
-            f"expected a path or one of `git+https:` `git+file:` as `source`, got the URI `{text[:80]}`",
+            f"expected a path or one of `git+https:` `git+file:` `oci:` as `source`, got the URI `{text[:80]}`",
             hint="fetch it into a directory that the builder allows, and name that",
         )
     hub = _HUB.match(text)
@@ -137,3 +158,25 @@ def _git(text: str) -> GitCommitSource:
     if part:
         check_path(part)
     return GitCommitSource(place, local, commit, part)
+
+
+def _oci(text: str) -> OciImage:
+    address, _, fragment = text.removeprefix("oci:").partition("#")
+    layout, at, digest = address.rpartition("@")
+    if address.startswith("//"):
+        raise Malformed(
+            "input-source",
+            f"expected `oci:DIRECTORY@sha256:…`, a layout on the builder's machine, got the registry `{text[:200]}`",
+            hint=f"skopeo copy --all --preserve-digests docker:{address[:200]} oci:DIRECTORY",
+        )
+    if not at or not layout or not digest.startswith("sha256:") or not is_hex_digest(digest.removeprefix("sha256:")):
+        tagged = f"{layout}:{digest}" if at and layout else address
+        raise Malformed(
+            "input-unpinned",
+            f"expected a directory and `@sha256:<64 hex>` behind it in `{text[:200]}`: tags move",
+            hint=f"`skopeo inspect --format '{{{{.Digest}}}}' oci:{tagged[:200]}` prints it; it stands in index.json there",
+        )
+    if fragment and not fragment.startswith(_PLATFORM):
+        raise Malformed("input-source", f"expected `#platform=OS/ARCHITECTURE` behind a digest, got `#{fragment[:80]}`")
+    platform = oci_image.parse_platform(fragment.removeprefix(_PLATFORM)) if fragment else None
+    return OciImage(layout, Sha256(digest.removeprefix("sha256:")), platform)

@@ -24,7 +24,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.posix_time import posix, rfc3339
 from keyturn.formats.statement import DigestSet, Statement, Subject
 from keyturn.formats.steps import CHECKPOINT, BuildKind, Check
-from keyturn.formats.text import HexDigest, Name, Short, is_lab_name, is_name
+from keyturn.formats.text import HexDigest, Name, Short, is_hex_digest, is_lab_name, is_name
 from keyturn.formats.uri import Uri
 
 __all__ = [
@@ -88,7 +88,8 @@ class BuilderId(msgspec.Struct, frozen=True, order=True, gc=False):
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where an input came from, as the builder that took it saw: a `uri` that names one content, empty for a path.
 
-    `git_commit` is there when every object from that commit down to the files was hashed again. `pack` is the SHA-256 of another
+    `git_commit` is there when every object from that commit down to the files was hashed again, `oci_manifest` (a SHA-256) when
+    the artifact is a layout of the image with that manifest, each blob of which was. `pack` is the SHA-256 of another
     lab's pack that proves the release of this artifact as the resource `uri`, under the first root of that lab whose SHA-256 is
     `root`.
     """
@@ -97,6 +98,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     git_commit: str = ""
     pack: str = ""
     root: str = ""
+    oci_manifest: str = ""
 
 
 NOWHERE = Origin()
@@ -196,9 +198,19 @@ _ItemName = Annotated[str, Meta(max_length=4096, pattern=r"\A[!-~]+\Z")]
 
 
 class _Digests(DigestSet, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """One digest of the artifact, and beside it the commit whose tree it is."""
+    """One digest of the artifact, and beside it the commit whose tree it is, or the manifest of the image whose layout it is."""
 
     gitCommit: Annotated[str, Meta(pattern=r"\A([0-9a-f]{40}|[0-9a-f]{64})\Z")] | None = None  # noqa: N815  # in-toto's name
+
+    def __post_init__(self) -> None:
+        if self.sha256 is None or self.dirHash is None:
+            DigestSet.__post_init__(self)
+        elif not (is_hex_digest(self.sha256) and is_hex_digest(self.dirHash)):
+            raise Malformed("json-invalid", "digest set: expected 64 lower-case hex digits")
+
+    @property
+    def oci_manifest(self) -> str | None:
+        return self.sha256 if self.dirHash is not None else None
 
 
 class _Dependency(_Strict, frozen=True, kw_only=True):
@@ -360,15 +372,20 @@ def read(payload: bytes) -> Provenance:
 
 
 def _digests(value: Dependency) -> _Digests:
-    own = DigestSet.of(value.digest)
-    return _Digests(sha256=own.sha256, dirHash=own.dirHash, gitCommit=value.origin.git_commit or None)
+    own, origin = DigestSet.of(value.digest), value.origin
+    if origin.oci_manifest and own.dirHash is None:
+        raise Malformed("provenance-origin", "provenance: expected a directory as the layout of an OCI image")
+    return _Digests(
+        sha256=own.sha256 or origin.oci_manifest or None, dirHash=own.dirHash, gitCommit=origin.git_commit or None
+    )
 
 
 def _origin(found: _Dependency) -> Origin:
-    said = found.annotations
-    if found.uri is None and found.digest.gitCommit is None and said.pack is None and said.root is None:
+    said, digest = found.annotations, found.digest
+    named = found.uri, digest.gitCommit, said.pack, said.root, digest.oci_manifest
+    if not any(named):
         return NOWHERE  # of most: one value for all
-    return Origin(found.uri or "", found.digest.gitCommit or "", said.pack or "", said.root or "")
+    return Origin(*(text or "" for text in named))
 
 
 def _require_build_type(payload: bytes) -> None:
@@ -422,6 +439,10 @@ def _refuse_half(origin: Origin) -> None:
         raise Malformed("provenance-origin", "provenance: expected the `uri` of what an input was taken from")
     if bool(origin.pack) != bool(origin.root):
         raise Malformed("provenance-origin", "provenance: expected `pack` and `root` of another lab together")
+    if bool(origin.oci_manifest) != origin.uri.startswith("oci:"):
+        raise Malformed(
+            "provenance-origin", "provenance: expected an image's manifest beside an `oci:` URI, and no other"
+        )
     if origin.pack:
         Uri.parse(origin.uri)
 

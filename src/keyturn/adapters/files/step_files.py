@@ -197,7 +197,7 @@ class LocalStepFiles:
         else:
             path = _emptied(self._place_for_input("input"))
             try:
-                origin = self._elsewhere.hold(named, path)
+                origin = self._elsewhere.hold(named, path, progress=self._progress)
             except OSError as err:
                 raise Unavailable(
                     "input-unreadable",

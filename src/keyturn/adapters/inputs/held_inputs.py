@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from keyturn.adapters.inputs import git_input, hub_input
+from keyturn.adapters.inputs import git_input, hub_input, oci_input
+from keyturn.bulk.manifest import Progress
 from keyturn.errors import Refused
-from keyturn.formats.input_source import GitCommitSource, HubSnapshot
+from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage
 from keyturn.formats.provenance import Origin
 
 __all__ = ["ANYWHERE", "HeldInputs", "HeldSource"]
@@ -22,7 +23,7 @@ __all__ = ["ANYWHERE", "HeldInputs", "HeldSource"]
 ANYWHERE = ("git+https://",)
 """The `sources` of whoever acts on his own machine, and on his own word."""
 
-HeldSource = GitCommitSource | HubSnapshot
+HeldSource = GitCommitSource | HubSnapshot | OciImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class HeldInputs:
     check: Callable[[Path], Path]
     sources: tuple[str, ...]
 
-    def hold(self, source: HeldSource, into: Path) -> Origin:
+    def hold(self, source: HeldSource, into: Path, *, progress: Progress | None = None) -> Origin:
         """Make `into`, which is not there, of what `source` names; or raise, and leave whatever was written to the caller."""
         match source:
             case GitCommitSource(local=True):
@@ -42,7 +43,9 @@ class HeldInputs:
                 self._require_listed(source.repository, scheme="git+")
                 return git_input.fetch(source, into)
             case HubSnapshot():
-                return hub_input.hold(source, self.check(self.base / source.repository), into)
+                return hub_input.hold(source, self.base / source.repository, into, check=self.check)
+            case OciImage():
+                return oci_input.hold(source, self.base / source.layout, into, check=self.check, progress=progress)
             case _:
                 assert_never(source)
 

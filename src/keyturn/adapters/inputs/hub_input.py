@@ -17,7 +17,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,14 @@ _DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 _NAMED_BY_CONTENT = re.compile(r"[0-9a-f]{40}\Z|[0-9a-f]{64}\Z")
 
 
-def hold(source: HubSnapshot, repository: Path, into: Path) -> Origin:
+def hold(source: HubSnapshot, repository: Path, into: Path, *, check: Callable[[Path], Path]) -> Origin:
     """Copy what `source` names below `repository`, its directory in the cache, to `into`, each file with its bytes."""
     with (
-        _opened(repository, _DIRECTORY, None, source) as top,
+        _opened(check(repository), _DIRECTORY, None, source) as top,
         _opened("snapshots", _DIRECTORY, top, source) as snapshots,
         _opened(source.revision, _DIRECTORY, snapshots, source) as snapshot,
     ):
+        check(Path(f"/proc/self/fd/{top}").readlink())  # where its name led when it was opened: that is its owner's
         _Copying(source, top).one(snapshot, source.part, into)
     return Origin(source.uri)
 

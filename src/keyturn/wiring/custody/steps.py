@@ -74,7 +74,7 @@ def contents_of(source: str, progress: Progress, *, listed: bool) -> Contents | 
         return take(Path(source), progress=progress)
     with TemporaryDirectory(prefix="keyturn-input-") as place:
         held = Path(place, "input")
-        HeldInputs(Path.cwd(), Path.resolve, ANYWHERE).hold(named, held)
+        HeldInputs(Path.cwd(), Path.resolve, ANYWHERE).hold(named, held, progress=progress)
         return take(held, progress=progress)
 
 
