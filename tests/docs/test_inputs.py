@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from support.pages import run_page
+from support.s3 import serve_s3
 
 pytestmark = pytest.mark.timeout(300)
 
 
+AWS = f"""#!{sys.executable}
+import os, sys
+from pathlib import Path
+import boto3
+_, s3, cp, recursive, source, target = sys.argv
+assert (s3, cp, recursive) == ("s3", "cp", "--recursive")
+bucket, _, prefix = target.removeprefix("s3://").partition("/")
+client = boto3.client("s3", region_name="us-east-1")
+for path in Path(source).rglob("*"):
+    client.upload_file(str(path), bucket, prefix + str(path.relative_to(source)))
+"""
+"""Stands for AWS's own command, as far as the page uses it."""
+
+
 def test_inputs_are_taken_from_where_they_are_kept_as_it_is_written(tmp_path: Path) -> None:
-    said = run_page("guide/inputs.md", tmp_path)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "aws").write_text(AWS)
+    (programs / "aws").chmod(0o755)
+    with serve_s3() as s3:
+        s3.put("acme-data", {})
+        s3.write_credentials(tmp_path / ".aws" / "credentials")  # below what is HOME there
+        with s3.ask_for_keys():
+            said = run_page(
+                "guide/inputs.md", tmp_path, programs=programs, changed={"https://s3.acme.example": s3.endpoint}
+            )
     for line in (
         "exit status 2: branches and tags move",
         "git -C train rev-parse main",
         "exit status 1: the tag was refused",
+        "exit status 1: this is not what was digested",
     ):
         assert line in said, said

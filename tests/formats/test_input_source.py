@@ -6,7 +6,7 @@ import pytest
 
 from keyturn.errors import Malformed
 from keyturn.formats.digest import Sha256
-from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage, PathSource, Source, parse
+from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage, PathSource, S3Prefix, Source, parse
 from keyturn.formats.oci_image import Platform
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -69,6 +69,10 @@ SNAPSHOT = f"models--acme--tiny/snapshots/{COMMIT}"
             f"oci:/a@b@sha256:{DIGEST}#platform=linux/arm64/v8",
             id="an image for a platform",
         ),
+        pytest.param(
+            "s3://data/a b/é%41/", S3Prefix("data", "a b/é%41"), "s3://data/a%20b/%C3%A9%2541/", id="a prefix"
+        ),
+        pytest.param("s3://my.data/", S3Prefix("my.data", ""), "s3://my.data/", id="a whole bucket"),
     ],
 )
 def test_a_source_names_one_content(text: str, source: Source, uri: str) -> None:
@@ -114,6 +118,14 @@ def test_a_source_names_one_content(text: str, source: Source, uri: str) -> None
             f"skopeo copy --all --preserve-digests docker://ghcr.io/a/b@sha256:{DIGEST} oci:DIRECTORY",
             id="a registry",
         ),
+        pytest.param("s3://data/object", "input-source", "an object alone", id="an object"),
+        pytest.param("s3://data", "input-source", "", id="a bucket without a slash"),
+        pytest.param("s3://127.0.0.1:9000/data/", "input-source", "builder's own", id="an endpoint"),
+        pytest.param("s3://ada:pw@data/a/", "input-source", "", id="keys"),
+        pytest.param("s3:/data/a/", "input-source", "", id="one slash"),
+        pytest.param("s3://data/../other/", "path-invalid", "", id="a prefix that climbs"),
+        pytest.param("s3://data/a//", "path-invalid", "", id="an empty part of a prefix"),
+        pytest.param("s3://data//", "input-source", "", id="a prefix of nothing"),
         pytest.param("https://git.example/b.tar", "input-source", "directory", id="a URI of another kind"),
     ],
 )

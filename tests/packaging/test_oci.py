@@ -63,6 +63,8 @@ def test_it_installs_what_is_locked() -> None:
         "server",
         "--extra",
         "evidence",
+        "--extra",
+        "s3",
     )
     locked = subprocess.run([BIN / "uv", *export], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     said = RECIPE.with_name("requirements.txt").read_text(encoding="utf-8")

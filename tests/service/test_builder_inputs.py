@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from adapters.test_hub_input import REVISION, make_cache
 from adapters.test_oci_input import make_layout
+from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.adapters.over_http.builder_over_http import JobState, Order
 from keyturn.cli.custody.chains import input_json
 from keyturn.formats.provenance import Dependency
 from keyturn.service.builder_service import BuilderService
+from keyturn.wiring.custody.builder import BuilderParts
 from keyturn.wiring.custody.steps import contents_of
 from service.test_builder_service import failed, provenance_of
 from support.builders import Place
 from support.labs import make_lab
+from support.s3 import serve_s3
 
 Run = Callable[[Order], JobState]
 
@@ -30,10 +35,18 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def run(place: Place) -> Iterator[Callable[..., JobState]]:
-    service = BuilderService(place.parts())
+    with running(place.parts()) as service:
+        yield service
+
+
+@contextmanager
+def running(parts: BuilderParts) -> Iterator[Run]:
+    service = BuilderService(parts)
     service.start()
-    yield lambda order: service.state(service.order(order).job, wait_s=60)
-    service.stop()
+    try:
+        yield lambda order: service.state(service.order(order).job, wait_s=60)
+    finally:
+        service.stop()
 
 
 def taken(place: Place, state: JobState) -> Dependency:
@@ -119,3 +132,35 @@ def test_an_image_goes_into_a_step_by_its_digest_and_the_provenance_says_which(
     failed(run(place.order(raw.replace(b"oci:image", b"oci:../elsewhere"), destination=more)), "path-not-allowed")
     assert len(place.log._leaves) == entries, "nothing ran, and nothing was logged"
     assert sorted(path.name for path in place.work.iterdir()) == ["data", "image", "made"], "nothing of it is left"
+
+
+def test_a_prefix_of_s3_goes_into_a_step_with_the_builders_own_keys(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, more = "s3://data/text/v1/", str(place.work / "more")
+    with serve_s3() as s3:
+        s3.put("data", {"text/v1/a.txt": b"from S3\n", "text/v1/deep/b.txt": b"more\n", "text/v2/c": b"other"})
+        keys = s3.write_credentials(place.work / "keys")
+        with monkeypatch.context() as of_the_member:
+            of_the_member.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+            of_the_member.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+            raw = step_file(place, source, "cat /in/data/a.txt /in/data/deep/b.txt > /out/model", monkeypatch)
+        parts = place.parts(sources=("s3://data/text/",), s3=S3Place(s3.endpoint, "us-east-1", keys))
+        allowed = replace(parts.allowed, private=(*parts.allowed.private, keys))
+        with running(replace(parts, allowed=allowed)) as run, s3.ask_for_keys():
+            state = run(place.order(raw))
+            assert (place.out / "model").read_text() == "from S3\nmore\n", state
+            found = taken(place, state)
+            assert (found.origin.uri, found.origin.git_commit, found.check) == (source, "", "snapshot")
+
+            entries = len(place.log._leaves)
+            elsewhere = raw.replace(b"data/text", b"data/other")
+            assert "not below an address" in failed(run(place.order(elsewhere, destination=more)), "source-not-allowed")
+            own_keys = raw.replace(source.encode(), b"keys")
+            assert "no step may reach" in failed(run(place.order(own_keys, destination=more)), "path-private")
+            s3.client.put_object(Bucket="data", Key="text/v1/a.txt", Body=b"from nobody\n")
+            failed(run(place.order(raw, destination=more)), "input-digest")
+            s3.client.put_object(Bucket="data", Key="text/v1/../../a.txt", Body=b"")
+            failed(run(place.order(raw, destination=more)), "s3-key")
+            assert len(place.log._leaves) == entries, "nothing ran, and nothing was logged"
+    assert sorted(path.name for path in place.work.iterdir()) == ["data", "keys", "made"], "nothing of it is left"

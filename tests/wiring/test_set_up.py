@@ -8,9 +8,10 @@ import pytest
 
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.config.lab import LabConfig
 from keyturn.errors import Refused, Usage
-from keyturn.wiring.custody.builder import make_builder
+from keyturn.wiring.custody.builder import builder_parts, make_builder
 from keyturn.wiring.gates.release import init_gate, read_config
 from keyturn.wiring.lab.places import LabPlace
 from support.labs import Lab, make_lab
@@ -70,6 +71,18 @@ def test_a_founding_lab_has_no_root_to_pin(place: LabPlace, lab: Lab) -> None:
     (place.directory / "trust" / "root.json").unlink()
     with pytest.raises(Refused, match="trust-founding"):
         _builder(place, lab.root_sha256)
+
+
+def test_the_keys_of_a_builders_s3_go_into_no_step_wherever_they_lie(place: LabPlace, lab: Lab) -> None:
+    _builder(place, lab.root_sha256)
+    assert builder_parts(place).s3 is None
+    with (place.directory / "builder" / "builder.toml").open("a") as file:
+        file.write('[s3]\nendpoint = "https://s3.example"\nregion = "eu-west-1"\ncredentials = "/data/keys"\n')
+    parts = builder_parts(place)
+    assert parts.s3 == S3Place("https://s3.example", "eu-west-1", Path("/data/keys"))
+    for path in (Path("/data/keys"), Path("/data")):  # and nothing that holds them
+        with pytest.raises(Refused, match="path-private"):
+            parts.allowed.check(path, what="input", roots=parts.allowed.work)
 
 
 def _builder(place: LabPlace, pin: str | None) -> object:

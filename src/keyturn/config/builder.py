@@ -10,6 +10,10 @@
     sources = ["git+https://git.example/"]    # what it may fetch inputs from: these addresses, and what lies below them
     queue_max = 16
     level = 1                                 # the SLSA build level that it claims; targets say what it may
+    [s3]                                      # where `s3://` addresses among the sources are
+    endpoint = "https://s3.example"           # without TLS on this machine's own addresses only
+    region = "us-east-1"
+    credentials = "/etc/keyturn/s3"           # keys as in ~/.aws/credentials, private; none: requests are not signed
 
 It belongs to whoever operates the builder, and only tightens: that this is a builder of the lab at all, with which key and
 up to which level, is for the signed targets to say.
@@ -27,11 +31,29 @@ from msgspec import Meta
 from keyturn.config import toml
 from keyturn.formats.text import HexDigest, LabName, Name
 
-__all__ = ["BuilderConfig", "parse", "render"]
+__all__ = ["BuilderConfig", "S3Config", "parse", "render"]
 
 _Directory = Annotated[str, Meta(pattern=r"\A/[^\x00-\x1f\x7f]{0,4095}\Z")]
-_Address = Annotated[str, Meta(pattern=r"\Agit\+https://[A-Za-z0-9.-]+[!-~]{0,400}\Z")]
+_Address = Annotated[
+    str,
+    Meta(pattern=r"\A(git\+https://[A-Za-z0-9.-]+[!-~]{0,400}|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[!-~]{0,400})\Z"),
+]
+_Endpoint = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(https://([A-Za-z0-9.-]+|\[[0-9a-f:]+\])|http://(127\.0\.0\.1|localhost|\[::1\]))(:[0-9]{1,5})?/?\Z"
+    ),
+]
 _Directories = Annotated[tuple[_Directory, ...], Meta(max_length=64)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Config:
+    """The S3 that a builder fetches inputs from; `credentials` is an absolute path."""
+
+    endpoint: str
+    region: str
+    credentials: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +69,13 @@ class BuilderConfig:
     sources: tuple[str, ...]
     queue_max: int
     level: Literal[1, 2]
+    s3: S3Config | None = None
+
+
+class _S3(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    endpoint: _Endpoint
+    region: Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,64}\Z")] = "us-east-1"
+    credentials: _Directory | None = None
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +89,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sources: Annotated[tuple[_Address, ...], Meta(max_length=64)] = ()
     queue_max: Annotated[int, Meta(ge=1, le=1024)] = 16
     level: Literal[1, 2] = 1
+    s3: _S3 | None = None
 
 
 def parse(raw: bytes, *, where: str = "builder.toml") -> BuilderConfig:
@@ -75,6 +105,9 @@ def parse(raw: bytes, *, where: str = "builder.toml") -> BuilderConfig:
         sources=file.sources,
         queue_max=file.queue_max,
         level=file.level,
+        s3=None
+        if file.s3 is None
+        else S3Config(endpoint=file.s3.endpoint, region=file.s3.region, credentials=file.s3.credentials),
     )
 
 
@@ -92,4 +125,7 @@ def render(value: BuilderConfig) -> bytes:
         "queue_max": value.queue_max,
         "level": value.level,
     }
+    if value.s3 is not None:
+        s3 = {"endpoint": value.s3.endpoint, "region": value.s3.region, "credentials": value.s3.credentials}
+        table["s3"] = {name: said for name, said in s3.items() if said is not None}
     return tomli_w.dumps(table).encode("utf-8")

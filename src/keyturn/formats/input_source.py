@@ -5,10 +5,12 @@
     git+file:../train@<commit>                       the same, of a repository on the builder's machine
     ../hub/models--acme--tiny/snapshots/<revision>   a snapshot in the cache of huggingface_hub, or a part of it
     oci:../image@sha256:<64 hex>                     an image in an OCI layout; `#platform=OS/ARCHITECTURE` of an index
+    s3://bucket/data/                                the objects below a prefix of S3: what lies there when it is read
 
 The words are pip's for git (`git+https`, `@`, `#subdirectory=`), huggingface_hub's for its cache, and skopeo's for a layout
-(`oci:`). What may move under its name (a branch, a tag) is refused: a source names one content. The input's `digest` must hold
-besides, whatever the source says.
+(`oci:`). What may move under its name (a branch, a tag) is refused: a source names one content. A prefix of S3 moves, and S3
+has no name that does not: there the input's `digest` alone says which content, as for a path. It must hold whatever the source
+says.
 
 This is NOT where anything is fetched: see `adapters.inputs`. Normative page docs/formats/step-toml.md.
 """
@@ -25,10 +27,11 @@ from keyturn.formats.git_commit import is_object_id
 from keyturn.formats.oci_image import Platform
 from keyturn.formats.text import is_hex_digest, is_printable
 
-__all__ = ["GitCommitSource", "HubSnapshot", "OciImage", "PathSource", "Source", "parse"]
+__all__ = ["GitCommitSource", "HubSnapshot", "OciImage", "PathSource", "S3Prefix", "Source", "parse"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 _HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:-]+)+\Z")
+_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<prefix>(?:.+/)?)\Z")
 _LENGTH_MAX = 2048
 _SUBDIRECTORY = "subdirectory="
 _PLATFORM = "platform="
@@ -97,7 +100,21 @@ class OciImage:
         return f"oci:{_shown(self.layout)}@sha256:{self.digest}{platform}"
 
 
-Source = PathSource | GitCommitSource | HubSnapshot | OciImage
+@dataclass(frozen=True, slots=True)
+class S3Prefix:
+    """Every object of `bucket` whose key begins with `prefix` and a slash; of the whole bucket when it is empty."""
+
+    bucket: str
+    prefix: str
+
+    @property
+    def uri(self) -> str:
+        return (
+            f"s3://{self.bucket}/{_shown(self.prefix.replace('%', '%25'))}/" if self.prefix else f"s3://{self.bucket}/"
+        )
+
+
+Source = PathSource | GitCommitSource | HubSnapshot | OciImage | S3Prefix
 
 
 def parse(text: str) -> Source:
@@ -110,10 +127,12 @@ def parse(text: str) -> Source:
         return _git(text)
     if text.startswith("oci:"):
         return _oci(text)
+    if text.startswith("s3:"):
+        return _s3(text)
     if _SCHEME.match(text):
         raise Malformed(
             "input-source",
-            f"expected a path or one of `git+https:` `git+file:` `oci:` as `source`, got the URI `{text[:80]}`",
+            f"expected a path or one of `git+https:` `git+file:` `oci:` `s3:` as `source`, got the URI `{text[:80]}`",
             hint="fetch it into a directory that the builder allows, and name that",
         )
     hub = _HUB.match(text)
@@ -180,3 +199,15 @@ def _oci(text: str) -> OciImage:
         raise Malformed("input-source", f"expected `#platform=OS/ARCHITECTURE` behind a digest, got `#{fragment[:80]}`")
     platform = oci_image.parse_platform(fragment.removeprefix(_PLATFORM)) if fragment else None
     return OciImage(layout, Sha256(digest.removeprefix("sha256:")), platform)
+
+
+def _s3(text: str) -> S3Prefix:
+    found = _S3.match(text)
+    if found is None:
+        raise Malformed(
+            "input-source",
+            f"expected `s3://BUCKET/PREFIX/`, with a slash behind the prefix, got `{text[:200]}`",
+            hint="an object alone is named by what it lies below; endpoint and keys are the builder's own",
+        )
+    prefix = found["prefix"].removesuffix("/")
+    return S3Prefix(found["bucket"], check_path(prefix) if prefix else "")

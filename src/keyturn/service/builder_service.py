@@ -256,6 +256,7 @@ class BuilderService:
             allowed=parts.allowed,
             memory=parts.memory,
             sources=parts.sources,
+            s3=parts.s3,
             progress=lambda done, total: self._update(kept.job, done=done, total=total),
             room=kept.room,
             held=parts.jobs.held(kept.job),

@@ -31,6 +31,7 @@ from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.remembered_inputs import RememberedInputs
 from keyturn.adapters.files.staging import Staging
 from keyturn.adapters.inputs.held_inputs import HeldInputs
+from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.bulk import manifest, runtime
 from keyturn.bulk.differences import differences
 from keyturn.bulk.manifest import Found, Progress
@@ -124,13 +125,14 @@ class LocalStepFiles:
         memory: RuntimeMemory | None,
         progress: Progress | None,
         sources: tuple[str, ...] = (),
+        s3: S3Place | None = None,
         room: str | None = None,
         held: RememberedInputs | None = None,
     ) -> None:
         """`room` is the token of a staging directory that an earlier process of this run may have made; `held`, what it read."""
         self._base = base
         self._allowed = allowed
-        self._elsewhere = HeldInputs(base, self._check_input, sources)
+        self._elsewhere = HeldInputs(base, self._check_input, sources, s3)
         self._memory = memory
         self._progress = progress
         self._destination = destination.parent.resolve() / destination.name

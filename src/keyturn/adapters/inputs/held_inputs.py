@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import assert_never
 
 from keyturn.adapters.inputs import git_input, hub_input, oci_input
+from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.bulk.manifest import Progress
 from keyturn.errors import Refused
-from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage
+from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage, S3Prefix
 from keyturn.formats.provenance import Origin
 
 __all__ = ["ANYWHERE", "HeldInputs", "HeldSource"]
 
-ANYWHERE = ("git+https://",)
+ANYWHERE = ("git+https://", "s3://")
 """The `sources` of whoever acts on his own machine, and on his own word."""
 
-HeldSource = GitCommitSource | HubSnapshot | OciImage
+HeldSource = GitCommitSource | HubSnapshot | OciImage | S3Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class HeldInputs:
     base: Path
     check: Callable[[Path], Path]
     sources: tuple[str, ...]
+    s3: S3Place | None = None
 
     def hold(self, source: HeldSource, into: Path, *, progress: Progress | None = None) -> Origin:
         """Make `into`, which is not there, of what `source` names; or raise, and leave whatever was written to the caller."""
@@ -46,8 +48,22 @@ class HeldInputs:
                 return hub_input.hold(source, self.base / source.repository, into, check=self.check)
             case OciImage():
                 return oci_input.hold(source, self.base / source.layout, into, check=self.check, progress=progress)
+            case S3Prefix():
+                self._require_listed(source.uri, scheme="")
+                return self._from_s3(source, into, progress)
             case _:
                 assert_never(source)
+
+    def _from_s3(self, source: S3Prefix, into: Path, progress: Progress | None) -> Origin:
+        from keyturn.adapters.inputs import s3_input  # the extra `s3`: for whoever has inputs there
+
+        if self.s3 is None:
+            raise Refused(
+                "s3-none",
+                f"{source.uri}: this builder knows no S3",
+                hint="its operator writes `[s3]` with an `endpoint` into builder.toml",
+            )
+        return s3_input.hold(source, self.s3, into, progress=progress)
 
     def _require_listed(self, address: str, *, scheme: str) -> None:
         named = scheme + address

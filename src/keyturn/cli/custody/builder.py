@@ -120,6 +120,7 @@ def show(lab: Lab = None, json: Json = False) -> None:
         "runtime": config.runtime,
         "private": (str(place.directory), *config.private),
         "sources": config.sources,
+        "s3": "" if config.s3 is None else config.s3.endpoint,
         "sandbox": sandbox,
     }
 

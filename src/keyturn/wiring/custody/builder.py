@@ -20,6 +20,7 @@ from keyturn.adapters.files.job_files import JobFiles
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
+from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.adapters.over_http.builder_over_http import About
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.app.custody.follow_as_builder import BuilderView, TrustNow
@@ -58,6 +59,7 @@ class BuilderParts:
     clock: Clock
     jobs: JobFiles
     outbox: OutboxFiles
+    s3: S3Place | None = None
 
 
 def default_runtimes() -> tuple[str, ...]:
@@ -126,6 +128,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
             raise Refused("builder-level", f"targets allow level {listed.level_max}, builder.toml says {config.level}")
         return found
 
+    credentials = Path(config.s3.credentials) if config.s3 is not None and config.s3.credentials is not None else None
     return BuilderParts(
         about=About(
             name=config.name,
@@ -146,7 +149,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
         allowed=Allowed(
             work=tuple(map(Path, config.work)),
             runtime=tuple(map(Path, config.runtime)),
-            private=(place.directory, *map(Path, config.private)),
+            private=(place.directory, *map(Path, config.private), *(() if credentials is None else (credentials,))),
         ),
         sources=config.sources,
         memory=RuntimeMemory(directory / "runtime", key.sign),
@@ -156,4 +159,5 @@ def builder_parts(place: LabPlace) -> BuilderParts:
         clock=clock,
         jobs=JobFiles(directory),
         outbox=OutboxFiles(directory / "outbox", log),
+        s3=None if config.s3 is None else S3Place(config.s3.endpoint, config.s3.region, credentials),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from keyturn.adapters.files.job_files import NoJournal
 from keyturn.adapters.files.outbox_files import StraightToLog
 from keyturn.adapters.files.step_files import Allowed, LocalStepFiles, require_free
 from keyturn.adapters.inputs.held_inputs import ANYWHERE
+from keyturn.adapters.inputs.s3_place import place_of_environment
 from keyturn.adapters.no_sandbox import NoSandbox
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp, JobState, Order, Outcome
@@ -207,6 +209,7 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
             allowed=Allowed(work=anywhere, runtime=anywhere, private=()),
             memory=None,
             sources=ANYWHERE,
+            s3=place_of_environment(os.environ),
             progress=lambda done, total: on_progress(stage[0], done, total),
         ) as files,
     ):

@@ -6,6 +6,7 @@ which digest the member asks for and signs. Whether a step of the log made that,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from keyturn.adapters.inputs.held_inputs import ANYWHERE, HeldInputs
+from keyturn.adapters.inputs.s3_place import place_of_environment
 from keyturn.adapters.over_http.builder_over_http import Order
 from keyturn.app.custody.admit_step import AdmittedStep
 from keyturn.app.custody.run_step import RECEIPT_NAME, Layout, Receipt, require_criteria
@@ -74,7 +76,8 @@ def contents_of(source: str, progress: Progress, *, listed: bool) -> Contents | 
         return take(Path(source), progress=progress)
     with TemporaryDirectory(prefix="keyturn-input-") as place:
         held = Path(place, "input")
-        HeldInputs(Path.cwd(), Path.resolve, ANYWHERE).hold(named, held, progress=progress)
+        own = HeldInputs(Path.cwd(), Path.resolve, ANYWHERE, place_of_environment(os.environ))
+        own.hold(named, held, progress=progress)
         return take(held, progress=progress)
 
 
