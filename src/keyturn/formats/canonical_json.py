@@ -17,6 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from keyturn.errors import Malformed
+from keyturn.formats.built import built
 
 __all__ = ["DEPTH_MAX", "INTEGER_MAX", "SIZE_BYTES_MAX", "decode", "encode"]
 
@@ -52,7 +53,7 @@ def decode(raw: bytes, kind: type[T], *, what: str, size_bytes_max: int = SIZE_B
         raise Malformed("json-too-large", f"{what}: expected at most {size_bytes_max} bytes, got {len(raw)}")
     known = _decoders.get(kind)
     if known is None:
-        known = _decoders[kind] = (msgspec.json.Decoder(kind), _is_open(inspect.type_info(kind), set()))
+        known = _decoders[kind] = (msgspec.json.Decoder(built(kind)), _is_open(inspect.type_info(kind), set()))
     decoder, is_open = known
     if is_open:
         _refuse_depth(raw, what)

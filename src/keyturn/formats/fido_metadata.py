@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Malformed
+from keyturn.formats.built import built
 
 __all__ = ["SIZE_BYTES_MAX", "Entry", "Metadata", "parse"]
 
@@ -85,8 +86,8 @@ def parse(raw: bytes) -> Metadata:
     if len(parts) != 3 or not all(_PART.match(part) for part in parts):
         raise Malformed("fido-metadata-invalid", "FIDO's metadata: expected a JWT, three parts of base64url")
     try:
-        header = msgspec.json.decode(_base64(parts[0]), type=_Header)
-        payload = msgspec.json.decode(_base64(parts[1]), type=_Payload)
+        header = msgspec.json.decode(_base64(parts[0]), type=built(_Header))
+        payload = msgspec.json.decode(_base64(parts[1]), type=built(_Payload))
         entries = {
             one.aaguid.replace("-", ""): _entry(one)
             for one in payload.entries

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json, statement
+from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, Sha256, dir_hash, parse_sha256
 
 __all__ = [
@@ -202,6 +203,6 @@ def _decode(raw: bytes, kind: type[T]) -> T:
     if len(raw) > canonical_json.SIZE_BYTES_MAX:
         raise Malformed("json-too-large", f"statement: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=built(kind))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("statement-invalid", f"statement: {str(err)[:300]}") from err

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json, statement
+from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.posix_time import posix, rfc3339
 from keyturn.formats.statement import DigestSet, Statement, Subject
@@ -392,7 +393,7 @@ def _require_build_type(payload: bytes) -> None:
     if len(payload) > canonical_json.SIZE_BYTES_MAX:
         return
     try:
-        found = msgspec.json.decode(payload, type=_Peek).predicate.build_definition.build_type
+        found = msgspec.json.decode(payload, type=built(_Peek)).predicate.build_definition.build_type
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("provenance-invalid", f"provenance: {err}") from err
     if found not in _KIND_OF:

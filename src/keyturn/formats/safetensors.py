@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Malformed
+from keyturn.formats.built import built
 
 __all__ = ["BITS", "HEADER_BYTES_MAX", "LENGTH_BYTES", "Tensor", "header_length", "parse"]
 
@@ -68,7 +69,7 @@ def parse(raw: bytes, *, body_bytes: int) -> tuple[Tensor, ...]:
         table = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
         metadata = table.pop("__metadata__", {}) if isinstance(table, dict) else {}
         msgspec.convert(metadata, dict[str, str])
-        places = msgspec.convert(table, dict[str, _Place])
+        places = msgspec.convert(table, built(dict[str, _Place]))
     except (msgspec.MsgspecError, ValueError, RecursionError) as err:
         raise Malformed("safetensors-header", f"safetensors: expected a table of tensors: {str(err)[:300]}") from err
     at = 0

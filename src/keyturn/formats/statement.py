@@ -14,6 +14,7 @@ import msgspec
 
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json
+from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.text import Short, check_free_text, is_hex_digest
 
@@ -91,7 +92,7 @@ def peek(payload: bytes) -> str:
     if len(payload) > canonical_json.SIZE_BYTES_MAX:
         raise Malformed("json-too-large", f"statement: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
     try:
-        return msgspec.json.decode(payload, type=_Peek).predicate_type
+        return msgspec.json.decode(payload, type=built(_Peek)).predicate_type
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("statement-invalid", f"statement: {err}") from err
 
@@ -109,7 +110,7 @@ def subject_digests(payload: bytes) -> tuple[ArtifactDigest, ...]:
     if len(payload) > canonical_json.SIZE_BYTES_MAX:
         raise Malformed("json-too-large", f"statement: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
     try:
-        subjects = msgspec.json.decode(payload, type=_Subjects).subject
+        subjects = msgspec.json.decode(payload, type=built(_Subjects)).subject
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("statement-invalid", f"statement: {err}") from err
     if not 1 <= len(subjects) <= SUBJECTS_MAX:

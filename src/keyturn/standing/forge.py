@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from keyturn.errors import KeyturnError
+from keyturn.formats.built import built
 from keyturn.standing.closing import quoted, typed
 from keyturn.standing.finding import Finding, found, unseen
 
@@ -66,7 +67,7 @@ def asked(
     try:
         raw = forge.get(path)
         if raw is not None:
-            return msgspec.json.decode(raw, type=kind)
+            return msgspec.json.decode(raw, type=built(kind))
     except KeyturnError as err:
         yield unseen(AREA, what, err.message, close="")
         return None

@@ -31,6 +31,7 @@ from msgspec import Meta
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
+from keyturn.formats.built import built
 from keyturn.formats.digest import sha256
 from keyturn.formats.enrolment import Acceptance, Invitation
 from keyturn.formats.text import LabName, MemberId
@@ -268,7 +269,7 @@ def _parse_root_draft(raw: bytes) -> RootDraft:
     if len(raw) > _BYTES_MAX:
         raise Malformed("targets-file-too-large", f"`{ROOT_FILE}`: expected at most {_BYTES_MAX} bytes, got {len(raw)}")
     try:
-        file = msgspec.convert(tomllib.loads(raw.decode("utf-8")), _RootFile)
+        file = msgspec.convert(tomllib.loads(raw.decode("utf-8")), built(_RootFile))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as err:
         text = str(err)[:300]
         raise Malformed("targets-file-invalid", f"`{ROOT_FILE}`: {text[:1].lower()}{text[1:]}") from err

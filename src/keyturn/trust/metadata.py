@@ -24,6 +24,7 @@ from tuf.api.serialization import DeserializationError
 
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed, Refused
+from keyturn.formats.built import built
 from keyturn.formats.digest import Sha256, check_path, sha256
 from keyturn.formats.text import HexDigest, KeyId, LabName, MemberId
 from keyturn.trust.roster import Profile
@@ -249,10 +250,10 @@ def _parse(raw: bytes, kind: type[T], *, what: str) -> T:
         document = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant
         )
-        outer = msgspec.convert(document, _Document)
+        outer = msgspec.convert(document, built(_Document))
         if "delegations" in outer.signed:
             raise Refused("trust-delegations", f"{what}: expected no delegations, got some")
-        return msgspec.convert(outer.signed, kind)
+        return msgspec.convert(outer.signed, built(kind))
     except (ValueError, RecursionError, msgspec.ValidationError) as err:
         raise Malformed(
             "trust-metadata-invalid",

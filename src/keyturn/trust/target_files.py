@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Malformed
+from keyturn.formats.built import built
 from keyturn.formats.enrolled_key import EnrolledKey, RelyingPartyId
 from keyturn.formats.text import MemberId, Name, check_free_text
 from keyturn.trust.keyholders import HOLDERS_MAX, QUORUM_MIN
@@ -193,7 +194,7 @@ def policy_texts(files: Mapping[str, bytes]) -> tuple[tuple[str, str], ...]:
 def read_toml(files: Mapping[str, bytes], name: str, kind: type[T]) -> T:
     """Read the file `name`, which is there, as a `kind`; `Malformed` for anything that it does not know."""
     try:
-        return msgspec.convert(tomllib.loads(_text(files[name], name)), kind)
+        return msgspec.convert(tomllib.loads(_text(files[name], name)), built(kind))
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as err:
         text = str(err)[:300]
         raise Malformed("targets-file-invalid", f"`{name}`: {text[:1].lower()}{text[1:]}") from err

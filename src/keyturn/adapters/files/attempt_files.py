@@ -31,6 +31,7 @@ from keyturn.adapters.files.key_files import read_key, write_key
 from keyturn.bulk import manifest, runtime
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable, Usage, together
+from keyturn.formats.built import built
 from keyturn.formats.manifest import HashedFile
 
 __all__ = ["AttemptFiles", "Held", "Kept", "Place", "hold_input", "hold_runtime", "require_held"]
@@ -260,7 +261,7 @@ class AttemptFiles:
 
     def _decoded(self, name: str, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(self._read(name), type=kind)
+            return msgspec.json.decode(self._read(name), type=built(kind))
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
             raise Malformed("attempt-invalid", f"`{self.directory / name}`: {err}") from err
 

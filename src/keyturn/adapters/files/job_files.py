@@ -19,6 +19,7 @@ from keyturn.adapters.files import durable_files
 from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.remembered_inputs import RememberedInputs
 from keyturn.errors import Conflict, Unavailable
+from keyturn.formats.built import built
 from keyturn.ports import Earlier, EndedCommand, SignedRun
 
 __all__ = ["JobFiles", "JobJournal", "KeptJob", "NoJournal"]
@@ -112,7 +113,7 @@ class JobFiles:
         for path in self._jobs.glob("*"):
             if len(path.name) == 64 and path.is_file():
                 try:
-                    yield msgspec.json.decode(path.read_bytes(), type=KeptJob)
+                    yield msgspec.json.decode(path.read_bytes(), type=built(KeptJob))
                 except (OSError, msgspec.MsgspecError, UnicodeError) as err:
                     raise Unavailable(
                         "job-unreadable",

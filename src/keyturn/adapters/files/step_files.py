@@ -38,6 +38,7 @@ from keyturn.bulk.manifest import Found, Progress
 from keyturn.bulk.runtime import Entry
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.formats import input_source
+from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.input_source import PathSource
 from keyturn.formats.manifest import Contents
@@ -91,7 +92,7 @@ class RuntimeMemory:
             tag, _, body = self._file(root).read_bytes().partition(b"\n")
             if not secrets.compare_digest(tag, self._tag(root, body)):
                 return {}
-            return msgspec.json.decode(body, type=dict[str, Entry])
+            return msgspec.json.decode(body, type=built(dict[str, Entry]))
         except (OSError, msgspec.MsgspecError):
             return {}
 

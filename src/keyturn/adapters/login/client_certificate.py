@@ -24,6 +24,7 @@ from msgspec import Meta
 from keyturn.adapters.files.config_files import read_small, replace_file
 from keyturn.adapters.login.login_files import read_private
 from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.formats.built import built
 from keyturn.formats.digest import sha256
 from keyturn.ports import Clock
 
@@ -46,7 +47,7 @@ class KeptCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 def parse(raw: bytes) -> KeptCertificate:
     """Parse what is kept, or raise `Malformed`."""
     try:
-        return msgspec.json.decode(raw, type=KeptCertificate)
+        return msgspec.json.decode(raw, type=built(KeptCertificate))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("login-file", "expected what `keyturn login --certificate` wrote", hint=_AGAIN) from err
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 from keyturn.adapters.login.login_files import TokenAnswer, parse_tokens
 from keyturn.adapters.login.openid_provider import is_private, post_form, read_metadata
 from keyturn.errors import Malformed, Refused, Unavailable, Usage
+from keyturn.formats.built import built
 
 __all__ = ["log_in_by_code", "parse_code"]
 
@@ -41,7 +42,7 @@ class _Problem(msgspec.Struct, frozen=True):
 def parse_code(raw: bytes) -> DeviceCode:
     """Parse the answer of the device authorization endpoint, or raise `Malformed`."""
     try:
-        found = msgspec.json.decode(raw, type=DeviceCode)
+        found = msgspec.json.decode(raw, type=built(DeviceCode))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("login-provider-answer", "expected a code of the provider") from err
     if not is_private(found.verification_uri):
@@ -87,7 +88,7 @@ def log_in_by_code(
 
 def _problem(raw: bytes) -> str:
     try:
-        return msgspec.json.decode(raw, type=_Problem).error
+        return msgspec.json.decode(raw, type=built(_Problem)).error
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return ""
 

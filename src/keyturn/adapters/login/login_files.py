@@ -23,6 +23,7 @@ from msgspec import Meta
 from keyturn.adapters.files.config_files import read_small, replace_file, unreadable
 from keyturn.adapters.login.openid_provider import post_form, read_metadata
 from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.formats.built import built
 from keyturn.formats.digest import sha256
 from keyturn.ports import Clock
 
@@ -67,7 +68,7 @@ class KeptLogin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def parse(raw: bytes) -> KeptLogin:
     """Parse a kept login, or raise `Malformed`."""
     try:
-        return msgspec.json.decode(raw, type=KeptLogin)
+        return msgspec.json.decode(raw, type=built(KeptLogin))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("login-file", "expected what `keyturn login` wrote", hint=_AGAIN) from err
 
@@ -75,7 +76,7 @@ def parse(raw: bytes) -> KeptLogin:
 def parse_tokens(raw: bytes) -> TokenAnswer:
     """Parse the answer of a token endpoint, or raise `Malformed`."""
     try:
-        found = msgspec.json.decode(raw, type=TokenAnswer)
+        found = msgspec.json.decode(raw, type=built(TokenAnswer))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("login-provider-answer", "expected a token of the provider") from err
     if found.token_type.lower() != "bearer":

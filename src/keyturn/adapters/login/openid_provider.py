@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from keyturn.adapters.over_http.bounded_http import BoundedHttp, TooLate, TooLong
 from keyturn.errors import Malformed, Unavailable
+from keyturn.formats.built import built
 
 __all__ = ["ProviderMetadata", "ask_provider", "is_private", "post_form", "read_metadata"]
 
@@ -40,7 +41,7 @@ def read_metadata(issuer: str) -> ProviderMetadata:
     if status != 200:
         raise _unreachable(where, f"HTTP {status}")
     try:
-        found = msgspec.json.decode(raw, type=ProviderMetadata)
+        found = msgspec.json.decode(raw, type=built(ProviderMetadata))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("login-provider-answer", f"`{where}`: expected a provider's metadata") from err
     if found.issuer != issuer:  # otherwise one provider could speak for another: OpenID Connect Discovery, section 4.3

@@ -14,6 +14,7 @@ from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.crypto.keys import PublicKey
 from keyturn.errors import Malformed
 from keyturn.formats import base64_text
+from keyturn.formats.built import built
 from keyturn.formats.session_terms import BastionTerms, host_key_words
 
 __all__ = ["bastion_host_key", "bastion_terms", "will_watch"]
@@ -31,7 +32,7 @@ def bastion_host_key(url: str, *, gate: str, key: PublicKey) -> str:
     """The public key of the SSH server of the bastion `gate` at `url`, which its gate's `key` signed, as ssh writes it."""
     answer = HttpClient(url, timeout_s=_WITHIN_S).get("/host-key", size_bytes_max=_ANSWER_BYTES_MAX)
     try:
-        said = msgspec.json.decode(answer, type=_HostKey)
+        said = msgspec.json.decode(answer, type=built(_HostKey))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("answer-invalid", "`/host-key`: expected an Ed25519 key and its proof") from err
     key.verify(base64_text.decode(said.proof, what="proof"), host_key_words(gate=gate, host_key=said.host_key))
@@ -49,6 +50,6 @@ def bastion_terms(url: str, session_key: PublicKey) -> BastionTerms:
         "/bastion-key", session_key.text.encode("ascii"), size_bytes_max=_ANSWER_BYTES_MAX
     )
     try:
-        return msgspec.json.decode(answer, type=BastionTerms)
+        return msgspec.json.decode(answer, type=built(BastionTerms))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, Malformed) as err:
         raise Malformed("answer-invalid", "`/bastion-key`: expected a bastion's key, its gate and its proof") from err

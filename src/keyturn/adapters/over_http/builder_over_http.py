@@ -15,6 +15,7 @@ from msgspec import Meta
 from keyturn.adapters.over_http.errors_over_http import Problem
 from keyturn.adapters.over_http.http_client import HttpClient
 from keyturn.errors import Malformed
+from keyturn.formats.built import built
 
 __all__ = ["About", "BuilderOverHttp", "JobState", "Order", "Outcome", "decode"]
 
@@ -106,6 +107,6 @@ class BuilderOverHttp:
 def decode(raw: bytes, kind: type[T], *, what: str) -> T:
     """Parse a message, or raise `Malformed` naming `what`."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=built(kind))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("message-invalid", f"{what}: {str(err)[:500]}") from err

@@ -17,6 +17,7 @@ from keyturn.crypto.dsse_signing import verify_one
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import gate_entry
+from keyturn.formats.built import built
 from keyturn.formats.gate_entry import GateEntry
 from keyturn.ports import Clock
 from keyturn.trust.roster import Gate
@@ -33,7 +34,7 @@ class _Answer(msgspec.Struct, frozen=True):
 def parse(raw: bytes) -> bytes:
     """The signed entry in what a postgres gate answers to a certificate request, or raise `Malformed`."""
     try:
-        return msgspec.json.decode(raw, type=_Answer).signed.encode("utf-8")
+        return msgspec.json.decode(raw, type=built(_Answer)).signed.encode("utf-8")
     except (msgspec.MsgspecError, UnicodeError) as err:
         raise Malformed("message-invalid", f"the gate's answer: {err}") from err
 

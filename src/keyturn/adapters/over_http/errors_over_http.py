@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Conflict, KeyturnError, Kind, Malformed, Refused, Tampered, Unavailable, Usage
+from keyturn.formats.built import built
 
 __all__ = [
     "MEDIA_TYPE",
@@ -133,6 +134,6 @@ def render(problem: Problem) -> bytes:
 def parse(raw: bytes) -> Problem | None:
     """Parse the body of an answer; `None` when it is no error of ours, and the HTTP status says all there is."""
     try:
-        return msgspec.json.decode(raw, type=Problem)
+        return msgspec.json.decode(raw, type=built(Problem))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from keyturn.adapters.over_http.http_client import Credentials, HttpClient
 from keyturn.errors import Malformed
+from keyturn.formats.built import built
 from keyturn.formats.checkpoint import SIZE_MAX
 from keyturn.formats.digest import Sha256
 from keyturn.formats.leaf import Kind
@@ -61,7 +62,7 @@ class IndexOverHttp:
     def _ask(self, what: str, question: list[tuple[str, str]]) -> tuple[IndexedRecord, ...]:
         raw = self._client.get(f"/index/{what}?{urlencode(question)}", size_bytes_max=_ANSWER_BYTES_MAX)
         try:
-            found = msgspec.json.decode(raw, type=Annotated[list[_Record], Meta(max_length=_RECORDS_MAX)])
+            found = msgspec.json.decode(raw, type=built(Annotated[list[_Record], Meta(max_length=_RECORDS_MAX)]))
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
             raise Malformed("index-answer", f"`/index/{what}`: expected a list of records") from err
         if any(a.index >= b.index for a, b in pairwise(found)):

@@ -17,6 +17,7 @@ from keyturn.adapters.over_http.http_client import Credentials, HttpClient
 from keyturn.errors import Malformed, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import note as notes
+from keyturn.formats.built import built
 from keyturn.formats.digest import Sha256, parse_sha256, sha256
 from keyturn.formats.tile import ENTRY_BYTES_MAX, TILE_WIDTH, TilePath, parse_bundle
 from keyturn.tlog.tiles import hash_reader
@@ -82,7 +83,7 @@ class LogOverHttp:
         """Submit; the index that is returned is the service's word until `await_witnessed` has proved it."""
         raw = self._client.post("/submit", envelope, size_bytes_max=1 << 16)
         try:
-            index = msgspec.json.decode(raw, type=_Submitted).index
+            index = msgspec.json.decode(raw, type=built(_Submitted)).index
         except (msgspec.MsgspecError, UnicodeError) as err:
             raise Malformed("answer-invalid", "`/submit`: expected an index") from err
         if not 0 <= index <= checkpoints.SIZE_MAX:

@@ -30,6 +30,7 @@ from keyturn.app.custody.admit_step import AdmittedStep
 from keyturn.app.custody.opened_files import OPENED, OPENED_NAME
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, together
 from keyturn.formats import dsse, provenance, records, test_result
+from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.provenance import NOWHERE, BuilderId, Dependency, Level, Origin, Output, Provenance
@@ -249,7 +250,7 @@ def finish_run(
 def read_receipt(raw: bytes) -> Receipt:
     """Parse a receipt, or raise `Malformed`."""
     try:
-        return msgspec.json.decode(raw, type=Receipt)
+        return msgspec.json.decode(raw, type=built(Receipt))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("receipt-invalid", f"no receipt of a step: {str(err)[:300]}") from err
 

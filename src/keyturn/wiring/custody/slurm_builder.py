@@ -32,6 +32,7 @@ from keyturn.bulk import manifest
 from keyturn.config.step import StepFile
 from keyturn.errors import Conflict, Malformed, Refused, Unavailable, Usage
 from keyturn.formats import dsse, provenance, records
+from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.provenance import NOWHERE, Dependency, Job, Output, Provenance
 from keyturn.formats.records import leaf_of
@@ -118,7 +119,7 @@ def finish(parts: BuilderParts, directory: Path, job: str) -> str | None:
     if not signed.exists():
         if not held.exists():
             return None
-        begun = msgspec.json.decode(held.read_bytes(), type=_Begun)
+        begun = msgspec.json.decode(held.read_bytes(), type=built(_Begun))
         slurm = SlurmCommands(job)
         state = _await_end(slurm)
         if state in ("PENDING", "CONFIGURING", "RUNNING", "REQUEUED"):

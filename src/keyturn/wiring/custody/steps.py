@@ -34,6 +34,7 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Usage
 from keyturn.formats import dsse, input_source, statement
+from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.input_source import PathSource
 from keyturn.formats.manifest import Contents, Manifest
@@ -178,7 +179,7 @@ def _expected(source: InputSource, base: Path) -> ArtifactDigest:
 def _receipt_outputs(place: Path, expected: FromStep) -> Mapping[str, str]:
     try:
         with place.open("rb") as file:
-            receipt = msgspec.json.decode(file.read(_RECEIPT_BYTES_MAX), type=Receipt)
+            receipt = msgspec.json.decode(file.read(_RECEIPT_BYTES_MAX), type=built(Receipt))
     except OSError as err:
         raise Usage(
             "from-step",
