@@ -1,4 +1,4 @@
 """Take what a step's inputs name into a directory of the builder's own, and say where each came from.
 
-Nothing here decides: what was taken is digested, and compared with what the member signed, by `app.custody.run_step`.
+Nothing here decides: what was taken is digested, and compared with what the member signed, by `app.custody.hold_inputs`.
 """

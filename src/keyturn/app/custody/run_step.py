@@ -5,7 +5,7 @@
 3. digest the runtime;
 4. run the command in the sandbox;
 5. check that nothing that was held changed meanwhile;
-6. digest the outputs; what was packed holds its `model` unchanged, since that model's evaluations count for it;
+6. digest the outputs, and judge them: none is an input, and a package keeps its model;
 7. sign the provenance, and for an evaluation the test result, and log both, also after a crash in between;
 8. publish the outputs with the receipt, all at once.
 
@@ -20,22 +20,32 @@ The signing key is the caller's: nothing here hands it to the sandbox, and the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
 from keyturn.app.custody import opened_files
 from keyturn.app.custody.admit_step import AdmittedStep
+from keyturn.app.custody.hold_inputs import Released, hold_inputs
+from keyturn.app.custody.judge_outputs import (
+    MEASUREMENT,
+    MEASUREMENT_BYTES_MAX,
+    MODEL,
+    judge_measurement,
+    keeps_model,
+    require_criteria,
+    require_kept,
+    require_made,
+)
 from keyturn.app.custody.opened_files import OPENED, OPENED_NAME
-from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, together
-from keyturn.formats import dsse, provenance, records, test_result
+from keyturn.errors import Malformed, Refused, Unavailable
+from keyturn.formats import dsse, provenance, test_result
 from keyturn.formats.built import built
-from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.dsse import Envelope
-from keyturn.formats.provenance import NOWHERE, BuilderId, Dependency, Level, Origin, Output, Provenance
-from keyturn.formats.steps import EvaluationCriteria, StepRequest, check_decimal
-from keyturn.formats.test_result import TestResult
+from keyturn.formats.provenance import NOWHERE, BuilderId, Dependency, Level, Output, Provenance
+from keyturn.formats.steps import StepRequest
 from keyturn.ports import (
     Clock,
     EndedCommand,
@@ -53,12 +63,9 @@ from keyturn.ports import (
 
 __all__ = [
     "LOG_NAME",
-    "MEASUREMENT",
-    "MODEL",
     "RECEIPT_NAME",
     "Layout",
     "Receipt",
-    "Released",
     "Signer",
     "Stage",
     "finish_run",
@@ -69,17 +76,7 @@ __all__ = [
 
 RECEIPT_NAME = "step.json"
 LOG_NAME = "step.log"
-MODEL = "model"
-"""The input of an evaluation that is judged, and of a package that is kept as it was."""
-MEASUREMENT = "measurement"
-"""The output of an evaluation that holds the values: one JSON object of decimal texts by metric."""
-
-_MEASUREMENT_BYTES_MAX = 64 << 10
 _SHOWN_MAX = 100
-PACK_BYTES_MAX = 1 << 30
-
-Released = Callable[[ArtifactDigest, bytes, bytes], Origin]
-"""Say whose release an artifact is by (pack, first root) of another lab, or raise; see `app.custody.other_lab`."""
 
 Stage = Literal["checking inputs", "checking runtime", "running", "digesting outputs", "signing", "logging"]
 
@@ -156,7 +153,7 @@ def run_step(
     attempt, resumed, ended = earlier.attempts, earlier.resumed, earlier.ended
     if ended is None or not files.staged(tuple(layout.outputs.values())):
         on_stage("checking inputs")
-        held = _hold_inputs(request, layout, files, released)  # (1)
+        held = _hold(request, layout, files, released)  # (1)
         for raw in (criteria, admitted.raw):  # (2)
             if raw is not None:
                 log.append(raw)
@@ -184,16 +181,21 @@ def run_step(
             opened=listed,
         )
         journal.ended(ended)
-    elif _keeps_model(request, layout):
-        _hold_inputs(request, layout, files, released)
+    elif keeps_model(request):
+        _hold(request, layout, files, released)
     on_stage("digesting outputs")
     outputs = tuple(Output(name, files.take_output(layout.outputs[name])) for name in request.outputs)  # (6)
-    _require_kept(request, layout, files)
-    _require_made(request, outputs)
+    if keeps_model(request):
+        made_at = {name: layout.outputs[name] for name in request.outputs}
+        require_kept(made_at, model=layout.inputs[MODEL][0], files=files)
+    require_made(request, outputs)
     on_stage("signing")
     opened = None if ended.opened is None else opened_files.parse(ended.opened)
     made = _provenance(admitted, ended, outputs, signer=signer, sandbox=sandbox.kind, attempt=(attempt, resumed))
-    result = _result(admitted, judge, outputs, layout, files, signer) if judge is not None else None
+    result = None
+    if judge is not None:
+        measured = files.read_output(layout.outputs[MEASUREMENT], size_bytes_max=MEASUREMENT_BYTES_MAX)
+        result = judge_measurement(measured, admitted, judge, outputs, builder=signer.id)
     made_record = signer.sign(provenance.make(made))  # (7)
     result_record = None if result is None else signer.sign(test_result.make(result))
     receipt = Receipt(
@@ -214,6 +216,11 @@ def run_step(
     )
     journal.signed(signed)
     return finish_run(signed, layout, files=files, outbox=outbox, on_stage=on_stage)
+
+
+def _hold(request: StepRequest, layout: Layout, files: StepFiles, released: Released) -> dict[str, HeldInput]:
+    sources = {name: source for name, (source, _) in layout.inputs.items()}
+    return hold_inputs(request, sources, layout.packs, files=files, released=released)
 
 
 def _job(
@@ -313,61 +320,6 @@ def _check_names(request: StepRequest, layout: Layout) -> None:
         raise Refused("step-output-name", f"an output cannot be called `{min(taken)}`: the builder writes that file")
 
 
-def _hold_inputs(request: StepRequest, layout: Layout, files: StepFiles, released: Released) -> dict[str, HeldInput]:
-    held, wrong = dict[str, HeldInput](), list[KeyturnError]()
-    for declared in request.inputs:  # all of them, though one is wrong: whoever mends the step sees the rest as well
-        source, _ = layout.inputs[declared.name]
-        try:
-            found = files.hold_input(source, declared.check)
-            if found.digest != declared.artifact:
-                raise Refused(
-                    "input-digest",
-                    f"input `{declared.name}`: expected `{declared.digest}`, found `{found.digest}`",
-                    hint="find out who changed it; if the change is meant, declare the new digest",
-                )
-            if declared.name in layout.packs:
-                pack, root = (
-                    files.read_beside(path, size_bytes_max=PACK_BYTES_MAX) for path in layout.packs[declared.name]
-                )
-                found = replace(found, origin=released(found.digest, pack, root))
-            held[declared.name] = found
-        except KeyturnError as err:
-            wrong.append(err)
-    if wrong:
-        raise together(wrong)
-    return held
-
-
-def _keeps_model(request: StepRequest, layout: Layout) -> bool:
-    return request.build == "package" and MODEL in layout.inputs
-
-
-def _require_kept(request: StepRequest, layout: Layout, files: StepFiles) -> None:
-    if not _keeps_model(request, layout):
-        return
-    source, _ = layout.inputs[MODEL]
-    for name in request.outputs:
-        if wrong := files.lacks(layout.outputs[name], source):
-            raise Refused(
-                "package-other-model",
-                f"output `{name}` lacks a file of the input `{MODEL}`, or holds another one in its place: {wrong[0]}",
-                reasons=tuple(("package-other-model", f"output `{name}`: {one}") for one in wrong),
-                hint="packing adds files and changes none; a step that changes a model is another build_type",
-            )
-
-
-def _require_made(request: StepRequest, outputs: tuple[Output, ...]) -> None:
-    # Logged, it would be a circle: the artifact in its own making, and no chain with it could ever be released.
-    given = {declared.artifact: declared.name for declared in request.inputs if declared.role == "input"}
-    for output in outputs:
-        if output.digest in given:
-            raise Refused(
-                "output-is-input",
-                f"output `{output.name}` is the input `{given[output.digest]}` unchanged: `{output.digest}`",
-                hint="name the input itself where it is needed; an ingest puts what it takes into a directory of its own",
-            )
-
-
 def _refuse_failure(request: StepRequest, ran: SandboxRun, stopped: Callable[[], bool]) -> None:
     said = ran.output[-2000:].decode("utf-8", "backslashreplace")
     if ran.timed_out and stopped():
@@ -389,54 +341,3 @@ def _refuse_failure(request: StepRequest, ran: SandboxRun, stopped: Callable[[],
 
 def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text.strip()[-800:])
-
-
-def require_criteria(request: StepRequest, raw: bytes | None) -> tuple[Sha256, EvaluationCriteria] | None:
-    """The criteria `raw` that `request` names, or None for what is no evaluation; `Refused` `step-criteria` for any others."""
-    if (raw is None) != (request.criteria is None):
-        raise Refused("step-criteria", "expected the criteria's record for an evaluation, and for no other step")
-    if raw is None:
-        return None
-    record = records.parse(raw)
-    criteria = record.statement.predicate
-    if not isinstance(criteria, EvaluationCriteria) or record.digest != request.criteria:
-        raise Refused("step-criteria", f"expected the criteria `crt-{str(request.criteria)[:32]}`, got another record")
-    if MODEL not in {i.name for i in request.inputs} or MEASUREMENT not in request.outputs:
-        raise Refused("step-evaluation", f"an evaluation takes an input `{MODEL}` and leaves an output `{MEASUREMENT}`")
-    return record.digest, criteria
-
-
-def _result(
-    admitted: AdmittedStep,
-    judge: tuple[Sha256, EvaluationCriteria],
-    outputs: tuple[Output, ...],
-    layout: Layout,
-    files: StepFiles,
-    signer: Signer,
-) -> TestResult:
-    digest, criteria = judge
-    values = _values(files.read_output(layout.outputs[MEASUREMENT], size_bytes_max=_MEASUREMENT_BYTES_MAX))
-    passed = criteria.met_by(values)
-    if passed is None:
-        raise Refused("measurement-lacks", f"the measurement lacks what the criteria compare: `{criteria.metric}`")
-    return TestResult(
-        subject=next(i.artifact for i in admitted.request.inputs if i.name == MODEL),
-        subject_name=MODEL,
-        passed=passed,
-        metric=criteria.metric,
-        criteria=digest,
-        request=admitted.digest,
-        builder=signer.id,
-        measurement=next(output.digest for output in outputs if output.name == MEASUREMENT),
-        values=tuple(sorted(values.items())),
-    )
-
-
-def _values(raw: bytes) -> dict[str, str]:
-    try:
-        values = msgspec.json.decode(raw, type=dict[str, str])
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
-        raise Malformed("measurement-invalid", f"measurement: expected decimal texts by metric: {err}") from err
-    for value in values.values():
-        check_decimal(value)
-    return values
