@@ -61,11 +61,8 @@ class Malformed(KeyturnError):
     exit_status = 1
 
 
-class Refused(KeyturnError):
-    """Everything was read and checked, and a rule says no. `reasons` are (code, sentence), never empty."""
-
-    kind: ClassVar[Kind] = "refused"
-    exit_status = 1
+class _Reasoned(KeyturnError):
+    """A no to something that a person asked for, with all that speaks against it: `reasons` are (code, sentence), never empty."""
 
     def __init__(
         self,
@@ -79,6 +76,13 @@ class Refused(KeyturnError):
     ) -> None:
         super().__init__(code, message, hint=hint, detail=detail, retry_after_s=retry_after_s)
         self.reasons = reasons or ((code, message),)
+
+
+class Refused(_Reasoned):
+    """Everything was read and checked, and a rule says no."""
+
+    kind: ClassVar[Kind] = "refused"
+    exit_status = 1
 
 
 class Tampered(KeyturnError):
@@ -88,24 +92,11 @@ class Tampered(KeyturnError):
     exit_status = 1
 
 
-class Usage(KeyturnError):
-    """The person typed or configured something that cannot be: correct it and try again. `reasons` are as `Refused` has them."""
+class Usage(_Reasoned):
+    """The person typed or configured something that cannot be: correct it and try again."""
 
     kind: ClassVar[Kind] = "usage"
     exit_status = 2
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        reasons: tuple[tuple[str, str], ...] = (),
-        hint: str = "",
-        detail: str = "",
-        retry_after_s: int | None = None,
-    ) -> None:
-        super().__init__(code, message, hint=hint, detail=detail, retry_after_s=retry_after_s)
-        self.reasons = reasons or ((code, message),)
 
 
 class Unavailable(KeyturnError):
@@ -133,7 +124,7 @@ def together(errors: Sequence[KeyturnError]) -> KeyturnError:
     said = dict.fromkeys(
         reason
         for err in errors
-        for reason in (err.reasons if isinstance(err, Refused | Usage) else ((err.code, err.message),))
+        for reason in (err.reasons if isinstance(err, _Reasoned) else ((err.code, err.message),))
     )
     more = f" (and {len(errors) - 1} more)"
     if isinstance(first, Usage):
