@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import threading
 from pathlib import Path
 
 from blake3 import blake3
 
 from bench.measure import Row, paired, row
 from keyturn.bulk import manifest
+from keyturn.bulk.threads import cores, on_all_cores
 
 FILES = 8
 FILE_BYTES = 256 << 20
@@ -30,7 +30,9 @@ def run() -> list[Row]:
         for number in range(FILES):
             (model / f"model-{number}.safetensors").write_bytes(os.urandom(FILE_BYTES))
         memory = memoryview(bytearray(os.urandom(FILE_BYTES)))
-        whole = paired(lambda: manifest.make(model), lambda: _raw(memory, FILES), rounds=ROUNDS, calls=1)
+        whole = paired(
+            lambda: manifest.make(model), lambda: on_all_cores(_raw, [memory] * FILES), rounds=ROUNDS, calls=1
+        )
         one = paired(
             lambda: manifest.make(model / "model-0.safetensors"), lambda: _sha256(memory), rounds=ROUNDS, calls=1
         )
@@ -46,7 +48,7 @@ def run() -> list[Row]:
             whole.rate_ratio,
             "x",
             at_least=0.85,
-            peer=f"both digests over raw memory on {_cores()} threads; ours {speed:.2f} GB/s",
+            peer=f"both digests over raw memory on {cores()} threads; ours {speed:.2f} GB/s",
             spread=whole.spread,
         ),
         row(
@@ -60,29 +62,14 @@ def run() -> list[Row]:
     ]
 
 
-def _raw(memory: memoryview, times: int) -> None:
-    left = list(range(times))
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                if not left:
-                    return
-                left.pop()
-            sha, blake = hashlib.sha256(), blake3()
-            for start in range(0, len(memory), _BLOCK):
-                block = memory[start : start + _BLOCK]
-                sha.update(block)
-                blake.update(block)
-            sha.digest()
-            blake.digest()
-
-    threads = [threading.Thread(target=work) for _ in range(_cores())]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def _raw(memory: memoryview) -> None:
+    sha, blake = hashlib.sha256(), blake3()
+    for start in range(0, len(memory), _BLOCK):
+        block = memory[start : start + _BLOCK]
+        sha.update(block)
+        blake.update(block)
+    sha.digest()
+    blake.digest()
 
 
 def _sha256(memory: memoryview) -> None:
@@ -92,7 +79,3 @@ def _sha256(memory: memoryview) -> None:
 def _plain(directory: Path) -> None:
     for path in directory.iterdir():
         hashlib.sha256(path.read_bytes()).digest()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +27,7 @@ from keyturn.app.custody.papers import model_signature
 from keyturn.app.custody.verify_model import verify_model
 from keyturn.app.custody.verify_pack import VerifiedPack
 from keyturn.bulk import manifest
-from keyturn.bulk.threads import cores
+from keyturn.bulk.threads import cores, on_all_cores
 
 FILES = 8
 FILE_BYTES = 512 << 20
@@ -167,22 +166,10 @@ def _verifies(place: Path, model: Path, how: hashing.Config | None) -> Callable[
 
 
 def _raw(memory: memoryview, digest: str) -> None:
-    left = list(range(FILES))
-    lock = threading.Lock()
+    def take(_number: int) -> None:
+        taken = hashlib.sha256() if digest == "sha256" else blake3()
+        for start in range(0, len(memory), _BLOCK):
+            taken.update(memory[start : start + _BLOCK])
+        taken.digest()
 
-    def work() -> None:
-        while True:
-            with lock:
-                if not left:
-                    return
-                left.pop()
-            taken = hashlib.sha256() if digest == "sha256" else blake3()
-            for start in range(0, len(memory), _BLOCK):
-                taken.update(memory[start : start + _BLOCK])
-            taken.digest()
-
-    threads = [threading.Thread(target=work) for _ in range(cores())]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    on_all_cores(take, range(FILES))
