@@ -26,7 +26,7 @@ def compare(
 ) -> None:
     """Compare two outputs file by file, and safetensors files tensor by tensor; exit status 1 when they differ."""
     from keyturn.bulk.compare import compare as compare_files
-    from keyturn.cli.custody.differences import as_json, lines
+    from keyturn.cli.custody.comparison_shown import as_json, lines
 
     found = compare_files(first, second)
     output.emit(as_json(found), json=json, human=lambda screen: screen.print(output.plain("\n".join(lines(found)))))
@@ -80,7 +80,7 @@ def reproduce(
     Exit status 1 when it did not. When it did, the artifact is SLSA_BUILD_REPRODUCED once both are in the log.
     """
     from keyturn.bulk.compare import compare as compare_files
-    from keyturn.cli.custody import differences
+    from keyturn.cli.custody import comparison_shown
     from keyturn.wiring.custody.reproduce import prepare_again
     from keyturn.wiring.custody.run_command import order_step
     from keyturn.wiring.lab.places import find_lab
@@ -102,7 +102,7 @@ def reproduce(
         by = f"builders {again.first.builder.name} and {asked.builder}"
         verdict = f"reproduced by {by}" if all(same.values()) else f"NOT reproduced: {by} made other bytes"
         if found:
-            lines += differences.lines(found)
+            lines += comparison_shown.lines(found)
         elif not all(same.values()):
             lines.append(
                 f"next: keyturn step compare FIRST {again.prepared.destination}    (FIRST: where the first run's outputs lie)"
@@ -116,7 +116,7 @@ def reproduce(
             "outputs": same,
             "request": f"stp-{job[:32]}",
             "provenance": f"prv-{outcome.provenance[:32]}",
-            "differences": differences.as_json(found) if found else None,
+            "differences": comparison_shown.as_json(found) if found else None,
         },
         json=json,
         human=show,
