@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.access import asked
+from keyturn.cli.access.wishes import Duration, Permit, Ticket, Urgent, WaitFor, Why, shown_and_confirmed
 from keyturn.cli.completion import offer_names
 from keyturn.cli.names import a_duration, a_gate, seconds
-from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Yes
 
 __all__ = ["psql"]
 
@@ -32,9 +32,7 @@ def psql(
         list[str] | None,
         typer.Argument(metavar="OPTIONS...", help="For psql, behind `--`, as `-- -c 'SELECT 1'`."),
     ] = None,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)
-    ] = "",
+    reason: Why = "",
     write: Annotated[bool, typer.Option("--write", help="Ask for `db:write`, not `db:read`.")] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="Ask for no more than reading.")] = False,
     table: Annotated[list[str] | None, typer.Option(help="Ask for this table alone. Repeat.")] = None,
@@ -45,21 +43,17 @@ def psql(
     program: Annotated[
         str, typer.Option("--exec", help="What to run instead: `pg_dump`, or `bash` for several, each by libpq.")
     ] = "psql",
-    duration: Annotated[
-        str | None, typer.Option(help="As `30m`, `2h`. Default: the permit's longest.", callback=a_duration)
-    ] = None,
-    permit: Annotated[
-        str | None, typer.Option(help="The permit to ask by.", autocompletion=offer_names("permits"))
-    ] = None,
+    duration: Duration = None,
+    permit: Permit = None,
     gate: Annotated[
         str | None,
         typer.Option(
             help="The database's gate. Default: DATABASE.", callback=a_gate, autocompletion=offer_names("gates")
         ),
     ] = None,
-    ticket: Annotated[str, typer.Option(help="A ticket's number.", callback=said_to_people)] = "",
-    urgent: Annotated[bool, typer.Option("--urgent", help="Page whoever can approve; it weighs nothing.")] = False,
-    wait: Annotated[str, typer.Option(help="How long to wait for approvals.", callback=a_duration)] = "1h",
+    ticket: Ticket = "",
+    urgent: Urgent = False,
+    wait: WaitFor = "1h",
     address: Annotated[
         str | None,
         typer.Option(help="Where the server is, if not where its gate says; its certificate must say so too."),
@@ -107,10 +101,6 @@ def psql(
         ),
     )
 
-    def agree(rows: tuple[tuple[str, str], ...]) -> None:
-        output.warn(asked.table(rows), json=json)
-        output.confirm("Sign this request?", yes=yes)
-
     status, request = run_by_grant(
         lab,
         wish,
@@ -118,7 +108,7 @@ def psql(
         address=address,
         authority=ca,
         key=key,
-        agree=agree,
+        agree=shown_and_confirmed(yes=yes, json=json),
         tell=lambda said: output.warn(said, json=json),
         within_s=seconds(wait),
     )

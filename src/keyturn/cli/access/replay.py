@@ -10,9 +10,9 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.access import asked
-from keyturn.cli.completion import offer_names
+from keyturn.cli.access.wishes import Permit, Why, shown_and_confirmed
 from keyturn.cli.names import Request
-from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Yes
 
 __all__ = ["open_share", "replay"]
 
@@ -24,12 +24,8 @@ Recording = Annotated[
 
 def replay(
     recording: Recording,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)
-    ] = "",
-    permit: Annotated[
-        str | None, typer.Option(help="The permit to ask by.", autocompletion=offer_names("permits"))
-    ] = None,
+    reason: Why = "",
+    permit: Permit = None,
     share: Annotated[list[Path] | None, typer.Option(help="A share that a keyholder opened. Repeat.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the asciicast to this file, and play nothing.")] = None,
     speed: Annotated[float, typer.Option(min=0.01, max=1000, help="How much faster than it was.")] = 1.0,
@@ -54,11 +50,7 @@ def replay(
                 "expected --reason to ask, or the shares of keyholders to play",
                 hint="keyturn grant replay RECORDING --reason WHY",
             )
-
-        def agree(rows: tuple[tuple[str, str], ...]) -> None:
-            output.warn(asked.table(rows), json=json)
-            output.confirm("Sign this request?", yes=yes)
-
+        agree = shown_and_confirmed(yes=yes, json=json)
         logged = wired.ask(lab, recording, reason=reason, permit=permit, key=key, agree=agree)
         said = (
             f"{logged.id}: asked; a coworker now runs `keyturn approve {logged.id[:12]}`, then keyholders run\n"

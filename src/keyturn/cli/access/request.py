@@ -9,9 +9,10 @@ import typer
 
 from keyturn.cli import output
 from keyturn.cli.access import asked
+from keyturn.cli.access.wishes import Duration, Ticket, Urgent, Why, shown_and_confirmed
 from keyturn.cli.completion import offer_names, offer_records
 from keyturn.cli.names import Resource, a_duration, a_gate, a_record, seconds
-from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.options import Json, Key, Lab, Yes
 
 if TYPE_CHECKING:
     from keyturn.formats.access import AccessRequest
@@ -22,7 +23,7 @@ __all__ = ["request"]
 def request(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="As `weights:read`, `host:shell`.")],
     resource: Resource,
-    reason: Annotated[str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)],
+    reason: Why,
     gate: Annotated[
         str,
         typer.Option(
@@ -37,18 +38,16 @@ def request(
             help="The permit to ask by. Default: the only one that fits.", autocompletion=offer_names("permits")
         ),
     ] = None,
-    duration: Annotated[
-        str | None, typer.Option(help="As `30m`, `2h`. Default: the permit's longest.", callback=a_duration)
-    ] = None,
+    duration: Duration = None,
     beneficiary: Annotated[
         str | None, typer.Option(help="Who gets the access. Default: you.", autocompletion=offer_names("members"))
     ] = None,
-    ticket: Annotated[str, typer.Option(help="A ticket's number.", callback=said_to_people)] = "",
+    ticket: Ticket = "",
     session_key: Annotated[
         str | None, typer.Option(help="The key that the session will prove: base64 of its SubjectPublicKeyInfo.")
     ] = None,
     bytes_max: Annotated[int | None, typer.Option(min=0, help="Bytes that you need at most.")] = None,
-    urgent: Annotated[bool, typer.Option("--urgent", help="Page whoever can approve; it weighs nothing.")] = False,
+    urgent: Urgent = False,
     renews: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +128,8 @@ def request(
             )
         require_new(out)
 
+    agree = shown_and_confirmed(yes=yes, json=json)
+
     def asked_for(own: Pen) -> AccessRequest:
         seen = own.seen
         renewed = None if renews is None else find_pending(seen.view, renews)
@@ -156,8 +157,7 @@ def request(
         )
         made = draft_request(wish, seen.policy, keyid=own.key.public.keyid, clock=own.clock, entropy=own.entropy)
         require_hope(made, seen.policy, gates=seen.trust.gates, now=seen.now)
-        output.warn(asked.table(shown(made, of_resource(made))), json=json)
-        output.confirm("Sign this request?", yes=yes)
+        agree(shown(made, of_resource(made)))
         return made
 
     if out is not None:

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.access import asked
+from keyturn.cli.access.wishes import Duration, Permit, Ticket, Urgent, WaitFor, Why, shown_and_confirmed
 from keyturn.cli.completion import offer_names
-from keyturn.cli.names import a_duration, a_gate, seconds
-from keyturn.cli.options import Json, Key, Lab, Yes, said_to_people
+from keyturn.cli.names import a_gate, seconds
+from keyturn.cli.options import Json, Key, Lab, Yes
 
 __all__ = ["ssh"]
 
@@ -27,9 +27,7 @@ def ssh(
         str, typer.Argument(metavar="HOST", help="As `gpu1`, or `ada@gpu1`.", autocompletion=offer_names("resources"))
     ],
     command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND...", help="What to run there.")] = None,
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why: your coworkers decide by it.", callback=said_to_people)
-    ] = "",
+    reason: Why = "",
     as_root: Annotated[bool, typer.Option("--as-root", help="Ask for `host:root`, not `host:shell`.")] = False,
     account: Annotated[
         str | None, typer.Option("--account", "-l", help="The account. Default: root, or your own.")
@@ -40,12 +38,8 @@ def ssh(
     forward: Annotated[
         list[str] | None, typer.Option(help="A destination to forward to, as `db1:5432`. Repeat.")
     ] = None,
-    duration: Annotated[
-        str | None, typer.Option(help="As `30m`, `2h`. Default: the permit's longest.", callback=a_duration)
-    ] = None,
-    permit: Annotated[
-        str | None, typer.Option(help="The permit to ask by.", autocompletion=offer_names("permits"))
-    ] = None,
+    duration: Duration = None,
+    permit: Permit = None,
     gate: Annotated[
         str | None,
         typer.Option(help="The host's gate. Default: HOST.", callback=a_gate, autocompletion=offer_names("gates")),
@@ -60,9 +54,9 @@ def ssh(
         str | None,
         typer.Option(help="Who watches it live, at the bastion: as `group:security`, `member:dan`."),
     ] = None,
-    ticket: Annotated[str, typer.Option(help="A ticket's number.", callback=said_to_people)] = "",
-    urgent: Annotated[bool, typer.Option("--urgent", help="Page whoever can approve; it weighs nothing.")] = False,
-    wait: Annotated[str, typer.Option(help="How long to wait for approvals.", callback=a_duration)] = "1h",
+    ticket: Ticket = "",
+    urgent: Urgent = False,
+    wait: WaitFor = "1h",
     address: Annotated[str | None, typer.Option(help="Where the host is, or the bastion, if not at its name.")] = None,
     port: Annotated[int | None, typer.Option("--port", "-p", min=1, max=65535, help="sshd's port.")] = None,
     ssh_option: Annotated[
@@ -133,16 +127,12 @@ def ssh(
         watcher=watched_by,
     )
 
-    def agree(rows: tuple[tuple[str, str], ...]) -> None:
-        output.warn(asked.table(rows), json=json)
-        output.confirm("Sign this request?", yes=yes)
-
     with wired.granted(
         lab,
         wish,
         host=host,
         key=key,
-        agree=agree,
+        agree=shown_and_confirmed(yes=yes, json=json),
         tell=lambda said: output.warn(said, json=json),
         within_s=seconds(wait),
     ) as grant:
