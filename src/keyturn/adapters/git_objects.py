@@ -5,7 +5,7 @@ made for this reading, that borrows the objects of the other one. So no hook, fi
 remote of it exists there, and no working tree. Each object that is read is hashed again: a repository can store anything under
 any name.
 
-1. Resolve the ref by its files, and its tags by their objects.
+1. Resolve the ref by its files (`adapters.git_refs`), and its tags by their objects.
 2. Read the commit, and each tree below it.
 3. Hash each blob as a file of the artifact: the `dirHash` that the checked-out tree has, where no filter changes files on the way
    (line ends, LFS). Symbolic links and submodules have no place in an artifact, and are refused by their path.
@@ -14,8 +14,6 @@ any name.
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,33 +22,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TypeVar
 
+from keyturn.adapters.git_refs import ENVIRONMENT, digits_of, name_of, repository_parts, resolve, settings_of
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable, Usage
 from keyturn.formats import git_commit
 from keyturn.formats.digest import ArtifactDigest, Sha256, check_path, dir_hash
 from keyturn.formats.manifest import FILES_MAX, check_names
-from keyturn.formats.text import is_printable
 
-__all__ = ["ENVIRONMENT", "ReadRevision", "export_revision", "read_revision", "repository_parts"]
+__all__ = ["ReadRevision", "export_revision", "read_revision"]
 
 _OBJECT_BYTES_MAX = 64 << 20
 """Of trees and tags. Blobs are never held whole."""
 _T = TypeVar("_T")
 _CHUNK_BYTES = 1 << 20
 _DEPTH_MAX = 64
-_SMALL_BYTES_MAX = 64 << 20
-ENVIRONMENT = {
-    "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-    "HOME": "/nonexistent",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_ALLOW_PROTOCOL": "",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "LC_ALL": "C",
-}
-_REF = re.compile(r"[!-~]{1,250}\Z")
 _REFUSED = {
     b"120000": ("source-symlink", "a symbolic link"),
     b"160000": ("source-submodule", "a submodule, which is another repository"),
@@ -76,16 +60,16 @@ def read_revision(path: Path, ref: str) -> ReadRevision:
     object that is not the one that its name says.
     """
     there, common = repository_parts(path)
-    settings = _settings(common)
-    digits = _digits(settings, path)
-    name, found = _resolve(there, common, ref, digits)
+    settings = settings_of(common)
+    digits = digits_of(settings, path)
+    name, found = resolve(there, common, ref, digits)
     with _objects(common / "objects", digits) as objects:
         commit = objects.peeled(found)
         raw = objects.whole(commit, "commit", size_bytes_max=git_commit.COMMIT_BYTES_MAX)
         parsed = git_commit.parse(raw, commit=commit)
         files = list(objects.files(parsed.tree))
     check_names(file for file, _ in files)
-    return ReadRevision(_name(settings, path), name, commit, raw, dir_hash(files), len(files))
+    return ReadRevision(name_of(settings, path), name, commit, raw, dir_hash(files), len(files))
 
 
 def export_revision(path: Path, commit: str, into: Path, *, part: str = "") -> None:
@@ -94,7 +78,7 @@ def export_revision(path: Path, commit: str, into: Path, *, part: str = "") -> N
     Every object from the commit down is hashed again. Raises as `read_revision`, and leaves then what it wrote.
     """
     _, common = repository_parts(path)
-    digits = _digits(_settings(common), path)
+    digits = digits_of(settings_of(common), path)
     if len(commit) != digits:
         raise Usage("source-ref", f"expected a commit id of {digits} digits, got `{commit}`", hint="git rev-parse HEAD")
     with _objects(common / "objects", digits) as objects:
@@ -104,15 +88,6 @@ def export_revision(path: Path, commit: str, into: Path, *, part: str = "") -> N
             tree = objects.directory(tree, name, of=part)
         into.mkdir()
         check_names([file for file, _ in objects.files(tree, into=into)])
-
-
-def _digits(settings: dict[str, str], path: Path) -> int:
-    digits = {"": 40, "sha1": 40, "sha256": 64}.get(settings.get("extensions.objectformat", ""))
-    if digits is None or settings.get("extensions.refstorage", "files") != "files":
-        raise Refused(
-            "source-repository", f"`{path}`: expected a repository with objects by SHA-1 or SHA-256, refs in files"
-        )
-    return digits
 
 
 class _Objects:
@@ -301,103 +276,3 @@ def _entries(raw: bytes, id_bytes: int) -> Iterator[tuple[bytes, bytes, str]]:
             raise Malformed("source-tree", "git tree: expected entries of mode, name and object id")
         yield raw[at:space], raw[space + 1 : end], raw[end + 1 : end + 1 + id_bytes].hex()
         at = end + 1 + id_bytes
-
-
-def repository_parts(path: Path) -> tuple[Path, Path]:
-    """The repository's directory with its HEAD, and the one with its objects, refs and configuration."""
-    path = path.absolute()
-    if not path.exists():
-        raise Usage("file-missing", f"expected a git repository at `{path}`, found nothing", hint="name its directory")
-    there = path / ".git" if (path / ".git").exists() else path
-    if there.is_file():  # a work tree or submodule that lies elsewhere
-        there = _elsewhere(there, "gitdir:") or path
-    common = (_elsewhere(there / "commondir", "") if (there / "commondir").is_file() else there) or there
-    if not (common / "objects").is_dir() or not (there / "HEAD").is_file():
-        raise Usage(
-            "source-no-repository", f"expected a git repository at `{path}`", hint="name its directory, as . or x.git"
-        )
-    return there, common
-
-
-def _elsewhere(pointer: Path, label: str) -> Path | None:
-    """The directory that the file `pointer` names; None when it names none."""
-    text = _small(pointer)
-    said = text.removeprefix(label).strip()
-    if not text.startswith(label) or not is_printable(said) or len(said) > 4096:
-        return None
-    return (pointer.parent / said).resolve()
-
-
-def _resolve(there: Path, common: Path, ref: str, digits: int) -> tuple[str, str]:
-    if git_commit.is_object_id(ref) and len(ref) == digits:
-        return "HEAD", ref
-    if not _REF.match(ref) or ".." in ref or ref.startswith("/"):
-        raise Usage(
-            "source-ref", f"expected a branch, tag or object id, got {ref[:80]!r}", hint="as main, v1.2 or HEAD"
-        )
-    packed = _packed(common / "packed-refs")
-    if ref == "HEAD":
-        head = _small(there / "HEAD").strip()
-        if git_commit.is_object_id(head):
-            return "HEAD", head
-        ref = head.removeprefix("ref:").strip()
-    tried = (ref,) if ref.startswith("refs/") else (f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/remotes/{ref}")
-    found = [(name, value) for name in tried if (value := _ref(common, name, packed)) is not None]
-    if not found:
-        raise Usage("source-ref", f"the repository has no ref `{ref}`", hint="`git show-ref` lists them")
-    if len(found) > 1:
-        raise Usage("source-ref", f"`{ref}` is a branch and a tag", hint=f"type it whole: {found[0][0]}")
-    name, value = found[0]
-    if not git_commit.is_object_id(value) or len(value) != digits:
-        raise Usage("source-ref", f"`{name}` is no object id", hint="name a branch, tag or object id")
-    return name, value
-
-
-def _ref(common: Path, name: str, packed: dict[str, str]) -> str | None:
-    place = common / name
-    if ".." not in name and place.is_file() and place.resolve().is_relative_to(common.resolve()):
-        return _small(place).strip()
-    return packed.get(name)
-
-
-def _packed(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    lines = (line.split(" ") for line in _small(path).splitlines() if line[:1] not in ("#", "^"))
-    return {words[1]: words[0] for words in lines if len(words) == 2}
-
-
-def _small(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_SMALL_BYTES_MAX).decode("utf-8", "surrogateescape")
-    except OSError as err:
-        raise Unavailable(
-            "file-unreadable", f"cannot read `{path}`: {err.strerror}", hint="look at its owner and mode"
-        ) from err
-
-
-def _settings(common: Path) -> dict[str, str]:
-    """What the repository's own file says, by name: read as text by git, with nothing included and nothing obeyed."""
-    words = ["git", "config", "--file", str(common / "config"), "--no-includes", "--null", "--list"]
-    try:
-        done = subprocess.run(words, capture_output=True, env=ENVIRONMENT, cwd="/", timeout=20, check=False)
-    except FileNotFoundError as err:
-        raise Unavailable(
-            "source-git", "`git` reads objects, and is not installed here", hint="apt-get install git"
-        ) from err
-    except subprocess.TimeoutExpired as err:
-        raise Unavailable("source-git", "`git config` did not answer", hint="try again") from err
-    if done.returncode != 0:
-        raise Unavailable(
-            "source-git", f"git cannot read `{common / 'config'}`", hint="`git config --list` there says why"
-        )
-    pairs = (one.partition("\n") for one in done.stdout.decode("utf-8", "surrogateescape").split("\0") if one)
-    return {key.lower() if key.startswith("extensions.") else key: value for key, _, value in pairs}
-
-
-def _name(settings: dict[str, str], path: Path) -> str:
-    """What people call the repository: where it comes from, without anybody's password; or its directory's name."""
-    url = settings.get("remote.origin.url", "")
-    name = re.sub(r"\A([a-z+]+://)[^/@]*@", r"\1", url) or path.absolute().name.removesuffix(".git")
-    return name if re.match(r"[!-~]{1,400}\Z", name) else "repository"

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from keyturn.adapters.git_objects import ENVIRONMENT, export_revision, repository_parts
+from keyturn.adapters.git_objects import export_revision
+from keyturn.adapters.git_refs import ENVIRONMENT, repository_parts
 from keyturn.bulk import manifest
 from keyturn.errors import Refused, Unavailable
 from keyturn.formats.input_source import GitCommitSource
