@@ -13,19 +13,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 import msgspec
-from msgspec import Meta
 
 from keyturn.errors import Malformed
 from keyturn.formats import canonical_json, statement
+from keyturn.formats import provenance_wire as wire
 from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.posix_time import posix, rfc3339
+from keyturn.formats.provenance_wire import DependencyRole, Job, Level, Sandbox
 from keyturn.formats.statement import DigestSet, Statement, Subject
 from keyturn.formats.steps import CHECKPOINT, BuildKind, Check
-from keyturn.formats.text import HexDigest, Name, Short, is_hex_digest, is_lab_name, is_name
 from keyturn.formats.uri import Uri
 
 __all__ = [
@@ -48,15 +48,6 @@ __all__ = [
 
 PROVENANCE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://keyturn.dev/build/{kind}/v1"
-
-Level = Literal[1, 2, 3]
-"""SLSA build level that the signer claims; verifiers believe at most what targets allow this builder."""
-
-SEGMENT_MAX = 1_000_000
-
-Sandbox = Literal["bubblewrap", "slurm", "none"]
-"""`slurm`: no sandbox either; Slurm ran the step, and its controller recorded the `Job`."""
-DependencyRole = Literal["input", "code", "parameters", "runtime"]
 
 _BUILDER = re.compile(
     r"keyturn://(?P<lab>[a-z0-9][a-z0-9.-]{0,252})/(?P<kind>builder|member)/(?P<name>[a-z0-9][a-z0-9._+-]{0,126})\Z"
@@ -123,21 +114,6 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     digest: ArtifactDigest
 
 
-class Job(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False
-):
-    """What a cluster's controller recorded of the job that was the step, from outside of it.
-
-    `nodes` is a list as Slurm writes it, `n[1-4]`; `script` is the SHA-256 of the batch script; `image` is the container, if any.
-    """
-
-    id: Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,18}\Z")]
-    user: Annotated[str, Meta(pattern=r"\A[a-z0-9_][a-z0-9._$-]{0,63}\Z")]
-    nodes: Annotated[str, Meta(pattern=r"\A[!-~]{1,4096}\Z")]
-    script: HexDigest
-    image: Annotated[str, Meta(pattern=r"\A[!-~]{1,1024}\Z")] | None = None
-
-
 class Provenance(msgspec.Struct, frozen=True, gc=False):
     """One run of one step. `request` is the digest of the step request that was logged before; times are POSIX seconds."""
 
@@ -172,127 +148,14 @@ def build_type(kind: BuildKind) -> str:
     return BUILD_TYPE.format(kind=kind)
 
 
-# --- the wire -----------------------------------------------------------------------------------------------------
-
-
-class _Strict(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    rename="camel",
-    gc=False,
-):
-    pass
-
-
-class _Annotations(_Strict, frozen=True, kw_only=True):
-    role: DependencyRole
-    check: Check | None = None
-    pack: HexDigest | None = None
-    root: HexDigest | None = None
-
-
-_Uri = Annotated[str, Meta(max_length=4096, pattern=r"\A[!-~]+\Z")]
-_ItemName = Annotated[str, Meta(max_length=4096, pattern=r"\A[!-~]+\Z")]
-
-
-class _Digests(DigestSet, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """One digest of the artifact, and beside it the commit whose tree it is, or the manifest of the image whose layout it is."""
-
-    gitCommit: Annotated[str, Meta(pattern=r"\A([0-9a-f]{40}|[0-9a-f]{64})\Z")] | None = None  # noqa: N815  # in-toto's name
-
-    def __post_init__(self) -> None:
-        if self.sha256 is None or self.dirHash is None:
-            DigestSet.__post_init__(self)
-        elif not (is_hex_digest(self.sha256) and is_hex_digest(self.dirHash)):
-            raise Malformed("json-invalid", "digest set: expected 64 lower-case hex digits")
-
-    @property
-    def oci_manifest(self) -> str | None:
-        return self.sha256 if self.dirHash is not None else None
-
-
-class _Dependency(_Strict, frozen=True, kw_only=True):
-    name: _ItemName
-    digest: _Digests
-    annotations: _Annotations
-    uri: _Uri | None = None
-
-
-class _Byproduct(_Strict, frozen=True, kw_only=True):
-    name: Name
-    digest: DigestSet
-
-
-class _ExternalParameters(_Strict, frozen=True, kw_only=True):
-    lab: Short
-    step: Short
-    command: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(min_length=1, max_length=256)]
-
-    def __post_init__(self) -> None:
-        if not (is_lab_name(self.lab) and is_name(self.step)):
-            raise Malformed("json-invalid", "provenance: expected `lab` and `step` as docs/formats/provenance.md says")
-
-
-class _InternalParameters(_Strict, frozen=True, kw_only=True):
-    level: Level
-    sandbox: Sandbox
-    segment: Annotated[int, Meta(ge=1, le=SEGMENT_MAX)] | None = None
-    attempt: Annotated[int, Meta(ge=2, le=SEGMENT_MAX)] | None = None
-    resumed: DigestSet | None = None
-    job: Job | None = None
-
-
-class _BuildDefinition(_Strict, frozen=True, kw_only=True):
-    build_type: Annotated[str, Meta(max_length=200)]
-    external_parameters: _ExternalParameters
-    internal_parameters: _InternalParameters
-    resolved_dependencies: Annotated[tuple[_Dependency, ...], Meta(min_length=1, max_length=1024)]
-
-
-class _Builder(_Strict, frozen=True, kw_only=True):
-    id: Annotated[str, Meta(max_length=400)]
-
-
-class _Metadata(_Strict, frozen=True, kw_only=True):
-    invocation_id: HexDigest
-    started_on: Annotated[str, Meta(max_length=20)]
-    finished_on: Annotated[str, Meta(max_length=20)]
-
-
-class _RunDetails(_Strict, frozen=True, kw_only=True):
-    builder: _Builder
-    metadata: _Metadata
-    byproducts: Annotated[tuple[_Byproduct, ...], Meta(max_length=64)] = ()
-
-
-class _Predicate(_Strict, frozen=True, kw_only=True):
-    build_definition: _BuildDefinition
-    run_details: _RunDetails
-
-
-class _PeekDefinition(msgspec.Struct, frozen=True, rename="camel"):
-    build_type: str
-
-
-class _PeekPredicate(msgspec.Struct, frozen=True, rename="camel"):
-    build_definition: _PeekDefinition
-
-
-class _Peek(msgspec.Struct, frozen=True):
-    predicate: _PeekPredicate
-
-
 def make(value: Provenance) -> bytes:
     """Render the payload that a builder signs; refuses what `read` would refuse."""
     payload = statement.make(
-        _Predicate(
-            build_definition=_BuildDefinition(
+        wire.Predicate(
+            build_definition=wire.BuildDefinition(
                 build_type=build_type(value.build),
-                external_parameters=_ExternalParameters(lab=value.lab, step=value.step, command=value.command),
-                internal_parameters=_InternalParameters(
+                external_parameters=wire.ExternalParameters(lab=value.lab, step=value.step, command=value.command),
+                internal_parameters=wire.InternalParameters(
                     level=value.level,
                     sandbox=value.sandbox,
                     segment=value.segment,
@@ -301,10 +164,10 @@ def make(value: Provenance) -> bytes:
                     job=value.job,
                 ),
                 resolved_dependencies=tuple(
-                    _Dependency(
+                    wire.Dependency(
                         name=d.name,
                         digest=_digests(d),
-                        annotations=_Annotations(
+                        annotations=wire.Annotations(
                             role=d.role, check=d.check, pack=d.origin.pack or None, root=d.origin.root or None
                         ),
                         uri=d.origin.uri or None,
@@ -312,14 +175,14 @@ def make(value: Provenance) -> bytes:
                     for d in value.dependencies
                 ),
             ),
-            run_details=_RunDetails(
-                builder=_Builder(id=str(value.builder)),
-                metadata=_Metadata(
+            run_details=wire.RunDetails(
+                builder=wire.Builder(id=str(value.builder)),
+                metadata=wire.Metadata(
                     invocation_id=value.request,
                     started_on=rfc3339(value.started_at),
                     finished_on=rfc3339(value.finished_at),
                 ),
-                byproducts=tuple(_Byproduct(name=b.name, digest=DigestSet.of(b.digest)) for b in value.byproducts),
+                byproducts=tuple(wire.Byproduct(name=b.name, digest=DigestSet.of(b.digest)) for b in value.byproducts),
             ),
         ),
         PROVENANCE,
@@ -332,7 +195,7 @@ def make(value: Provenance) -> bytes:
 def read(payload: bytes) -> Provenance:
     """Parse provenance of one of Keyturn's build types, or raise `Malformed` (`provenance-build-type` for others)."""
     try:
-        parsed: Statement[_Predicate] = statement.parse(payload, _Predicate, PROVENANCE)
+        parsed: Statement[wire.Predicate] = statement.parse(payload, wire.Predicate, PROVENANCE)
     except Malformed:
         _require_build_type(
             payload
@@ -372,16 +235,16 @@ def read(payload: bytes) -> Provenance:
     return value
 
 
-def _digests(value: Dependency) -> _Digests:
+def _digests(value: Dependency) -> wire.Digests:
     own, origin = DigestSet.of(value.digest), value.origin
     if origin.oci_manifest and own.dirHash is None:
         raise Malformed("provenance-origin", "provenance: expected a directory as the layout of an OCI image")
-    return _Digests(
+    return wire.Digests(
         sha256=own.sha256 or origin.oci_manifest or None, dirHash=own.dirHash, gitCommit=origin.git_commit or None
     )
 
 
-def _origin(found: _Dependency) -> Origin:
+def _origin(found: wire.Dependency) -> Origin:
     said, digest = found.annotations, found.digest
     named = found.uri, digest.gitCommit, said.pack, said.root, digest.oci_manifest
     if not any(named):
@@ -393,7 +256,7 @@ def _require_build_type(payload: bytes) -> None:
     if len(payload) > canonical_json.SIZE_BYTES_MAX:
         return
     try:
-        found = msgspec.json.decode(payload, type=built(_Peek)).predicate.build_definition.build_type
+        found = msgspec.json.decode(payload, type=built(wire.Peek)).predicate.build_definition.build_type
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("provenance-invalid", f"provenance: {err}") from err
     if found not in _KIND_OF:
