@@ -3,10 +3,9 @@
 `grants.leaves` says which envelopes a run of leaves asks for; `Following.take` reads the run with them. What is passed over
 there is in the frontier all the same, so nothing is skipped unseen.
 
-A record has its effect only when its envelope's digest is the leaf's, the leaf is the function of the record that it must
-be, its one signature is by the key that it names of the member or gate that it names, under the trust of that place in
-the log, and its signer may issue it (`grants.negatives`). What fails any of this has no effect: the log's keeper can
-delay, and never grant or take away. A trust version that does not verify changes nothing.
+A record has its effect only when it counts (`grants.counting`) and its signer may issue it (`grants.negatives`). What fails any
+of this has no effect: the log's keeper can delay, and never grant or take away. A trust version that does not verify changes
+nothing.
 
 What cannot be read is hidden: whom it concerns is could-not-find-out, and whoever cannot read a trust version knows nothing
 at all. That ends when it can be read, when it is over, or when a later targets version declares the entry void.
@@ -17,9 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeVar
 
-from keyturn.crypto.dsse_signing import verify_one
 from keyturn.errors import Malformed, Refused, Tampered, Unavailable
 from keyturn.formats import records, trust_version
 from keyturn.formats.access import AccessRequest, AccessUse, HumanAuthorization
@@ -27,10 +24,20 @@ from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
-from keyturn.formats.posix_time import rfc3339
 from keyturn.formats.review import Review
 from keyturn.grants import checks, negatives, reviews, tombstones
 from keyturn.grants.approvers import require_countable_key, verify_approval
+from keyturn.grants.counting import (
+    P,
+    counts_instead,
+    read_as,
+    require_founded,
+    require_leaf_of,
+    require_unsuspended,
+    what_and_whose,
+    with_one_more,
+    withdrawal,
+)
 from keyturn.grants.known import (
     AccessReviewed,
     Approval,
@@ -47,12 +54,8 @@ from keyturn.grants.known import (
 from keyturn.grants.leaves import is_over, needed, watched
 from keyturn.tlog.frontier import Frontier
 from keyturn.trust.roster import TrustState
-from keyturn.trust.signers import signed_by
 
 __all__ = ["Following"]
-
-P = TypeVar("P", AccessRequest, AccessUse, CounterOffer, HumanAuthorization, Lift, Review, Revocation, Suspension)
-R = TypeVar("R", Request, Approval)
 
 _TRUST = ("rot", "tgt")
 
@@ -197,7 +200,7 @@ class Following:
         )
 
     def _take_trust(self, index: int, leaf: Leaf, raw: bytes) -> None:
-        _check_leaf(leaf, raw)
+        require_leaf_of(leaf, raw)
         self._history = self._history.advance(trust_version.parse(raw), now=None)
         self._trust = self._history.states[-1] if self._history.states else None
         if self._trust is not None:
@@ -236,14 +239,14 @@ class Following:
         ):
             return False
         first = records.parse(before.raw).statement.predicate
-        return isinstance(first, AccessRequest) and _what_and_whose(first) == _what_and_whose(made)
+        return isinstance(first, AccessRequest) and what_and_whose(first) == what_and_whose(made)
 
     def _add_request(
         self, index: int, leaf: Leaf, raw: bytes | None, parties: frozenset[str], *, renews: bool = False
     ) -> None:
         digest = Sha256(leaf.record)
         made = Request(index, digest, Sha256(leaf.envelope), parties, leaf.tagged("gate"), leaf.until or 0, raw, renews)
-        if _counts_instead(made, self._requests.get(digest)):
+        if counts_instead(made, self._requests.get(digest)):
             self._requests[digest] = made
             if raw is not None:
                 self._judge_withdrawals(made)
@@ -276,7 +279,7 @@ class Following:
         given = self._approvals.get(request, ())
         found = Approval(index, Sha256(leaf.record), Sha256(leaf.envelope), leaf.until or 0, raw)
         known = next((other for other in given if leaf.record == other.digest), None)
-        if by in people or not _counts_instead(found, known):
+        if by in people or not counts_instead(found, known):
             return
         if by is not None:
             self._approved_by[request] = people | {by}
@@ -285,14 +288,14 @@ class Following:
     def _take_denial(self, _index: int, leaf: Leaf, raw: bytes) -> None:
         made = self._read(leaf, raw, HumanAuthorization)
         self._require_human(made)
-        self._withdraw(leaf.tagged("request"), _withdrawal(leaf, made.approver, made.reason))
+        self._withdraw(leaf.tagged("request"), withdrawal(leaf, made.approver, made.reason))
 
     def _take_revocation(self, index: int, leaf: Leaf, raw: bytes) -> None:
         asked = self._requests.get(leaf.tagged("request"))
         made = self._read(leaf, raw, Revocation)
         self._require_unsuspended(made.member, made.key, made.signed_at)
         trust = self._require_trust()
-        found = _withdrawal(leaf, made.member, made.reason)
+        found = withdrawal(leaf, made.member, made.reason)
         if (asked is None or asked.raw is None) and trust.roster.members[made.member].kind != "human":
             # Whether it is a party stands in the request, and that could not be had, or comes later in the log.
             tags = (f"request:{leaf.tagged('request')}",)
@@ -302,14 +305,7 @@ class Following:
         self._withdraw(leaf.tagged("request"), found)
 
     def _withdraw(self, request: str, found: Withdrawal) -> None:
-        # One of each kind by each person is enough, the one that stands longest: repeating oneself costs the gates nothing.
-        others = []
-        for one in self._withdrawals.get(request, ()):
-            if (one.kind, one.by) != (found.kind, found.by):
-                others.append(one)
-            elif one.until >= found.until:
-                found = one
-        self._withdrawals[request] = (*others, found)
+        self._withdrawals[request] = with_one_more(self._withdrawals.get(request, ()), found)
 
     def _require_human(self, made: HumanAuthorization) -> None:
         negatives.require_human(made, made.approver, self._require_trust())
@@ -384,47 +380,13 @@ class Following:
             one = found[at]
             self._hidden[at] = replace(one, erasure=one.erasure.signed(made.member, at=index, trust=trust))
 
-    def _read(self, leaf: Leaf, raw: bytes, kind: type[P]) -> P:
-        """The record behind `leaf`, verified; raises when it is not what it must be."""
-        record = records.parse(raw)
-        made = record.statement.predicate
-        if records.leaf_of_record(record, raw) != leaf or not isinstance(made, kind):
-            raise Malformed("leaf-not-of-record", f"log leaf of `{leaf.record[:16]}` is not the leaf of its record")
-        trust = self._require_trust()
-        if made.lab != trust.lab:
-            raise Refused("lab-other", f"expected a record of lab `{trust.lab}`, got one of `{made.lab}`")
-        verify_one(record.envelope, signed_by(made, trust).key)
-        return made
-
     def _require_trust(self) -> TrustState:
-        if self._trust is None:
-            raise Refused("trust-founding", "the lab is founding: nobody's record has any effect yet")
-        return self._trust
+        return require_founded(self._trust)
+
+    def _read(self, leaf: Leaf, raw: bytes, kind: type[P]) -> P:
+        return read_as(leaf, raw, kind, self._trust)
 
     def _require_unsuspended(self, member: str, keyid: str, signed_at: int) -> None:
         # Whoever is suspended cannot get around it by dating a record back: the suspension stands before it in the log.
         at = min(signed_at, self._now)
-        for one in self._suspensions.values():
-            if one.target in (f"member:{member}", f"key:{keyid}") and one.stands(self._trust, at=at):
-                raise Refused("suspended", f"`{member}` is suspended until {rfc3339(one.until)}")
-
-
-def _counts_instead(made: R, known: R | None) -> bool:
-    # INVARIANT: the leaf of no record ends nothing. Whoever has the log writes leaves that name a real record and lie about its
-    # envelope and its end; what can be read says when it ends, and of what cannot be, what ends last is believed.
-    if known is None:
-        return True
-    return known.raw is None and (made.raw is not None or made.until > known.until)
-
-
-def _what_and_whose(made: AccessRequest) -> tuple[str, ...]:
-    return made.requester, made.beneficiary, made.action, made.resource, made.gate
-
-
-def _withdrawal(leaf: Leaf, by: str, reason: str) -> Withdrawal:
-    return Withdrawal("den" if leaf.kind == "den" else "rev", Sha256(leaf.record), by, reason, leaf.until or 0)
-
-
-def _check_leaf(leaf: Leaf, raw: bytes) -> None:
-    if records.leaf_of(raw) != leaf:
-        raise Malformed("leaf-not-of-record", f"log leaf of `{leaf.record[:16]}` is not the leaf of its record")
+        require_unsuspended(member, keyid, self._suspensions.values(), self._trust, at=at)
