@@ -2,69 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.app.access.recovery_file import add_signature, payload_of
 from keyturn.app.records.quotas import Quotas
 from keyturn.app.records.submit import Admission
 from keyturn.crypto.credentials import Credential
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
-from keyturn.formats import dsse, leaf, negatives, statement, trust_version
+from keyturn.formats import dsse, leaf, trust_version
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.dsse import Envelope
-from keyturn.formats.negatives import Suspension
-from keyturn.formats.provenance import PROVENANCE
 from keyturn.formats.records import leaf_of
-from keyturn.formats.recovery import RecoveryGrant
-from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
-from support.chains import MadeChain, artifact
+from support.admitting import LAB, At, door, foreign, replace_metadata
 from support.hidden import hidden_leaf
 from support.labs import NOW, Lab, make_key, make_lab
-from support.signed_records import authorization, checkin, evaluation_criteria, request, revocation, sign
+from support.signed_records import authorization, checkin, evaluation_criteria, request, revocation
 from support.world import POLICY, make_world
-
-
-class At:
-    """A clock that a test sets."""
-
-    def __init__(self, now: int) -> None:
-        self.time = now
-
-    def now(self) -> int:
-        return self.time
-
-
-LAB = make_lab(agents={"ada+coder": ("ada",)})
-
-
-def door(
-    lab: Lab = LAB, *, log: LogInMemory | None = None, clock: At | None = None, quotas: Quotas | None = None
-) -> tuple[Admission, LogInMemory]:
-    log = log or LogInMemory()
-    admission = Admission(
-        log=log,
-        reader=log,
-        index=log,
-        root_sha256=lambda: lab.root_sha256,
-        clock=clock or At(NOW),
-        quotas=quotas or Quotas(),
-    )
-    for container in lab.containers:
-        admission.submit(container)
-    return admission, log
-
-
-def foreign(lab: Lab, *keys: object, payload: bytes | None = None) -> bytes:
-    body = payload or (
-        b'{"_type":"%s","predicate":{},"predicateType":"%s","subject":[{"digest":{"sha256":"%s"}}]}'
-        % (STATEMENT_V1.encode(), PROVENANCE.encode(), b"a" * 64)
-    )
-    return sign(body, *keys)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -316,10 +272,6 @@ def test_trust_versions_come_one_after_the_other_and_verified() -> None:
     assert admission.trust.targets_version == 3
 
 
-def replace_metadata(value: trust_version.TrustVersion, metadata: bytes) -> trust_version.TrustVersion:
-    return trust_version.TrustVersion(role=value.role, version=value.version, metadata=metadata, files=value.files)
-
-
 def test_a_member_who_left_is_refused_under_the_newest_trust() -> None:
     lab = make_lab(humans=("ada", "bob", "cleo"))
     members = {name: member for name, member in lab.state.roster.members.items() if name != "cleo"}
@@ -428,144 +380,3 @@ def test_trust_whose_text_is_hidden_is_looked_for_again_until_it_is_void() -> No
     looked_for.clear()
     clock.time += 1
     assert (admission.trust.targets_version, looked_for) == (3, [])
-
-
-# --- what one member, or nobody at all, can do to everybody ---------------------------------------------------------------
-
-
-def test_the_newest_trust_version_written_in_another_way_is_not_appended_again() -> None:
-    # Anybody can fetch it, and write its JSON in as many ways as there are bytes: each would be another record.
-    admission, log = door()
-    known = trust_version.parse(LAB.containers[-1])
-    for number in range(1, 4):
-        twin = trust_version.render(replace_metadata(known, known.metadata + b"\n" * number))
-        with pytest.raises(Refused, match="trust-version-known"):
-            admission.submit(twin)
-    root = trust_version.parse(LAB.containers[0])
-    with pytest.raises(Refused, match="trust-version-known"):
-        admission.submit(trust_version.render(replace_metadata(root, root.metadata + b"\n")))
-    assert log.settle().size == 2
-    assert admission.submit(LAB.containers[-1]).index == 1
-
-
-def test_nobody_puts_a_statement_that_names_somebody_else_into_a_chain() -> None:
-    # The chain would be refused for it, and nobody could ever take it out again.
-    admission, log = door()
-    chain = MadeChain(LAB)
-    _, made, digest = chain.request("train", {"data": artifact("data")})
-    chain.provenance(made, digest, {"out": artifact("model")}, key=LAB.member_keys["ada+coder"])
-    _, judged, digest = chain.request("evaluate", {"model": artifact("model")}, criteria=digest)
-    chain.result(judged, digest, subject=artifact("model"), measurement=artifact("x"), key=LAB.member_keys["ada"])
-    for bad in (chain.records[-3], chain.records[-1]):
-        with pytest.raises(Refused, match="signer-other"):
-            admission.submit(bad)
-    with pytest.raises(Refused, match="signer-no-builder"):
-        admission.submit(foreign(LAB, LAB.member_keys["ada"]))
-    assert log.settle().size == 2
-
-
-def test_who_a_statement_names_puts_it_into_a_chain() -> None:
-    admission, _ = door()
-    chain = MadeChain(LAB)
-    for builder in ("builder", None):
-        _, made, digest = chain.request("train", {"data": artifact("data")}, builder=builder)
-        chain.provenance(made, digest, {"out": artifact("model")})
-        assert admission.submit(chain.records[-1]).leaf.kind == "prv"
-
-
-def suspension(lab: Lab, *, signed_at: int, until: int) -> bytes:
-    key = lab.member_keys["bob"]
-    made = Suspension(
-        lab=lab.name,
-        nonce="5" * 32,
-        member="bob",
-        key=key.public.keyid,
-        target_member="ada",
-        reason="for good",
-        signed_at=signed_at,
-        until=until,
-    )
-    return sign(statement.make(made, negatives.SUSPENSION, (Subject(digest=DigestSet(sha256="6" * 64)),)), key)
-
-
-def test_a_suspension_dated_ahead_does_not_outlast_what_targets_allow() -> None:
-    # Its length is counted from when it says that it was signed, and it stands as soon as it is logged.
-    admission, _ = door()
-    ahead = NOW + 365 * 86400
-    with pytest.raises(Refused, match="signed-in-the-future"):
-        admission.submit(suspension(LAB, signed_at=ahead, until=ahead + 3600))
-    admission.submit(suspension(LAB, signed_at=NOW + 60, until=NOW + 3600))
-
-
-def test_an_approval_dated_ahead_is_refused_and_a_denial_takes_away_all_the_same() -> None:
-    admission, _ = door()
-    with pytest.raises(Refused, match="signed-in-the-future"):
-        admission.submit(authorization(LAB, 1, at=NOW + 61, member="bob"))
-    admission.submit(authorization(LAB, 1, at=NOW + 61, member="bob", deny=True))
-    admission.submit(revocation(LAB, 1, at=NOW + 61))
-
-
-def test_nothing_stays_in_the_memory_of_every_gate_for_ever() -> None:
-    admission, _ = door()
-    far = NOW + 91 * 86400
-    with pytest.raises(Refused, match="lives-too-long") as caught:
-        admission.submit(request(LAB, 1, at=far))
-    assert re.search(r"over by 20\d\d-\d\d-\d\dT[\d:]+Z, got one until 20\d\d-\d\d-\d\dT[\d:]+Z", caught.value.message)
-    with pytest.raises(Refused, match="lives-too-long"):
-        admission.submit(authorization(LAB, 1, at=far, member="bob", deny=True))
-    with pytest.raises(Refused, match="lives-too-long"):
-        admission.submit(suspension(LAB, signed_at=NOW, until=far))
-
-
-def test_a_large_record_uses_up_more_of_a_quota() -> None:
-    clock = At(NOW)
-    admission, _ = door(clock=clock, quotas=Quotas(records=3, window_s=100))
-    body = b'{"_type":"%s","predicate":{"x":"%s"},"predicateType":"%s","subject":[{"digest":{"sha256":"%s"}}]}'
-    key = LAB.builder_keys["builder"]
-
-    def large(size: int, number: int) -> bytes:
-        digest = b"%064x" % number
-        return foreign(LAB, key, payload=body % (STATEMENT_V1.encode(), b"x" * size, PROVENANCE.encode(), digest))
-
-    with pytest.raises(Refused, match="quota"):
-        admission.submit(large(48 << 10, 1))
-    admission.submit(large(16 << 10, 2))
-    with pytest.raises(Refused, match="quota"):
-        admission.submit(large(16 << 10, 3))
-    admission.submit(large(100, 4))
-    clock.time += 100
-    admission.submit(large(16 << 10, 3))
-
-
-def recovery(lab: Lab, *humans: str, name: str = "") -> bytes:
-    made = RecoveryGrant(
-        lab=name or lab.name,
-        nonce="0" * 32,
-        beneficiary="ada",
-        action="host:root",
-        resource=f"keyturn://{name or lab.name}/host/gpu1",
-        gate=f"keyturn://{name or lab.name}/gate/release",
-        justification="nobody can sign in",
-        root_version=1,
-        signed_at=NOW,
-        not_before=NOW,
-        not_after=NOW + 60,
-        session_key=make_key("session").public.text,
-    )
-    envelope: Envelope | None = None
-    for human in humans:
-        envelope = add_signature(payload_of(made), envelope, lab.trust_keys[human], root=lab.history.root)
-    assert envelope is not None
-    return dsse.render(envelope)
-
-
-def test_a_recovery_grant_is_logged_when_as_many_signed_it_as_root_needs() -> None:
-    admission, _ = door()
-    for raw, code in (
-        (recovery(LAB, "ada"), "recovery-threshold"),
-        (recovery(LAB, "ada", "bob", name="evil.example"), "lab-other"),
-    ):
-        with pytest.raises(Refused) as caught:
-            admission.submit(raw)
-        assert caught.value.code == code
-    assert admission.submit(recovery(LAB, "ada", "bob")).leaf.kind == "rcv"
