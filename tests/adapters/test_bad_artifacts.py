@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.adapters.files import step_files
 from keyturn.adapters.files.attempt_files import hold_input
 from keyturn.adapters.files.step_files import Allowed, LocalStepFiles
 from keyturn.app.custody.verify_model import verify_model
@@ -64,19 +65,19 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @contextmanager
-def step_files(work: Path) -> Iterator[LocalStepFiles]:
+def local_files(work: Path) -> Iterator[LocalStepFiles]:
     allowed = Allowed((work,), (), ())
     with LocalStepFiles(base=work, destination=work / "made", allowed=allowed, memory=None, progress=None) as files:
         yield files
 
 
 def as_input(work: Path, check: str) -> None:
-    with step_files(work) as files:
+    with local_files(work) as files:
         files.hold_input("bad", check)  # type: ignore[arg-type]  # one of its three
 
 
 def as_output(work: Path) -> None:
-    with step_files(work) as files:
+    with local_files(work) as files:
         staging, _ = files.staging(None)
         os.rename(work / "bad", Path(staging, "model"))
         files.settle(["/out/model"])
@@ -115,8 +116,12 @@ def test_a_bad_artifact_is_refused_by_name_at_every_door(tmp_path: Path, door: s
 def test_a_device_a_pipe_and_a_link_in_the_place_of_an_artifact_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/etc")
-    for path in (Path("/dev/zero"), tmp_path / "pipe", tmp_path / "link"):
-        with pytest.raises(KeyturnError, match="file-special"):
+    for path, code in (
+        (Path("/dev/zero"), "file-special"),
+        (tmp_path / "pipe", "file-special"),
+        (tmp_path / "link", "file-symlink"),
+    ):
+        with pytest.raises(KeyturnError, match=code):
             manifest.make(path)
 
 
@@ -147,7 +152,7 @@ def test_a_private_copy_of_an_input_takes_no_more_room_than_the_input(tmp_path: 
     with (tmp_path / "bad").open("wb") as file:
         file.truncate(64 << 20)
         file.write(b"head")
-    with step_files(tmp_path) as files:
+    with local_files(tmp_path) as files:
         held = files.hold_input("bad", "snapshot")
         assert Path(held.place).stat().st_blocks * 512 < 1 << 20
         assert held.digest == manifest.make(tmp_path / "bad").identity
@@ -164,6 +169,24 @@ def test_too_many_files_are_refused_before_any_is_read(tmp_path: Path, monkeypat
     assert seen == []
     (tmp_path / "0").unlink()
     assert len(manifest.make(tmp_path).files) == 200
+    for number in range(201):
+        (tmp_path / f"empty-{number}").mkdir()
+    with pytest.raises(KeyturnError, match="expected at most 200 directories, got more"):
+        manifest.make(tmp_path)
+
+
+def test_what_a_step_left_is_counted_before_a_million_files_are_made_durable_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_files, "FILES_MAX", 100)
+    with local_files(tmp_path) as files:
+        staging, _ = files.staging(None)
+        Path(staging, "model").mkdir()
+        for number in range(201):
+            Path(staging, "model", str(number)).mkdir(mode=0o500)
+        with pytest.raises(KeyturnError, match="files-too-many"):
+            files.settle(["/out/model"])
+    assert os.listdir(tmp_path) == []
 
 
 def test_every_file_that_changed_while_they_were_read_is_named_and_said_what_it_is(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_first_hour_works_as_it_is_written_and_what_it_released_is_deployed_
         "member:ada until 20",
         "verified   ",
         "RELEASED, and not withdrawn as of 20",
-        "loading dirHash:",
+        "loaded dirHash:",
         "approved by bob",
         "exit status 2: this gate has no address of the log",
         "gpu1: since 20",

@@ -123,6 +123,24 @@ def test_another_file_is_another_model(delivery: Delivery) -> None:
     assert code_of(delivery.verify) == "model-other-files"
 
 
+def test_a_loader_reads_what_was_verified_whatever_becomes_of_it_meanwhile(delivery: Delivery) -> None:
+    (delivery.place / "current").symlink_to(delivery.place)
+    released = keyturn.verify_model(
+        delivery.place / "current" / "model", pack=delivery.place / "model.pack", **delivery.said
+    )
+    assert released.files == delivery.place / "model"
+    (delivery.place / "current").unlink()
+    with released.unchanged() as path:
+        assert (path / "config.json").read_text() == "{}"
+    with pytest.raises(keyturn.Refused, match=r"'config\.json' changed"), released.unchanged() as path:
+        (delivery.place / "model" / "config.json").write_text("[]")
+    with pytest.raises(keyturn.Refused, match="file-changed"), released.unchanged():
+        raise AssertionError("it does not come to this")
+    alone = keyturn.verify_pack(delivery.place / "model.pack", **delivery.said)
+    with pytest.raises(keyturn.Usage, match="files-not-verified"), alone.unchanged():
+        raise AssertionError("it does not come to this")
+
+
 def test_a_word_of_the_witnesses_of_long_ago_is_no_yes_and_another_model_is_a_no(delivery: Delivery) -> None:
     def check(model: str, **changed: object) -> str:
         said: dict[str, Any] = {**delivery.said, "log": delivery.place / "release.log-part", **changed}

@@ -24,7 +24,7 @@ from typing import Literal
 from keyturn.bulk.differences import differences
 from keyturn.bulk.hash_files import Algorithm, Progress, hash_all
 from keyturn.bulk.threads import cores
-from keyturn.bulk.walk import Found, look, walk
+from keyturn.bulk.walk import Found, changed, look, status_of, walk
 from keyturn.errors import Refused
 from keyturn.formats.manifest import Contents, HashedFile, Manifest, ManifestFile, sizes_apart
 
@@ -56,7 +56,7 @@ def contents(
     files = (
         written.get(one.path) or HashedFile(path=one.path, size=one.size, sha256=hashed[one.path][0]) for one in found
     )
-    return Contents(_kind(root), tuple(files))
+    return Contents(_kind(root, found), tuple(files))
 
 
 def make(root: Path, *, threads: int | None = None, progress: Progress | None = None) -> Manifest:
@@ -68,18 +68,23 @@ def make(root: Path, *, threads: int | None = None, progress: Progress | None = 
     for one in found:
         sha, blake = hashed[one.path]
         files.append(ManifestFile(path=one.path, size=one.size, sha256=sha, blake3=blake))
-    return Manifest(kind=_kind(root), files=tuple(files))
+    return Manifest(kind=_kind(root, found), files=tuple(files))
 
 
 def differing(
-    root: Path, expected: Manifest, *, threads: int | None = None, progress: Progress | None = None
+    root: Path,
+    expected: Manifest,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    listed: tuple[Found, ...] | None = None,
 ) -> tuple[str, ...]:
     """Say of each file how it is not what `expected` has, by name, size and BLAKE3; nothing when all are what it has.
 
-    When names or sizes differ, nothing is read. Raises what `contents` raises.
+    When names or sizes differ, nothing is read. `listed` as for `contents`. Raises what `contents` raises.
     """
-    found = look(root)  # (1)
-    if by_size := sizes_apart(expected, _kind(root), {one.path: one.size for one in found}):
+    found = look(root) if listed is None else listed  # (1)
+    if by_size := sizes_apart(expected, _kind(root, found), {one.path: one.size for one in found}):
         return by_size
     hashed = _hashed(root, found, ("blake3",), threads, progress)  # (2)
     _require_same(root, found)  # (3)
@@ -87,8 +92,12 @@ def differing(
     return tuple(f"{one.path!r} has another content" for one, file in pairs if hashed[one.path][0] != file.blake3)
 
 
-def _kind(root: Path) -> _Kind:
-    return "directory" if root.is_dir() else "file"
+def _kind(root: Path, found: tuple[Found, ...]) -> _Kind:
+    """What was listed: whatever lies there by now, one name of many files is not taken for a lone one, nor the reverse."""
+    try:
+        return "file" if len(found) == 1 and status_of(root.lstat()) == found[0].status else "directory"
+    except OSError as err:
+        raise changed(str(root)) from err
 
 
 def _hashed(
@@ -103,8 +112,8 @@ def _hashed(
 
 
 def _require_same(root: Path, found: tuple[Found, ...]) -> None:
-    if changed := _all_changed(root, found):
-        raise changed
+    if wrong := _all_changed(root, found):
+        raise wrong
 
 
 def _all_changed(root: Path, before: tuple[Found, ...]) -> Refused | None:

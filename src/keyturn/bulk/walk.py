@@ -7,6 +7,7 @@ without following links, so that a path cannot be swapped for a link between loo
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from keyturn.bulk.holes import Holes
 from keyturn.errors import Malformed, Refused, Unavailable, Usage
 from keyturn.formats.manifest import FILES_MAX, check_names
 
-__all__ = ["OPEN", "OPEN_DIRECTORY", "Found", "changed", "look", "opened", "status_of", "walk"]
+__all__ = ["OPEN", "OPEN_DIRECTORY", "Found", "changed", "look", "opened", "status_of", "walk", "walk_in"]
 
 _DEPTH_MAX = 64
 OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -53,14 +54,25 @@ def look(root: Path) -> tuple[Found, ...]:
         check_names([_decoded(root.name)])
         Holes().add(root.name, os.fspath(root), None, status)
         return (Found(root.name, status.st_size, status_of(status)),)
+    if stat.S_ISLNK(status.st_mode):
+        raise Refused(
+            "file-symlink",
+            f"expected a directory or a regular file, `{root}` is a symbolic link, which may lead elsewhere in a moment",
+            hint=f"name what it leads to: $(readlink -f {shlex.quote(os.fspath(root))})",
+        )
     raise Refused("file-special", f"expected a directory or a regular file, `{root}` is neither")
 
 
 def walk(root: Path) -> tuple[Found, ...]:
     """List every regular file below the directory `root`, in order of the paths' bytes; refuse everything else."""
-    found: list[Found] = []
     with opened(os.fspath(root), OPEN_DIRECTORY, None) as descriptor:
-        _walk_into(found, Holes(), descriptor, "", 0)
+        return walk_in(descriptor, root)
+
+
+def walk_in(descriptor: int, root: Path) -> tuple[Found, ...]:
+    """List as `walk` does what is below the open directory `descriptor`, which people call `root`."""
+    found: list[Found] = []
+    _Walk(found, Holes()).into(descriptor, "", 0)
     found.sort(key=lambda file: file.path.encode("utf-8"))
     check_names(file.path for file in found)
     if not found:
@@ -68,28 +80,44 @@ def walk(root: Path) -> tuple[Found, ...]:
     return tuple(found)
 
 
-def _walk_into(found: list[Found], holes: Holes, directory: int, prefix: str, depth: int) -> None:
-    if depth > _DEPTH_MAX:
-        raise Refused("directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories, `{prefix}` has more")
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            path = prefix + _decoded(entry.name)
-            try:
-                status = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
-            except FileNotFoundError as err:
-                raise changed(path) from err
-            if stat.S_ISREG(status.st_mode):
-                found.append(Found(path, status.st_size, status_of(status)))
-                holes.add(path, entry.name, directory, status)
-                if len(found) > FILES_MAX:
-                    raise Refused("files-too-many", f"expected at most {FILES_MAX} files, got more")
-            elif stat.S_ISDIR(status.st_mode):
-                with opened(entry.name, OPEN_DIRECTORY, directory) as inner:
-                    _walk_into(found, holes, inner, f"{path}/", depth + 1)
-            elif stat.S_ISLNK(status.st_mode):
-                raise Refused("file-symlink", f"{path!r} is a symbolic link: an artifact holds files only")
-            else:
-                raise Refused("file-special", f"{path!r} is a device, pipe or socket: an artifact holds files only")
+class _Walk:
+    """One listing, with the directories of it counted: an artifact has none, and empty ones could be without end."""
+
+    def __init__(self, found: list[Found], holes: Holes) -> None:
+        self._found = found
+        self._holes = holes
+        self._directories = 0
+
+    def into(self, directory: int, prefix: str, depth: int) -> None:
+        if depth > _DEPTH_MAX:
+            raise Refused(
+                "directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories, `{prefix}` has more"
+            )
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                path = prefix + _decoded(entry.name)
+                try:
+                    status = os.stat(entry.name, dir_fd=directory, follow_symlinks=False)
+                except FileNotFoundError as err:
+                    raise changed(path) from err
+                if stat.S_ISREG(status.st_mode):
+                    self._found.append(Found(path, status.st_size, status_of(status)))
+                    self._holes.add(path, entry.name, directory, status)
+                    _require_few(len(self._found), "files")
+                elif stat.S_ISDIR(status.st_mode):
+                    self._directories += 1
+                    _require_few(self._directories, "directories")
+                    with opened(entry.name, OPEN_DIRECTORY, directory) as inner:
+                        self.into(inner, f"{path}/", depth + 1)
+                elif stat.S_ISLNK(status.st_mode):
+                    raise Refused("file-symlink", f"{path!r} is a symbolic link: an artifact holds files only")
+                else:
+                    raise Refused("file-special", f"{path!r} is a device, pipe or socket: an artifact holds files only")
+
+
+def _require_few(count: int, what: str) -> None:
+    if count > FILES_MAX:
+        raise Refused("files-too-many", f"expected at most {FILES_MAX} {what}, got more")
 
 
 @contextmanager

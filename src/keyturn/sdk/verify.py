@@ -10,14 +10,19 @@ This is NOT a gate: nobody is let in by it. What was withdrawn after `as_of` is 
 from __future__ import annotations
 
 import os
-from dataclasses import InitVar, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from keyturn.adapters.clock import pause
 from keyturn.app.custody import verify_model as files_of
 from keyturn.app.custody.check_release import AGE_MAX_S
 from keyturn.app.custody.verify_pack import VerifiedPack
-from keyturn.errors import Refused
+from keyturn.bulk.unchanged import Seen, look, unchanged
+from keyturn.errors import Refused, Usage
+from keyturn.formats.digest import ArtifactDigest
 from keyturn.trust.roster import Profile
 from keyturn.wiring.custody.release import examine_pinned, verify_pack_file
 
@@ -30,7 +35,8 @@ _VERIFIER = object()
 class ReleasedModel:
     """What was released, and by whom. Only the functions beside it make one. Times are POSIX seconds.
 
-    `files` is where the model's files were verified, and `None` when only its pack was. Up to `as_of` nobody had withdrawn it:
+    `files` is where the model's files were verified, through every link, and `None` when only its pack was; whoever may write
+    there can change them afterwards, so they are loaded within `unchanged()`. Up to `as_of` nobody had withdrawn it:
     that is the time of the pack's checkpoint, and from `check_release` of the log's newest.
     """
 
@@ -44,6 +50,7 @@ class ReleasedModel:
     as_of: int
     files: Path | None
     made_by: InitVar[object]
+    _seen: Seen | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self, made_by: object) -> None:
         if made_by is not _VERIFIER:
@@ -51,6 +58,24 @@ class ReleasedModel:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a ReleasedModel is not pickled: keep the pack, and verify it again")
+
+    @contextmanager
+    def unchanged(self) -> Iterator[Path]:
+        """Load the files within this block, from the path that it gives: they are those that were verified, or leaving it raises.
+
+        The path is the kernel's own (`/proc/PID/fd/N`), for this process and its children, whatever becomes of names and links
+        above it; it ends with the block. Leave the block before you serve: a return of the block's end is the yes. Raises
+        `Refused` `file-changed` for files that changed or were swapped since before they were hashed, also for a moment; `Usage`
+        `files-not-verified` when only a pack or a digest was verified. Read the files, do not map them into memory for later.
+        """
+        if self._seen is None:
+            raise Usage(
+                "files-not-verified",
+                f"no files of `{self.digest}` were verified, so there are none to load",
+                hint="give verify_model or check_release the path of the files",
+            )
+        with unchanged(self._seen) as path:
+            yield path
 
 
 def verify_model(
@@ -71,11 +96,15 @@ def verify_model(
     `fast` compares BLAKE3s, which rest on the release gate's word alone, in less than half the time (docs/guide/deploying.md).
     """
     verdict = examine_pinned(Path(pack), Path(root), pinned_sha256=root_sha256)
-    verified = files_of.verify_with_files(
-        verdict, lambda released: files_of.verify_model(Path(model), released, signed=verdict.files, fast=fast)
-    )
+    seen: list[Seen] = []
+
+    def files(released: ArtifactDigest) -> None:
+        seen.append(look(Path(model), pause=pause))
+        files_of.verify_model(seen[0].root, released, signed=verdict.files, fast=fast, seen=seen[0].files)
+
+    verified = files_of.verify_with_files(verdict, files)
     _require_meant(verified, resource, profile)
-    return _released(verified, profile, Path(model))
+    return _released(verified, profile, seen[0])
 
 
 def check_release(
@@ -102,7 +131,7 @@ def check_release(
     where = os.fspath(log)
     carried = None if where.startswith(("http://", "https://")) else Path(where)
     with deployments.log_at(where, carried) as reader:
-        verified, checked = deployments.check(
+        verified, checked, seen = deployments.check(
             os.fspath(model),
             pack=Path(pack),
             root=Path(root),
@@ -112,8 +141,7 @@ def check_release(
             fast=fast,
             accepts=lambda found: _require_meant(found, resource, profile),
         )
-    by_digest = os.fspath(model).startswith(("dirHash:", "sha256:"))
-    return _released(verified, profile, None if by_digest else Path(model), as_of=checked.as_of)
+    return _released(verified, profile, seen, as_of=checked.as_of)
 
 
 def verify_pack(
@@ -145,7 +173,7 @@ def _require_meant(verified: VerifiedPack, resource: str, profile: Profile) -> N
 
 
 def _released(
-    verified: VerifiedPack, profile: Profile, files: Path | None, *, as_of: int | None = None
+    verified: VerifiedPack, profile: Profile, seen: Seen | None, *, as_of: int | None = None
 ) -> ReleasedModel:
     verdict = verified.verdict
     granted = verdict.granted
@@ -160,6 +188,7 @@ def _released(
         approvers=tuple(sorted(granted.approvers)),
         released_at=verdict.released_at,
         as_of=verdict.as_of if as_of is None else as_of,
-        files=files,
+        files=None if seen is None else seen.root,
         made_by=_VERIFIER,
+        _seen=seen,
     )

@@ -30,7 +30,7 @@ from keyturn.adapters.files.plain_files import read_plain
 from keyturn.adapters.files.step_files import LocalStepFiles, room_of
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import About, JobState, Order, Outcome, decode
-from keyturn.app.custody.admit_step import AdmittedStep, admit_step
+from keyturn.app.custody.admit_step import AGE_MAX_S, AdmittedStep, admit_step
 from keyturn.app.custody.other_lab import require_released
 from keyturn.app.custody.run_step import (
     RECEIPT_NAME,
@@ -115,6 +115,7 @@ class BuilderService:
             builder=self._parts.about.name,
             require_unsuspended=trust_now.require_unsuspended,
             now=self._parts.clock.now(),
+            age_max_s=AGE_MAX_S,
         )
         require_as_signed(order, admitted)
         self._parts.probe()  # starts a process: only for whoever may have one run
@@ -305,6 +306,7 @@ class BuilderService:
                     builder=self._parts.about.name,
                     require_unsuspended=trust_now.require_unsuspended,
                     now=kept.taken_at,
+                    age_max_s=AGE_MAX_S,
                     again=True,
                 )
             except Unavailable as err:

@@ -16,9 +16,10 @@ import re
 import secrets
 import stat
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,12 +37,13 @@ from keyturn.bulk import manifest, runtime
 from keyturn.bulk.differences import differences
 from keyturn.bulk.manifest import Found, Progress
 from keyturn.bulk.runtime import Entry
+from keyturn.bulk.unchanged import directories
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.formats import input_source
 from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.input_source import PathSource
-from keyturn.formats.manifest import Contents
+from keyturn.formats.manifest import FILES_MAX, Contents
 from keyturn.formats.provenance import NOWHERE
 from keyturn.formats.steps import Check
 from keyturn.ports import HeldInput, StepMount
@@ -209,7 +211,7 @@ class LocalStepFiles:
                 ) from err
         found = manifest.look(path)  # before it is read: `check_held` covers the reading too
         self._held.append((path, found))
-        self._directories.append(_directories(path))
+        self._directories.append(directories(path))
         called = self._staging.name_of(path)
         known = None if self._remembered is None else self._remembered.recall(called, found)
         self._manifests[source] = known or manifest.contents(path, progress=self._progress, listed=found)
@@ -254,7 +256,7 @@ class LocalStepFiles:
         if kept is None or not os.path.lexists(kept):
             return named, None
         try:
-            _make_plain(kept, _DEPTH_MAX)
+            _make_plain(kept, _DEPTH_MAX, count())
             return named, manifest.contents(kept, progress=self._progress).identity
         except (KeyturnError, OSError):  # torn, or no plain files: the command begins as it did the first time
             clear(kept)
@@ -284,12 +286,12 @@ class LocalStepFiles:
 
     def check_held(self) -> None:
         """Compare with what was held. A runtime may have gained byte code, which Python in the sandbox does not read."""
-        for (path, before), directories in zip(self._held, self._directories, strict=True):
+        for (path, before), within in zip(self._held, self._directories, strict=True):
             try:
                 now_there = manifest.look(path)
             except KeyturnError as err:
                 raise _input_changed(path, (err.message,)) from err
-            if now_there == before and _directories(path) != directories:
+            if now_there == before and directories(path) != within:
                 raise _input_changed(path, ("its directories were renamed or written to, and are as they were again",))
             if now_there != before:
                 files = ({file.path: file for file in listing} for listing in (before, now_there))
@@ -306,7 +308,7 @@ class LocalStepFiles:
             if not os.path.lexists(place):
                 raise Refused("output-missing", f"the step left nothing at `{path}`")
             try:
-                _make_plain(place, _DEPTH_MAX)
+                _make_plain(place, _DEPTH_MAX, count())
             except OSError as err:
                 raise Unavailable("output-unreadable", f"output `{path}` cannot be read: {err.strerror}") from err
         _sync(self._room / "out")
@@ -387,13 +389,15 @@ def require_free(destination: Path) -> None:
         raise _in_the_way(destination)
 
 
-def _make_plain(place: Path, depth: int) -> None:
+def _make_plain(place: Path, depth: int, seen: Iterator[int]) -> None:
     """Give every directory 0755 and every file 0644 or 0755, and make them durable.
 
     The step wrote as the builder's own user: a set-uid bit would be that user's, out here. Nothing of the step runs any more,
     and nobody else gets into the staging directory.
     """
     mode = place.lstat().st_mode
+    if next(seen) > 2 * FILES_MAX:  # files and directories; `bulk.walk` counts each for itself
+        raise Refused("files-too-many", f"expected at most {FILES_MAX} files in an output, got more")
     if depth == 0:
         raise Refused("directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories in an output")
     if stat.S_ISLNK(mode):
@@ -401,7 +405,7 @@ def _make_plain(place: Path, depth: int) -> None:
     if stat.S_ISDIR(mode):
         place.chmod(0o755)
         for entry in place.iterdir():
-            _make_plain(entry, depth - 1)
+            _make_plain(entry, depth - 1, seen)
     elif stat.S_ISREG(mode):
         place.chmod(0o755 if mode & 0o100 else 0o644)
     else:
@@ -467,16 +471,6 @@ def _other_mounted(path: Path, target: str) -> Refused:
         f"what was mounted at `{target}` is not what was held at `{path}`: its name led elsewhere",
         hint="find out who renames things in the work directory; nothing ran",
     )
-
-
-def _directories(root: Path) -> tuple[tuple[int, ...], ...]:
-    """Status of every directory at and below `root`: what is renamed away and back leaves no other trace."""
-    found = []
-    for here, names, _ in os.walk(root):
-        names.sort()
-        status = Path(here).stat()
-        found.append((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
-    return tuple(found)
 
 
 def _in_the_way(place: Path) -> Usage:

@@ -57,13 +57,13 @@ def admit_step(
     builder: str | None,
     require_unsuspended: Callable[[str, str], None],
     now: int,
+    age_max_s: int,
     again: bool = False,
-    age_max_s: int = AGE_MAX_S,
 ) -> AdmittedStep:
     """Check the signed step request `raw` for `builder` (`None`: the member's own machine), or raise `Refused`.
 
     `require_unsuspended` takes member and key id, and raises when either is suspended, or when that could not be found out.
-    `again`: the caller keeps that it was admitted before.
+    `age_max_s`: how long ago it may have been signed. `again`: the caller keeps that it was admitted before.
     """
     record = records.parse(raw)  # (1)
     request = record.statement.predicate

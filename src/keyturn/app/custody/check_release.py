@@ -47,7 +47,7 @@ def check_release(
     """Find out in `log` that the release of `pack` stands at `now`; `history` is started from the root that the pack verified
     under. `age_max_s` can be less than an hour, and never more."""
     try:
-        return _check(pack, log, history, now=now, age_max_s=min(age_max_s, AGE_MAX_S))
+        return _check(pack, log, history, now=now, age_max_s=min(AGE_MAX_S, age_max_s))
     except Tampered:
         raise
     except Refused as err:
@@ -83,7 +83,7 @@ def _check(pack: VerifiedPack, log: LogReader, history: TrustHistory, *, now: in
             f"`{one.by}` {one.verb} the release after it: {one.reason}",
             hint="do not serve it, and take it off what serves it: `keyturn release where` says where it runs",
         )
-    if now - seen.cosigned_at > age_max_s:  # (3)
+    if not now - seen.cosigned_at <= age_max_s:  # (3), and no number is no yes
         raise Unavailable(
             "checkpoint-old",
             f"the witnesses' newest word is of {rfc3339(seen.cosigned_at)}, more than {duration(age_max_s)} ago",

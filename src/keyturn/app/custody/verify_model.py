@@ -16,6 +16,7 @@ from pathlib import Path
 from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, accept
 from keyturn.bulk import manifest
 from keyturn.bulk.differences import shown
+from keyturn.bulk.manifest import Found
 from keyturn.errors import KeyturnError, Refused, together
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.manifest import Contents, Manifest, apart
@@ -32,12 +33,14 @@ def verify_model(
     signed: Manifest | None = None,
     listed: Manifest | None = None,
     fast: bool = False,
+    seen: tuple[Found, ...] | None = None,
     progress: _Progress = None,
 ) -> None:
     """Hash what is at `path`, or raise `Refused` `model-other-files`, naming files, when it is not `model`.
 
     `signed` is the pack's manifest of `model`, if it has one; with `fast` it decides, and without it nothing does: `Refused`
-    `pack-no-manifest`. `listed` is the caller's own, which names files and decides nothing.
+    `pack-no-manifest`. `listed` is the caller's own, which names files and decides nothing. `seen` is how the files looked to
+    a caller who holds them to that later (`bulk.unchanged`).
     """
     if fast:
         if signed is None:
@@ -46,12 +49,12 @@ def verify_model(
                 "the pack has no manifest of the model's files: the gate released their digest, and hashed none",
                 hint="verify without --fast; a manifest comes with keyturn release MODEL --request REQUEST --gate-hashes",
             )
-        wrong = manifest.differing(path, signed, progress=progress)
+        wrong = manifest.differing(path, signed, progress=progress, listed=seen)
         if not wrong:
             return
         found = "others"
     else:
-        made = manifest.contents(path, progress=progress)
+        made = manifest.contents(path, progress=progress, listed=seen)
         if made.identity == model:
             return
         named = listed or signed

@@ -49,7 +49,7 @@ def check(
     from keyturn.wiring.custody.deployments import log_at
 
     with log_at(lab, log) as reader, output.hashing(model, json=json) as on_bytes:
-        verified, checked = check_now(
+        verified, checked, _ = check_now(
             model,
             pack=pack,
             root=root,

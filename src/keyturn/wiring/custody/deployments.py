@@ -29,7 +29,7 @@ from keyturn.app.log.follow_log import follow_log
 from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.app.records.find_record import only_one, record_prefix
 from keyturn.app.records.sign_record import Logged
-from keyturn.bulk import manifest
+from keyturn.bulk.unchanged import Seen, look
 from keyturn.config import gate_head
 from keyturn.errors import KeyturnError, Refused, Usage, together
 from keyturn.formats import log_part
@@ -90,8 +90,10 @@ def check(
     fast: bool = False,
     accepts: Callable[[VerifiedPack], None] = lambda _: None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[VerifiedPack, CheckedRelease]:
+) -> tuple[VerifiedPack, CheckedRelease, Seen | None]:
     """Verify the pack, that `model` (files, or their digest) is what it released, and that nobody has withdrawn it since.
+
+    The last that is given is how the files looked, for whoever loads them (`bulk.unchanged`).
 
     `pinned_sha256` is that of `root`, as people compared it; None for whoever takes the file itself for that.
     `fast` compares files by the pack's manifest (`app.custody.verify_model`).
@@ -103,8 +105,8 @@ def check(
             f"`{named}` is a digest: there are no files to compare by the pack's manifest",
             hint="leave --fast out, or name the model's files",
         )
-    if named is None:
-        manifest.look(Path(model))  # a path that is misspelt is told before anything is verified
+    # A path that is misspelt is told before anything is verified.
+    seen = look(Path(model), pause=pause) if named is None else None
     content = read_small(root, size_bytes_max=ROOT_BYTES_MAX)
     pin = sha256(content) if pinned_sha256 is None else pinned_sha256
     verdict = examine_pinned(pack, root, pinned_sha256=pin)
@@ -112,9 +114,9 @@ def check(
 
     def files(released: ArtifactDigest) -> None:
         try:
-            if named is None:
-                verify_model(Path(model), released, signed=verdict.files, fast=fast, progress=progress)
-            elif named != released:
+            if seen is not None:
+                verify_model(seen.root, released, signed=verdict.files, fast=fast, seen=seen.files, progress=progress)
+            elif named is not None and named != released:
                 raise _other_model(named, released)
         except KeyturnError as err:
             wrong.append(err)
@@ -134,7 +136,7 @@ def check(
         raise together([*wrong, err]) from err
     if wrong:
         raise together(wrong)
-    return verified, checked
+    return verified, checked, seen
 
 
 def _other_model(found: ArtifactDigest, released: ArtifactDigest) -> Refused:

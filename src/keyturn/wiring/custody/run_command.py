@@ -21,7 +21,7 @@ from keyturn.adapters.no_sandbox import NoSandbox
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp, JobState, Order, Outcome
 from keyturn.adapters.over_http.http_client import HttpClient
-from keyturn.app.custody.admit_step import admit_step
+from keyturn.app.custody.admit_step import AGE_MAX_S, admit_step
 from keyturn.app.custody.other_lab import require_released
 from keyturn.app.custody.run_step import Signer, run_step
 from keyturn.app.records.find_record import find_record, only_one
@@ -198,6 +198,7 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
         builder=None,
         require_unsuspended=lambda *_: None,  # one's own machine: the log and every verifier look at suspensions
         now=SystemClock().now(),
+        age_max_s=AGE_MAX_S,
     )
     anywhere = (Path("/"),)
     stage = ["starting"]
