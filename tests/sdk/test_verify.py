@@ -17,18 +17,21 @@ import keyturn
 from keyturn.app.custody import verify_pack as keyturn_pack
 from keyturn.bulk import manifest
 from keyturn.formats import log_part
+from keyturn.formats.dsse import Envelope
 from support.chains import AURORA, artifact
-from support.releases import make_release_world
+from support.releases import ReleaseWorld, make_release_world
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a deploy script got (`place`), and what it holds itself (`said`)."""
+    """What a deploy script got (`place`), what it holds itself (`said`), and the lab that released by the request `asked`."""
 
     place: Path
     said: dict[str, Any]
+    made: ReleaseWorld
+    asked: Envelope
 
     def verify(self, **changed: object) -> keyturn.ReleasedModel:
         said: dict[str, Any] = {**self.said, **changed}
@@ -69,6 +72,8 @@ def delivery(tmp_path: Path) -> Delivery:
             "resource": str(AURORA),
             "profile": "demo",
         },
+        made,
+        asked,
     )
 
 
