@@ -6,41 +6,19 @@ import pytest
 from msgspec.structs import replace
 
 from keyturn.custody.facts import facts_of
-from keyturn.custody.verify import Chain, Suspended, examine
+from keyturn.custody.verify import Suspended
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.steps import BuildKind
-from support.chains import AURORA, MadeChain, artifact
-from support.labs import make_lab
+from support.chains import MadeChain, artifact
+from support.judged_chains import MODEL, WEIGHTS, codes, judge
 
-NOBODY = Suspended(frozenset(), frozenset())
-MODEL, WEIGHTS, RESULTS = artifact("model"), artifact("weights"), artifact("results")
-OTHER = artifact("other")
+RESULTS, OTHER = artifact("results"), artifact("other")
 FAILING = (("baseline", "4.75"), ("bits-per-byte", "4.75"))
-
-
-@pytest.fixture
-def chain() -> MadeChain:
-    return MadeChain(make_lab(builders=("builder", "other"), agents={"coder": ("ada",)}))
-
-
-def judge(chain: MadeChain, model: ArtifactDigest = MODEL, *, suspended: Suspended = NOBODY) -> Chain:
-    return examine(
-        model,
-        chain.entries(model),
-        lab=chain.lab.name,
-        resource=AURORA,
-        timeline=chain.timeline,
-        suspended=suspended,
-    )
-
-
-def codes(found: Chain) -> list[str]:
-    return sorted({failure.code for failure in found.failures})
 
 
 def agents(chain: MadeChain, build: BuildKind, taken: str, made: ArtifactDigest) -> tuple[int, int]:
     """The agent's own word that it made `made` from something."""
-    return chain.step(build, {"data": artifact(taken)}, {"out": made}, builder=None, member="coder")
+    return chain.step(build, {"data": artifact(taken)}, {"out": made}, builder=None, member="ada+coder")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +38,7 @@ def test_an_agents_word_that_it_made_what_a_builder_made_bars_no_chain(
     assert found.sources == whole.sources
     assert [one.index for one in found.aside] == [said]
     assert facts_of(found)["custody.own_words_aside"] == 1
-    assert codes(judge(chain, suspended=Suspended(frozenset({"coder"}), frozenset()))) == []
+    assert codes(judge(chain, suspended=Suspended(frozenset({"ada+coder"}), frozenset()))) == []
 
 
 def test_what_hangs_by_a_word_that_is_set_aside_is_set_aside_with_it(chain: MadeChain) -> None:
@@ -102,7 +80,7 @@ def test_of_what_no_builder_made_the_first_member_who_said_so_did(chain: MadeCha
     agents(chain, "train", "nowhere", WEIGHTS)
     found = judge(chain, WEIGHTS)
     assert codes(found) == []
-    assert [one.value.builder.name for one in found.aside] == ["coder"]
+    assert [one.value.builder.name for one in found.aside] == ["ada+coder"]
     chain.train(builder=None)
     assert codes(judge(chain, WEIGHTS)) == [], "who says the same again is heard again"
     assert len(judge(chain, WEIGHTS).aside) == 1
@@ -124,7 +102,7 @@ def test_an_agents_failed_result_bars_nothing_that_a_builder_judged(chain: MadeC
         criteria,
         name="made up",
         builder=None,
-        member="coder",
+        member="ada+coder",
         alter_result=lambda r: replace(r, passed=False, values=FAILING),
     )
     assert codes(judge(chain, WEIGHTS)) == ["evaluation-failed"], "while no builder judged it, it is all there is"
@@ -134,7 +112,7 @@ def test_an_agents_failed_result_bars_nothing_that_a_builder_judged(chain: MadeC
     assert codes(found) == []
     assert [one.index for one in found.aside] == [ran[1], ran[2]]
     assert facts_of(found)["custody.evaluated"] is True
-    assert codes(judge(chain, suspended=Suspended(frozenset({"coder"}), frozenset()))) == []
+    assert codes(judge(chain, suspended=Suspended(frozenset({"ada+coder"}), frozenset()))) == []
 
 
 def test_a_failed_result_of_a_builder_is_not_outdone_by_a_members(chain: MadeChain) -> None:
@@ -194,7 +172,7 @@ def test_an_evaluation_that_a_suspended_agent_asked_for_is_finished_by_anybodys_
     _, criteria = chain.criteria((artifact("held-out"),))
     chain.train()
     inputs = {"model": WEIGHTS, "held-out": artifact("held-out"), "code": artifact("code")}
-    chain.request("evaluate", inputs, criteria=criteria, outputs=("results",), member="coder")
+    chain.request("evaluate", inputs, criteria=criteria, outputs=("results",), member="ada+coder")
     chain.evaluate(WEIGHTS, criteria)
     chain.package()
-    assert codes(judge(chain, suspended=Suspended(frozenset({"coder"}), frozenset()))) == []
+    assert codes(judge(chain, suspended=Suspended(frozenset({"ada+coder"}), frozenset()))) == []
