@@ -90,6 +90,7 @@ def test_every_format_of_the_source_has_its_page() -> None:
     said = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "formats").glob("*.md"))
     within = {
         "built",
+        "provenance_wire",
         "base64_text",
         "plain_text",
         "posix_time",
