@@ -107,7 +107,7 @@ def test_other_digests_than_sha256_bind_by_the_files_that_the_member_compared(
     raw = vendor.sign_model(model, HOW[how](hashing.Config()))  # type: ignore[no-untyped-call]
     taken = take(raw, model, vendor.signer())
     assert (taken.bound, taken.found.subjects) == ("files", ())
-    assert VERIFIERS.verify(taken.presented, vendor.signer()) == taken.found
+    assert VERIFIERS.verify(taken.presented(taken.original), vendor.signer()) == taken.found
     (model / "config.json").write_text("other bytes")
     assert refused(lambda: take(raw, model, vendor.signer())) == "evidence-other-subject"
     (model / "config.json").write_text("the bytes of config.json")

@@ -16,6 +16,7 @@ from keyturn.custody.facts import facts_of
 from keyturn.custody.outside import Outside, nobody_verifies, read_outside, require_expected
 from keyturn.custody.verify import Chain, Suspended, examine, with_outside
 from keyturn.errors import KeyturnError, Malformed, Refused
+from keyturn.formats import dsse, records
 from keyturn.formats.digest import sha256
 from keyturn.formats.evidence import Found, Presented
 from keyturn.formats.evidence_format import EvidenceFormat
@@ -59,9 +60,9 @@ def chain() -> MadeChain:
 def read(
     chain: MadeChain, suspended: Suspended | None = None, checked: Any = verify
 ) -> tuple[tuple[Outside, ...], list[str]]:
-    entries = [Entry(i, raw) for i, raw in enumerate(chain.records) if _is_evidence(raw)]
     found, failures = read_outside(
-        entries,
+        of_kind(chain, "evd"),
+        parts=of_kind(chain, "evp"),
         lab=chain.lab.name,
         timeline=chain.timeline,
         suspended_members=suspended.members if suspended else frozenset(),
@@ -71,10 +72,8 @@ def read(
     return found, [one.code for one in failures]
 
 
-def _is_evidence(raw: bytes) -> bool:
-    from keyturn.formats import records
-
-    return records.leaf_of(raw).kind == "evd"
+def of_kind(chain: MadeChain, kind: str) -> list[Entry]:
+    return [Entry(i, raw) for i, raw in enumerate(chain.records) if records.leaf_of(raw).kind == kind]
 
 
 def whole(chain: MadeChain) -> Chain:
@@ -196,6 +195,48 @@ def test_a_signer_whom_the_lab_lists_no_more_or_otherwise_is_not_believed_afterw
     assert read(chain) == ((), ["outside-changed"])
     chain.publish(chain.lab.publish(outside=()))
     assert read(chain) == ((), ["outside-changed"])
+
+
+def test_an_original_in_parts_is_put_together_of_every_one_of_them_in_order(chain: MadeChain) -> None:
+    parts = {name: chain.part(presented(), content) for name, content in (("first", b"ori"), ("last", b"ginal"))}
+    digests = [dsse.parse_own(chain.records[at]).record_digest for at in parts.values()]
+    whole_of: dict[str, Any] = {"original": b"", "parts": tuple(digests), "size": 8}
+    at = chain.evidence(presented(), FOUND, **whole_of)
+    found, failures = read(chain)
+    assert ([(one.index, one.original) for one in found], failures) == ([(at, b"original")], [])
+    named = {one.index for one in chain.index(chain.build()).statements}
+    assert {at, *parts.values()} <= named
+    assert whole(chain).failures == ()
+
+
+@pytest.mark.parametrize(
+    ("altered", "code"),
+    [
+        pytest.param({"parts": ("ab" * 32,)}, "evidence-part-missing", id="a part that nobody has"),
+        pytest.param({"parts": (1, 0)}, "evidence-digest", id="parts in another order"),
+        pytest.param({"parts": (0,)}, "evidence-digest", id="the first part alone"),
+        pytest.param({"parts": (0, 1, 1)}, "evidence-digest", id="a part twice"),
+        pytest.param({"size": 9}, "evidence-digest", id="another size"),
+        pytest.param({"digest": "ab" * 32}, "evidence-digest", id="another digest"),
+    ],
+)
+def test_parts_that_make_another_whole_than_the_member_signed_are_refused_by_name(
+    chain: MadeChain, altered: dict[str, Any], code: str
+) -> None:
+    places = [chain.part(presented(), content, signer=make_key("anybody")) for content in (b"ori", b"ginal")]
+    digests = [dsse.parse_own(chain.records[at]).record_digest for at in places]
+    fields: dict[str, Any] = {"original": b"", "parts": (0, 1), "size": 8} | altered
+    fields["parts"] = tuple(digests[one] if isinstance(one, int) else one for one in fields["parts"])
+    chain.evidence(presented(), FOUND, **fields)
+    assert read(chain) == ((), [code])
+
+
+def test_evidence_pulls_nothing_into_a_chain_but_parts(chain: MadeChain) -> None:
+    request, made = chain.step("train", {"data": artifact("elsewhere")}, {"model": artifact("other")})
+    named = tuple(dsse.parse_own(chain.records[at]).record_digest for at in (request,))
+    chain.evidence(presented(), FOUND, original=b"", parts=named, size=8)
+    assert not {request, made} & {one.index for one in chain.index(chain.build()).statements}
+    assert read(chain) == ((), ["evidence-part-missing"])
 
 
 def test_evidence_that_comes_after_what_people_approved_is_a_change(chain: MadeChain) -> None:

@@ -184,6 +184,29 @@ PREDICATES: dict[str, tuple[str, msgspec.Struct]] = {
             signed_at=100,
         ),
     ),
+    "evd-parts": (
+        evidence.EVIDENCE,
+        evidence.Evidence(
+            **COMMON,
+            member="ada",
+            artifact="dirHash:" + "ab" * 32,
+            outside="vendor",
+            format="oms",
+            parts=("ab" * 32, "cd" * 32),
+            size=evidence.ORIGINAL_BYTES_MAX,
+            digest=sha256(b"the whole"),
+            found=evidence.Found(signer="key:x", statement="https://x.example/v1", subjects=("dirHash:" + "ab" * 32,)),
+            bound="digest",
+            trust_version=3,
+            signed_at=100,
+        ),
+    ),
+    "evp": (
+        evidence.EVIDENCE_PART,
+        evidence.EvidencePart(
+            **COMMON, member="ada", artifact="dirHash:" + "ab" * 32, content=b"a part", signed_at=100
+        ),
+    ),
     "dep": (
         deployment.DEPLOYMENT,
         deployment.Deployment(

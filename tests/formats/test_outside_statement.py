@@ -64,7 +64,7 @@ def test_subjects_are_read_by_digest_each_once_and_sorted() -> None:
         pytest.param(
             text()[:-1] + b',"more":' + b"1" * 5000 + b"}", "statement-invalid", id="a number too long to read"
         ),
-        pytest.param(b" " * ((1 << 20) + 1), "json-too-large", id="too large"),
+        pytest.param(b" " * ((16 << 20) + 1), "json-too-large", id="too large"),
     ],
 )
 def test_what_is_no_statement_is_refused(raw: bytes, code: str) -> None:

@@ -22,7 +22,7 @@ from keyturn.custody.evidence import Entry
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.formats import base64_text, dsse, git_commit, leaf, provenance, records, statement, steps, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
-from keyturn.formats.evidence import EVIDENCE, Evidence, Found, Material, Presented
+from keyturn.formats.evidence import EVIDENCE, EVIDENCE_PART, Evidence, EvidencePart, Found, Material, Presented
 from keyturn.formats.manifest import Manifest, ManifestFile
 from keyturn.formats.provenance import BuilderId, Dependency, Output, Provenance
 from keyturn.formats.source import SOURCE_REVIEW, SourceReview, SourceRole
@@ -262,6 +262,22 @@ class MadeChain:
         made = Evidence(**(fields | altered))
         payload = statement.make(made, EVIDENCE, (Subject(digest=DigestSet.of(subject)),))
         return self.append(signed(payload, key))
+
+    def part(
+        self, presented: Presented, content: bytes, *, member: str = "ada", signer: SoftwareKey | None = None
+    ) -> int:
+        """Log `content` as a part of an original about what `presented` is about."""
+        made = EvidencePart(
+            lab=self.lab.name,
+            nonce=self.nonce(),
+            member=member,
+            key=self.lab.member_keys[member].public.keyid,
+            artifact=str(presented.artifact),
+            content=content,
+            signed_at=presented.at,
+        )
+        payload = statement.make(made, EVIDENCE_PART, (Subject(digest=DigestSet.of(presented.artifact)),))
+        return self.append(signed(payload, signer or self.lab.member_keys[member]))
 
     def ingest(self, raw: ArtifactDigest | None = None) -> None:
         self.step(

@@ -23,8 +23,9 @@ from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, Suspended, examine, with_outside
 from keyturn.errors import KeyturnError, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
-from keyturn.formats import note, records
+from keyturn.formats import dsse, note, records, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.evidence import EVIDENCE, Evidence
 from keyturn.formats.leaf import Kind
 from keyturn.formats.uri import Uri
 from keyturn.grants.following import Following
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 CHAIN_KINDS: frozenset[Kind] = frozenset({"prv", "stp", "tst", "crt", "src"})
-EVIDENCE_KINDS: frozenset[Kind] = frozenset({"evd"})
+EVIDENCE_KINDS: frozenset[Kind] = frozenset({"evd", "evp"})
 TRUST_KINDS: frozenset[Kind] = frozenset({"rot", "tgt"})
 AUTHORITY_KINDS: frozenset[Kind] = TRUST_KINDS | {"sus", "lft"}
 """What says whose word counts: trust versions, suspensions and lifts."""
@@ -169,9 +170,19 @@ class LogReading:
             raise Tampered("log-leaf-lies", f"the leaf at log index {index} is not that of its record")
         return raw
 
-    def of_kind(self, kind: Kind) -> tuple[int, ...]:
-        """Indices of the records of `kind` that were read; of the kinds that custody reads."""
-        return tuple(index for index, one in self._told().leaves.items() if one.kind == kind)
+    def parts_of(self, entry: Entry) -> tuple[Entry, ...]:
+        """The records with the parts of the original of `entry`, which is evidence from outside: those that the log has."""
+        named = statement.parse(dsse.parse_own(entry.raw).payload, Evidence, EVIDENCE).predicate.parts
+        told = self._told()
+        places = dict.fromkeys(told.by_record[one] for one in named if one in told.by_record)
+        return tuple(Entry(place, self.fetch(place)) for place in places if told.leaves[place].kind == "evp")
+
+    def of_kind(self, kind: Kind, *, about: ArtifactDigest | None = None) -> tuple[int, ...]:
+        """Indices of the records of `kind` that were read, `about` an artifact if one is said; of kinds that custody reads."""
+        told = self._told()
+        if about is not None:
+            return told.about(about, kind)
+        return tuple(index for index, one in told.leaves.items() if one.kind == kind)
 
 
 def judge(
@@ -191,8 +202,8 @@ def judge(
     """
     found = list(entries)
     suspended = suspended_at(as_of, entries_of(found, AUTHORITY_KINDS), start=start)
-    evidence = entries_of(found, EVIDENCE_KINDS)
-    outside, failures = _read_outside(evidence, index.lab, trusted, suspended, verify)
+    evidence, parts = (entries_of(found, frozenset({kind})) for kind in ("evd", "evp"))
+    outside, failures = _read_outside(evidence, parts, index.lab, trusted, suspended, verify)
     chain = examine(
         ArtifactDigest.parse(index.model),
         entries_of(found, CHAIN_KINDS),
@@ -213,14 +224,21 @@ def read_evidence(
     kinds: tuple[Kind, ...] = ("rot", "tgt", "sus", "lft")
     authority = [Entry(place, reading.fetch(place)) for kind in kinds for place in reading.of_kind(kind)]
     suspended = suspended_at(now, authority, start=reading.start)
-    return _read_outside((Entry(index, reading.fetch(index)),), history.lab, trusted, suspended, verify)
+    entry = Entry(index, reading.fetch(index))
+    return _read_outside((entry,), reading.parts_of(entry), history.lab, trusted, suspended, verify)
 
 
 def _read_outside(
-    entries: Sequence[Entry], lab: str, trusted: TrustTimeline, suspended: Suspended, verify: Verify
+    entries: Sequence[Entry],
+    parts: Sequence[Entry],
+    lab: str,
+    trusted: TrustTimeline,
+    suspended: Suspended,
+    verify: Verify,
 ) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
     return read_outside(
         entries,
+        parts=parts,
         lab=lab,
         timeline=trusted,
         suspended_members=suspended.members,

@@ -96,7 +96,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
     (_EVIDENCE, "vsa-verifier vsa-resource vsa-failed vsa-level outside-changed outside-unknown"),
     (
         _NOT_YOURS,
-        "evidence-differs evidence-bound evidence-subject",
+        "evidence-differs evidence-digest evidence-bound evidence-subject",
     ),
     (
         _NOT_YOURS,

@@ -13,7 +13,8 @@ Nodes that are no statement have a name, and a name links whatever says it, in a
 A denial or revocation rests on the request that it ends, so that whoever has a release finds what took it back. A deployment
 rests on its model and on the request by which that was released; the statement that ends it rests on the deployment alone.
 Evidence from outside rests on the artifact that it is about, and a disposal on the artifact whose bytes went; nothing rests on
-either: what others signed makes nothing here, and what was made of bytes that went stands.
+either: what others signed makes nothing here, and what was made of bytes that went stands. A part of an original gives its own
+record, by which the evidence names it, and links nothing else.
 
 This is NOT verification of a chain: `custody.verify` judges one. What is linked here was signed by whom trust listed then,
 and no more.
@@ -36,6 +37,7 @@ from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.disposal import Disposal
 from keyturn.formats.evidence import Evidence as OutsideEvidence
+from keyturn.formats.evidence import EvidencePart
 from keyturn.formats.leaf import Kind
 from keyturn.formats.negatives import Revocation
 from keyturn.formats.provenance import Provenance
@@ -47,7 +49,7 @@ from keyturn.trust.signers import signed_by
 
 __all__ = ["ABOUT_RELEASES", "MODEL_BUILDS", "Linked", "about_release", "linked"]
 
-ABOUT_RELEASES: frozenset[Kind] = frozenset({"req", "apr", "den", "rev", "rel", "vsa", "dep", "dsp", "evd"})
+ABOUT_RELEASES: frozenset[Kind] = frozenset({"req", "apr", "den", "rev", "rel", "vsa", "dep", "dsp", "evd", "evp"})
 """Kinds that `about_release` reads; the others of a chain are `custody.evidence`'s."""
 
 MODEL_BUILDS: frozenset[str] = frozenset(get_args(BuildKind)) - {"ingest", "evaluate"}
@@ -122,6 +124,8 @@ def about_release(entry: Entry, timeline: TrustTimeline) -> Linked | None:
                 return None
             about = ((made.artifact, True),)
             return Linked(entry.index, "evd", key.keyid, made.signed_at, made.outside, takes=about)
+        case EvidencePart():
+            return Linked(entry.index, "evp", key.keyid, made.signed_at, made.member, gives=(_record(record.digest),))
         case Disposal():
             gone = tuple((str(subject.digest.artifact), False) for subject in record.statement.subject)
             return Linked(entry.index, "dsp", key.keyid, made.signed_at, f"{made.member} at {made.place}", takes=gone)

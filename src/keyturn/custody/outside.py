@@ -1,5 +1,6 @@
 """Verify evidence that members took in from outside, again: signed by them then, and by whom the lab expects still.
 
+0. The parts of originals that are larger than a record are put together, and are what the record says (`custody.evidence_parts`).
 1. The record parses, is of this lab, and its member signed it, under the trust of then; nobody did: it has no effect.
 2. The outside signer is one that the lab's targets listed then and list the same now, and the pinned material is what they pin.
 3. Verifying the original again (`verify`, which knows the formats of others) finds what the record says was found, and that is
@@ -12,10 +13,11 @@ Evidence is a fact about where custody begins. It is NOT a step: nothing in it m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.custody.evidence import Entry, Failure
+from keyturn.custody.evidence_parts import original_of, parts_in
 from keyturn.custody.expected import bound_to
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import KeyturnError, Refused, Unavailable
@@ -40,11 +42,12 @@ def nobody_verifies(_presented: Presented, _signer: OutsideSigner) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Evidence that verified again, and its place in the log."""
+    """Evidence that verified again, its place in the log, and the whole original."""
 
     index: int
     record: Sha256
     evidence: Evidence
+    original: bytes = field(repr=False)
 
     @property
     def artifact(self) -> ArtifactDigest:
@@ -59,13 +62,17 @@ class Outside:
 def read_outside(
     entries: Sequence[Entry],
     *,
+    parts: Sequence[Entry],
     lab: str,
     timeline: TrustTimeline,
     suspended_members: frozenset[str],
     suspended_keys: frozenset[str],
     verify: Verify,
 ) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
-    """Give the evidence among `entries` that holds, and what fails of the rest; what nobody of the lab signed is neither."""
+    """Give the evidence in `entries` that holds, its originals put together of `parts`, and what fails of the rest.
+
+    What nobody of the lab signed is neither."""
+    contents = parts_in(parts)
     found: list[Outside] = []
     failures: list[Failure] = []
     for entry in sorted(entries, key=lambda one: one.index):
@@ -87,13 +94,14 @@ def read_outside(
                     "evidence-subject", "the subject of the record is not the artifact that it is evidence about"
                 )
             signer = _listed(evidence, trust, timeline.states[-1])  # (2)
-            require_pinned(evidence.presented, signer)
-            require_same(evidence, verify(evidence.presented, signer))  # (3)
+            presented = evidence.presented(original_of(evidence, contents))  # (0)
+            require_pinned(presented, signer)
+            require_same(evidence, verify(presented, signer))  # (3)
             require_expected(evidence.found, signer)
         except KeyturnError as err:
             failures.append(Failure(entry.index, err.code, f"evidence `{evidence.outside}`: {err.message}"))
             continue
-        found.append(Outside(entry.index, envelope.record_digest, evidence))
+        found.append(Outside(entry.index, envelope.record_digest, evidence, presented.original))
     return tuple(found), tuple(failures)
 
 

@@ -9,7 +9,7 @@ What is in it, by leaf kind:
 - `rot`, `tgt`: every trust version;
 - `sus` that is live at `as_of` (its `until` is later), and every `lft` of one of those;
 - `prv` of every step behind the model and behind its evaluations; `stp` that each names;
-- `evd` about anything behind the model: what others signed about it, as a member took it in;
+- `evd` about anything behind the model: what others signed about it, as a member took it in; `evp` that each names;
 - `tst` about the model (and what it was packed from), and `stp` that asked to evaluate it, with their `crt`;
 - `src` about what a step took as code.
 
@@ -28,6 +28,7 @@ from msgspec import Meta
 from keyturn.errors import KeyturnError, Malformed
 from keyturn.formats import canonical_json, dsse, leaf, provenance, statement, test_result
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.evidence import EVIDENCE, Evidence
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.steps import STEP_REQUEST, StepRequest
 from keyturn.formats.text import HexDigest, LabName, PosixTime, Size
@@ -87,7 +88,7 @@ class LeafTable:
     Mutable only by `extend`; a gate that follows the log keeps one. Holds nothing about access requests.
     """
 
-    _CHAIN: frozenset[Kind] = frozenset({"prv", "tst", "stp", "crt", "evd", "src"})
+    _CHAIN: frozenset[Kind] = frozenset({"prv", "tst", "stp", "crt", "evd", "evp", "src"})
     _ALWAYS: frozenset[Kind] = frozenset({"rot", "tgt", "sus", "lft"})
 
     def __init__(self) -> None:
@@ -182,7 +183,10 @@ def _chain(table: LeafTable, model: ArtifactDigest, fetch: Fetch) -> set[int]:
         if (artifact, role) in done:
             continue
         done.add((artifact, role))
-        found.update(table.about(artifact, "evd"))
+        for index in table.about(artifact, "evd"):
+            found.add(index)
+            named = (table.by_record.get(one) for one in _parts(fetch(Sha256(table.leaves[index].envelope))))
+            found.update(place for place in named if place is not None and table.leaves[place].kind == "evp")
         for index in table.about(artifact, "prv"):
             found.add(index)
             made = _provenance(fetch(Sha256(table.leaves[index].envelope)))
@@ -220,6 +224,10 @@ def _test_result(raw: bytes) -> test_result.TestResult | None:
         return test_result.read(dsse.parse_foreign(raw).payload)
     except KeyturnError:
         return None
+
+
+def _parts(raw: bytes) -> tuple[str, ...]:
+    return statement.parse(dsse.parse_foreign(raw).payload, Evidence, EVIDENCE).predicate.parts
 
 
 def _criteria(raw: bytes) -> str | None:

@@ -29,6 +29,7 @@ Kind = Literal[
     "dep",
     "dsp",
     "evd",
+    "evp",
     "lft",
     "ofr",
     "prv",

@@ -19,9 +19,10 @@ import msgspec
 from msgspec import Meta
 
 from keyturn.errors import Malformed
-from keyturn.formats import canonical_json, statement
+from keyturn.formats import statement
 from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, Sha256, dir_hash, parse_sha256
+from keyturn.formats.evidence import ORIGINAL_BYTES_MAX
 
 __all__ = [
     "OMS",
@@ -134,7 +135,8 @@ def parse(payload: bytes) -> OutsideStatement:
         raise Malformed(
             "statement-type", f"statement: expected `_type` {' or '.join(_STATEMENTS)}, got `{head.type_[:80]}`"
         )
-    return OutsideStatement(head.predicate_type, tuple(sorted(set(statement.subject_digests(payload)))))
+    subjects = statement.subject_digests(payload, size_bytes_max=ORIGINAL_BYTES_MAX)
+    return OutsideStatement(head.predicate_type, tuple(sorted(set(subjects))))
 
 
 def parse_builder(payload: bytes, predicate_type: str) -> str:
@@ -200,8 +202,8 @@ def _predicate(payload: bytes, kind: type[T]) -> T:
 
 
 def _decode(raw: bytes, kind: type[T]) -> T:
-    if len(raw) > canonical_json.SIZE_BYTES_MAX:
-        raise Malformed("json-too-large", f"statement: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
+    if len(raw) > ORIGINAL_BYTES_MAX:
+        raise Malformed("json-too-large", f"statement: expected at most {ORIGINAL_BYTES_MAX} bytes")
     try:
         return msgspec.json.decode(raw, type=built(kind))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:

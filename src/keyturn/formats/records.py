@@ -45,7 +45,7 @@ from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import Sha256, sha256
 from keyturn.formats.disposal import Disposal
 from keyturn.formats.dsse import Envelope
-from keyturn.formats.evidence import Evidence
+from keyturn.formats.evidence import Evidence, EvidencePart
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.recording import Recording
@@ -146,7 +146,7 @@ def leaf_of_record(record: Record, raw: bytes) -> Leaf:
     """Compute the leaf of a record of ours that the caller has just parsed from `raw`."""
     rule = _OWN[record.statement.predicate_type]
     tags = rule.about(record.statement.predicate)
-    if record.kind in ("req", "crt", "evd", "stp", "dep", "dsp"):
+    if record.kind in ("req", "crt", "evd", "evp", "stp", "dep", "dsp"):
         tags += tuple(str(subject.digest) for subject in record.statement.subject)
     return _leaf(record.kind, raw, record.digest, tags, rule.until(record.statement.predicate))
 
@@ -220,6 +220,7 @@ _OWN: dict[str, _Rule] = {
         EvaluationCriteria, lambda p: "crt", lambda p: (f"model:{p.model}",), lambda p: None
     ),
     evidence.EVIDENCE: _Rule(Evidence, lambda p: "evd", lambda p: (f"outside:{p.outside}",), lambda p: None),
+    evidence.EVIDENCE_PART: _Rule(EvidencePart, lambda p: "evp", lambda p: (f"member:{p.member}",), lambda p: None),
     counter_offer.COUNTER_OFFER: _Rule(
         CounterOffer, lambda p: "ofr", lambda p: (f"request:{p.request}",), lambda p: p.until
     ),

@@ -105,10 +105,12 @@ class _Subjects(msgspec.Struct, frozen=True):
     subject: tuple[_ForeignSubject, ...]
 
 
-def subject_digests(payload: bytes) -> tuple[ArtifactDigest, ...]:
+def subject_digests(
+    payload: bytes, *, size_bytes_max: int = canonical_json.SIZE_BYTES_MAX
+) -> tuple[ArtifactDigest, ...]:
     """Read the `sha256` and `dirHash` digests of a foreign statement's subjects; other algorithms identify nothing here."""
-    if len(payload) > canonical_json.SIZE_BYTES_MAX:
-        raise Malformed("json-too-large", f"statement: expected at most {canonical_json.SIZE_BYTES_MAX} bytes")
+    if len(payload) > size_bytes_max:
+        raise Malformed("json-too-large", f"statement: expected at most {size_bytes_max} bytes")
     try:
         subjects = msgspec.json.decode(payload, type=built(_Subjects)).subject
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:

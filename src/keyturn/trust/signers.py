@@ -15,7 +15,7 @@ from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanA
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.disposal import Disposal
-from keyturn.formats.evidence import Evidence
+from keyturn.formats.evidence import Evidence, EvidencePart
 from keyturn.formats.negatives import Lift, Revocation, Suspension
 from keyturn.formats.recording import Recording
 from keyturn.formats.review import Review
@@ -34,6 +34,7 @@ NamesItsSigner = (
     | Disposal
     | EvaluationCriteria
     | Evidence
+    | EvidencePart
     | GateCheckin
     | HumanAuthorization
     | Lift

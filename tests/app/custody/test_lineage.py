@@ -344,7 +344,7 @@ def test_what_others_signed_is_shown_under_their_names_in_each_form(tmp_path: Pa
     with closing(LineageGraphFile(tmp_path / "graph.sqlite")) as graph:
         asking = Asking(made, Reader(made), graph)
         shown = asking.show_artifact(artifact("model"), verify=Verifiers().verify)
-        assert [(one.index, one.evidence.original) for one in shown.outside] == [(at, SLSA.raw)]
+        assert [(one.index, one.original) for one in shown.outside] == [(at, SLSA.raw)]
         assert [(one.index, one.code) for one in shown.failures] == [(other, "evidence-other-subject")]
         assert asking.show_artifact(SLSA.artifact, verify=Verifiers().verify).outside == shown.outside
         few = asking.show_artifact(SLSA.artifact, Bounds(50, 1), verify=Verifiers().verify)

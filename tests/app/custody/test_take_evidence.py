@@ -3,7 +3,9 @@ pack."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +13,22 @@ import pytest
 from model_signing import hashing
 
 from keyturn.adapters.evidence.verifiers import Verifiers
-from keyturn.app.custody.show_evidence import show_evidence
-from keyturn.app.custody.take_evidence import make_evidence, subjects_of
-from keyturn.app.custody.verify_pack import examine_pack
+from keyturn.app.custody.show_evidence import ShownEvidence, show_evidence
+from keyturn.app.custody.take_evidence import is_split, logged_parts, make_evidence, split, subjects_of
+from keyturn.app.custody.verify_pack import PackVerdict, examine_pack
 from keyturn.bulk import manifest
+from keyturn.bulk.read_chain import LogReading
 from keyturn.custody.outside import nobody_verifies
 from keyturn.errors import KeyturnError
 from keyturn.formats import evidence, records, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.evidence import Evidence, Presented
+from keyturn.formats.evidence import EVIDENCE_BYTES_MAX, ORIGINAL_BYTES_MAX, Evidence, EvidencePart, Presented
 from keyturn.trust.outside import OutsideSigner
 from support.chains import signed
 from support.labs import NOW
 from support.model_signatures import Key
 from support.outside import SLSA
+from support.packs import drop, forged
 from support.releases import MODEL, ReleaseWorld, make_release_world
 from support.world import World
 
@@ -36,7 +40,13 @@ permit (principal in Group::"research", action == Action::"model:release", resou
 VERIFIERS = Verifiers()
 
 
-def take(world: World, presented: Presented, outside: str = "publisher", path: str | None = None) -> Evidence:
+def take(
+    world: World,
+    presented: Presented,
+    outside: str = "publisher",
+    path: str | None = None,
+    parts: Sequence[Sha256] = (),
+) -> Evidence:
     return make_evidence(
         presented,
         outside=outside,
@@ -46,6 +56,7 @@ def take(world: World, presented: Presented, outside: str = "publisher", path: s
         member="ada",
         keyid=world.key("ada").public.keyid,
         nonce="0" * 32,
+        parts=parts,
     )
 
 
@@ -76,7 +87,7 @@ def test_a_release_that_needs_evidence_gets_it_from_the_bytes_as_they_came_and_a
     assert found.chain is not None
     assert found.facts is not None
     assert [one.index for one in found.chain.outside] == [at]
-    assert [one.evidence.original for one in found.chain.outside] == [SLSA.raw]
+    assert [one.original for one in found.chain.outside] == [SLSA.raw]
     assert found.facts["custody.evidence_complete"] is True
     assert found.chain.level_min == 1  # of the lab's own builder: evidence raises nothing
     without = examine_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256)
@@ -111,7 +122,10 @@ def test_without_evidence_or_without_what_verifies_it_the_gate_releases_nothing(
             id="other bytes",
         ),
         pytest.param({"original": b""}, "publisher", "evidence-too-large", id="nothing"),
-        pytest.param({"original": b"x" * 400_000}, "publisher", "evidence-too-large", id="too much"),
+        pytest.param(
+            {"trusted_root": b"x" * EVIDENCE_BYTES_MAX}, "publisher", "evidence-too-large", id="too much beside it"
+        ),
+        pytest.param({"original": b"x" * (ORIGINAL_BYTES_MAX + 1)}, "publisher", "evidence-too-large", id="too much"),
     ],
 )
 def test_what_is_not_as_expected_is_refused_before_there_is_a_record(
@@ -193,31 +207,84 @@ def test_whoever_has_the_files_compares_them_again_and_rests_on_no_members_word(
     assert shown(compare) == [(False, False, "evidence-other-subject")]
 
 
-def test_a_model_signature_over_a_thousand_files_is_taken_in_and_one_over_more_than_a_record_takes_is_refused_by_name(
+def test_a_model_signature_over_thousands_of_files_goes_into_parts_and_a_pack_without_one_of_them_is_refused_by_name(
     tmp_path: Path,
 ) -> None:
     vendor, model = Key.make(tmp_path / "vendor"), tmp_path / "model"
     model.mkdir()
-    for number in range(1300):
-        (model / f"model-{number:05d}-of-01300.safetensors").write_text(str(number))
+    for number in range(5000):
+        (model / f"model-{number:05d}-of-05000.safetensors").write_text(str(number))
     signer, raw, base = vendor.signer(), vendor.sign_model(model), manifest.make(model).identity
-    assert len(raw) > 300_000
+    assert len(raw) > 3 * EVIDENCE_BYTES_MAX
     made = make_release_world(policy={"main": POLICY}, outside=(signer,))
     made.verify = VERIFIERS.verify
-    at = log(made, take(made.world, Presented("oms", raw, base, b"", b"", NOW), "vendor"))
+    one = Presented("oms", raw, base, b"", b"", NOW)
+    assert is_split(one)
+    with pytest.raises(KeyturnError) as caught:  # no record takes it whole
+        take(made.world, one, "vendor")
+    assert caught.value.code == "evidence-too-large"
+
+    def split_up(known: dict[Sha256, Sha256]) -> tuple[tuple[Sha256, ...], tuple[EvidencePart, ...]]:
+        key, nonces = made.world.key("ada").public.keyid, count()
+        return split(one, known, lab=made.world.lab.name, member="ada", keyid=key, nonce=lambda: f"{next(nonces):032x}")
+
+    names, parts = split_up({})
+    log_part(made, parts[0])  # and then somebody is interrupted
+    made.sync()
+    known = logged_parts(reading_of(made), base)
+    again, rest = split_up(known)
+    assert (len(parts), len(rest), again[0]) == (len(names), len(names) - 1, names[0])
+    assert logged_parts(reading_of(made), MODEL) == {}
+    places = [log_part(made, part) for part in rest]
+    at = log(made, take(made.world, one, "vendor", parts=again))
     made.chain.build(base)
     made.sync()
     lab = made.world.lab
-    found = examine_pack(
-        made.released(), root_json=lab.root_json, pinned_sha256=lab.root_sha256, verify=VERIFIERS.verify
-    )
+    packed = made.released()
+
+    def examined(raw: bytes) -> PackVerdict:
+        return examine_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256, verify=VERIFIERS.verify)
+
+    found = examined(packed)
     assert found.failures == ()
     assert found.chain is not None
-    assert [(one.index, one.evidence.original) for one in found.chain.outside] == [(at, raw)]
-    for number in range(1300, 1600):
-        (model / f"model-{number:05d}-of-01300.safetensors").write_text(str(number))
-    more = Presented("oms", vendor.sign_model(model), manifest.make(model).identity, b"", b"", NOW)
-    with pytest.raises(KeyturnError) as caught:
-        take(made.world, more, "vendor")
-    assert caught.value.code == "evidence-too-large"
-    assert "an archive" in caught.value.hint
+    assert [(one.index, one.original) for one in found.chain.outside] == [(at, raw)]
+    assert {code for code, _ in examined(forged(packed, lab, lambda members: drop(members, places[0]))).failures} >= {
+        "pack-statement-missing",
+        "evidence-part-missing",
+    }
+    shown = shown_from(made)
+    assert [(one.held is not None, one.original) for one in shown] == [(True, raw)]
+
+
+def test_evidence_whose_parts_are_not_in_the_log_is_shown_as_such_and_has_no_original(made: ReleaseWorld) -> None:
+    found = VERIFIERS.verify(SLSA.present(), SLSA.signer)
+    made.chain.evidence(SLSA.present(), found, outside="publisher", original=b"", parts=("ab" * 32,), size=9)
+    made.sync()
+    shown = shown_from(made)
+    assert [(one.original, one.failure and one.failure.code) for one in shown] == [(None, "evidence-part-missing")]
+
+
+def reading_of(made: ReleaseWorld) -> LogReading:
+    lab = made.world.lab
+    reading = LogReading(made.world.log, root_json=lab.root_json, pinned_sha256=lab.root_sha256)
+    reading.to(made.world.log.settle().size)
+    return reading
+
+
+def log_part(made: ReleaseWorld, part: EvidencePart) -> int:
+    payload = statement.make(part, evidence.EVIDENCE_PART, subjects_of(part))
+    return made.chain.append(signed(payload, made.world.key("ada")))
+
+
+def shown_from(made: ReleaseWorld) -> tuple[ShownEvidence, ...]:
+    lab = made.world.lab
+    return show_evidence(
+        made.gate()._parts.log,
+        root_json=lab.root_json,
+        pinned_sha256=lab.root_sha256,
+        records=(),
+        about=None,
+        now=made.world.now,
+        verify=VERIFIERS.verify,
+    )

@@ -32,7 +32,7 @@ from keyturn.tlog.frontier import Frontier
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint, verify_checkpoint
 from keyturn.trust.history import TrustHistory
 
-__all__ = ["Followed", "fetch_record", "follow_lineage", "requests_of_attempts"]
+__all__ = ["Followed", "fetch_record", "follow_lineage", "records_of", "requests_of_attempts"]
 
 _RUN = 4096
 _ERASABLE: frozenset[Kind] = frozenset({"req", "apr", "den", "rev"})
@@ -101,12 +101,17 @@ def requests_of_attempts(log: LogReader, graph: LineageGraph, entries: Sequence[
         if b"/member/" not in payload or provenance.PROVENANCE.encode() not in payload:
             continue
         with suppress(Malformed):  # whatever it is: `custody.evidence` says so
-            name = graph.node(f"record:{provenance.read(payload).request}")
-            nodes = [] if name is None else [node for _, node in graph.links([name], back=True, chain=False)]
-            fresh = [node for node in nodes if node >= 0 and node not in there and node not in found]
-            for node, envelope in zip(fresh, graph.envelopes(fresh), strict=True):
-                found[node] = Entry(node, log.envelope(envelope))
+            for one in records_of(log, graph, provenance.read(payload).request):
+                if one.index not in there:
+                    found[one.index] = one
     return list(found.values())
+
+
+def records_of(log: LogReader, graph: LineageGraph, digest: str) -> list[Entry]:
+    """The records in `graph` with that digest: one, unless it was signed more than once."""
+    name = graph.node(f"record:{digest}")
+    nodes = [] if name is None else [node for _, node in graph.links([name], back=True, chain=False) if node >= 0]
+    return [Entry(node, log.envelope(one)) for node, one in zip(nodes, graph.envelopes(nodes), strict=True)]
 
 
 @dataclass

@@ -6,11 +6,12 @@ Whoever has the files has them compared again (`compare`), and then rests on no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from keyturn.bulk.read_chain import LogReading, claimed_size, read_evidence
-from keyturn.custody.evidence import Failure
+from keyturn.custody.evidence import Entry, Failure
+from keyturn.custody.evidence_parts import original_of, parts_in
 from keyturn.custody.outside import Outside, Verify
 from keyturn.errors import Refused
 from keyturn.formats import dsse, statement
@@ -24,13 +25,16 @@ __all__ = ["ShownEvidence", "show_evidence"]
 
 @dataclass(frozen=True, slots=True)
 class ShownEvidence:
-    """One record of evidence: `held` when it verified again, else the `failure`; `compared`: its files, here and now."""
+    """One record of evidence: `held` when it verified again, else the `failure`; `compared`: its files, here and now.
+
+    `original`: the whole of it; `None` when parts are missing, or are not those of the record."""
 
     id: str
     index: int
     evidence: Evidence
     held: Outside | None
     failure: Failure | None
+    original: bytes | None
     compared: bool = False
 
 
@@ -64,10 +68,11 @@ def show_evidence(
         if about is not None and evidence.about != about:
             continue
         held, failures = read_evidence(reading, index, now=now, verify=verify)
+        original = held[0].original if held else _put_together(evidence, reading.parts_of(Entry(index, raw)))
         compared = compare is not None and bool(held) and evidence.bound == "files"
         if compare is not None and compared:
             try:
-                compare(evidence.presented, reading.trust()[1].states[-1].outside[evidence.outside])
+                compare(evidence.presented(held[0].original), reading.trust()[1].states[-1].outside[evidence.outside])
             except Refused as err:
                 held, failures, compared = (), (Failure(index, err.code, err.message),), False
         shown.append(
@@ -78,6 +83,7 @@ def show_evidence(
                 held[0] if held else None,
                 next(iter(failures), None)
                 or (None if held else Failure(index, "signer-unknown", "nobody of the lab signed it")),
+                original,
                 compared,
             )
         )
@@ -87,3 +93,10 @@ def show_evidence(
                 "record-not-found", f"the log has no evidence `evd-{one[:32]}`", hint="keyturn evidence verify"
             )
     return tuple(shown)
+
+
+def _put_together(evidence: Evidence, parts: Sequence[Entry]) -> bytes | None:
+    try:
+        return original_of(evidence, parts_in(parts))
+    except Refused:
+        return None  # the failure says it

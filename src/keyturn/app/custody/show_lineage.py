@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from keyturn.app.custody.follow_lineage import Followed, follow_lineage, requests_of_attempts
+from keyturn.app.custody.follow_lineage import Followed, follow_lineage, records_of, requests_of_attempts
 from keyturn.bulk.threads import on_all_cores
 from keyturn.custody.descent import Walk, walk
 from keyturn.custody.evidence import Entry, Failure, read
 from keyturn.custody.lineage import Lineage, Step, link, outputs_of
 from keyturn.custody.outside import Outside, Verify, read_outside
 from keyturn.errors import Refused, Tampered
+from keyturn.formats import dsse, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.evidence import EVIDENCE, Evidence
 from keyturn.ports import LineageGraph, LogReader, StatementNode
 
 __all__ = ["Bounds", "ShownLineage", "Side", "show_lineage"]
@@ -141,8 +143,10 @@ def _verify_again(
 ) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
     """The evidence at `nodes`, verified here. Who took it in may be suspended since: that is for who judges a chain."""
     entries = [Entry(node, log.envelope(one)) for node, one in zip(nodes, graph.envelopes(nodes), strict=True)]
+    made = [statement.parse(dsse.parse_own(one.raw).payload, Evidence, EVIDENCE).predicate for one in entries]
     found, failures = read_outside(
         entries,
+        parts=[part for one in made for digest in one.parts for part in records_of(log, graph, digest)],
         lab=followed.history.lab,
         timeline=followed.trusted,
         suspended_members=frozenset(),

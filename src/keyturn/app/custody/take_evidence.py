@@ -5,20 +5,36 @@
 signature
    whose digests are no SHA-256, by the files at hand.
 3. The record is made of exactly what was found, and logged under the member's key. Whatever is refused before leaves no trace.
+4. What is larger than a record takes goes into parts, each a record of its own before the one that names them. Parts that the log
+   has already, since somebody was interrupted, are named again. Parts that nothing names have no effect.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
+from keyturn.bulk.read_chain import LogReading
+from keyturn.custody.evidence import Entry
+from keyturn.custody.evidence_parts import parts_in
 from keyturn.custody.expected import bound_to
 from keyturn.custody.outside import require_expected, require_pinned
 from keyturn.errors import Refused
-from keyturn.formats.digest import sha256
-from keyturn.formats.evidence import EVIDENCE_BYTES_MAX, Evidence, Material, Presented
+from keyturn.formats import statement
+from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
+from keyturn.formats.evidence import (
+    EVIDENCE_BYTES_MAX,
+    EVIDENCE_PART,
+    ORIGINAL_BYTES_MAX,
+    Evidence,
+    EvidencePart,
+    Material,
+    Presented,
+)
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.ports import EvidenceVerifier
 from keyturn.trust.roster import TrustState
 
-__all__ = ["make_evidence", "require_size", "subjects_of"]
+__all__ = ["is_split", "logged_parts", "make_evidence", "require_size", "split", "subjects_of"]
 
 
 def make_evidence(
@@ -31,9 +47,10 @@ def make_evidence(
     member: str,
     keyid: str,
     nonce: str,
+    parts: Sequence[Sha256] = (),
 ) -> Evidence:
     """Verify `presented` as evidence of the signer `outside`, and make the record that `member` will sign; `path`: of the
-    artifact."""
+    artifact, `parts`: the digests of the records that `split` put the original into, if it did."""
     signer = trust.outside.get(outside)
     if signer is None:  # (1)
         raise Refused(
@@ -41,7 +58,7 @@ def make_evidence(
             f"trust version {trust.targets_version} lists no outside signer `{outside}`",
             hint="keyholders list it in evidence.toml of the targets: keyturn trust propose",
         )
-    require_size(presented.original, presented.trusted_root, presented.layout)
+    require_size(presented)
     require_pinned(presented, signer)
     found = verifier.verify(presented, signer)  # (2)
     require_expected(found, signer)
@@ -63,7 +80,9 @@ def make_evidence(
         artifact=str(presented.artifact),
         outside=outside,
         format=presented.format,
-        original=presented.original,
+        original=b"" if parts else presented.original,
+        parts=tuple(parts),
+        size=len(presented.original) if parts else 0,
         digest=sha256(presented.original),
         materials=tuple(Material(name=name, content=content) for name, content in named if content),  # type: ignore[arg-type]  # one of two
         found=found,
@@ -73,17 +92,61 @@ def make_evidence(
     )
 
 
-def require_size(original: bytes, *materials: bytes) -> None:
-    """Refuse what does not fit in a record (docs/decisions/0138), or is nothing."""
-    size = len(original) + sum(map(len, materials))
-    if not original or size > EVIDENCE_BYTES_MAX:
+def require_size(presented: Presented) -> None:
+    """Refuse what is nothing, or more than an hour's quota takes (docs/decisions/0152)."""
+    size, beside = len(presented.original), len(presented.trusted_root) + len(presented.layout)
+    if not 1 <= size <= ORIGINAL_BYTES_MAX:
         raise Refused(
             "evidence-too-large",
-            f"expected 1 to {EVIDENCE_BYTES_MAX} bytes with its material, got {size}",
+            f"expected an original of 1 to {ORIGINAL_BYTES_MAX} bytes, got {size}",
             hint="a model signature has some 250 bytes for each file: ask for one over an archive that an `ingest` step unpacks",
+        )
+    if beside >= EVIDENCE_BYTES_MAX:
+        raise Refused(
+            "evidence-too-large",
+            f"expected less than {EVIDENCE_BYTES_MAX} bytes of trusted root and layout, got {beside}",
+            hint="keyholders pin smaller ones: they are in the record whole",
         )
 
 
-def subjects_of(evidence: Evidence) -> tuple[Subject, ...]:
+def is_split(presented: Presented) -> bool:
+    """Whether the original is more than fits in a record beside what verifying it needs."""
+    return len(presented.original) + len(presented.trusted_root) + len(presented.layout) > EVIDENCE_BYTES_MAX
+
+
+def split(
+    presented: Presented, known: Mapping[Sha256, Sha256], *, lab: str, member: str, keyid: str, nonce: Callable[[], str]
+) -> tuple[tuple[Sha256, ...], tuple[EvidencePart, ...]]:
+    """The digests of the records that the original is in, in order, and those of them that are to be logged; `known` are
+    the ones that the log has, by the SHA-256 of their content."""
+    names: list[Sha256] = []
+    fresh: list[EvidencePart] = []
+    there = dict(known)
+    for start in range(0, len(presented.original), EVIDENCE_BYTES_MAX):
+        content = presented.original[start : start + EVIDENCE_BYTES_MAX]
+        name = there.get(sha256(content))
+        if name is None:
+            part = EvidencePart(
+                lab=lab,
+                nonce=nonce(),
+                member=member,
+                key=keyid,
+                artifact=str(presented.artifact),
+                content=content,
+                signed_at=presented.at,
+            )
+            fresh.append(part)
+            name = there[sha256(content)] = sha256(statement.make(part, EVIDENCE_PART, subjects_of(part)))
+        names.append(name)
+    return tuple(names), tuple(fresh)
+
+
+def logged_parts(reading: LogReading, artifact: ArtifactDigest) -> dict[Sha256, Sha256]:
+    """Parts about `artifact` in the log that was read: the digests of their records, by the SHA-256 of their content."""
+    entries = [Entry(index, reading.fetch(index)) for index in reading.of_kind("evp", about=artifact)]
+    return {sha256(part.content): name for name, part in parts_in(entries).items()}
+
+
+def subjects_of(evidence: Evidence | EvidencePart) -> tuple[Subject, ...]:
     """The one subject of the record: the artifact."""
-    return (Subject(digest=DigestSet.of(evidence.about)),)
+    return (Subject(digest=DigestSet.of(ArtifactDigest.parse(evidence.artifact))),)

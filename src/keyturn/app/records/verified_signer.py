@@ -16,7 +16,7 @@ from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.digest import Sha256
 from keyturn.formats.dsse import Envelope
-from keyturn.formats.evidence import Evidence
+from keyturn.formats.evidence import Evidence, EvidencePart
 from keyturn.formats.negatives import Lift, Suspension
 from keyturn.formats.provenance import BuilderId, Provenance
 from keyturn.formats.records import Record
@@ -29,7 +29,17 @@ from keyturn.trust.signers import NamesItsSigner, signed_by
 
 __all__ = ["verified_signer"]
 
-_OF_HUMANS = (HumanAuthorization, Suspension, Lift, EvaluationCriteria, Evidence, Review, CounterOffer, Tombstone)
+_OF_HUMANS = (
+    HumanAuthorization,
+    Suspension,
+    Lift,
+    EvaluationCriteria,
+    Evidence,
+    EvidencePart,
+    Review,
+    CounterOffer,
+    Tombstone,
+)
 
 
 Asked = Callable[[Sha256], StepRequest | None]

@@ -63,7 +63,8 @@ def add(
     )
     output.warn(asked.table(_rows(taken.evidence)), json=json)
     output.confirm("Sign that you took this in?", yes=yes)
-    logged = log_evidence(place, taken)
+    with output.progress("logging the parts of the original", len(taken.parts), json=json) as advance:
+        logged = log_evidence(place, taken, advance)
     output.emit(
         {"id": logged.id, "digest": logged.digest, "index": logged.index},
         json=json,
@@ -91,7 +92,7 @@ def show(
 ) -> None:
     """Show one piece of evidence, and give its original bytes back as they came."""
     from keyturn.adapters.files.config_files import write_new
-    from keyturn.errors import Usage
+    from keyturn.errors import Refused, Usage
     from keyturn.wiring.custody.evidence import evidence_in
     from keyturn.wiring.lab.places import find_lab
 
@@ -99,7 +100,13 @@ def show(
     if len(found) != 1:
         raise Usage("record-ambiguous", f"`{evidence}` means {len(found)} records: type more of its digits")
     if out is not None:
-        write_new(out, found[0].evidence.original)
+        if (original := found[0].original) is None:
+            raise Refused(
+                "evidence-part-missing",
+                f"the original of {found[0].id} is in {len(found[0].evidence.parts)} parts that make no whole",
+                hint="the log lacks some of them, or has others: keyturn evidence verify says which",
+            )
+        write_new(out, original)
     output.emit(_as_json(found[0]), json=json, human=lambda screen: _show(screen, found[0]))
 
 
@@ -169,10 +176,14 @@ def _rows(evidence: Evidence) -> tuple[tuple[str, str], ...]:
         ("it is about", "\n".join(found.subjects) or "files by other digests than SHA-256"),
         ("bound by", evidence.bound if evidence.bound == "digest" else f"files that {evidence.member} compared"),
         ("format", evidence.format),
-        ("original", f"sha256:{evidence.digest}, {len(evidence.original)} bytes"),
+        ("original", f"sha256:{evidence.digest}, {evidence.size_bytes} bytes{_in_parts(evidence)}"),
         *((one.name.replace("-", " "), f"sha256:{sha256(one.content)}") for one in evidence.materials),
         ("taken in by", f"{evidence.member} at {rfc3339(evidence.signed_at)}"),
     )
+
+
+def _in_parts(evidence: Evidence) -> str:
+    return f" in {len(evidence.parts)} parts, each a record" if evidence.parts else ""
 
 
 def _as_json(one: ShownEvidence) -> dict[str, Any]:

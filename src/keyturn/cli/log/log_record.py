@@ -22,6 +22,7 @@ _KINDS: Mapping[str, str] = {
     "crt": "evaluation criteria",
     "den": "denial",
     "evd": "evidence from outside",
+    "evp": "part of evidence from outside",
     "dep": "deployment",
     "dsp": "disposal",
     "lft": "lift of a suspension",
