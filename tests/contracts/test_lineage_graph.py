@@ -168,6 +168,26 @@ def test_answers_come_in_the_order_of_the_question_and_statements_in_that_of_the
     assert [one.index for one in graph.statements(many)] == [2, 3]
 
 
+def test_by_which_steps_a_thing_was_made_is_said_of_things_that_steps_made(
+    graphs: tuple[LineageGraph, LineageGraph],
+) -> None:
+    added, graph = graphs
+    fill(added)
+    again = Linked(11, "prv", "other", 210, "finetune", takes=((DATA, True),), gives=(MODEL, PACKED))
+    with added.growing():
+        added.add([(again, sha256(b"again"))], failures=(), unread=())
+        added.add_read(tree(12), ())
+    nodes = [graph.node(name) for name in (PACKED, DATA, REQUEST, MODEL, RELEASED)]
+    packed, *_, model, _ = nodes
+    assert list(graph.made_by([node for node in nodes if node is not None])) == [
+        (packed, 5, "package"),
+        (packed, 11, "finetune"),
+        (model, 3, "train"),
+        (model, 11, "finetune"),
+    ], "nothing made the data, a request is not made, and `released` is only linked"
+    assert list(graph.made_by([])) == []
+
+
 def test_what_was_not_added_to_its_end_is_not_there(graphs: tuple[LineageGraph, LineageGraph]) -> None:
     added, graph = graphs
     fill(added, (4,))

@@ -89,6 +89,9 @@ class LineageGraph(Protocol):
         `chain`: of inputs, outputs and released models alone, without code, runtimes and requests.
         """
 
+    def made_by(self, nodes: Sequence[int]) -> Iterable[tuple[int, int, str]]:
+        """(node, index, build) of each step that gave one of these names; in the order of the nodes, then of the log."""
+
     def signed_by(self, keyid: str) -> Sequence[StatementNode]:
         """The statements that this key signed, in log order."""
 

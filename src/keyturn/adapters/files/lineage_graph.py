@@ -56,6 +56,10 @@ _LINKS = {
     for back, table, near, far in ((False, "edge", "src", "dst"), (True, "back", "dst", "src"))
     for chain in (False, True)
 }
+_MADE_BY = (
+    "SELECT dst, idx, label FROM json_each(?) AS wanted CROSS JOIN back ON dst = wanted.value"
+    " CROSS JOIN statement ON idx = src WHERE chain AND kind = 'prv' ORDER BY wanted.key, idx"
+)
 _NAMES = "SELECT name FROM json_each(?) AS wanted CROSS JOIN node ON node.id = wanted.value ORDER BY wanted.key"
 _COLUMNS = "idx, kind, keyid, said_at, label"
 _ENVELOPES = (
@@ -204,6 +208,10 @@ class LineageGraphFile:
     def links(self, nodes: Sequence[int], *, back: bool, chain: bool) -> Iterator[tuple[int, int]]:
         """Links from each of `nodes` to what rests on it, or `back` to what it rests on."""
         return self._about(_LINKS[back, chain], nodes)
+
+    def made_by(self, nodes: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+        """Node, index and build of each step that made one of these artifacts."""
+        return self._about(_MADE_BY, nodes)
 
     def signed_by(self, keyid: str) -> tuple[StatementNode, ...]:
         """The statements that this key signed."""

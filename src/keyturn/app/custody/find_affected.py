@@ -13,25 +13,22 @@ This is NOT a verdict on anything that is not named here: only 0 things in a log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from keyturn.app.custody.follow_lineage import Followed, follow_lineage
+from keyturn.app.custody.shortest_paths import AffectedModel, AffectedModels, Hop, Makers, Paths
 from keyturn.custody.descent import Walk, walk
 from keyturn.custody.evidence import Failure
-from keyturn.custody.linked import MODEL_BUILDS
 from keyturn.errors import Unavailable, Usage
 from keyturn.formats.digest import ArtifactDigest
-from keyturn.formats.leaf import Kind
 from keyturn.ports import LineageGraph, LogReader, StatementNode, Unread
 from keyturn.trust.roster import TrustState
 
-__all__ = ["Affected", "AffectedDeployment", "AffectedModel", "AffectedRelease", "Hop", "Interval", "find_affected"]
-
-_ARTIFACTS = ("dirHash:", "sha256:")
+__all__ = ["Affected", "AffectedDeployment", "AffectedRelease", "Interval", "affected", "find_affected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +42,6 @@ class Interval:
     def bounded(self) -> bool:
         """Whether it is less than always."""
         return (self.since, self.until) != (None, None)
-
-
-class Hop(msgspec.Struct, frozen=True, gc=False):
-    """One thing on a path: an artifact by its digest, or a statement by its place in the log, its kind and what it is of."""
-
-    artifact: str | None = None
-    index: int | None = None
-    kind: Kind | None = None
-    label: str = ""
-
-
-class AffectedModel(msgspec.Struct, frozen=True, gc=False):
-    """A model or checkpoint, by which steps it was made, and a shortest path to it."""
-
-    artifact: str
-    made_at: tuple[int, ...]
-    build: str
-    path: tuple[Hop, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +72,14 @@ class Affected:
     """What descends from `of`, as of a checkpoint of `log_size` cosigned at `as_of`. `signed` are the statements of a key
     that count.
 
+    `models` are read as they are asked for, while the graph is open (`AffectedModels`).
     `artifacts` counts everything that was made from it, models among them. `unread` are erased records on which a release
     rests and which this key can have signed.
     """
 
     of: str
     signed: tuple[int, ...]
-    models: tuple[AffectedModel, ...]
+    models: Sequence[AffectedModel]
     releases: tuple[AffectedRelease, ...]
     deployments: tuple[AffectedDeployment, ...]
     artifacts: int
@@ -157,18 +137,17 @@ def affected(graph: LineageGraph, followed: Followed, *, of: ArtifactDigest | st
             )
         starts = [node]
     found = walk(starts, lambda level: graph.links(level, back=False, chain=False))
-    statements = {one.index: one for one in graph.statements([node for node in found.via if node >= 0])}  # in log order
-    nodes = [node for node in found.via if node < 0]
-    names = dict(zip(nodes, graph.names(nodes), strict=True))
-    made = [node for node in nodes if node not in starts and names[node].startswith(_ARTIFACTS)]
-    paths = _Paths(found, statements, names)
+    names = [node for node, before in found.via.items() if node < 0 and node != before]  # not what was asked about
+    makers = Makers(graph.made_by(names))
+    others = graph.statements(_others(found, makers.artifacts))  # in log order
+    paths = Paths(graph, found, makers)
     return Affected(
         str(of),
         signed,
-        _models(graph, made, paths),
-        tuple(_releases(graph, statements, paths)),
-        tuple(_deployments(graph, statements, paths)),
-        len(made),
+        AffectedModels(makers.models(), paths),
+        tuple(_releases(graph, others, paths)),
+        tuple(_deployments(graph, others, paths)),
+        len(makers.artifacts),
         tuple(graph.failures),
         unread,
         followed.checkpoint.checkpoint.size,
@@ -176,75 +155,30 @@ def affected(graph: LineageGraph, followed: Followed, *, of: ArtifactDigest | st
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Paths:
-    found: Walk
-    statements: Mapping[int, StatementNode]
-    names: Mapping[int, str]
-    said: dict[int, tuple[Hop, ...]] = field(default_factory=dict)
-    """The paths that were said already: others go on from their ends."""
-
-    def to(self, node: int) -> tuple[Hop, ...]:
-        """A shortest path to `node`, without names that only link."""
-        via, said = self.found.via, self.said
-        one, rest = node, list[Hop]()
-        while (path := said.get(one)) is None:
-            if (hop := self._hop(one)) is not None:
-                rest.append(hop)
-            before = via[one]
-            if before == one:
-                path = ()
-                break
-            one = before
-        rest.reverse()
-        said[node] = path = (*path, *rest)
-        return path
-
-    def _hop(self, node: int) -> Hop | None:
-        if node >= 0:
-            one = self.statements[node]
-            return Hop(index=node, kind=one.kind, label=one.label)
-        name = self.names[node]
-        return Hop(artifact=name) if name.startswith(_ARTIFACTS) else None
+def _others(found: Walk, made: Iterable[int]) -> Sequence[int]:
+    """The statements that were reached, without those by which an artifact was: releases and deployments are among these."""
+    led = {found.via[node] for node in made}
+    return [node for node in found.via if node >= 0 and node not in led]
 
 
-def _models(graph: LineageGraph, made: Sequence[int], paths: _Paths) -> tuple[AffectedModel, ...]:
-    """Those of the artifacts `made` that a step which makes models made."""
-    makers: dict[int, list[StatementNode]] = {}
-    back = list(graph.links(made, back=True, chain=True))
-    reached = paths.statements
-    others = {one.index: one for one in graph.statements([index for _, index in back if index not in reached])}
-    for node, index in back:
-        one = reached.get(index) or others[index]
-        if one.label in MODEL_BUILDS:
-            makers.setdefault(node, []).append(one)
-    names, to = paths.names, paths.to
-    return tuple(
-        [
-            AffectedModel(names[node], tuple([one.index for one in by]), by[0].label, to(node))
-            for node, by in makers.items()
-        ]
-    )
-
-
-def _releases(graph: LineageGraph, statements: Mapping[int, StatementNode], paths: _Paths) -> Iterator[AffectedRelease]:
-    for one in statements.values():
-        if one.kind == "rel":
-            (model,) = graph.names([model for _, model in graph.links([one.index], back=True, chain=True)])
-            by, over = _taken_back(graph, one.index)
-            state: Literal["released", "withdrawn"] = "withdrawn" if over else "released"
-            yield AffectedRelease(one.index, one.label, model, state, by, paths.to(one.index))
+def _releases(graph: LineageGraph, statements: Sequence[StatementNode], paths: Paths) -> Iterator[AffectedRelease]:
+    released = [one for one in statements if one.kind == "rel"]
+    for one, path in zip(released, paths.to([one.index for one in released]), strict=True):
+        (model,) = graph.names([model for _, model in graph.links([one.index], back=True, chain=True)])
+        by, over = _taken_back(graph, one.index)
+        state: Literal["released", "withdrawn"] = "withdrawn" if over else "released"
+        yield AffectedRelease(one.index, one.label, model, state, by, path)
 
 
 def _deployments(
-    graph: LineageGraph, statements: Mapping[int, StatementNode], paths: _Paths
+    graph: LineageGraph, statements: Sequence[StatementNode], paths: Paths
 ) -> Iterator[AffectedDeployment]:
-    for one in statements.values():
-        if one.kind == "dep" and one.label != "ended":
-            given = [node for _, node in graph.links([one.index], back=False, chain=False)]
-            onward = graph.statements([node for _, node in graph.links(given, back=False, chain=False) if node >= 0])
-            ended = next((end.index for end in onward if end.kind == "dep"), None)
-            yield AffectedDeployment(one.index, one.label, ended, paths.to(one.index))
+    deployed = [one for one in statements if one.kind == "dep" and one.label != "ended"]
+    for one, path in zip(deployed, paths.to([one.index for one in deployed]), strict=True):
+        given = [node for _, node in graph.links([one.index], back=False, chain=False)]
+        onward = graph.statements([node for _, node in graph.links(given, back=False, chain=False) if node >= 0])
+        ended = next((end.index for end in onward if end.kind == "dep"), None)
+        yield AffectedDeployment(one.index, one.label, ended, path)
 
 
 def _taken_back(graph: LineageGraph, release: int) -> tuple[tuple[tuple[str, int], ...], bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,8 @@ from keyturn.cli.options import Json, Lab
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from keyturn.app.custody.find_affected import Affected, Hop
+    from keyturn.app.custody.find_affected import Affected
+    from keyturn.app.custody.shortest_paths import Hop
 
 __all__ = ["app"]
 
@@ -110,9 +111,10 @@ def affected(
 
     named = bad_thing(bad)
     interval = interval_of(named, since, until)
-    with _reading(json=json) as progress:
-        found = affected_by(find_lab(lab), named, interval=interval, progress=progress)
-    output.emit(_said(found), json=json, human=lambda screen: _show_affected(screen, found))
+    with ExitStack() as opened:
+        with _reading(json=json) as progress:
+            found = opened.enter_context(affected_by(find_lab(lab), named, interval=interval, progress=progress))
+        output.emit(_said(found) if json else None, json=json, human=lambda screen: _show_affected(screen, found))
     status = {"nothing": 0, "affected": 1, "unknown": 3}[found.verdict]
     if status:
         raise typer.Exit(status)
@@ -133,20 +135,26 @@ def _reading(*, json: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def _said(found: Affected) -> dict[str, Any]:
+    import msgspec
+
+    def of_hop(one: Hop) -> dict[str, Any]:
+        if one.artifact is not None:
+            return {"artifact": one.artifact}
+        return {"index": one.index, "kind": one.kind, "of": one.label}
+
     def path(hops: tuple[Hop, ...]) -> list[dict[str, Any]]:
-        return [
-            {"artifact": one.artifact}
-            if one.artifact is not None
-            else {"index": one.index, "kind": one.kind, "of": one.label}
-            for one in hops
-        ]
+        return [of_hop(one) for one in hops]
 
     return {
         "of": found.of,
         "verdict": found.verdict,
         "signed": found.signed,
         "models": [
-            {"artifact": one.artifact, "build": one.build, "made_at": one.made_at, "path": path(one.path)}
+            msgspec.Raw(  # each as text at once: there may be hundreds of thousands
+                msgspec.json.encode(
+                    {"artifact": one.artifact, "build": one.build, "made_at": one.made_at, "path": path(one.path)}
+                )
+            )
             for one in found.models
         ],
         "releases": [

@@ -34,12 +34,13 @@ def lineage_of(
         return show_lineage(artifact=artifact, bounds=bounds, progress=progress, verify=Verifiers().verify, **known)
 
 
+@contextmanager
 def affected_by(
     place: LabPlace, of: ArtifactDigest | str, *, interval: Interval, progress: Callable[[int, int], None]
-) -> Affected:
-    """What descends from an artifact, or from what the key whose id begins so signed, in the lab's log."""
+) -> Iterator[Affected]:
+    """What descends from an artifact, or from what the key whose id begins so signed, in the lab's log; to be read inside."""
     with _graph_of(place) as known:
-        return find_affected(of=of, interval=interval, progress=progress, **known)
+        yield find_affected(of=of, interval=interval, progress=progress, **known)
 
 
 def bad_thing(named: str) -> ArtifactDigest | str:
