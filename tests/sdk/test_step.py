@@ -22,6 +22,8 @@ POLICY = """
 @id("release") @quorum("1 security") @pending_max("1d")
 permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora")
   when { context.custody.verified };
+@id("read") @quorum("1 security") @duration_max("2h") @pending_max("8h")
+permit (principal in Group::"research", action == Action::"weights:read", resource in Model::"aurora");
 """
 INGEST = """
 version = 1
@@ -162,6 +164,13 @@ def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released
     }
     assert not aside.exists()
     assert people.refused("ada", "dispose", "ingest/data", *reason, status=2) == "artifact-missing"
+    # Whoever may write there calls what he likes so: only what the log says goes.
+    for name, record in (("data", "0" * 32), ("other", gone["id"][4:])):
+        aside = place / "ingest" / f".{name}.{record}.disposing"
+        aside.mkdir()
+        assert people.refused("ada", "dispose", f"ingest/{name}", *reason) == "disposal-unlogged"
+        assert aside.exists()
+        aside.rmdir()
 
     shown = people.by("ada", "lineage", "show", "train/model")
     assert [(one["artifact"], one["by_and_where"].split(":")[-1]) for one in shown["disposals"]] == [
@@ -193,5 +202,12 @@ def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released
 
     assert people.refused("ada", "dispose", "train/model", "--reason", "x", "--yes") == "disposal-released"
     assert (place / "train/model").exists()
-    people.by("ada", "dispose", "train/model", "--reason", "it is in the registry", "--anyway", "--yes")
+    # A request that is named must be granted to whoever deletes, and open.
+    read = people.ask()
+    going = ("dispose", "train/model", "--reason", "it is in the registry", "--anyway", "--yes", "--under", read)
+    assert people.refused("ada", *going) == "disposal-request"
+    people.by("bob", "approve", read, "--reason", "there are copies", "--yes")
+    assert people.refused("bob", *going) == "disposal-request"
+    assert (place / "train/model").exists()
+    people.by("ada", *going)
     assert not (place / "train/model").exists()

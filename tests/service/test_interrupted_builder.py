@@ -53,6 +53,13 @@ def test_a_builder_that_is_killed_before_any_of_its_writes_goes_on_with_the_same
         assert end["kinds"] == ["crt", "stp", "prv", "tst"], (number, "each once, and all of them")
         assert end["made"] == ["measurement", "step.json", "step.log"], number
         assert end["left"] == [], (number, "no staging directory and no order is left behind")
+    unsynced = [end for end in found if end["before"] == "_sync"]
+    assert len(unsynced) >= 2, "the output, and the directory that it is in"
+    for end in unsynced:
+        assert end["attempt"] == 2, (
+            "a command whose outputs were not durable yet has not ended: it runs again, and that is said"
+        )
+        assert "died while the command ran" in " ".join(end["history"])
     said = " ".join(line for end in found for line in end["history"])
     for what in ("had not begun", "died while the command ran", "the command had ended", "was signed already"):
         assert what in said
@@ -60,6 +67,9 @@ def test_a_builder_that_is_killed_before_any_of_its_writes_goes_on_with_the_same
 
 def test_a_real_builder_is_killed_in_a_command_and_while_what_it_signed_is_logged(tmp_path: Path) -> None:
     people = People(tmp_path)
+    people.place.clock.time -= (
+        600  # longer ago than its `timeout_s`: what waits in a queue, or begins again, takes that time
+    )
     first = people.order(
         "ls /out > /dev/null; if [ -e /out/progress/at ]; then cat /out/progress/at > /out/model;"
         r" printf '\\033]0;owned\\007'; cat /out/progress/at; else"
@@ -73,6 +83,7 @@ def test_a_real_builder_is_killed_in_a_command_and_while_what_it_signed_is_logge
             jobs = [ordering.order(order).job for order in (first, second)]
             wait_for("its progress", lambda: next(people.work.glob(".first.*/out/progress/at"), None), builder)
             wait_for("its sleep", lambda: sleepers() or None, builder)
+            assert error_of(people.disposes())["code"] == "disposal-in-use", "its builder says that it runs"
             builder.child.kill()
             builder.child.wait()
             wait_for("the end of what ran in the sandbox", lambda: None if sleepers() else True, log)
@@ -92,6 +103,12 @@ def test_a_real_builder_is_killed_in_a_command_and_while_what_it_signed_is_logge
             shown = people.keyturn("step", "show", f"stp-{jobs[0][:32]}").stdout
             for words in ("done", "attempt 2", "the builder died while the command ran, in attempt 1", "went on from"):
                 assert words in shown, shown
+            people.place.clock.time = SystemClock().now()
+            failed = ordering.order(people.order("exit 3", "third")).job
+            until(ordering, failed, lambda state: state.state == "failed", builder)
+            assert error_of(people.disposes(), status=2)["code"] == "trust-root-unpinned", (
+                "no step needs it, also none that failed"
+            )
             waited = said_by(people.keyturn("step", "wait", f"stp-{jobs[0][:32]}", "--json"))
             assert waited["destination"] == str(people.work / "first")
         made = people.made(url)
@@ -244,6 +261,9 @@ class People:
 
     def keyturn(self, *words: str) -> subprocess.CompletedProcess[str]:
         return keyturn(*words, place=self.work, home=self.lab.path / "nobody", lab=self.lab.path)
+
+    def disposes(self) -> subprocess.CompletedProcess[str]:
+        return self.keyturn("dispose", "data", "--reason", "retention", "--yes", "--json")
 
     def made(self, url: str) -> list[Provenance]:
         log = LogOverHttp(url)

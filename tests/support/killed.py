@@ -3,7 +3,8 @@
     python -m support.killed DIRECTORY      # prints one JSON object for each point
 
 Each builder is a process of its own, forked from this one, over the same directories: a log on disk, and what builders keep.
-What it was killed before is each durable write of the builder's own, each append to the log, and each step of publishing.
+What it was killed before is each durable write of the builder's own, each sync of what the command left, each append to the log,
+and each step of publishing.
 """
 
 from __future__ import annotations
@@ -64,13 +65,14 @@ def _first(root: Path, point: int) -> None:
         def killed(*given: Any, **more: Any) -> Any:
             left[0] -= 1
             if left[0] == 0:
+                (root / "before").write_text(function.__name__)
                 os.kill(os.getpid(), signal.SIGKILL)
             return function(*given, **more)
 
         return killed  # type: ignore[return-value]
 
     with closing(IndexSqlite(root / "index.sqlite")) as index, LogOnDisk(root / "log", index) as log:
-        for module, names in ((durable_files, ("create", "replace")), (step_files, ("_move", "clear"))):
+        for module, names in ((durable_files, ("create", "replace")), (step_files, ("_move", "_sync", "clear"))):
             for name in names:
                 setattr(module, name, killing(getattr(module, name)))
         log.append = killing(log.append)  # type: ignore[method-assign]
@@ -102,6 +104,7 @@ def _second(root: Path) -> None:
             "left": [path.name for path in place.work.iterdir() if path.name.endswith(".keyturn")]
             + [path.name for path in (root / "lab" / "builder" / "jobs").iterdir()],
             "history": state.history,
+            "before": (root / "before").read_text() if (root / "before").exists() else "",
         }
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()

@@ -43,7 +43,7 @@ def dispose(
     from keyturn.wiring.custody.dispose import dispose as carry_out
     from keyturn.wiring.custody.dispose import prepare, unfinished
 
-    if (finished := unfinished(path)) is not None:
+    if (finished := unfinished(lab, path)) is not None:
         output.emit(
             {"id": finished, "path": str(path), "finished": True},
             json=json,
