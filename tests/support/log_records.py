@@ -1,14 +1,17 @@
-"""Records for tests of the log's storage: well formed, small, all different, with a signature that nobody checks there."""
+"""Records and notes for tests of the log's storage: well formed, small, all different, signed as nobody checks there."""
 
 from __future__ import annotations
 
 from keyturn.formats import access, dsse, statement
+from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats.access import GateCheckin
+from keyturn.formats.checkpoint import Checkpoint
 from keyturn.formats.digest import Sha256
 from keyturn.formats.dsse import IN_TOTO, Envelope, Signature
 from keyturn.formats.statement import DigestSet, Subject
+from keyturn.tlog.frontier import Frontier
 
-__all__ = ["make_record", "make_records"]
+__all__ = ["make_record", "make_records", "note_of"]
 
 _GATE = "keyturn://acme.example/gate/release"
 
@@ -31,3 +34,9 @@ def make_record(number: int, *, padding: int = 0) -> bytes:
 
 def make_records(count: int, *, start: int = 0) -> list[bytes]:
     return [make_record(number) for number in range(start, start + count)]
+
+
+def note_of(tree: Frontier) -> bytes:
+    """The log's note of `tree`."""
+    body = checkpoints.render_body(Checkpoint("log.acme.example", tree.size, tree.root))
+    return body + b"\n" + "— log.acme.example AAAAAAAA\n".encode()

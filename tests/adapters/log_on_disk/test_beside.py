@@ -13,18 +13,11 @@ from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.log_on_disk.pack import pack_path, verify_packs
 from keyturn.errors import Tampered
-from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats.checkpoint import Checkpoint
 from keyturn.tlog import merkle
-from keyturn.tlog.frontier import Frontier
-from support.log_records import make_records
+from support.log_records import make_records, note_of
 
 RECORDS = make_records(4)
-
-
-def note_of(frontier: Frontier) -> bytes:
-    body = checkpoints.render_body(Checkpoint("log.acme.example", frontier.size, frontier.root))
-    return body + b"\n" + "\u2014 log.acme.example AAAAAAAA\n".encode()
 
 
 def write(log: LogOnDisk) -> None:
