@@ -21,10 +21,16 @@ from keyturn.app.trust.publish_trust import Published, publish_trust
 from keyturn.app.trust.show_trust import show_trust
 from keyturn.app.trust.sign_trust import Signed, sign_trust
 from keyturn.crypto.credentials import Credential
+from keyturn.errors import KeyturnError
 from keyturn.formats.digest import sha256
 from keyturn.formats.enrolment import AcceptedKey, InviteeKind, NewKeys
 
 FOUNDED = 1_790_000_000
+DAY_S = 86_400
+
+
+def code_of(error: pytest.ExceptionInfo[KeyturnError]) -> str:
+    return error.value.code
 
 
 @dataclass

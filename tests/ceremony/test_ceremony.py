@@ -1,4 +1,4 @@
-"""The ceremony: found, invite, accept, propose, show, sign, publish; and what each step refuses."""
+"""The ceremony: found, propose, show and sign; and what each step refuses."""
 
 from __future__ import annotations
 
@@ -11,31 +11,21 @@ import msgspec
 import pytest
 
 from keyturn.adapters.files.trust_on_disk import TrustOnDisk
-from keyturn.app.trust.accept_invitation import accept_invitation
 from keyturn.app.trust.found_lab import Founding, found_lab
 from keyturn.app.trust.lab_trust import read_history
-from keyturn.app.trust.publish_trust import publish_trust
 from keyturn.app.trust.show_trust import show_trust
 from keyturn.app.trust.sign_trust import sign_trust
 from keyturn.app.trust.trust_log import trust_log
 from keyturn.crypto.credentials import Credential
-from keyturn.crypto.dsse_signing import sign
 from keyturn.crypto.signers import SoftwareKey
-from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Usage
-from keyturn.formats import dsse, trust_version
-from keyturn.formats.enrolment import acceptance_payload, parse_acceptance, parse_invitation
+from keyturn.errors import KeyturnError, Malformed, Refused, Usage
+from keyturn.formats import trust_version
 from keyturn.trust.draft import Draft, propose
 from keyturn.trust.metadata import signed_sha256
 from keyturn.trust.render import render_contents
 from support.labs import keyholders
 
-from .conftest import FOUNDED, Ceremony
-
-DAY_S = 86_400
-
-
-def _code(error: pytest.ExceptionInfo[KeyturnError]) -> str:
-    return error.value.code
+from .conftest import DAY_S, FOUNDED, Ceremony, code_of
 
 
 def test_two_people_found_a_lab(founded: Ceremony) -> None:
@@ -56,14 +46,14 @@ def test_until_a_second_human_has_signed_a_lab_is_founding_and_publishes_nothing
     ceremony.found()
     with pytest.raises(Refused) as alone:
         ceremony.propose()
-    assert _code(alone) == "trust-threshold-unreachable"
+    assert code_of(alone) == "trust-threshold-unreachable"
     ceremony.join("bob")
     ceremony.propose()
     ceremony.sign("ada")
     ceremony.sign("ada")
     with pytest.raises(Refused) as once:
         ceremony.publish()
-    assert _code(once) == "trust-founding"
+    assert code_of(once) == "trust-founding"
     assert ceremony.store.versions() == ()
     assert not (ceremony.trust / "metadata").exists()
     with pytest.raises(Refused, match="trust-founding"):
@@ -115,117 +105,6 @@ def test_production_is_founded_with_witnesses_and_no_keys_of_others(ceremony: Ce
     assert history is not None
     assert "vault" not in history.newest.roster.members
     assert [holder.human for holder in history.root.holders if holder.recovery] == ["vault"]
-
-
-def test_an_agent_joins_with_a_member_key_and_nothing_else(ceremony: Ceremony) -> None:
-    ceremony.found()
-    ceremony.enrol(
-        ceremony.accept(
-            ceremony.invite("ada+coder", kind="agent", responsible=("ada",), new_groups=("coders",), signs_trust=False),
-            "coder",
-        )
-    )
-    assert b"ada+coder" in ceremony.store.draft()["roster.toml"]
-    assert b"ada+coder" not in ceremony.store.draft()["root.toml"]
-
-
-def test_an_invitation_must_make_sense(ceremony: Ceremony) -> None:
-    ceremony.found()
-    for kwargs, code in (
-        ({"member": "ada"}, "member-id-taken"),
-        ({"member": "bot", "kind": "agent", "responsible": ("eve",), "signs_trust": False}, "member-responsible"),
-        ({"member": "bot", "kind": "agent", "signs_trust": False}, "invitation-invalid"),
-        ({"member": "bot", "kind": "agent", "responsible": ("ada",), "signs_trust": True}, "invitation-invalid"),
-        ({"member": "Bob"}, "invitation-invalid"),
-        ({"member": "bob", "responsible": ("ada",)}, "invitation-invalid"),
-        ({"member": "vault", "kind": "custodian", "groups": ("releasers",)}, "invitation-invalid"),
-    ):
-        with pytest.raises(KeyturnError) as caught:
-            ceremony.invite(**kwargs)  # type: ignore[arg-type]
-        assert _code(caught) == code
-
-
-def test_an_invitation_ends(ceremony: Ceremony) -> None:
-    ceremony.found()
-    invitation = ceremony.invite("bob")
-    acceptance = ceremony.accept(invitation, "bob")
-    ceremony.clock.at += 7 * DAY_S
-    with pytest.raises(Refused, match="invitation-expired"):
-        ceremony.accept(invitation, "bob2")
-    assert not (ceremony.directory / "homes" / "bob2").exists()
-    with pytest.raises(Refused, match="invitation-expired"):
-        ceremony.enrol(acceptance)
-
-
-def test_an_acceptance_is_signed_by_every_key_that_it_enrols(ceremony: Ceremony) -> None:
-    ceremony.found()
-    envelope = dsse.parse_own(ceremony.accept(ceremony.invite("bob"), "bob"))
-    one = dsse.Envelope(
-        payload_type=envelope.payload_type, payload=envelope.payload, signatures=envelope.signatures[:1]
-    )
-    with pytest.raises(Refused, match="signature-missing"):
-        ceremony.enrol(dsse.render(one))
-    broken = msgspec.structs.replace(envelope.signatures[1], sig=bytes(64))
-    forged = msgspec.structs.replace(envelope, signatures=(envelope.signatures[0], broken))
-    with pytest.raises(Refused, match="signature-invalid"):
-        ceremony.enrol(dsse.render(forged))
-    assert b"bob" not in ceremony.store.draft()["roster.toml"]
-
-
-def _accepted(ceremony: Ceremony, acceptance: bytes, **changes: object) -> bytes:
-    value = parse_acceptance(dsse.parse_own(acceptance).payload)
-    keys = [ceremony.home("bob").read(name) for name in ("member", "trust")]
-    changed = msgspec.structs.replace(value, **changes)
-    if changed.trust_key is None:
-        keys = keys[:1]
-    return dsse.render(sign(acceptance_payload(changed), *keys))
-
-
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        pytest.param({"member": "eve"}, "acceptance-other", id="as somebody else"),
-        pytest.param({"lab": "other.example"}, "acceptance-other", id="into another lab"),
-        pytest.param({"invitation": "0" * 64}, "invitation-unknown", id="of an invitation that was never made"),
-        pytest.param({"trust_key": None}, "acceptance-keys", id="with fewer keys than asked for"),
-    ],
-)
-def test_an_acceptance_answers_its_own_invitation(ceremony: Ceremony, changes: dict[str, object], code: str) -> None:
-    ceremony.found()
-    acceptance = ceremony.accept(ceremony.invite("bob"), "bob")
-    with pytest.raises(Refused) as caught:
-        ceremony.enrol(_accepted(ceremony, acceptance, **changes))
-    assert _code(caught) == code
-
-
-def test_an_acceptance_twice_changes_nothing_and_a_second_one_with_other_keys_is_refused(ceremony: Ceremony) -> None:
-    ceremony.found()
-    invitation = ceremony.invite("bob", new_groups=("new-group",))
-    acceptance = ceremony.accept(invitation, "bob")
-    ceremony.enrol(acceptance)
-    before = ceremony.store.draft()
-    ceremony.enrol(acceptance)
-    assert ceremony.store.draft() == before
-    with pytest.raises(Refused, match="member-id-taken"):
-        ceremony.enrol(ceremony.accept(invitation, "eve-as-bob"))
-    agent = ceremony.invite("helper", kind="agent", responsible=("ada",), signs_trust=False)
-    ceremony.enrol(ceremony.accept(agent, "helper"))
-    with pytest.raises(Refused, match="member-id-taken"):
-        ceremony.enrol(ceremony.accept(agent, "another-helper"))
-
-
-def test_enrolling_keeps_comments_in_the_files_that_it_does_not_change(ceremony: Ceremony) -> None:
-    ceremony.found()
-    ceremony.edit("resources.toml", lambda text: text + "# what we have\n")
-    ceremony.join("bob")
-    assert b"# what we have" in ceremony.store.draft()["resources.toml"]
-
-
-def test_a_home_is_never_given_to_a_second_member(ceremony: Ceremony) -> None:
-    ceremony.found()
-    invitation = ceremony.invite("bob")
-    with pytest.raises(Refused, match="key-exists"):
-        ceremony.accept(invitation, "ada")
 
 
 def test_what_is_shown_is_the_whole_change(founded: Ceremony) -> None:
@@ -369,7 +248,7 @@ def test_nothing_to_propose_nothing_to_show_nothing_to_publish(founded: Ceremony
     ):
         with pytest.raises(Refused) as caught:
             step()
-        assert _code(caught) == code
+        assert code_of(caught) == code
 
 
 def test_lab_and_profile_cannot_be_edited(founded: Ceremony) -> None:
@@ -435,90 +314,6 @@ def test_renewal_gives_new_dates_and_warnings_come_a_third_before_the_end(founde
     founded.sign("bob")
     founded.publish()
     assert warnings() == ()
-
-
-def test_a_pinned_root_is_the_only_one_that_is_read(founded: Ceremony) -> None:
-    log = trust_log(pinned_sha256=None, store=founded.store, clock=founded.clock)
-    assert trust_log(pinned_sha256=log.root_sha256, store=founded.store, clock=founded.clock) == log
-    with pytest.raises(Refused, match="trust-root-not-pinned"):
-        trust_log(pinned_sha256="0" * 64, store=founded.store, clock=founded.clock)
-
-
-class PowerCut(Exception):  # noqa: N818
-    """The machine stopped here."""
-
-
-class CutStore(TrustOnDisk):
-    """A store whose machine stops before its n-th write."""
-
-    def __init__(self, directory: Path, writes: int) -> None:
-        super().__init__(directory)
-        self._left = writes
-
-    def _write(self, path: Path, content: bytes) -> None:
-        if self._left == 0:
-            raise PowerCut
-        self._left -= 1
-        super()._write(path, content)
-
-
-def test_a_crash_at_any_write_of_publish_leaves_what_the_same_command_finishes(founded: Ceremony) -> None:
-    number = 1
-    for cut in range(60):
-        if not founded.store.staged():
-            number += 1
-            founded.clock.at += 1
-            founded.propose(renew=True)
-            founded.sign("ada")
-            founded.sign("bob")
-        try:
-            publish_trust(
-                store=CutStore(founded.trust, cut),
-                log=founded.log,
-                online=founded.lab_keys.read("online"),
-                clock=founded.clock,
-            )
-            break
-        except PowerCut:
-            history = read_history(founded.store, pinned_sha256=None)  # what lies there is always a valid history
-            assert history is not None
-    else:
-        pytest.fail("publish never finished")
-    assert cut > 10
-    history = read_history(founded.store, pinned_sha256=None)
-    assert history is not None
-    assert history.newest.targets_version == history.root.version == 2
-    assert founded.store.staged() == ()
-    assert len(founded.log.of_kinds(("rot", "tgt"))) == 4
-
-
-def test_two_people_who_publish_at_once_do_not_fork(founded: Ceremony) -> None:
-    founded.propose(renew=True)
-    with pytest.raises(Conflict, match="trust-published-meanwhile"):
-        founded.store.add_version(2, founded.store.staged()[0])
-    with pytest.raises(Conflict, match="trust-published-meanwhile"):
-        founded.store.add_version(9, founded.store.staged()[0])
-    with pytest.raises(Conflict, match="trust-staged-meanwhile"):
-        founded.store.swap_staged((), ())
-    founded.store.add_version(2, founded.store.versions()[1])
-
-
-def test_names_are_checked_when_accepting(ceremony: Ceremony) -> None:
-    ceremony.found()
-    with pytest.raises(Malformed):
-        accept_invitation(
-            ceremony.invite("bob"),
-            name="Bob \x1b[2J",
-            own=lambda _: ceremony.own_keys("bob"),
-            own_trust=lambda: ceremony.home("bob").create("trust"),
-            clock=ceremony.clock,
-            entropy=ceremony.entropy,
-        )
-    assert not (ceremony.directory / "homes" / "bob").exists()
-    with pytest.raises(Malformed):
-        ceremony.enrol(b"{}")
-    with pytest.raises(Malformed):
-        parse_invitation(b"{}")
 
 
 def test_a_draft_is_plain_files_and_nothing_else(founded: Ceremony) -> None:
