@@ -6,29 +6,17 @@ founding, one that is published and does not run, one that runs.
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 
-from keyturn.cli import main as border
-from keyturn.cli.output import confirm
-from keyturn.errors import Usage
 from support.labs import make_key
-from support.members import People
-from tools import cli_reference
+from support.typed_commands import COMMANDS, typed
 
-COMMANDS = dict(cli_reference.commands())
 AT = "@"
 """Where the word stands that a row is about."""
 NO_ID = "00000000"
-GARBAGE = b"\x00garbage\xff{"
 
 SIGNS = ("--reason", "why", "--yes")
 ASK = ("request", "weights:read", "model/aurora", "--gate", "release", *SIGNS)
@@ -368,102 +356,8 @@ ABOUT_NO_LAB = {
 Typed = Callable[..., tuple[int, str]]
 
 
-@contextmanager
-def at(place: Path, home: str) -> Iterator[None]:
-    """Work in `place` as the member with this home, with no lab named."""
-    before, there = dict(os.environ), Path.cwd()
-    os.environ.pop("KEYTURN_LAB", None)
-    os.environ["KEYTURN_HOME"] = str(place / home)
-    os.chdir(place)
-    try:
-        yield
-    finally:
-        os.chdir(there)
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def typed(place: Path, *words: str, home: str = "ada") -> tuple[int, str]:
-    """Type a command; gives its exit status and the code of its error."""
-    said = io.TextIOWrapper(io.BytesIO(), write_through=True)
-    with at(place, home), redirect_stdout(io.TextIOWrapper(io.BytesIO())), redirect_stderr(said):
-        invocation = border.Invocation(json=True)
-        arguments = [*words, "--json"] if takes_json(words) else list(words)
-        with pytest.raises(SystemExit) as ended:
-            border.ending(
-                lambda: border.build((words[0],))(
-                    arguments, obj=invocation, prog_name="keyturn", standalone_mode=False
-                ),
-                invocation,
-            )
-    said.seek(0)
-    last = (said.read().splitlines() or ["{}"])[-1]
-    return int(str(ended.value.code or 0)), str(json.loads(last).get("error", {}).get("code", ""))
-
-
-def takes_json(words: tuple[str, ...]) -> bool:
-    name = next(name for name in (" ".join(words[:3]), " ".join(words[:2]), words[0]) if f"keyturn {name}" in COMMANDS)
-    return any("--json" in parameter.opts for parameter in COMMANDS[f"keyturn {name}"].params)
-
-
 def put(words: tuple[str, ...], value: str) -> tuple[str, ...]:
     return tuple(value if word == AT else word for word in words)
-
-
-def furnish(place: Path) -> None:
-    """What commands find in the working directory, besides the lab."""
-    (place / "garbage").write_bytes(GARBAGE)
-    (place / "garbage.d").mkdir()
-    (place / "garbage.d" / "main.cedar").write_bytes(b"garbage")
-    (place / "data").mkdir()
-    (place / "data" / "file").write_text("text")
-    subprocess.run(["git", "init", "-q", "--bare", place / "repository.git"], check=True)
-    for name, build in (("step", "train"), ("evaluate", "evaluate")):
-        (place / f"{name}.toml").write_text(
-            f'version = 1\nname = "{name}"\nbuild_type = "{build}"\ncommand = ["true"]\n'
-            '[[inputs]]\nname = "data"\nsource = "data"\nmount = "/in/data"\ncheck = "full"\n'
-            'digest = "dirHash:0000000000000000000000000000000000000000000000000000000000000000"\n'
-            '[[outputs]]\nname = "model"\npath = "/out/model"\n'
-            '[sandbox]\nruntime = ["/usr"]\nnetwork = "none"\ndevices = []\ntimeout_s = 60\n'
-        )
-
-
-@pytest.fixture(scope="module")
-def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("nowhere")
-    furnish(place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def founding(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    people = People(tmp_path_factory.mktemp("founding"))
-    people.found()
-    furnish(people.place)
-    return people.place
-
-
-def publish(place: Path) -> People:
-    """Published, and renewed versions await signatures."""
-    people = People(place)
-    people.found()
-    people.by("bob", "trust", "accept", "bob.invitation.json")
-    people.publish()
-    people.by("ada", "trust", "propose", "--renew")
-    furnish(place)
-    return people
-
-
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return publish(tmp_path_factory.mktemp("stopped")).place
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    people = publish(tmp_path_factory.mktemp("live"))
-    with people.served():
-        yield people.place
 
 
 def test_outputs_over_what_is_there_are_a_slip_that_nobody_signs(stopped: Path) -> None:
@@ -622,41 +516,3 @@ def test_whatever_needs_the_log_could_not_be_found_out_when_nothing_runs(stopped
 def test_nothing_is_signed_without_a_yes_and_that_is_usage(live: Path) -> None:
     for words in (("trust", "sign"), tuple(word for word in OTHERS["trust suspend"] if word != "--yes")):
         assert typed(live, *words) == (2, "not-confirmed")
-
-
-@pytest.mark.parametrize(
-    "answer", ["n\n", "\n", "", "what?\n"], ids=["no", "return", "the end of input", "and then the end"]
-)
-def test_whoever_does_not_say_yes_at_the_terminal_has_said_no(answer: str) -> None:
-    assert asked_with(answer) == "not-confirmed"
-
-
-def test_ctrl_c_at_the_question_is_ctrl_c() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        asked_with(KeyboardInterrupt())
-
-
-def asked_with(answer: str | KeyboardInterrupt) -> str:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-        def readline(self, *_: object) -> str:  # type: ignore[override]
-            if isinstance(answer, KeyboardInterrupt):
-                raise answer
-            return super().readline()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdin", Terminal(answer if isinstance(answer, str) else ""))
-        with pytest.raises(Usage) as caught, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            confirm("Sign this?", yes=False)
-    return caught.value.code
-
-
-def test_an_abort_that_nobody_explained_could_not_be_found_out(capsys: pytest.CaptureFixture[str]) -> None:
-    def abort() -> object:
-        raise typer.Abort
-
-    with pytest.raises(SystemExit) as ended:
-        border.ending(abort, border.Invocation())
-    assert (ended.value.code, "[input-ended]" in capsys.readouterr().err) == (3, True)
