@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from keyturn.app.custody.verify_pack import PackVerdict, examine_pack
 from keyturn.bulk.read_chain import LogReading
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.formats import dsse, pack, pack_members, records, release, statement
@@ -17,7 +18,7 @@ from support.chains import AURORA, signed
 from support.labs import Lab
 from support.releases import MODEL, ReleaseWorld
 
-__all__ = ["Members", "drop", "drop_kind", "forged", "records_of", "stolen_gate_pack"]
+__all__ = ["Members", "codes", "drop", "drop_kind", "forged", "judge", "records_of", "stolen_gate_pack"]
 
 Members = dict[str, bytes]
 
@@ -98,3 +99,13 @@ def stolen_gate_pack(made: ReleaseWorld) -> bytes:
     )
     subject = (Subject(digest=DigestSet.of(MODEL)),)
     return pack.render(signed(statement.make(contents, pack.PACK, subject), lab.gate_keys["release"]), members)
+
+
+def judge(raw: bytes, lab: Lab) -> PackVerdict:
+    """What whoever has the root of `lab` finds of the pack `raw`."""
+    return examine_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256)
+
+
+def codes(raw: bytes, lab: Lab) -> set[str]:
+    """The codes of its failures."""
+    return {code for code, _ in judge(raw, lab).failures}
