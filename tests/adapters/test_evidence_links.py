@@ -116,6 +116,8 @@ def test_links_that_break_a_rule_or_are_of_another_hand_or_are_missing_are_refus
     assert refused(lambda: project.verify(other, layout)) == "in-toto-refused"
     assert refused(lambda: project.verify(b'{"signed":1} {', layout)) == "in-toto-links"
     assert refused(lambda: project.verify(b'{"signed":1}' * 65, layout)) == "in-toto-links"
+    assert refused(lambda: project.verify(links.replace(b'"_type"', b'"_type":"x","_type"'), layout)) == "in-toto-links"
+    assert refused(lambda: project.verify(links, b'{"signed":{},' + layout[1:])) == "in-toto-layout"
 
 
 def test_a_layout_expires_at_the_time_of_the_record_and_not_of_the_machine() -> None:

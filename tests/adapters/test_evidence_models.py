@@ -275,5 +275,19 @@ def test_files_by_certificate_are_compared_and_other_formats_name_none(model: Pa
 def test_what_is_no_model_signature_is_refused(raw: bytes, tmp_path: Path) -> None:
     artifact = ArtifactDigest.parse("sha256:" + "ab" * 32)
     key, ca = Key.make(tmp_path / "key"), Ca.make(tmp_path / "ca")
-    assert refused(lambda: VERIFIERS.verify(presented(raw, artifact), key.signer())) == "evidence-signature"
+    code = "evidence-bundle" if raw == b"\xff" else "evidence-signature"
+    assert refused(lambda: VERIFIERS.verify(presented(raw, artifact), key.signer())) == code
     assert refused(lambda: VERIFIERS.verify(presented(raw, artifact), ca.signer())) == "evidence-bundle"
+
+
+def test_a_model_signature_that_says_something_twice_or_ends_early_is_refused(model: Path, tmp_path: Path) -> None:
+    key = Key.make(tmp_path / "vendor")
+    raw = key.sign_model(model)
+    for field, instead in ((b'"payload":', b'"AAAA",'), (b'"dsseEnvelope":', b"null,")):
+        assert raw.count(field) == 1
+        twice = raw.replace(field, field + instead + field)
+        assert refused(lambda twice=twice: take(twice, model, key.signer())) == "evidence-bundle"  # type: ignore[misc]
+    assert refused(lambda: take(raw[:-1], model, key.signer())) == "evidence-bundle"
+    assert refused(lambda: take(raw + b"{}", model, key.signer())) == "evidence-bundle"
+    deep = raw[:-1] + b',"more":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert refused(lambda: take(deep, model, key.signer())) == "evidence-bundle"

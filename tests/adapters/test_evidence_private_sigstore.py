@@ -166,8 +166,8 @@ def _payload(bundle: Any) -> None:
         ),
         pytest.param(
             _material(lambda m: m["tlogEntries"][0].pop("inclusionPromise")),
-            "evidence-bundle",
-            "inclusion promise",
+            "evidence-time-missing",
+            "neither the promise of a log nor a timestamp",
             id="nobody's time",
         ),
         pytest.param(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import sys
 from collections.abc import Callable
@@ -153,6 +154,27 @@ def test_what_is_no_bundle_is_refused(raw: bytes) -> None:
     one = replace(GITHUB.present(), original=raw or b" ")
     assert refused(one, GITHUB.signer) in ("evidence-bundle", "evidence-inclusion-missing")
     guessed(raw)
+
+
+def _twice(raw: bytes, field: str, instead: str) -> bytes:
+    """`raw` with `field` a second time in the object that has it: what one reader takes, another does not see."""
+    assert raw.count(f'"{field}":'.encode()) == 1
+    return raw.replace(f'"{field}":'.encode(), f'"{field}":{instead},"{field}":'.encode())
+
+
+def test_a_bundle_or_trusted_root_that_says_something_twice_is_refused() -> None:
+    raw = json.dumps(json.loads(GITHUB.raw), separators=(",", ":")).encode()
+    assert Verifiers().verify(GITHUB.present(raw), GITHUB.signer).subjects
+    for field, instead in (("payload", '"AAAA"'), ("tlogEntries", "[]"), ("mediaType", '"x"')):
+        assert refused(GITHUB.present(_twice(raw, field, instead)), GITHUB.signer) == "evidence-bundle"
+    root = _twice(trusted_root().replace(b" ", b"").replace(b"\n", b""), "certificateAuthorities", "[]")
+    assert refused(replace(GITHUB.present(), trusted_root=root), GITHUB.signer) == "evidence-trusted-root"
+
+
+@pytest.mark.parametrize("cut", range(0, 10000, 1201))
+def test_a_bundle_that_ends_early_is_refused(cut: int) -> None:
+    assert cut < len(GITHUB.raw)
+    assert refused(GITHUB.present(GITHUB.raw[:cut] or b" "), GITHUB.signer) == "evidence-bundle"
 
 
 def test_a_key_is_no_identity() -> None:

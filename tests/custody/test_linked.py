@@ -188,6 +188,16 @@ def test_what_others_signed_rests_on_the_artifact_that_it_is_about_and_nothing_r
     assert others not in statements
 
 
+def test_a_part_of_an_original_gives_its_record_and_links_nothing_else(made: World) -> None:
+    chain = MadeChain(made.lab)
+    one = Presented("dsse", b"original", artifact("raw"), b"", b"", NOW)
+    at = chain.part(one, b"original")
+    graph, statements = graph_of(chain)
+    digest = dsse.parse_own(chain.records[at]).record_digest
+    assert (statements[at].kind, statements[at].takes, statements[at].gives) == ("evp", (), (f"record:{digest}",))
+    assert at not in graph.reached(str(artifact("raw")))
+
+
 def test_a_disposal_rests_on_the_artifact_whose_bytes_went_and_nothing_rests_on_it(made: World) -> None:
     chain = MadeChain(made.lab)
     chain.build()

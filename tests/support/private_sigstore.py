@@ -28,7 +28,7 @@ from keyturn.formats import canonical_json, dsse
 from keyturn.tlog import merkle
 from support.labs import NOW
 
-__all__ = ["Entry", "PrivateSigstore", "dsse_body"]
+__all__ = ["Entry", "PrivateSigstore", "dsse_body", "tree_nodes"]
 
 _SCTS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 _ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
@@ -145,8 +145,8 @@ class PrivateSigstore:
         self.leaves.append(body)
         index, size, log_id = len(self.leaves) - 1, len(self.leaves), hashlib.sha256(_der(self.log_key)).digest()
         hashed = merkle.leaf_hashes(self.leaves)
-        root = merkle.root_at(size, lambda level, low, high: _nodes(hashed, level, low, high))
-        proof = merkle.inclusion_proof(index, size, lambda level, low, high: _nodes(hashed, level, low, high))
+        root = merkle.root_at(size, lambda level, low, high: tree_nodes(hashed, level, low, high))
+        proof = merkle.inclusion_proof(index, size, lambda level, low, high: tree_nodes(hashed, level, low, high))
         note = f"log.private.example - 1\n{size}\n{_base64(root)}\n"
         signature = _base64(log_id[:4] + self.log_key.sign(note.encode(), ec.ECDSA(hashes.SHA256())))
         promised = canonical_json.encode(
@@ -275,7 +275,7 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _nodes(hashed: list[bytes], level: int, low: int, high: int) -> list[bytes]:
+def tree_nodes(hashed: list[bytes], level: int, low: int, high: int) -> list[bytes]:
     """The hashes of complete subtrees of 2**level leaves, `low` up to `high`."""
     for _ in range(level):
         hashed = [merkle.node_hash(hashed[one], hashed[one + 1]) for one in range(0, len(hashed) - 1, 2)]

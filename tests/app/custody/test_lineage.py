@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -24,7 +25,7 @@ from keyturn.cli.custody.lineage_shown import as_json, pictured, show_tree
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.errors import Refused, Tampered, Unavailable, Usage
-from keyturn.formats import leaf
+from keyturn.formats import dsse, leaf
 from keyturn.formats.deployment import Deployment
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.disposal import Disposal
@@ -335,7 +336,10 @@ def test_where_an_affected_model_runs_and_ran_is_said(asking: Asking) -> None:
 def test_what_others_signed_is_shown_under_their_names_in_each_form(tmp_path: Path) -> None:
     made = make_release_world(outside=(SLSA.signer,))
     found = Verifiers().verify(SLSA.present(), SLSA.signer)
-    at = made.chain.evidence(SLSA.present(), found, outside="publisher")
+    places = [made.chain.part(SLSA.present(), SLSA.raw[:1000]), made.chain.part(SLSA.present(), SLSA.raw[1000:])]
+    parts = tuple(dsse.parse_own(made.chain.records[one]).record_digest for one in places)
+    whole: dict[str, Any] = {"original": b"", "parts": parts, "size": len(SLSA.raw)}
+    at = made.chain.evidence(SLSA.present(), found, outside="publisher", **whole)
     made.chain.evidence(SLSA.present(), found, outside="publisher", signer=SoftwareKey.generate())  # nobody's
     runtime = replace(found, subjects=(str(RUNTIME),))
     other = made.chain.evidence(replaced(SLSA.present(), artifact=RUNTIME), runtime, outside="publisher")

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
+from keyturn.adapters.evidence import strict_json
 from keyturn.custody.expected import SIGNATURE, found_in
 from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse
@@ -42,7 +43,7 @@ def verify(presented: Presented, signer: OutsideSigner) -> Found:
     if presented.format == "dsse":
         return _of_envelope(presented.original, signer, key, by)
     try:
-        bundle: Any = json.loads(presented.original)
+        bundle: Any = strict_json.loads(presented.original)
         envelope, message = bundle.get("dsseEnvelope"), bundle.get("messageSignature")
         if envelope is not None:
             return _of_envelope(json.dumps(envelope).encode(), signer, key, by)

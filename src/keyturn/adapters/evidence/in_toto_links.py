@@ -29,7 +29,7 @@ from in_toto.models.metadata import Metadata
 from securesystemslib.exceptions import Error as SslibError
 from securesystemslib.signer import SSlibKey
 
-from keyturn.adapters.evidence import by_key
+from keyturn.adapters.evidence import by_key, strict_json
 from keyturn.errors import Malformed, Refused
 from keyturn.formats.digest import sha256
 from keyturn.formats.evidence import Found, Presented
@@ -108,7 +108,7 @@ def _write(layout: Layout, links: list[Any], place: Path) -> None:
 
 def _layout(raw: bytes) -> tuple[Metadata, Layout]:
     try:
-        metadata = Metadata.from_dict(json.loads(raw))
+        metadata = Metadata.from_dict(strict_json.loads(raw))
         layout = metadata.get_payload()
         if not isinstance(layout, Layout):
             raise InvalidMetadata("expected a layout, got links")
@@ -128,11 +128,10 @@ def _layout(raw: bytes) -> tuple[Metadata, Layout]:
 
 
 def _links(raw: bytes) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
     try:
         text, at, count = raw.decode("utf-8").strip(), 0, 0
         while at < len(text):
-            value, at = decoder.raw_decode(text, at)
+            value, at = strict_json.DECODER.raw_decode(text, at)
             count += 1
             if count > LINKS_MAX:
                 raise ValueError(f"expected at most {LINKS_MAX} links")

@@ -30,7 +30,7 @@ from model_signing import hashing
 from model_signing._signing import sign_certificate, sign_ec_key, sign_sigstore_pb
 from OpenSSL import crypto
 
-from keyturn.adapters.evidence import by_key, sigstore_bundle
+from keyturn.adapters.evidence import by_key, sigstore_bundle, strict_json
 from keyturn.bulk import manifest
 from keyturn.custody.expected import found_in
 from keyturn.errors import Malformed, Refused
@@ -60,6 +60,7 @@ def verify(presented: Presented, signer: OutsideSigner) -> Found:
     """What the model signature says, signed as `signer` must; raises `Refused` or `Malformed` by name."""
     if signer.method == "sigstore":
         return sigstore_bundle.verify(presented, signer)
+    _bundle(presented.original)  # what the library reads, in which nothing may stand twice
     with _files(presented, signer) as (signature, trusted):
         by = _by_key(signer) if signer.method == "key" else _by_certificate(presented, signer)
         verifier = sign_ec_key.Verifier(trusted[0]) if signer.method == "key" else sign_certificate.Verifier(trusted)
@@ -208,7 +209,10 @@ def _payload(original: bytes) -> bytes:
 
 
 def _bundle(original: bytes) -> Any:
-    return json.loads(original)
+    try:
+        return strict_json.loads(original)
+    except (ValueError, RecursionError) as err:
+        raise Malformed("evidence-bundle", f"expected a model signature: {_line(err)}") from err
 
 
 def _line(err: Exception) -> str:

@@ -4,8 +4,12 @@
 2. The log entry comes with a proof of inclusion; a promise alone (SET) will not do.
 3. sigstore-python verifies chain, SCT, entry, time and signature (`sigstore.verify.Verifier`, steps 0 to 8).
 4. The certificate names the identity that the lab expects, and the issuer that vouched for it: exactly, and no other.
-5. The log and the authority were those of the trusted root at the time that the log vouches for: sigstore-python takes what a
-   key signs whose `validFor` is over, as that of a log that was retired since it was stolen.
+5. Logs and authorities count at the times that are vouched for, as the trusted root says: sigstore-python takes what a key signs
+   whose `validFor` is over, as that of a log that was retired since it was stolen, and tries every key of the root where an id
+   names none. So it verifies under the part of the root that counts at every one of these times.
+
+The time is the log's (Rekor v1, by its promise), or a timestamp authority's (RFC 3161, over the signature): logs in tiles
+(Rekor v2) promise none. A bundle for whose time nobody vouches is refused, and so is one that is in no log, whoever stamped it.
 
 A PEP 740 attestation is a bundle written otherwise: its parts are put where a bundle has them, unchanged.
 """
@@ -13,20 +17,22 @@ A PEP 740 attestation is a bundle written otherwise: its parts are put where a b
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.x509 import Certificate, load_der_x509_certificate
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509 import Certificate, ExtensionNotFound
 from sigstore.errors import Error as SigstoreError
 from sigstore.errors import VerificationError
 from sigstore.hashes import Hashed
-from sigstore.models import Bundle, InvalidBundle, TrustedRoot
+from sigstore.models import Bundle, TrustedRoot
 from sigstore.verify import Verifier
 from sigstore.verify.policy import Identity
 from sigstore_models.common.v1 import HashAlgorithm, TimeRange
 from sigstore_models.trustroot.v1 import TrustedRoot as TrustedRootMessage
 
+from keyturn.adapters.evidence import strict_json
 from keyturn.custody.expected import SIGNATURE, found_in
 from keyturn.errors import Malformed, Refused
 from keyturn.formats.dsse import IN_TOTO
@@ -34,6 +40,20 @@ from keyturn.formats.evidence import Found, Presented
 from keyturn.trust.outside import OutsideSigner
 
 __all__ = ["verify"]
+
+_REFUSALS = (
+    SigstoreError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    InvalidSignature,
+    ExtensionNotFound,
+    UnsupportedAlgorithm,
+)
+"""What the libraries raise for what others wrote."""
 
 _V03 = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
@@ -44,24 +64,21 @@ def verify(presented: Presented, signer: OutsideSigner) -> Found:
         raise Refused("evidence-method", f"`{signer.name}` signs by {signer.method}, and no bundle of an identity")
     bundle = _bundle(presented)
     root = _trusted_root(presented.trusted_root)  # (1)
-    verifier = Verifier(trusted_root=root)
     policy = _Expected(signer)
+    if _envelope_of(bundle) is None and presented.artifact.algorithm != "sha256":
+        raise Refused("evidence-other-subject", "a signature over bytes is about one file, and no directory")
     try:
-        if bundle._dsse_envelope is not None:  # noqa: SLF001  # there is no other way to see which one it is
-            kind, payload = verifier.verify_dsse(bundle, policy)
-        else:
-            kind, payload = "", b""
-            if presented.artifact.algorithm != "sha256":
-                raise Refused("evidence-other-subject", "a signature over bytes is about one file, and no directory")
-            digest = bytes.fromhex(presented.artifact.hex)
-            verifier.verify_artifact(Hashed(algorithm=HashAlgorithm.SHA2_256, digest=digest), bundle, policy)
-    except (SigstoreError, ValueError) as err:
-        raise Refused(
-            "evidence-signature",
-            f"the bundle does not verify under the pinned trusted root: {_line(err)}",
-            hint="get the bundle again from where it was published; the trusted root must be the one of its time",
-        ) from err
-    _require_of_its_time(bundle, root)  # (5)
+        times = _times(bundle, root)
+    except _REFUSALS as err:
+        raise _refused(f"under the pinned trusted root: {_line(err)}") from err
+    counting = _at(root, times)  # (5)
+    try:
+        kind, payload = _verified(bundle, presented, counting, policy)
+    except _REFUSALS as err:
+        if counting != root and _holds(bundle, presented, root, policy):
+            at = " and ".join(f"{one:%Y-%m-%d %H:%M:%S} UTC" for one in sorted(set(times)))
+            raise _refused(f"by a key that the pinned trusted root has, but not for {at}") from err
+        raise _refused(f"under the pinned trusted root: {_line(err)}") from err
     if not payload:
         subjects = (str(presented.artifact),)
         return Found(signer=signer.identity, issuer=signer.issuer, statement=SIGNATURE, subjects=subjects)
@@ -70,40 +87,66 @@ def verify(presented: Presented, signer: OutsideSigner) -> Found:
     return found_in(payload, signer, by=signer.identity, issuer=signer.issuer)
 
 
-def _require_of_its_time(bundle: Bundle, root: TrustedRoot) -> None:
-    """Refuse an entry of a log, or a certificate of an authority, that the trusted root says was none at that time."""
-    entry, leaf = bundle.log_entry._inner, bundle.signing_certificate  # noqa: SLF001  # as above
-    if not entry.integrated_time:  # a timestamp authority vouched for the time, and sigstore-python judged its own
-        return
-    at = datetime.fromtimestamp(entry.integrated_time, UTC)
-    known = root._inner  # noqa: SLF001  # as above
-    logs = [one.public_key.valid_for for one in known.tlogs if one.log_id.key_id == entry.log_id.key_id]
-    issuers = [
-        one.valid_for
-        for one in known.certificate_authorities
-        if any(_issued(leaf, certificate.raw_bytes) for certificate in one.cert_chain.certificates)
-    ]
-    for what, times in (("transparency log", logs), ("certificate authority", issuers)):
-        if not any(_covers(one, at) for one in times):
-            raise Refused(
-                "evidence-signature",
-                f"the pinned trusted root has the {what} of the bundle, but not for {at:%Y-%m-%d %H:%M:%S} UTC",
-                hint="the trusted root says from when and until when each key counts",
-            )
+def _verified(bundle: Bundle, presented: Presented, root: TrustedRootMessage, policy: _Expected) -> tuple[str, bytes]:
+    verifier = Verifier(trusted_root=TrustedRoot(root))
+    if _envelope_of(bundle) is not None:
+        return verifier.verify_dsse(bundle, policy)
+    digest = bytes.fromhex(presented.artifact.hex)
+    verifier.verify_artifact(Hashed(algorithm=HashAlgorithm.SHA2_256, digest=digest), bundle, policy)
+    return "", b""
+
+
+def _holds(bundle: Bundle, presented: Presented, root: TrustedRootMessage, policy: _Expected) -> bool:
+    try:
+        _verified(bundle, presented, root, policy)
+    except _REFUSALS:
+        return False
+    return True
+
+
+def _refused(why: str) -> Refused:
+    return Refused(
+        "evidence-signature",
+        f"the bundle does not verify {why}",
+        hint="get the bundle again from where it was published; the trusted root says from when and until when each key counts",
+    )
+
+
+def _envelope_of(bundle: Bundle) -> object:
+    return bundle._dsse_envelope  # noqa: SLF001  # there is no other way to see which one it is
+
+
+def _times(bundle: Bundle, root: TrustedRootMessage) -> list[datetime]:
+    """Every time that is vouched for; of a log's it is verified with the bundle whether a log that counts then promised it."""
+    found = Verifier(trusted_root=TrustedRoot(root))._establish_time(bundle)  # noqa: SLF001  # as above
+    if not found:
+        raise Refused(
+            "evidence-time-missing",
+            "nobody whom the pinned trusted root names vouches for the time at which the bundle was signed",
+            hint="a log in tiles (Rekor v2) promises no time: have it signed again with a timestamp of an authority in the root",
+        )
+    return [one.time for one in found]
+
+
+def _at(root: TrustedRootMessage, times: Sequence[datetime]) -> TrustedRootMessage:
+    """The part of `root` that counts at every one of `times`."""
+    return root.model_copy(
+        update={
+            "tlogs": [one for one in root.tlogs if _counts(one.public_key.valid_for, times)],
+            "certificate_authorities": [one for one in root.certificate_authorities if _counts(one.valid_for, times)],
+            "ctlogs": [one for one in root.ctlogs if _counts(one.public_key.valid_for, times)],
+        }
+    )
+
+
+def _counts(during: TimeRange | None, times: Sequence[datetime]) -> bool:
+    return all(_covers(during, one) for one in times)
 
 
 def _covers(times: TimeRange | None, at: datetime) -> bool:
     if times is None:
         return True
     return times.start <= at and (times.end is None or at <= times.end)
-
-
-def _issued(leaf: Certificate, raw: bytes) -> bool:
-    try:
-        leaf.verify_directly_issued_by(load_der_x509_certificate(raw))
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 class _Expected:
@@ -126,7 +169,7 @@ class _Expected:
 
 def _bundle(presented: Presented) -> Bundle:
     try:
-        text: Any = json.loads(presented.original)
+        text: Any = strict_json.loads(presented.original)
         if presented.format == "pep740":
             text = _of_pep740(text)
         for entry in text["verificationMaterial"].get("tlogEntries") or [{}]:  # (2)
@@ -136,9 +179,22 @@ def _bundle(presented: Presented) -> Bundle:
                     "the bundle has no proof that its signature is in the transparency log",
                     hint="a bundle of version 0.1 may lack it: have it signed again",
                 )
-        return Bundle.from_json(json.dumps(text))
-    except (InvalidBundle, SigstoreError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        if not _says_a_time(text["verificationMaterial"]):
+            raise Refused(
+                "evidence-time-missing",
+                "the bundle has neither the promise of a log nor a timestamp: nobody vouches for the time at which it was signed",
+                hint="a log in tiles (Rekor v2) promises no time: have it signed again with a timestamp",
+            )
+        bundle = Bundle.from_json(json.dumps(text))
+        _envelope_of(bundle)  # which is read where it is asked for, and may be none
+    except _REFUSALS as err:
         raise Malformed("evidence-bundle", f"expected a Sigstore bundle ({presented.format}): {_line(err)}") from err
+    return bundle
+
+
+def _says_a_time(material: dict[str, Any]) -> bool:
+    stamped = (material.get("timestampVerificationData") or {}).get("rfc3161Timestamps")
+    return bool(stamped) or any(entry.get("inclusionPromise") for entry in material["tlogEntries"])
 
 
 def _of_pep740(text: dict[str, Any]) -> dict[str, Any]:
@@ -159,11 +215,14 @@ def _of_pep740(text: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trusted_root(raw: bytes) -> TrustedRoot:
+def _trusted_root(raw: bytes) -> TrustedRootMessage:
     try:
-        return TrustedRoot(TrustedRootMessage.from_json(raw))
-    except (SigstoreError, ValueError) as err:
+        strict_json.loads(raw)
+        root = TrustedRootMessage.from_json(raw)
+        TrustedRoot(root)
+    except (SigstoreError, ValueError, RecursionError) as err:
         raise Malformed("evidence-trusted-root", f"expected a Sigstore trusted root: {_line(err)}") from err
+    return root
 
 
 def _line(err: Exception) -> str:
