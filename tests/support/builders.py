@@ -5,24 +5,28 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from keyturn.adapters.files.job_files import JobFiles
 from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
 from keyturn.adapters.log_in_memory import LogInMemory
-from keyturn.adapters.over_http.builder_over_http import About, Order
+from keyturn.adapters.over_http.builder_over_http import About, JobState, Order
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.app.custody.follow_as_builder import TrustNow
 from keyturn.app.custody.run_step import Signer
 from keyturn.bulk import manifest
 from keyturn.config import step as step_config
 from keyturn.crypto import dsse_signing
+from keyturn.errors import KeyturnError
 from keyturn.formats.provenance import BuilderId
+from keyturn.service.builder_service import BuilderService
 from keyturn.wiring.custody.builder import BuilderParts
 from keyturn.wiring.custody.steps import declared_inputs, make_request, sign_request
 from support.labs import NOW, Lab
@@ -40,7 +44,7 @@ def _small_runtime() -> str:
 RUNTIME = _small_runtime()
 
 
-__all__ = ["RUNTIME", "Place"]
+__all__ = ["RUNTIME", "Place", "Run", "failed", "finish", "refused"]
 
 
 class FixedClock:
@@ -176,3 +180,26 @@ class Place:
             "criteria": criteria,
         }
         return Order(**(values | more))
+
+
+Run = Callable[[Order], JobState]
+
+
+def finish(service: BuilderService, job: str) -> JobState:
+    return service.state(job, wait_s=60)
+
+
+def failed(state: JobState, code: str) -> str:
+    assert state.state == "failed", state
+    assert state.error is not None
+    assert state.error.code == code, state.error
+    return state.error.detail
+
+
+def refused(place: Any, order: Order, code: str) -> None:
+    service = BuilderService(place.parts())
+    with pytest.raises(KeyturnError) as caught:
+        service.order(order)
+    assert caught.value.code == code
+    assert place.log._leaves == []
+    assert not (place.root / "lab" / "builder" / "ran").exists()
