@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.crypto import dsse_signing
-from keyturn.crypto.keys import PublicKey
-from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable
+from keyturn.errors import Malformed, Refused, Unavailable
 from keyturn.formats import access, dsse, statement
 from keyturn.formats.access import HumanAuthorization
 from keyturn.formats.digest import ArtifactDigest
@@ -23,47 +21,13 @@ from keyturn.grants import checks
 from keyturn.grants.approvers import approval_facts
 from keyturn.grants.bundle import Bundle
 from keyturn.grants.freshness import require_recent, require_trust
-from keyturn.grants.verify_grant import ReadyToUse, VerifiedGrant, ready_to_use, verify_grant
+from keyturn.grants.verify_grant import ReadyToUse, VerifiedGrant, verify_grant
 from keyturn.grants.view import GateView
-from keyturn.policy.facts import NO_FACTS, Facts
-from keyturn.trust.roster import Group, Member, Roster
+from keyturn.policy.facts import NO_FACTS
+from keyturn.trust.roster import Roster
 from support.labs import NOW, make_key
-from support.world import POLICY, World, make_world
-
-
-def verify(
-    world: World,
-    bundle: Bundle,
-    view: GateView | None = None,
-    *,
-    now: int | None = None,
-    gate: Uri | None = None,
-    session: PublicKey | str | None = "the one",
-    facts: Facts = NO_FACTS,
-) -> VerifiedGrant:
-    return verify_grant(
-        bundle,
-        view or world.view(),
-        now=world.now if now is None else now,
-        gate=gate or world.gate,
-        session_key=world.session.public if isinstance(session, str) else session,
-        facts=facts,
-    )
-
-
-def agreed(world: World, **changed: object) -> tuple[Envelope, Bundle]:
-    """A request that bob (security) and eve (weights-owners) approved, logged, and its bundle."""
-    asked = world.ask(world.request(**changed))  # type: ignore[arg-type]  # fields of a request
-    return asked, world.bundle(asked, world.approve(asked, "bob"), world.approve(asked, "eve"))
-
-
-def refusal(code: str) -> Callable[[KeyturnError], bool]:
-    return lambda err: err.code == code or code in [reason for reason, _ in getattr(err, "reasons", ())]
-
-
-def with_roster(world: World, roster: Roster) -> None:
-    world.lab = world.lab.publish(roster=roster)
-    world.sync_trust()
+from support.verifying import agreed, dsse_digest, one_shot, ready, verify
+from support.world import make_world
 
 
 def test_two_people_open_a_session_and_the_verdict_says_demo() -> None:
@@ -498,116 +462,7 @@ def test_an_agent_that_withdraws_its_request_is_heard_though_the_log_hides_what_
         verify(world, bundle, world.view(missing=frozenset({dsse_digest(asked)})))
 
 
-def dsse_digest(envelope: Envelope) -> str:
-    from keyturn.formats.digest import sha256
-
-    return sha256(dsse.render(envelope))
-
-
 # (7)
-
-
-def test_the_policy_of_the_request_and_the_newest_must_both_allow() -> None:
-    """The policy tightens while a request is open, and the old one does not count alone; nor does the new one."""
-    world = make_world()
-    asked, bundle = agreed(world)
-    world.lab = world.lab.publish(
-        policy={"main": POLICY.replace("1 weights-owners + 1 security", "2 weights-owners + 1 security")}
-    )
-    world.sync_trust()
-    with pytest.raises(Refused) as caught:
-        verify(world, bundle)
-    assert caught.value.code == "quorum-not-met"
-
-    strict = make_world(
-        policy={"main": POLICY.replace("1 weights-owners + 1 security", "2 weights-owners + 1 security")}
-    )
-    asked, bundle = agreed(strict)
-    strict.lab = strict.lab.publish(policy={"main": POLICY})
-    strict.sync_trust()
-    with pytest.raises(Refused, match="quorum-not-met"):
-        verify(strict, bundle)
-
-
-def test_who_joins_the_approving_group_while_a_request_is_open_does_not_count() -> None:
-    world = make_world()
-    asked = world.ask()
-    roster = world.lab.contents.roster
-    groups = {**roster.groups, "weights-owners": Group("weights-owners", frozenset({"cat", "eve", "dan"}))}
-    with_roster(world, Roster(roster.lab, roster.members, groups))
-    given = [world.approve(asked, who, trust_version=1) for who in ("bob", "dan")]
-    with pytest.raises(Refused, match="quorum-not-met"):
-        verify(world, world.bundle(asked, *given))
-
-
-def test_a_key_that_was_enrolled_after_the_request_cannot_approve_it() -> None:
-    world = make_world()
-    asked = world.ask()
-    roster = world.lab.contents.roster
-    new = make_key("bob's new key")
-    bob = roster.members["bob"]
-    renewed = Member(bob.id, "human", bob.name, (*bob.keys, type(bob.keys[0])(new.public, "software")))
-    with_roster(world, Roster(roster.lab, {**roster.members, "bob": renewed}, roster.groups))
-    made = HumanAuthorization(
-        lab="acme.example",
-        nonce=world.nonce(),
-        approver="bob",
-        key=new.public.keyid,
-        request=asked.record_digest,
-        trust_version=1,
-        decision="approve",
-        signed_at=NOW,
-        expires_at=NOW + 100,
-    )
-    envelope = world.submit(world.sign(made, f"sha256:{asked.record_digest}", new))
-    with pytest.raises(Refused, match="approver-key-unknown"):
-        verify(world, world.bundle(asked, envelope))
-
-
-def test_an_unknown_trust_version_is_refused() -> None:
-    world = make_world()
-    asked = world.ask(world.request(trust_version=7))
-    with pytest.raises(Refused, match="trust-version-unknown"):
-        verify(world, world.bundle(asked))
-
-
-def test_a_policy_that_fails_to_load_opens_nothing() -> None:
-    world = make_world()
-    _, bundle = agreed(world)
-    for broken in ("permit (principal, action, resource);", "not a policy"):
-        world.lab = world.lab.publish(policy={"main": broken})
-        world.sync_trust()
-        view = world.view()
-        for _ in range(2):
-            with pytest.raises(Refused, match="policy-"):
-                verify(world, bundle, view)
-
-
-def test_policies_are_kept_for_few_versions_and_loaded_again() -> None:
-    world = make_world()
-    _, bundle = agreed(world)
-    view = world.view()
-    for version in range(20):
-        view.shelf.policy(world.lab.publish(policy={"main": POLICY.replace("2h", f"{version + 1}h")}).history.states[0])
-    for version in range(20):
-        world.lab = world.lab.publish(policy={"main": POLICY})
-        view.shelf.policy(world.lab.state)
-    assert verify(world, bundle, view)
-
-
-def test_a_denial_names_every_reason() -> None:
-    world = make_world()
-    asked = world.ask(world.request(duration_s=7300, not_after=NOW + 9000))
-    with pytest.raises(Refused) as caught:
-        verify(world, world.bundle(asked))
-    assert [code for code, _ in caught.value.reasons] == ["duration-too-long", "quorum-not-met"]
-
-
-def test_no_policy_at_all_agrees_to_nothing() -> None:
-    world = make_world()
-    asked, bundle = agreed(world)
-    with pytest.raises(Refused, match="policy-empty"):
-        checks.agree(checks.parse_bundle(bundle), (), {}, (), NO_FACTS, world.lab.state, now=NOW)
 
 
 # (9)
@@ -682,70 +537,6 @@ def test_a_session_is_bound_to_its_key(named: str | None, proved: str | None, co
 
 
 # (10), one-shots
-
-
-def one_shot(world: World) -> tuple[Envelope, list[Envelope], Bundle]:
-    asked = world.ask(world.release())
-    given = [world.approve(asked, "bob"), world.approve(asked, "cat")]
-    return asked, given, world.bundle(asked, *given)
-
-
-def ready(world: World, bundle: Bundle, view: GateView | None = None) -> ReadyToUse:
-    return ready_to_use(bundle, view or world.view(), now=world.now, gate=world.gate, session_key=None, facts=NO_FACTS)
-
-
-def test_a_one_shot_acts_only_after_its_use_is_witnessed_and_first() -> None:
-    world = make_world()
-    asked, given, bundle = one_shot(world)
-    assert ready(world, bundle).granted.permit.one_shot
-    with pytest.raises(Refused, match="one-shot-not-logged"):
-        verify(world, bundle, session=None)
-    use = world.use(asked, *given)
-    world.use(asked, *given)
-    assert verify(world, bundle, session=None).use == use.record_digest
-    with pytest.raises(Refused, match="one-shot-used"):
-        ready(world, bundle)
-
-
-def test_a_one_shot_that_another_gate_used_first_is_refused() -> None:
-    world = make_world(
-        resources={"model/aurora": (), "gate/all": (), "gate/release": ("gate/all",), "gate/other": ("gate/all",)}
-    )
-    asked = world.ask(world.release(gate=str(world.lab.gate_uri("all"))))
-    given = [world.approve(asked, "bob"), world.approve(asked, "cat")]
-    world.use(asked, *given, gate="other")
-    world.use(asked, *given)
-    with pytest.raises(Refused, match="one-shot-used"):
-        verify(world, world.bundle(asked, *given), session=None)
-
-
-@pytest.mark.parametrize("approvals", [(), ("d" * 64,)])
-def test_a_use_that_names_other_approvals_is_refused(approvals: tuple[str, ...]) -> None:
-    world = make_world()
-    asked, _, bundle = one_shot(world)
-    world.use(asked, approvals=approvals)
-    with pytest.raises(Refused, match="one-shot-approvals"):
-        verify(world, bundle, session=None)
-
-
-def test_a_use_that_cannot_be_read_leaves_the_one_shot_closed() -> None:
-    world = make_world()
-    asked, given, bundle = one_shot(world)
-    view = world.view(missing=frozenset({dsse_digest(world.use(asked, *given))}))
-    with pytest.raises(Unavailable, match="negative-unread"):
-        verify(world, bundle, view, session=None)
-    with pytest.raises(Unavailable, match="negative-unread"):
-        ready(world, bundle, view)
-
-
-def test_a_session_is_no_one_shot() -> None:
-    world = make_world()
-    _, bundle = agreed(world, session_key=None)
-    with pytest.raises(Refused, match="session-key-missing"):
-        ready(world, bundle)
-    _, bundle = agreed(world)
-    with pytest.raises(Refused, match="not-a-one-shot"):
-        ready_to_use(bundle, world.view(), now=NOW, gate=world.gate, session_key=world.session.public, facts=NO_FACTS)
 
 
 # types
