@@ -88,6 +88,7 @@ def test_the_next_step_takes_its_digest_from_the_receipt(place: Any, run: Run) -
         pytest.param("mkdir /out/model && ln -s ../../data /out/model/x", "file-symlink", id="leaves a link below"),
         pytest.param("mkfifo /out/model", "file-special", id="leaves a pipe"),
         pytest.param("mkdir /out/model", "directory-empty", id="leaves an empty directory"),
+        pytest.param("truncate -s 100G /out/model", "file-sparse", id="leaves 100 GB that nobody wrote"),
         pytest.param(
             "mkdir /out/model; cd /in/data; for f in *; do cat $f > /out/model/$f; done",
             "output-is-input",

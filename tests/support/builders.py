@@ -34,7 +34,10 @@ from support.labs import NOW, Lab
 
 def _small_runtime() -> str:
     """The files that sh and a few tools are, as a STEP.toml lists them: quick to digest."""
-    tools = [f"/usr/bin/{t}" for t in ("sh", "cat", "ln", "touch", "chmod", "mkdir", "mkfifo", "sleep", "env", "ls")]
+    tools = [
+        f"/usr/bin/{t}"
+        for t in ("sh", "cat", "ln", "touch", "chmod", "mkdir", "mkfifo", "sleep", "env", "ls", "truncate")
+    ]
     said = subprocess.run(["ldd", *tools], capture_output=True, text=True, check=True).stdout
     found = re.findall(r"(/\S+) \(0x", said)
     libraries = sorted({f"/usr{path}" if not path.startswith("/usr/") else path for path in found})
