@@ -717,7 +717,7 @@ def _made() -> Iterator[Target]:
     )
     yield from own(
         "formats.pack_members.parse_proofs",
-        lazy=lambda: (pack_members.render_proofs(((ROOT,), (), (ROOT, ROOT))),),
+        lazy=lambda: (pack_members.render_proofs((ROOT, b"", ROOT + ROOT)),),
         call=lambda raw: pack_members.parse_proofs(raw, count=3),
         render="formats.pack_members.render_proofs",
     )

@@ -19,9 +19,13 @@ def alone(hashed, *, index, size, proof, root):
     return None
 
 
+def joined(index, size, tree):
+    return b"".join(merkle.inclusion_proof(index, size, tree.read))
+
+
 def among(checks, hashed, *, index, proof):
     try:
-        checks.verify(hashed, index=index, proof=proof)
+        checks.verify(hashed, index=index, proof=b"".join(proof))
     except KeyturnError as err:
         return err.code, err.message
     return None
@@ -33,7 +37,7 @@ def test_every_leaf_of_every_small_tree_is_proved_in_any_order(slow_tree):
         for order in (range(size), reversed(range(size)), [i * 7 % size for i in range(size)], [0, 0]):
             checks = Inclusions(size=size, root=tree.root(size))
             for index in order:
-                checks.verify(tree.hashes[index], index=index, proof=merkle.inclusion_proof(index, size, tree.read))
+                checks.verify(tree.hashes[index], index=index, proof=joined(index, size, tree))
 
 
 @given(st.data(), st.integers(2, 70))
@@ -62,11 +66,13 @@ def test_what_is_wrong_after_a_right_one_is_refused_as_it_is_alone(slow_tree, da
             left, right = together[:31], together[31:]
             hashed, proof[0] = (right, left) if index & 1 else (left, right)
     checks = Inclusions(size=size, root=root)
-    checks.verify(tree.hashes[first], index=first, proof=merkle.inclusion_proof(first, size, tree.read))
+    checks.verify(tree.hashes[first], index=first, proof=joined(first, size, tree))
+    together = b"".join(proof)  # and taken apart again, where the hashes end
+    proof = [together[at : at + 32] for at in range(0, len(together), 32)]
     expected = alone(hashed, index=place, size=size, proof=proof, root=root)
     assert among(checks, hashed, index=place, proof=proof) == expected
     # And whatever came before, a right one is right.
-    checks.verify(tree.hashes[index], index=index, proof=merkle.inclusion_proof(index, size, tree.read))
+    checks.verify(tree.hashes[index], index=index, proof=joined(index, size, tree))
 
 
 @pytest.mark.parametrize("size", [16, 21])
@@ -79,14 +85,14 @@ def test_no_hash_of_a_proof_is_left_unlooked_at_whatever_came_before(slow_tree, 
                 altered = list(proofs[index])
                 altered[level] = merkle.leaf_hash(b"altered")
                 checks = Inclusions(size=size, root=tree.root(size))
-                checks.verify(tree.hashes[first], index=first, proof=proofs[first])
+                checks.verify(tree.hashes[first], index=first, proof=b"".join(proofs[first]))
                 with pytest.raises(KeyturnError):
-                    checks.verify(tree.hashes[index], index=index, proof=altered)
+                    checks.verify(tree.hashes[index], index=index, proof=b"".join(altered))
 
 
 def test_what_two_proofs_share_is_hashed_once(slow_tree, monkeypatch: pytest.MonkeyPatch):
     tree = slow_tree(256)
-    proofs = [merkle.inclusion_proof(index, 256, tree.read) for index in range(256)]
+    proofs = [joined(index, 256, tree) for index in range(256)]
     checks, counted = Inclusions(size=256, root=tree.root(256)), []
     real = merkle.node_hash
     monkeypatch.setattr(merkle, "node_hash", lambda left, right: counted.append(1) or real(left, right))

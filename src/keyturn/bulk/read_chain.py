@@ -16,16 +16,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from keyturn.custody import pack_index, timeline
-from keyturn.custody.evidence import Entry, Failure, Map, in_turn
+from keyturn.custody.evidence import Entry, Evidence, Failure, Map, in_turn, read
 from keyturn.custody.outside import Outside, Verify, nobody_verifies, read_outside
 from keyturn.custody.pack_index import LeafTable, PackIndex
 from keyturn.custody.timeline import TrustTimeline
-from keyturn.custody.verify import Chain, Suspended, examine, with_outside
+from keyturn.custody.verify import Chain, Suspended, examine_read, with_outside
 from keyturn.errors import KeyturnError, Tampered, Unavailable
 from keyturn.formats import checkpoint as checkpoints
 from keyturn.formats import dsse, note, records, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
-from keyturn.formats.evidence import EVIDENCE, Evidence
+from keyturn.formats.evidence import EVIDENCE
+from keyturn.formats.evidence import Evidence as OutsideEvidence
 from keyturn.formats.leaf import Kind
 from keyturn.formats.uri import Uri
 from keyturn.grants.following import Following
@@ -159,7 +160,7 @@ class LogReading:
             trusted=trusted,
             as_of=as_of,
             verify=verify,
-            each=each,
+            read=read(entries_of(entries, CHAIN_KINDS), lab=index.lab, timeline=trusted, each=each),
         )
 
     def fetch(self, index: int) -> bytes:
@@ -172,7 +173,7 @@ class LogReading:
 
     def parts_of(self, entry: Entry) -> tuple[Entry, ...]:
         """The records with the parts of the original of `entry`, which is evidence from outside: those that the log has."""
-        named = statement.parse(dsse.parse_own(entry.raw).payload, Evidence, EVIDENCE).predicate.parts
+        named = statement.parse(dsse.parse_own(entry.raw).payload, OutsideEvidence, EVIDENCE).predicate.parts
         told = self._told()
         places = dict.fromkeys(told.by_record[one] for one in named if one in told.by_record)
         return tuple(Entry(place, self.fetch(place)) for place in places if told.leaves[place].kind == "evp")
@@ -194,24 +195,19 @@ def judge(
     trusted: TrustTimeline,
     as_of: int,
     verify: Verify = nobody_verifies,
-    each: Map = in_turn,
+    read: Evidence,
 ) -> Chain:
     """Judge the chain that `index` names, given its statements; who is suspended at `as_of` is judged with it.
 
-    `trusted` is the trust of each place in the log, followed from `start`, which is pinned.
+    `trusted` is the trust of each place in the log, followed from `start`, which is pinned; `read` is what `evidence.read` made
+    of those among `entries` that are of `CHAIN_KINDS`, under that trust.
     """
     found = list(entries)
     suspended = suspended_at(as_of, entries_of(found, AUTHORITY_KINDS), start=start)
     evidence, parts = (entries_of(found, frozenset({kind})) for kind in ("evd", "evp"))
     outside, failures = _read_outside(evidence, parts, index.lab, trusted, suspended, verify)
-    chain = examine(
-        ArtifactDigest.parse(index.model),
-        entries_of(found, CHAIN_KINDS),
-        lab=index.lab,
-        resource=resource,
-        timeline=trusted,
-        suspended=suspended,
-        each=each,
+    chain = examine_read(
+        ArtifactDigest.parse(index.model), read, resource=resource, timeline=trusted, suspended=suspended
     )
     return with_outside(chain, outside, failures)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -24,7 +24,9 @@ from keyturn.formats import dsse, provenance, source, statement, steps, test_res
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.provenance import BuilderId, Provenance
+from keyturn.formats.records import Sealed
 from keyturn.formats.source import SourceReview
+from keyturn.formats.statement import Statement
 from keyturn.formats.steps import EvaluationCriteria, StepRequest
 from keyturn.formats.test_result import TestResult
 from keyturn.formats.uri import Uri
@@ -49,12 +51,17 @@ def in_turn(function: Callable[[A], B], items: Sequence[A], /) -> Iterable[B]:
     return map(function, items)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A record's envelope and its place in the log, which the caller has proved."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A record's envelope and its place in the log, which the caller has proved; and the same record `sealed`, if he reads more
+    of it than its statement: then each of them finds read what the other one read."""
 
     index: int
     raw: bytes
+    sealed: Sealed | None = None
+
+    def __post_init__(self) -> None:
+        if self.sealed is not None and self.sealed.raw is not self.raw:
+            raise TypeError("an Entry has its own record sealed, and no other one")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -118,12 +125,6 @@ class _Sorted:
 
 
 _BATCH = 256
-
-_PREDICATE_TYPE = b'"predicateType":"'
-_MARKERS = tuple(
-    (known, b'%s%s","subject":[' % (_PREDICATE_TYPE, known.encode()))
-    for known in (provenance.PROVENANCE, steps.STEP_REQUEST, test_result.TEST_RESULT, steps.EVALUATION_CRITERIA)
-)
 
 
 def read(entries: Sequence[Entry], *, lab: str, timeline: TrustTimeline, each: Map = in_turn) -> Evidence:
@@ -198,17 +199,21 @@ def _is_somebodys(entry: Entry, timeline: TrustTimeline) -> bool:
 
 def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) -> None:
     # (1) What kind of statement it is: by its own predicate type, whatever an index called it.
-    envelope = dsse.parse_foreign(entry.raw)
-    predicate_type = _predicate_type(envelope.payload)
+    opened = None if entry.sealed is None else entry.sealed.opened
+    if opened is None or opened.envelope is None:
+        envelope, said = dsse.parse_foreign(entry.raw), None
+        digest = envelope.record_digest
+    else:
+        envelope, said, digest = opened.envelope, opened.said, Sha256(opened.leaf.record)
+    predicate_type = statement.likely_type(envelope.payload)
     # (2) The trust of then.
     trust = timeline.before(entry.index)
     if trust is None:
         raise Refused("chain-before-trust", "the statement was logged before any trust was in force")
-    digest = envelope.record_digest
     # (3) The statement, strictly; (4) its lab; (5) its signature, by the key of whom it names.
     match predicate_type:
         case provenance.PROVENANCE:
-            made = provenance.read(envelope.payload)
+            made = said if isinstance(said, Provenance) else provenance.read(envelope.payload)
             try:
                 key = _builder_key(made.builder, envelope, trust, lab)
             except Refused as err:
@@ -222,7 +227,7 @@ def _read_one(entry: Entry, lab: str, timeline: TrustTimeline, into: _Sorted) ->
             key = _builder_key(result.builder, envelope, trust, lab)
             into.results.append(Logged(entry.index, digest, result, key.keyid))
         case steps.STEP_REQUEST:
-            request = statement.parse(envelope.payload, StepRequest, predicate_type)
+            request = _step_request(said) or statement.parse(envelope.payload, StepRequest, predicate_type)
             verify_one(envelope, signed_by(request.predicate, trust).key)
             _require_lab(request.predicate.lab, lab)
             if not request.predicate.is_about(request.subject):
@@ -256,13 +261,8 @@ def _source(envelope: Envelope, trust: TrustState, lab: str, index: int) -> Logg
     return Logged(index, envelope.record_digest, made.predicate, made.predicate.key)
 
 
-def _predicate_type(payload: bytes) -> str:
-    # Which strict parser to ask: it checks the predicate type again, so a text that misleads this is refused there.
-    place = payload.rfind(_PREDICATE_TYPE)
-    for known, marker in _MARKERS:
-        if payload.startswith(marker, place):
-            return known
-    return statement.peek(payload)
+def _step_request(said: Statement[Any] | Provenance | None) -> Statement[StepRequest] | None:
+    return said if isinstance(said, Statement) and isinstance(said.predicate, StepRequest) else None
 
 
 def _require_lab(found: str, lab: str) -> None:

@@ -48,6 +48,8 @@ def reproduced(
 
 def all_behind(model: ArtifactDigest, lineage: Lineage, found: Collection[ArtifactDigest]) -> bool:
     """Whether `model`, and all behind it that a step made, is among `found`; not when nothing made it."""
+    if model not in found:
+        return False
     taken = {digest for step in lineage.behind(model) for digest in inputs_of(step)}
     return all(one in found for one in (model, *(digest for digest in taken if digest in lineage.makers)))
 

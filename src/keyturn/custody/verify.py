@@ -43,7 +43,17 @@ from keyturn.formats.steps import Check, StepRequest
 from keyturn.formats.uri import Uri
 from keyturn.trust.outside import other_lab
 
-__all__ = ["Chain", "Suspended", "VerifiedChain", "examine", "located", "verify_chain", "with_failures", "with_outside"]
+__all__ = [
+    "Chain",
+    "Suspended",
+    "VerifiedChain",
+    "examine",
+    "examine_read",
+    "located",
+    "verify_chain",
+    "with_failures",
+    "with_outside",
+]
 
 _VERIFIER = object()
 
@@ -135,6 +145,13 @@ def examine(
     leaves something out lies to itself.
     """
     everything = read(entries, lab=lab, timeline=timeline, each=each)
+    return examine_read(model, everything, resource=resource, timeline=timeline, suspended=suspended)
+
+
+def examine_read(
+    model: ArtifactDigest, everything: Evidence, *, resource: Uri, timeline: TrustTimeline, suspended: Suspended
+) -> Chain:
+    """Judge the chain as `examine`, for whoever has read its entries: `everything` is what `evidence.read` made of them all."""
     heard = hear(model, everything)
     evidence, lineage = heard.evidence, heard.lineage
     requests = {one.digest: one for one in evidence.requests}

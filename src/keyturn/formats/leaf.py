@@ -60,7 +60,7 @@ LEAF_BYTES_MAX = 16 * 1024
 Tag = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9]{1,16}:[!-~]{1,1100}\Z")]
 
 
-class Leaf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Leaf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """What the log says of one record. `about` is sorted, each tag once."""
 
     kind: Kind

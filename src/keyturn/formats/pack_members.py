@@ -37,6 +37,7 @@ __all__ = [
     "RELEASE_STATEMENT",
     "SUMMARY",
     "check_names",
+    "hashes_of",
     "parse_frontier",
     "parse_leaves",
     "parse_proofs",
@@ -76,19 +77,24 @@ def record_index(name: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def check_names(names: Iterable[str]) -> None:
-    """Refuse members that no pack has, and a pack that lacks one that every pack has."""
+def check_names(names: Iterable[str]) -> dict[int, str]:
+    """Refuse members that no pack has, and a pack that lacks one that every pack has; give the names of its records by log
+    index, rising."""
     given = set(names)
+    places: dict[int, str] = {}
     for name in sorted(given - _FIXED - {FILES}):
-        if record_index(name) is None:
+        index = record_index(name)
+        if index is None:
             raise Malformed(
                 "pack-member-unknown",
                 f"pack: `{name}` is no member of a pack",
                 hint="a pack never brings a root: that comes from whoever verifies",
             )
+        places[index] = name
     missing = sorted(_FIXED - given)
     if missing:
         raise Malformed("pack-member-missing", f"pack: expected the member `{missing[0]}`, got none")
+    return places
 
 
 def render_frontier(size: int, nodes: Sequence[bytes]) -> bytes:
@@ -121,21 +127,26 @@ def parse_leaves(raw: bytes) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def render_proofs(proofs: Sequence[Sequence[bytes]]) -> bytes:
-    """Render the inclusion proofs of the pack's records, in the records' order."""
-    return b"".join(bytes((len(proof),)) + b"".join(proof) for proof in proofs)
+def render_proofs(proofs: Iterable[bytes]) -> bytes:
+    """Render the inclusion proofs of the pack's records, in the records' order: of each its hashes, one after the other."""
+    return b"".join(bytes((len(proof) // 32,)) + proof for proof in proofs)
 
 
-def parse_proofs(raw: bytes, *, count: int) -> tuple[tuple[bytes, ...], ...]:
-    """Parse exactly `count` inclusion proofs."""
-    found: list[tuple[bytes, ...]] = []
+def parse_proofs(raw: bytes, *, count: int) -> tuple[bytes, ...]:
+    """Parse exactly `count` inclusion proofs: of each its hashes, one after the other, which `hashes_of` takes apart."""
+    found: list[bytes] = []
     at = 0
     for _ in range(count):
         end = at + 1 + 32 * raw[at] if at < len(raw) else len(raw) + 1
         if end > len(raw):
             raise Malformed("pack-proofs", f"pack: expected {count} proofs in `{PROOFS}`, got {len(found)}")
-        found.append(tuple(raw[place : place + 32] for place in range(at + 1, end, 32)))
+        found.append(raw[at + 1 : end])
         at = end
     if at != len(raw):
         raise Malformed("pack-proofs", f"pack: expected {count} proofs in `{PROOFS}`, got more")
     return tuple(found)
+
+
+def hashes_of(proof: bytes) -> tuple[bytes, ...]:
+    """The hashes of one proof."""
+    return tuple([proof[at : at + 32] for at in range(0, len(proof), 32)])

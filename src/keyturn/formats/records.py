@@ -25,7 +25,6 @@ from keyturn.formats import (
     disposal,
     dsse,
     evidence,
-    leaf,
     negatives,
     provenance,
     recording,
@@ -39,6 +38,7 @@ from keyturn.formats import (
     tombstone,
     trust_version,
 )
+from keyturn.formats import leaf as leaf_format
 from keyturn.formats.access import AccessRequest, AccessUse, GateCheckin, HumanAuthorization
 from keyturn.formats.counter_offer import CounterOffer
 from keyturn.formats.deployment import Deployment
@@ -48,6 +48,7 @@ from keyturn.formats.dsse import Envelope
 from keyturn.formats.evidence import Evidence, EvidencePart
 from keyturn.formats.leaf import Kind, Leaf
 from keyturn.formats.negatives import Lift, Revocation, Suspension
+from keyturn.formats.provenance import Provenance
 from keyturn.formats.recording import Recording
 from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.review import Review
@@ -58,9 +59,12 @@ from keyturn.formats.tombstone import Tombstone
 
 __all__ = [
     "PREDICATE_TYPES",
+    "Opened",
     "Record",
+    "Sealed",
     "leaf_of",
     "leaf_of_record",
+    "open_record",
     "parse",
     "read",
     "record_id",
@@ -72,6 +76,9 @@ _FOREIGN: dict[str, Kind] = {
     test_result.TEST_RESULT: "tst",
     release.RELEASE: "rel",
 }
+
+_TRUST_VERSION = (b'{"files":', b'{"metadata":')
+"""How the canonical text of a trust version begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,38 @@ class Record:
     @property
     def id(self) -> str:
         return record_id(self.kind, self.digest)
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """A record with all that was read of it: for whoever needs its leaf, and what it says, of 100,000. Made by `open_record`.
+
+    `said` is a statement of ours, or provenance of ours; None of everything else, which whoever needs it reads himself.
+    """
+
+    raw: bytes
+    leaf: Leaf
+    leaf_text: bytes
+    envelope: Envelope | None
+    """None of a trust version."""
+    said: Statement[Any] | Provenance | None
+
+
+class Sealed:
+    """A record that is opened when somebody first asks, on whatever thread that is, and kept so. It is no other one for that."""
+
+    __slots__ = ("_opened", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._opened: Opened | None = None
+
+    @property
+    def opened(self) -> Opened:
+        """What `open_record` makes of it; raises what that raises."""
+        found = self._opened
+        if found is None:
+            found = self._opened = open_record(self.raw)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +163,7 @@ def leaf_of(raw: bytes) -> Leaf:
 
 def read(raw: bytes) -> tuple[Leaf, Record | None]:
     """Compute the leaf of any record that the log accepts, and parse it if it is one of ours; or raise `Malformed`."""
-    if raw.startswith((b'{"files":', b'{"metadata":')):  # how the canonical text of a trust version begins
+    if raw.startswith(_TRUST_VERSION):
         version = trust_version.parse(raw)
         kind: Kind = "rot" if version.role == "root" else "tgt"
         leaf = Leaf(
@@ -136,14 +175,43 @@ def read(raw: bytes) -> tuple[Leaf, Record | None]:
     foreign = _FOREIGN.get(predicate_type)
     if foreign is not None:
         digests = statement.subject_digests(envelope.payload)
-        return _leaf(foreign, raw, envelope.record_digest, tuple(str(digest) for digest in digests), None), None
+        return _leaf(foreign, raw, envelope.record_digest, tuple(str(digest) for digest in digests), None)[0], None
     dsse.require_own(envelope, raw)
     record = _record(envelope, predicate_type)
     return leaf_of_record(record, raw), record
 
 
+def open_record(raw: bytes) -> Opened:
+    """Compute the leaf of any record that the log accepts, and keep what was read for it; or raise `Malformed`, as `leaf_of`."""
+    if raw.startswith(_TRUST_VERSION):
+        leaf = leaf_of(raw)
+        return Opened(raw, leaf, leaf_format.render(leaf), None, None)
+    envelope = dsse.parse_foreign(raw, size_bytes_max=canonical_json.SIZE_BYTES_MAX)
+    try:
+        return _open(envelope, raw)
+    except Malformed:
+        leaf, record = read(raw)  # somebody else's statement, or it names what is wrong
+        return Opened(raw, leaf, leaf_format.render(leaf), envelope, None if record is None else record.statement)
+
+
+def _open(envelope: Envelope, raw: bytes) -> Opened:
+    # INVARIANT: a strict parser found the predicate type where it was looked for, so `read` finds the same leaf.
+    likely = statement.likely_type(envelope.payload)
+    if likely == provenance.PROVENANCE:
+        made = provenance.read(envelope.payload)
+        tags = [str(output.digest) for output in made.outputs]
+        return Opened(raw, *_leaf("prv", raw, envelope.record_digest, tuple(tags), None), envelope, made)
+    dsse.require_own(envelope, raw)
+    record = _record(envelope, likely)
+    return Opened(raw, *_leaf_of_record(record, raw), envelope, record.statement)
+
+
 def leaf_of_record(record: Record, raw: bytes) -> Leaf:
     """Compute the leaf of a record of ours that the caller has just parsed from `raw`."""
+    return _leaf_of_record(record, raw)[0]
+
+
+def _leaf_of_record(record: Record, raw: bytes) -> tuple[Leaf, bytes]:
     rule = _OWN[record.statement.predicate_type]
     tags = rule.about(record.statement.predicate)
     if record.kind in ("req", "crt", "evd", "evp", "stp", "dep", "dsp"):
@@ -151,16 +219,10 @@ def leaf_of_record(record: Record, raw: bytes) -> Leaf:
     return _leaf(record.kind, raw, record.digest, tags, rule.until(record.statement.predicate))
 
 
-def _leaf(kind: Kind, raw: bytes, digest: Sha256, tags: tuple[str, ...], until: int | None) -> Leaf:
-    made = Leaf(
-        kind=kind,
-        record=digest,
-        envelope=sha256(raw),
-        about=tuple(sorted(set(tags))),
-        until=until,
-    )
-    leaf.render(made)  # INVARIANT: the log takes no record whose leaf a gate could not read
-    return made
+def _leaf(kind: Kind, raw: bytes, digest: Sha256, tags: tuple[str, ...], until: int | None) -> tuple[Leaf, bytes]:
+    """The leaf and its text."""
+    made = Leaf(kind=kind, record=digest, envelope=sha256(raw), about=tuple(sorted(set(tags))), until=until)
+    return made, leaf_format.render(made)  # INVARIANT: the log takes no record whose leaf a gate could not read
 
 
 def _request_about(p: AccessRequest) -> tuple[str, ...]:

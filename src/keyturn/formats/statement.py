@@ -18,7 +18,17 @@ from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.text import Short, check_free_text, is_hex_digest
 
-__all__ = ["STATEMENT_V1", "DigestSet", "Statement", "Subject", "make", "parse", "peek", "subject_digests"]
+__all__ = [
+    "STATEMENT_V1",
+    "DigestSet",
+    "Statement",
+    "Subject",
+    "likely_type",
+    "make",
+    "parse",
+    "peek",
+    "subject_digests",
+]
 
 STATEMENT_V1 = "https://in-toto.io/Statement/v1"
 SUBJECTS_MAX = 4096
@@ -95,6 +105,18 @@ def peek(payload: bytes) -> str:
         return msgspec.json.decode(payload, type=built(_Peek)).predicate_type
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise Malformed("statement-invalid", f"statement: {err}") from err
+
+
+_TYPE, _SUBJECT = b'"predicateType":"', b'","subject":['
+
+
+def likely_type(payload: bytes) -> str:
+    """Say which strict parser to ask, faster than `peek` does: that parser reads the predicate type again."""
+    start = payload.rfind(_TYPE) + len(_TYPE)
+    end = payload.find(b'"', start)
+    if start < len(_TYPE) or not payload.startswith(_SUBJECT, end):
+        return peek(payload)
+    return payload[start:end].decode("ascii", "replace")
 
 
 class _ForeignSubject(msgspec.Struct, frozen=True):

@@ -5,18 +5,16 @@ Step 4 of `app.custody.verify_pack`. What is yielded is (code, sentence), one fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.custody.afterwards import carried, says_nothing_more
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.errors import KeyturnError, Refused
-from keyturn.formats import leaf as leaf_format
 from keyturn.formats import records
 from keyturn.formats.digest import Sha256
-from keyturn.formats.leaf import Leaf
-from keyturn.grants.verify_past import Proved
+from keyturn.formats.records import Opened, Sealed
 from keyturn.tlog import merkle
 from keyturn.tlog.inclusions import Inclusions
 from keyturn.tlog.verify_checkpoint import WitnessedCheckpoint
@@ -28,33 +26,34 @@ _OF_REQUEST = frozenset({"req", "apr", "den", "rev", "use"})
 _Failures = Iterator[tuple[str, str]]
 
 
-def unproved(proved: list[Proved], own: Mapping[int, Leaf], checkpoint: WitnessedCheckpoint) -> _Failures:
-    """Records whose inclusion proof does not lead to the checkpoint's root."""
+def unproved(own: Mapping[int, Sealed], proofs: Sequence[bytes], checkpoint: WitnessedCheckpoint) -> _Failures:
+    """Records whose inclusion proof, in the records' order, does not lead to the checkpoint's root."""
     tree = Inclusions(size=checkpoint.checkpoint.size, root=checkpoint.checkpoint.root)
-    for one in proved:
+    for (place, one), proof in zip(own.items(), proofs, strict=True):
+        hashed = merkle.leaf_hash(one.opened.leaf_text)
         try:
-            hashed = merkle.leaf_hash(leaf_format.render(own[one.index]))
-            tree.verify(hashed, index=one.index, proof=one.hashes)
+            tree.verify(hashed, index=place, proof=proof)
         except KeyturnError as err:
-            yield "pack-record-unproved", f"log index {one.index}: the record is not in the log there: {err.message}"
+            yield "pack-record-unproved", f"log index {place}: the record is not in the log there: {err.message}"
 
 
-def misplaced(index: PackIndex, own: Mapping[int, Leaf], leaves: tuple[bytes, ...]) -> _Failures:
+def misplaced(index: PackIndex, own: Mapping[int, Sealed], leaves: tuple[bytes, ...]) -> _Failures:
     """Records that are not those of their leaf, or that the pack index does not name."""
     indexed = {one.index: one for one in index.statements}
-    for place, leaf in own.items():
+    for place, sealed in own.items():
+        opened = sealed.opened
         if place >= index.size:
-            if place - index.size >= len(leaves) or leaf_format.render(leaf) != leaves[place - index.size]:
+            if place - index.size >= len(leaves) or opened.leaf_text != leaves[place - index.size]:
                 yield "pack-record-other", f"log index {place}: the record is not the one of its leaf"
             continue
-        one = indexed.get(place)
+        one, leaf = indexed.get(place), opened.leaf
         if one is None:
             yield "pack-record-unknown", f"log index {place}: the record is no statement of the pack index"
-        elif (one.kind, one.record, one.envelope) != (leaf.kind, leaf.record, leaf.envelope):
+        elif one.record != leaf.record or one.envelope != leaf.envelope or one.kind != leaf.kind:
             yield "pack-record-other", f"log index {place}: the record is not the one that the pack index names"
 
 
-def missing(index: PackIndex, own: Mapping[int, Leaf], leaves: tuple[bytes, ...], request: Sha256) -> _Failures:
+def missing(index: PackIndex, own: Mapping[int, Sealed], leaves: tuple[bytes, ...], request: Sha256) -> _Failures:
     """Statements that the index names and the pack lacks, and records after it that could count against the release."""
     for one in index.statements:
         if one.index not in own:
@@ -63,17 +62,19 @@ def missing(index: PackIndex, own: Mapping[int, Leaf], leaves: tuple[bytes, ...]
                 f"log index {one.index}: the pack lacks a `{one.kind}` statement that its index names",
             )
     for place, leaf in carried(leaves, request, start=index.size):
-        if place not in own and not says_nothing_more(leaf, own.values()):
+        if place not in own and not says_nothing_more(leaf, (one.opened.leaf for one in own.values())):
             yield (
                 "pack-record-missing",
                 f"log index {place}: the pack lacks a record that can count against the release",
             )
 
 
-def is_forged(one: Proved, leaf: Leaf, trusted: TrustTimeline) -> bool:
+def is_forged(index: int, one: Opened, trusted: TrustTimeline) -> bool:
     """Whether `one`, about a request, is signed by nobody who may have signed it: then it is in the log, and has no effect."""
-    trust = trusted.before(one.index)
-    if leaf.kind not in _OF_REQUEST or trust is None:
+    if one.leaf.kind not in _OF_REQUEST:
+        return False
+    trust = trusted.before(index)
+    if trust is None:
         return False
     record = records.parse(one.raw)
     try:

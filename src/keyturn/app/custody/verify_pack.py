@@ -28,7 +28,7 @@ from keyturn.bulk.threads import on_all_cores
 from keyturn.crypto.dsse_signing import verify_one
 from keyturn.custody import pack_index, timeline
 from keyturn.custody.afterwards import changed_since
-from keyturn.custody.evidence import Entry, Failure
+from keyturn.custody.evidence import Entry, Evidence, Failure, read
 from keyturn.custody.facts import facts_of
 from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.custody.pack_index import PackIndex
@@ -41,7 +41,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.leaf import Leaf
 from keyturn.formats.manifest import Manifest
 from keyturn.formats.pack import Pack, PackContents
-from keyturn.formats.records import Record
+from keyturn.formats.records import Opened, Record, Sealed
 from keyturn.formats.uri import Uri
 from keyturn.grants.verify_grant import Granted
 from keyturn.grants.verify_past import Proved, bundle_at, verify_past
@@ -180,15 +180,18 @@ class _Reading:
     def read(self, found: Pack) -> None:
         # (1)
         members = found.members
-        pack_members.check_names(members)
+        names = pack_members.check_names(members)
         index = self._index = pack_index.parse(members[pack_members.INDEX])
         frontier = Frontier(*pack_members.parse_frontier(members[pack_members.FRONTIER]))
         leaves = pack_members.parse_leaves(members[pack_members.LEAVES])
-        raws = {place: raw for name, raw in members.items() if (place := pack_members.record_index(name)) is not None}
-        hashes = pack_members.parse_proofs(members[pack_members.PROOFS], count=len(raws))
-        own = {place: records.leaf_of(raw) for place, raw in sorted(raws.items())}
+        proofs = pack_members.parse_proofs(members[pack_members.PROOFS], count=len(names))
+        own = {place: Sealed(members[name]) for place, name in names.items()}
+        kinds = {one.index: one.kind for one in index.statements}
+        # Of these there are many: they are opened on all cores, while their signatures are checked.
+        chain = {place: one for place, one in own.items() if kinds.get(place) in CHAIN_KINDS}
+        rest = {place: one.opened for place, one in own.items() if place not in chain}
         # (2)
-        versions = [(place, raws[place]) for place, leaf in own.items() if leaf.kind in ("rot", "tgt")]
+        versions = [(place, one.raw) for place, one in rest.items() if one.leaf.kind in ("rot", "tgt")]
         self._require_same_root(index.lab, [raw for _, raw in versions])
         history, trusted = timeline.follow(self._start, versions)
         state = history.newest
@@ -206,29 +209,34 @@ class _Reading:
                 f"the pack index is of lab `{index.lab}` at {index.as_of}, the checkpoint of `{state.lab}` at "
                 f"{checkpoint.cosigned_at}: suspensions could have been left out of it",
             )
-        # (4)
-        proved = [Proved(raws[place], place, proof) for place, proof in zip(own, hashes, strict=True)]
-        self._failures += pack_records.unproved(proved, own, checkpoint)
+        # (4) and the statements that (5) judges, read.
+        entries = [Entry(place, one.raw, one) for place, one in chain.items()]
+        said = read(entries, lab=index.lab, timeline=trusted, each=on_all_cores)
+        self._failures += pack_records.unproved(own, proofs, checkpoint)
         self._failures += pack_records.misplaced(index, own, leaves)
         contents = self._contents = _read_contents(found)
         self._failures += pack_records.missing(index, own, leaves, Sha256(contents.request))
+        hashes = dict(zip(own, proofs, strict=True))
         # Whoever keeps the log can write a record about the request that nobody signed: it is proved, and has no effect.
-        proved = [one for one in proved if not pack_records.is_forged(one, own[one.index], trusted)]
-        raws = {one.index: one.raw for one in proved}
-        own = {place: own[place] for place in raws}
+        rest = {place: one for place, one in rest.items() if not pack_records.is_forged(place, one, trusted)}
+        proved = [
+            Proved(one.raw, place, pack_members.hashes_of(hashes[place]))
+            for place, one in rest.items()
+            if one.leaf.kind not in CHAIN_KINDS | EVIDENCE_KINDS
+        ]
         # (5) and (7) stand on the same records; a failure of one hides nothing of the other.
-        requests = [raws[p] for p, leaf in own.items() if (leaf.kind, leaf.record) == ("req", contents.request)]
+        requests = [o.raw for o in rest.values() if (o.leaf.kind, o.leaf.record) == ("req", contents.request)]
         if len(requests) != 1:
             raise Refused("pack-request-missing", "the pack does not hold the one request that its contents name")
         asked = records.parse(requests[0])
-        authority = tuple((place, own[place], raws[place]) for place in own if own[place].kind in AUTHORITY_KINDS)
+        authority = tuple((place, o.leaf, o.raw) for place, o in rest.items() if o.leaf.kind in AUTHORITY_KINDS)
         self._end = PackEnd(tree, requests[0], authority)
         resource = self._resource = Uri.parse(asked.statement.predicate.resource)
-        used = self._use(raws, own, contents)
-        self._judge_chain(index, raws, trusted, leaves, resource=resource, at=used)
+        used = self._use(rest, contents)
+        self._judge_chain(index, rest, said, trusted, leaves, resource=resource, at=used)
         steps: tuple[Callable[[], None], ...] = (
             lambda: self._check_contents(found, contents, state.gates),
-            lambda: self._check_grant(proved, asked, own, at=used, skew_s=state.limits.clock_skew_max_s),
+            lambda: self._check_grant(proved, asked, rest, at=used, skew_s=state.limits.clock_skew_max_s),
             lambda: self._check_statements(found, contents, state.gates),
         )
         for step in steps:
@@ -249,9 +257,9 @@ class _Reading:
                 hint="get the root of the lab that made the model, and compare its SHA-256 by another way",
             )
 
-    def _use(self, raws: Mapping[int, bytes], own: Mapping[int, Leaf], contents: PackContents) -> int:
+    def _use(self, own: Mapping[int, Opened], contents: PackContents) -> int:
         tag = f"request:{contents.request}"
-        found = [records.parse(raws[p]) for p, leaf in own.items() if leaf.kind == "use" and tag in leaf.about]
+        found = [records.parse(o.raw) for o in own.values() if o.leaf.kind == "use" and tag in o.leaf.about]
         uses: list[AccessUse] = [record.statement.predicate for record in found]
         if not uses:
             raise Refused("pack-use-missing", "the pack holds no access-use of the release gate")
@@ -263,20 +271,19 @@ class _Reading:
     def _judge_chain(
         self,
         index: PackIndex,
-        raws: Mapping[int, bytes],
+        rest: Mapping[int, Opened],
+        said: Evidence,
         trusted: TrustTimeline,
         leaves: tuple[bytes, ...],
         *,
         resource: Uri,
         at: int,
     ) -> None:
-        kinds = {one.index: one.kind for one in index.statements}
-        entries = [(kind, Entry(place, raws[place])) for place, kind in kinds.items() if place in raws]
-        entries += [
-            (leaf.kind, Entry(place, raws[place]))
-            for place, leaf in ((place, records.leaf_of(raws[place])) for place in raws if place >= index.size)
-            if leaf.kind in AUTHORITY_KINDS
-        ]
+        kinds = {one.index: one.kind for one in index.statements if one.index in rest}
+        kinds |= {
+            place: o.leaf.kind for place, o in rest.items() if place >= index.size and o.leaf.kind in AUTHORITY_KINDS
+        }
+        entries = [(kind, Entry(place, rest[place].raw)) for place, kind in kinds.items()]
         chain = judge(
             index,
             entries,
@@ -285,7 +292,7 @@ class _Reading:
             trusted=trusted,
             as_of=at,
             verify=self._verify,
-            each=on_all_cores,
+            read=said,
         )
         self._chain = chain
         self._facts = facts_of(chain)
@@ -331,7 +338,7 @@ class _Reading:
                 )
 
     def _check_grant(
-        self, proved: list[Proved], asked: Record, own: Mapping[int, Leaf], *, at: int, skew_s: int
+        self, about: list[Proved], asked: Record, own: Mapping[int, Opened], *, at: int, skew_s: int
     ) -> None:
         # (7)
         contents, checkpoint, index = self._contents, self._checkpoint, self._index
@@ -345,7 +352,6 @@ class _Reading:
                 "people were asked to release another model, or a chain with another pack index than this one: "
                 f"they signed {_listed(named)}, and the pack has {_listed(held)}",
             )
-        about = [one for one in proved if own[one.index].kind not in CHAIN_KINDS | EVIDENCE_KINDS]
         past = verify_past(
             bundle_at(asked.envelope, history=self._start, proved=about, at=at),
             history=self._start,
@@ -361,7 +367,7 @@ class _Reading:
         # When the use was, is the gate's word. That its checkpoint is no older is the witnesses': so the grant must have stood
         # then too, or a stolen gate could act on what is long over, and date it back.
         ends = [
-            leaf.until or 0 for leaf in own.values() if leaf.kind == "apr" and leaf.record in past.granted.approvals
+            o.leaf.until or 0 for o in own.values() if o.leaf.kind == "apr" and o.leaf.record in past.granted.approvals
         ]
         ends_at = min(past.granted.window.ends_at, *ends)
         if checkpoint.cosigned_at - skew_s >= ends_at:

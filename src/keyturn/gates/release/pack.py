@@ -61,10 +61,10 @@ def collect(
         pack_members.INDEX: render_index(index),
         pack_members.LEAVES: pack_members.render_leaves(leaves),
     }
-    proofs = []
+    proofs: list[bytes] = []
     tree = Inclusions(size=size, root=checkpoint.checkpoint.root)
     for place, raw in sorted(raws.items()):
-        proof = merkle.inclusion_proof(place, size, log.hashes)
+        proof = b"".join(merkle.inclusion_proof(place, size, log.hashes))
         tree.verify(merkle.leaf_hash(leaf_format.render(records.leaf_of(raw))), index=place, proof=proof)
         members[pack_members.record_name(place)] = raw
         proofs.append(proof)
