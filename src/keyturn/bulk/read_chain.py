@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from keyturn.custody import pack_index, timeline
 from keyturn.custody.evidence import Entry, Evidence, Failure, Map, in_turn, read
 from keyturn.custody.outside import Outside, Verify, nobody_verifies, read_outside
-from keyturn.custody.pack_index import LeafTable, PackIndex
+from keyturn.custody.pack_index import Indexed, LeafTable, PackIndex
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import Chain, Suspended, examine_read, with_outside
 from keyturn.errors import KeyturnError, Tampered, Unavailable
@@ -28,6 +28,7 @@ from keyturn.formats.digest import ArtifactDigest, Sha256, sha256
 from keyturn.formats.evidence import EVIDENCE
 from keyturn.formats.evidence import Evidence as OutsideEvidence
 from keyturn.formats.leaf import Kind
+from keyturn.formats.records import Sealed
 from keyturn.formats.uri import Uri
 from keyturn.grants.following import Following
 from keyturn.grants.known import Known
@@ -71,6 +72,7 @@ class LogReading:
         self._start: TrustHistory = TrustHistory.start(root_json, pinned_sha256=pinned_sha256)
         self._table = LeafTable()
         self._trusted: tuple[int, TrustHistory, TrustTimeline] | None = None
+        self._read: tuple[tuple[Indexed, ...], Evidence] | None = None
         self.frontier = Frontier.empty()
 
     @property
@@ -121,7 +123,9 @@ class LogReading:
         """What was read, without what the lab declared void and nobody can read."""
         _, trusted = self.trust()
         entries = trusted.void
-        void = [index for index in self._table.leaves if index in entries] if entries.named else []
+        if not entries.named:
+            return self._table
+        void = [index for index in self._table.leaves if index in entries]
         return self._table.without(frozenset(index for index in void if not self._can_be_read(index)))
 
     def _can_be_read(self, index: int) -> bool:
@@ -151,7 +155,12 @@ class LogReading:
     ) -> Chain:
         """Judge the chain that `index` names; evidence from outside by `verify`."""
         _, trusted = self.trust()
-        entries = [(one.kind, Entry(one.index, self.fetch(one.index))) for one in index.statements]
+        read = self._evidence(index, trusted, each)
+        entries = [
+            (one.kind, Entry(one.index, self.fetch(one.index)))
+            for one in index.statements
+            if one.kind not in CHAIN_KINDS
+        ]
         return judge(
             index,
             entries,
@@ -160,16 +169,28 @@ class LogReading:
             trusted=trusted,
             as_of=as_of,
             verify=verify,
-            read=read(entries_of(entries, CHAIN_KINDS), lab=index.lab, timeline=trusted, each=each),
+            read=read,
         )
+
+    def _evidence(self, index: PackIndex, trusted: TrustTimeline, each: Map) -> Evidence:
+        # What was read once is read: the statements are the same bytes at the same places, and the trust before them is of
+        # leaves that came before. What can have changed since, who is suspended, is no part of it.
+        named = tuple([one for one in index.statements if one.kind in CHAIN_KINDS])
+        if self._read is None or self._read[0] != named:
+            entries = [Entry(one.index, sealed.raw, sealed) for one in named for sealed in (self._sealed(one.index),)]
+            self._read = named, read(entries, lab=index.lab, timeline=trusted, each=each)
+        return self._read[1]
 
     def fetch(self, index: int) -> bytes:
         """The record at `index`, which must be one that custody reads; checked against its leaf."""
+        return self._sealed(index).raw
+
+    def _sealed(self, index: int) -> Sealed:
         one = self._table.leaves[index]
-        raw = self._log.envelope(Sha256(one.envelope))
-        if sha256(raw) != one.envelope or records.leaf_of(raw) != one:
+        found = Sealed(self._log.envelope(Sha256(one.envelope)))
+        if sha256(found.raw) != one.envelope or found.opened.leaf != one:
             raise Tampered("log-leaf-lies", f"the leaf at log index {index} is not that of its record")
-        return raw
+        return found
 
     def parts_of(self, entry: Entry) -> tuple[Entry, ...]:
         """The records with the parts of the original of `entry`, which is evidence from outside: those that the log has."""

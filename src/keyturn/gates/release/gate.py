@@ -12,7 +12,8 @@
 5. The grant would be granted, and nobody used it; the model's files, when the order says where they are, have the `dirHash`
    that people agreed to. The gate signs its access-use, keeps it, and logs it.
 6. When the use is witnessed, the files are hashed again, which may take hours; then the gate refreshes its view, reads the log
-   again up to there, and repeats 3 and 4. `verify_grant` demands that this use is the log's first.
+   on up to there, and repeats 3 and 4; of statements that are the same it checks no signature again. `verify_grant` demands
+   that this use is the log's first.
 7. Only now it signs: release statement, verification summary, and the contents of the pack, which has the manifest of the files
    that were hashed. The pack is kept before anybody gets it, and the two statements are logged. Right before it is kept, the
    grant is verified once more: what takes access away may have reached the log meanwhile, which the gate reads by the clock, or
@@ -120,6 +121,7 @@ class _Judged:
     frontier: Frontier
     leaves: tuple[bytes, ...]
     view: GateView
+    reading: LogReading
 
 
 class ReleaseGate:
@@ -176,7 +178,7 @@ class ReleaseGate:
             parts.journal.keep_use(asked.digest, use)
         parts.await_witnessed(parts.writer.append(use), use)  # (6)
         files = self._require_files(asked)
-        judged = self._judge(asked, parts.refresh())
+        judged = self._judge(asked, parts.refresh(), judged)
         grant = self._verify(asked, judged, use)
         return self._act(asked, judged, grant, use, files)  # (7)
 
@@ -269,7 +271,7 @@ class ReleaseGate:
             model=model,
         )
 
-    def _judge(self, asked: _Asked, view: GateView) -> _Judged:
+    def _judge(self, asked: _Asked, view: GateView, before: _Judged | None = None) -> _Judged:
         parts = self._parts
         checkpoint = view.checkpoint
         if checkpoint is None:
@@ -279,9 +281,12 @@ class ReleaseGate:
                 "release-index-ahead", "the pack index claims a log size or time that the log has not reached"
             )
         # (2)
-        reading = LogReading(parts.log, root_json=parts.root_json, pinned_sha256=parts.pinned_sha256)
-        frontier = reading.to(asked.order.size)
-        index = reading.index(lab=asked.resource.lab, model=asked.model, as_of=asked.order.as_of)
+        if before is None:
+            reading = LogReading(parts.log, root_json=parts.root_json, pinned_sha256=parts.pinned_sha256)
+            frontier = reading.to(asked.order.size)
+            index = reading.index(lab=asked.resource.lab, model=asked.model, as_of=asked.order.as_of)
+        else:  # what was read goes on from there: (3) holds all of it against the newer view
+            reading, frontier, index = before.reading, before.frontier, before.index
         expected = (asked.model, ArtifactDigest("sha256", index.digest))
         if asked.subjects != expected:
             raise Refused(
@@ -306,7 +311,7 @@ class ReleaseGate:
             each=on_all_cores,
         )
         chain = with_failures(chain, changed_since(chain, leaves, start=index.size))
-        return _Judged(verify_chain(chain), facts_of(chain), index, frontier, leaves, view)
+        return _Judged(verify_chain(chain), facts_of(chain), index, frontier, leaves, view, reading)
 
     def _sign_use(self, asked: _Asked) -> bytes:
         parts = self._parts

@@ -7,6 +7,7 @@ whoever has the pack sees for himself that nothing in them counts against the re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from keyturn.custody.afterwards import carried, says_nothing_more
 from keyturn.custody.pack_index import PackIndex
@@ -62,9 +63,10 @@ def collect(
         pack_members.LEAVES: pack_members.render_leaves(leaves),
     }
     proofs: list[bytes] = []
+    hashes = lru_cache(maxsize=1024)(log.hashes)  # most of a proof is that of the record before
     tree = Inclusions(size=size, root=checkpoint.checkpoint.root)
     for place, raw in sorted(raws.items()):
-        proof = b"".join(merkle.inclusion_proof(place, size, log.hashes))
+        proof = b"".join(merkle.inclusion_proof(place, size, hashes))
         tree.verify(merkle.leaf_hash(leaf_format.render(records.leaf_of(raw))), index=place, proof=proof)
         members[pack_members.record_name(place)] = raw
         proofs.append(proof)
