@@ -11,9 +11,10 @@ from keyturn.custody.evidence import Entry
 from keyturn.custody.facts import facts_of
 from keyturn.custody.timeline import TrustTimeline
 from keyturn.custody.verify import VerifiedChain, examine, verify_chain
-from keyturn.errors import Refused
+from keyturn.errors import Malformed, Refused
 from keyturn.formats import dsse, statement, steps
 from keyturn.formats.provenance import BuilderId, Dependency, Origin, Output
+from keyturn.formats.records import Sealed
 from keyturn.formats.release import RELEASE
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.trust.outside import OutsideSigner
@@ -302,3 +303,31 @@ def test_what_another_lab_released_is_a_link_when_targets_list_that_lab(
     after = TrustTimeline((*chain.timeline.indices, 99), (*chain.timeline.states, now))
     later = examine(MODEL, chain.entries(MODEL), lab=chain.lab.name, resource=AURORA, timeline=after, suspended=NOBODY)
     assert codes(later) == ["link-other-lab"], "a lab that is taken out of targets takes away what came from it"
+
+
+def test_a_chain_of_records_that_were_opened_before_is_judged_as_any_other(chain: MadeChain) -> None:
+    chain.build()
+    raw = chain.records[-1]
+    payload = dsse.parse_foreign(raw).payload.replace(b"keyturn.dev/build/package/v1", b"evil.dev/build/package/v1")
+    chain.append(signed(payload, chain.lab.builder_keys["builder"]))
+    forged = dsse.parse_own(chain.records[-2]).payload
+    forged_at = chain.append(signed(forged, chain.lab.member_keys["ada"]))
+    entries = chain.entries(artifact("model"))
+    sealed = [Entry(one.index, one.raw, Sealed(one.raw)) for one in entries]
+    found = judge(chain, entries=sealed)
+    assert found == judge(chain, entries=entries)
+    assert found.steps
+    assert forged_at in [failure.index for failure in found.failures]
+
+
+def test_a_trust_version_is_no_statement_of_a_chain_opened_or_not(chain: MadeChain) -> None:
+    raw = chain.records[0]
+    for entry in (Entry(0, raw), Entry(0, raw, Sealed(raw))):
+        with pytest.raises(Malformed, match="envelope"):
+            judge(chain, entries=(entry,))
+
+
+def test_an_entry_has_no_other_record_sealed(chain: MadeChain) -> None:
+    chain.build()
+    with pytest.raises(TypeError, match="its own record"):
+        Entry(7, chain.records[7], Sealed(chain.records[8]))

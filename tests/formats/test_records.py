@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import cache
 
 import msgspec
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.errors import Malformed
-from keyturn.formats import access, canonical_json, dsse, leaf, records, statement, trust_version
+from keyturn.formats import access, canonical_json, dsse, leaf, provenance, records, statement, trust_version
 from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.leaf import LEAF_BYTES_MAX, Leaf
 from keyturn.formats.session_terms import SessionTerms
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
 from keyturn.formats.trust_version import TrustVersion
+from support.chains import MadeChain, artifact, signed
+from support.labs import make_key, make_lab
 
 SUBJECT = (Subject(digest=DigestSet(sha256="ab" * 32), name="x"),)
 GATE = "keyturn://acme.example/gate/release"
@@ -590,3 +593,53 @@ def test_any_bytes_have_a_leaf_or_are_malformed(raw):
 def test_a_session_may_be_for_one_command_alone():
     terms = SessionTerms(command="systemctl restart aurora")
     assert (terms.sftp, terms.account, terms.sources, terms.forwards) == (False, None, (), ())
+
+
+def outcome(call, raw):
+    try:
+        return call(raw)
+    except Malformed as err:
+        return err.code, err.message
+
+
+def test_an_opened_record_has_the_leaf_and_the_statement_that_it_has_otherwise():
+    chain = MadeChain(make_lab())
+    chain.build()
+    builder = chain.lab.builder_keys["builder"]
+    last = dsse.parse_foreign(chain.records[-1]).payload
+    foreign = last.replace(b"keyturn.dev/build/package/v1", b"evil.dev/build/package/v1")
+    loose = last.replace(b'"_type":', b'"_type" :')
+    for raw in (*chain.records, signed(foreign, builder), signed(loose, builder)):
+        found = records.open_record(raw)
+        assert (found.raw, found.leaf, found.leaf_text) == (raw, records.leaf_of(raw), leaf.render(found.leaf))
+        if found.envelope is None:
+            assert found.leaf.kind in ("rot", "tgt")
+            continue
+        assert found.envelope == dsse.parse_foreign(raw)
+        if found.leaf.kind == "prv":
+            ours = raw in chain.records
+            assert found.said == (provenance.read(found.envelope.payload) if ours else None)
+        elif found.leaf.kind == "tst":
+            assert found.said is None
+        else:
+            assert found.said == records.parse(raw).statement
+    sealed = records.Sealed(chain.records[-1])
+    assert sealed.opened is sealed.opened
+
+
+@given(st.data())
+def test_an_altered_record_is_opened_or_refused_as_its_leaf_is(data):
+    raw = data.draw(st.sampled_from(_made()))
+    payload = bytearray(dsse.parse_foreign(raw).payload)
+    payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(32, 126))
+    altered_raw = signed(bytes(payload), make_key("x"))
+    opened = outcome(records.open_record, altered_raw)
+    expected = outcome(records.leaf_of, altered_raw)
+    assert (opened.leaf if isinstance(opened, records.Opened) else opened) == expected
+
+
+@cache
+def _made():
+    chain = MadeChain(make_lab())
+    chain.step("train", {"data": artifact("data")}, {"out": artifact("out")})
+    return chain.records[-2:]

@@ -727,6 +727,7 @@ def _made() -> Iterator[Target]:
     yield from own("formats.decision.parse", lazy=_decisions, render="formats.decision.render")
     yield from own("formats.release_order.parse", lazy=_orders, render="formats.release_order.render")
     yield from own("formats.records.read", lazy=lambda: (*_chain().records, *_each_kind()))
+    yield from own("formats.records.open_record", lazy=lambda: (*_chain().records, *_each_kind()))
     yield from own("trust.draft.Draft.parse", lazy=_drafts, call=_draft, refusals=(Malformed, Refused))
     yield from own("crypto.keys.PublicKey.from_spki", make_key("x").public.spki)
     yield from own("adapters.log_on_disk.batch.parse", lazy=lambda: (_batch(),), call=_redigested, refusals=(Tampered,))
