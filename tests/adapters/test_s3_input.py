@@ -93,8 +93,8 @@ def _mode(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
-        pytest.param(_mode, "s3-credentials-open", id="keys that others may read"),
-        pytest.param(lambda p: (p.unlink(), p.mkdir(0o700)), "s3-credentials-open", id="a directory"),
+        pytest.param(_mode, "credentials-open", id="keys that others may read"),
+        pytest.param(lambda p: (p.unlink(), p.mkdir(0o700)), "credentials-open", id="a directory"),
         pytest.param(Path.unlink, "s3-credentials", id="none"),
         pytest.param(lambda p: p.write_text("secret"), "s3-credentials", id="no such file"),
         pytest.param(lambda p: p.write_text("[other]\naws_access_key_id = secret"), "s3-credentials", id="another's"),

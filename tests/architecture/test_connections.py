@@ -46,6 +46,7 @@ WHOSE_WORD = {
     "adapters/scans/host_tools.py": NOWHERE,
     "adapters/over_http/http_client.py": "its callers, which are here",
     "adapters/over_http/index_over_http.py": LAB,
+    "adapters/inputs/oci_registry.py": OPERATOR,
     "adapters/inputs/s3_input.py": OPERATOR,
     "adapters/over_http/log_over_http.py": LAB,
     "adapters/hosts/host_socket.py": NOWHERE,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.pages import run_page
+from support.registries import serve_registry
 from support.s3 import serve_s3
 
 pytestmark = pytest.mark.timeout(300)
@@ -27,18 +28,31 @@ for path in Path(source).rglob("*"):
 """Stands for AWS's own command, as far as the page uses it."""
 
 
+SKOPEO = f"""#!{sys.executable}
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from support.registries import push
+_, copy, preserve, layout, image = sys.argv
+assert (copy, preserve) == ("copy", "--preserve-digests")
+host, _, repository = image.removeprefix("docker://").partition("/")
+push("http://" + host, repository.partition(":")[0], Path(layout.split(":")[1]))
+"""
+"""Stands for skopeo, as far as the page uses it."""
+
+
 def test_inputs_are_taken_from_where_they_are_kept_as_it_is_written(tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "aws").write_text(AWS)
-    (programs / "aws").chmod(0o755)
-    with serve_s3() as s3:
+    for name, program in (("aws", AWS), ("skopeo", SKOPEO)):
+        (programs / name).write_text(program)
+        (programs / name).chmod(0o755)
+    with serve_s3() as s3, serve_registry(tmp_path / "registry") as registry:
         s3.put("acme-data", {})
         s3.write_credentials(tmp_path / ".aws" / "credentials")  # below what is HOME there
         with s3.ask_for_keys():
-            said = run_page(
-                "guide/inputs.md", tmp_path, programs=programs, changed={"https://s3.acme.example": s3.endpoint}
-            )
+            changed = {"https://s3.acme.example": s3.endpoint, "registry.acme.example": registry.host}
+            said = run_page("guide/inputs.md", tmp_path, programs=programs, changed=changed)
     for line in (
         "exit status 2: branches and tags move",
         "git -C train rev-parse main",

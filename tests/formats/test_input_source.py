@@ -6,7 +6,16 @@ import pytest
 
 from keyturn.errors import Malformed
 from keyturn.formats.digest import Sha256
-from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage, PathSource, S3Prefix, Source, parse
+from keyturn.formats.input_source import (
+    GitCommitSource,
+    HubSnapshot,
+    OciImage,
+    OciRegistryImage,
+    PathSource,
+    S3Prefix,
+    Source,
+    parse,
+)
 from keyturn.formats.oci_image import Platform
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -70,6 +79,18 @@ SNAPSHOT = f"models--acme--tiny/snapshots/{COMMIT}"
             id="an image for a platform",
         ),
         pytest.param(
+            f"oci://localhost:5000/a__b/c-d.e@sha256:{DIGEST}#platform=linux/amd64",
+            OciRegistryImage("localhost:5000", "a__b/c-d.e", Sha256(DIGEST), Platform("linux", "amd64")),
+            f"oci://localhost:5000/a__b/c-d.e@sha256:{DIGEST}#platform=linux/amd64",
+            id="an image of a registry",
+        ),
+        pytest.param(
+            f"oci://[::1]/a@sha256:{DIGEST}",
+            OciRegistryImage("[::1]", "a", Sha256(DIGEST)),
+            f"oci://[::1]/a@sha256:{DIGEST}",
+            id="a registry by its address",
+        ),
+        pytest.param(
             "s3://data/a b/é%41/", S3Prefix("data", "a b/é%41"), "s3://data/a%20b/%C3%A9%2541/", id="a prefix"
         ),
         pytest.param("s3://my.data/", S3Prefix("my.data", ""), "s3://my.data/", id="a whole bucket"),
@@ -112,12 +133,15 @@ def test_a_source_names_one_content(text: str, source: Source, uri: str) -> None
         pytest.param(f"oci:../image@sha256:{DIGEST[:-1]}", "input-unpinned", "", id="a short digest"),
         pytest.param(f"oci:../image@sha256:{DIGEST}#linux", "input-source", "", id="an unknown fragment of an image"),
         pytest.param(f"oci:../image@sha256:{DIGEST}#platform=x", "input-source", "", id="no platform"),
-        pytest.param(
-            f"oci://ghcr.io/a/b@sha256:{DIGEST}",
-            "input-source",
-            f"skopeo copy --all --preserve-digests docker://ghcr.io/a/b@sha256:{DIGEST} oci:DIRECTORY",
-            id="a registry",
-        ),
+        pytest.param("oci://ghcr.io/a/b:v1", "input-unpinned", "docker://ghcr.io/a/b:v1", id="a tag of a registry"),
+        pytest.param("oci://ghcr.io/a/b", "input-unpinned", "docker://ghcr.io/a/b", id="a repository"),
+        pytest.param(f"oci://ghcr.io/a@sha512:{DIGEST}", "input-unpinned", "", id="another digest in a registry"),
+        pytest.param(f"oci://ghcr.io/a/b:v1@sha256:{DIGEST}", "input-source", "", id="a tag and a digest"),
+        pytest.param(f"oci://ada:pw@ghcr.io/a@sha256:{DIGEST}", "input-source", "", id="a registry's password"),
+        pytest.param(f"oci://ghcr.io/A/b@sha256:{DIGEST}", "input-source", "", id="capitals in a repository"),
+        pytest.param(f"oci://ghcr.io/a/../b@sha256:{DIGEST}", "input-source", "", id="a repository that climbs"),
+        pytest.param(f"oci://ghcr.io@sha256:{DIGEST}", "input-source", "", id="a registry alone"),
+        pytest.param(f"oci://ghcr.io/{'a/' * 130}b@sha256:{DIGEST}", "input-source", "", id="a long repository"),
         pytest.param("s3://data/object", "input-source", "an object alone", id="an object"),
         pytest.param("s3://data", "input-source", "", id="a bucket without a slash"),
         pytest.param("s3://127.0.0.1:9000/data/", "input-source", "builder's own", id="an endpoint"),

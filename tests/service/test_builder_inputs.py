@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters.test_hub_input import REVISION, make_cache
-from adapters.test_oci_input import make_layout
+from adapters.test_oci_input import LAYER, make_layout
 from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.adapters.over_http.builder_over_http import JobState, Order
 from keyturn.cli.custody.chains import input_json
@@ -23,6 +24,7 @@ from keyturn.wiring.custody.steps import contents_of
 from service.test_builder_service import failed, provenance_of
 from support.builders import Place
 from support.labs import make_lab
+from support.registries import serve_registry
 from support.s3 import serve_s3
 
 Run = Callable[[Order], JobState]
@@ -132,6 +134,27 @@ def test_an_image_goes_into_a_step_by_its_digest_and_the_provenance_says_which(
     failed(run(place.order(raw.replace(b"oci:image", b"oci:../elsewhere"), destination=more)), "path-not-allowed")
     assert len(place.log._leaves) == entries, "nothing ran, and nothing was logged"
     assert sorted(path.name for path in place.work.iterdir()) == ["data", "image", "made"], "nothing of it is left"
+
+
+def test_an_image_of_a_registry_is_fetched_where_the_operator_allows_it(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, _ = make_layout(place.root / "image")
+    with serve_registry(tmp_path / "registry") as registry:
+        registry.push("acme/tokens", place.root / "image")
+        source, more = f"oci://{registry.host}/acme/tokens@{image}", str(place.work / "more")
+        raw = step_file(place, source, "ls /in/data/blobs/sha256 > /out/model", monkeypatch)
+        with running(place.parts(sources=(f"oci://{registry.host}/acme/",))) as run:
+            state = run(place.order(raw))
+            assert len((place.out / "model").read_text().splitlines()) == 4, state
+            found = taken(place, state)
+            assert (found.origin.uri, f"sha256:{found.origin.oci_manifest}") == (source, image)
+            entries = len(place.log._leaves)
+            elsewhere = raw.replace(b"/acme/tokens", b"/other/tokens")
+            failed(run(place.order(elsewhere, destination=more)), "source-not-allowed")
+            registry.blob(hashlib.sha256(LAYER).hexdigest()).write_bytes(bytes(len(LAYER)))
+            failed(run(place.order(raw, destination=more)), "oci-blob")
+        assert len(place.log._leaves) == entries, "nothing ran, and nothing was logged"
 
 
 def test_a_prefix_of_s3_goes_into_a_step_with_the_builders_own_keys(

@@ -8,6 +8,7 @@ import pytest
 
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.trust_on_disk import TrustOnDisk
+from keyturn.adapters.inputs.oci_place import OciPlace
 from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.config.lab import LabConfig
 from keyturn.errors import Refused, Usage
@@ -78,9 +79,11 @@ def test_the_keys_of_a_builders_s3_go_into_no_step_wherever_they_lie(place: LabP
     assert builder_parts(place).s3 is None
     with (place.directory / "builder" / "builder.toml").open("a") as file:
         file.write('[s3]\nendpoint = "https://s3.example"\nregion = "eu-west-1"\ncredentials = "/data/keys"\n')
+        file.write('[oci]\ncredentials = "/data/names"\nfollow = ["https://store.example/"]\n')
     parts = builder_parts(place)
     assert parts.s3 == S3Place("https://s3.example", "eu-west-1", Path("/data/keys"))
-    for path in (Path("/data/keys"), Path("/data")):  # and nothing that holds them
+    assert parts.oci == OciPlace(Path("/data/names"), ("https://store.example",))
+    for path in (Path("/data/keys"), Path("/data/names"), Path("/data")):  # and nothing that holds them
         with pytest.raises(Refused, match="path-private"):
             parts.allowed.check(path, what="input", roots=parts.allowed.work)
 

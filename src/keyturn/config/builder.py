@@ -14,6 +14,9 @@
     endpoint = "https://s3.example"           # without TLS on this machine's own addresses only
     region = "us-east-1"
     credentials = "/etc/keyturn/s3"           # keys as in ~/.aws/credentials, private; none: requests are not signed
+    [oci]                                     # for `oci://` addresses among the sources
+    credentials = "/etc/keyturn/oci.json"     # who asks there, as skopeo login --authfile writes it, private; none: nobody
+    follow = ["https://storage.example"]      # origins that registries may send on to, for blobs
 
 It belongs to whoever operates the builder, and only tightens: that this is a builder of the lab at all, with which key and
 up to which level, is for the signed targets to say.
@@ -31,12 +34,15 @@ from msgspec import Meta
 from keyturn.config import toml
 from keyturn.formats.text import HexDigest, LabName, Name
 
-__all__ = ["BuilderConfig", "S3Config", "parse", "render"]
+__all__ = ["BuilderConfig", "OciConfig", "S3Config", "parse", "render"]
 
 _Directory = Annotated[str, Meta(pattern=r"\A/[^\x00-\x1f\x7f]{0,4095}\Z")]
 _Address = Annotated[
     str,
-    Meta(pattern=r"\A(git\+https://[A-Za-z0-9.-]+[!-~]{0,400}|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[!-~]{0,400})\Z"),
+    Meta(
+        pattern=r"\A(git\+https://[A-Za-z0-9.-]+[!-~]{0,400}|oci://[a-z0-9.\[\]:-]+(/[!-~]{0,400})?"
+        r"|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[!-~]{0,400})\Z"
+    ),
 ]
 _Endpoint = Annotated[
     str,
@@ -57,6 +63,14 @@ class S3Config:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OciConfig:
+    """Who asks at registries (`credentials`, an absolute path), and the origins that they may send on to."""
+
+    credentials: str | None
+    follow: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderConfig:
     """A builder's own settings; directories are absolute paths."""
 
@@ -70,12 +84,18 @@ class BuilderConfig:
     queue_max: int
     level: Literal[1, 2]
     s3: S3Config | None = None
+    oci: OciConfig | None = None
 
 
 class _S3(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     endpoint: _Endpoint
     region: Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,64}\Z")] = "us-east-1"
     credentials: _Directory | None = None
+
+
+class _Oci(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    credentials: _Directory | None = None
+    follow: Annotated[tuple[_Endpoint, ...], Meta(max_length=64)] = ()
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +110,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     queue_max: Annotated[int, Meta(ge=1, le=1024)] = 16
     level: Literal[1, 2] = 1
     s3: _S3 | None = None
+    oci: _Oci | None = None
 
 
 def parse(raw: bytes, *, where: str = "builder.toml") -> BuilderConfig:
@@ -108,6 +129,11 @@ def parse(raw: bytes, *, where: str = "builder.toml") -> BuilderConfig:
         s3=None
         if file.s3 is None
         else S3Config(endpoint=file.s3.endpoint, region=file.s3.region, credentials=file.s3.credentials),
+        oci=None
+        if file.oci is None
+        else OciConfig(
+            credentials=file.oci.credentials, follow=tuple(origin.removesuffix("/") for origin in file.oci.follow)
+        ),
     )
 
 
@@ -128,4 +154,8 @@ def render(value: BuilderConfig) -> bytes:
     if value.s3 is not None:
         s3 = {"endpoint": value.s3.endpoint, "region": value.s3.region, "credentials": value.s3.credentials}
         table["s3"] = {name: said for name, said in s3.items() if said is not None}
+    if value.oci is not None:
+        table["oci"] = {"follow": list(value.oci.follow)} | (
+            {"credentials": value.oci.credentials} if value.oci.credentials is not None else {}
+        )
     return tomli_w.dumps(table).encode("utf-8")

@@ -5,6 +5,7 @@
     git+file:../train@<commit>                       the same, of a repository on the builder's machine
     ../hub/models--acme--tiny/snapshots/<revision>   a snapshot in the cache of huggingface_hub, or a part of it
     oci:../image@sha256:<64 hex>                     an image in an OCI layout; `#platform=OS/ARCHITECTURE` of an index
+    oci://registry.example/a/b@sha256:<64 hex>       the same, of a registry
     s3://bucket/data/                                the objects below a prefix of S3: what lies there when it is read
 
 The words are pip's for git (`git+https`, `@`, `#subdirectory=`), huggingface_hub's for its cache, and skopeo's for a layout
@@ -27,11 +28,27 @@ from keyturn.formats.git_commit import is_object_id
 from keyturn.formats.oci_image import Platform
 from keyturn.formats.text import is_hex_digest, is_printable
 
-__all__ = ["GitCommitSource", "HubSnapshot", "OciImage", "PathSource", "S3Prefix", "Source", "parse"]
+__all__ = [
+    "GitCommitSource",
+    "HubSnapshot",
+    "OciImage",
+    "OciRegistryImage",
+    "PathSource",
+    "S3Prefix",
+    "Source",
+    "parse",
+]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 _HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:-]+)+\Z")
 _S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<prefix>(?:.+/)?)\Z")
+_REPOSITORY_NAME = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REGISTRY = re.compile(
+    rf"//(?P<host>(?:[a-z0-9][a-z0-9.-]*|\[[0-9a-f:]+\])(?::[0-9]{{1,5}})?)"
+    rf"/(?P<repository>{_REPOSITORY_NAME}(?:/{_REPOSITORY_NAME})*)(?P<tag>:[A-Za-z0-9_.-]{{1,128}})?\Z"
+)
+"""By the OCI Distribution Specification."""
+_REPOSITORY_LENGTH_MAX = 255
 _LENGTH_MAX = 2048
 _SUBDIRECTORY = "subdirectory="
 _PLATFORM = "platform="
@@ -101,6 +118,21 @@ class OciImage:
 
 
 @dataclass(frozen=True, slots=True)
+class OciRegistryImage:
+    """The same of `repository` at the registry `host`, which may have a port."""
+
+    host: str
+    repository: str
+    digest: Sha256
+    platform: Platform | None = None
+
+    @property
+    def uri(self) -> str:
+        platform = f"#{_PLATFORM}{self.platform}" if self.platform else ""
+        return f"oci://{self.host}/{self.repository}@sha256:{self.digest}{platform}"
+
+
+@dataclass(frozen=True, slots=True)
 class S3Prefix:
     """Every object of `bucket` whose key begins with `prefix` and a slash; of the whole bucket when it is empty."""
 
@@ -114,7 +146,7 @@ class S3Prefix:
         )
 
 
-Source = PathSource | GitCommitSource | HubSnapshot | OciImage | S3Prefix
+Source = PathSource | GitCommitSource | HubSnapshot | OciImage | OciRegistryImage | S3Prefix
 
 
 def parse(text: str) -> Source:
@@ -179,26 +211,32 @@ def _git(text: str) -> GitCommitSource:
     return GitCommitSource(place, local, commit, part)
 
 
-def _oci(text: str) -> OciImage:
+def _oci(text: str) -> OciImage | OciRegistryImage:
     address, _, fragment = text.removeprefix("oci:").partition("#")
     layout, at, digest = address.rpartition("@")
-    if address.startswith("//"):
+    remote = _REGISTRY.match(layout or address)
+    wrong = remote is None or len(remote["repository"]) > _REPOSITORY_LENGTH_MAX or (at and remote["tag"])
+    if address.startswith("//") and wrong:
         raise Malformed(
             "input-source",
-            f"expected `oci:DIRECTORY@sha256:…`, a layout on the builder's machine, got the registry `{text[:200]}`",
-            hint=f"skopeo copy --all --preserve-digests docker:{address[:200]} oci:DIRECTORY",
+            f"expected `oci://REGISTRY/REPOSITORY@sha256:…`, in lower case, without a user or tag, got `{text[:200]}`",
+            hint="a layout on the builder's machine is `oci:DIRECTORY@sha256:…`, with one slash if it is absolute",
         )
     if not at or not layout or not digest.startswith("sha256:") or not is_hex_digest(digest.removeprefix("sha256:")):
         tagged = f"{layout}:{digest}" if at and layout else address
         raise Malformed(
             "input-unpinned",
-            f"expected a directory and `@sha256:<64 hex>` behind it in `{text[:200]}`: tags move",
-            hint=f"`skopeo inspect --format '{{{{.Digest}}}}' oci:{tagged[:200]}` prints it; it stands in index.json there",
+            f"expected {'a registry' if remote else 'a directory'} and `@sha256:<64 hex>` behind it in `{text[:200]}`: tags move",
+            hint=f"`skopeo inspect --format '{{{{.Digest}}}}' {'docker' if remote else 'oci'}:{tagged[:200]}` prints it"
+            + ("" if remote else "; it stands in index.json there"),
         )
     if fragment and not fragment.startswith(_PLATFORM):
         raise Malformed("input-source", f"expected `#platform=OS/ARCHITECTURE` behind a digest, got `#{fragment[:80]}`")
     platform = oci_image.parse_platform(fragment.removeprefix(_PLATFORM)) if fragment else None
-    return OciImage(layout, Sha256(digest.removeprefix("sha256:")), platform)
+    named = Sha256(digest.removeprefix("sha256:"))
+    if remote is not None:
+        return OciRegistryImage(remote["host"], remote["repository"], named, platform)
+    return OciImage(layout, named, platform)
 
 
 def _s3(text: str) -> S3Prefix:

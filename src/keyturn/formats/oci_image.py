@@ -23,6 +23,7 @@ __all__ = [
     "BLOBS_MAX",
     "LAYOUT",
     "MANIFEST_BYTES_MAX",
+    "MEDIA_TYPES",
     "Descriptor",
     "ImageIndex",
     "ImageManifest",
@@ -45,6 +46,8 @@ _IMAGE = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _IMAGES = (_IMAGE, "application/vnd.docker.distribution.manifest.v2+json")
 _INDEXES = (_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+MEDIA_TYPES = (*_IMAGES, *_INDEXES)
+"""Of manifests that `parse` reads: what a registry is asked for."""
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _PLATFORM = re.compile(r"[a-z0-9]{1,32}/[a-z0-9_]{1,32}(/[a-z0-9._]{1,32})?\Z")
 

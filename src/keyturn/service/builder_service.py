@@ -258,6 +258,7 @@ class BuilderService:
             memory=parts.memory,
             sources=parts.sources,
             s3=parts.s3,
+            oci=parts.oci,
             progress=lambda done, total: self._update(kept.job, done=done, total=total),
             room=kept.room,
             held=parts.jobs.held(kept.job),

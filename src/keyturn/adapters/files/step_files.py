@@ -32,6 +32,7 @@ from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.remembered_inputs import RememberedInputs
 from keyturn.adapters.files.staging import Staging
 from keyturn.adapters.inputs.held_inputs import HeldInputs
+from keyturn.adapters.inputs.oci_place import ANONYMOUS, OciPlace
 from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.bulk import manifest, runtime
 from keyturn.bulk.differences import differences
@@ -48,7 +49,7 @@ from keyturn.formats.provenance import NOWHERE
 from keyturn.formats.steps import Check
 from keyturn.ports import HeldInput, StepMount
 
-__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free", "room_of"]
+__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free", "room_of", "unreadable_input"]
 
 _DEPTH_MAX = 64
 _TOOLS = {"PATH": "/usr/bin:/bin"}
@@ -129,13 +130,14 @@ class LocalStepFiles:
         progress: Progress | None,
         sources: tuple[str, ...] = (),
         s3: S3Place | None = None,
+        oci: OciPlace = ANONYMOUS,
         room: str | None = None,
         held: RememberedInputs | None = None,
     ) -> None:
         """`room` is the token of a staging directory that an earlier process of this run may have made; `held`, what it read."""
         self._base = base
         self._allowed = allowed
-        self._elsewhere = HeldInputs(base, self._check_input, sources, s3)
+        self._elsewhere = HeldInputs(base, self._check_input, sources, s3, oci)
         self._memory = memory
         self._progress = progress
         self._destination = destination.parent.resolve() / destination.name
@@ -204,11 +206,7 @@ class LocalStepFiles:
             try:
                 origin = self._elsewhere.hold(named, path, progress=self._progress)
             except OSError as err:
-                raise Unavailable(
-                    "input-unreadable",
-                    f"`{source[:200]}` cannot be copied: {err.strerror}",
-                    hint="look at its owner and mode, and at the room where outputs go; then run the step again",
-                ) from err
+                raise unreadable_input(source, err) from err
         found = manifest.look(path)  # before it is read: `check_held` covers the reading too
         self._held.append((path, found))
         self._directories.append(directories(path))
@@ -360,6 +358,14 @@ class LocalStepFiles:
         if head != "/out" or name in ("", ".", ".."):
             raise Malformed("output-path", f"expected a path directly below `/out`, got `{path[:120]}`")
         return self._room / "out" / name
+
+
+def unreadable_input(source: str, err: OSError) -> Unavailable:
+    return Unavailable(
+        "input-unreadable",
+        f"`{source[:200]}` cannot be copied: {err.strerror}",
+        hint="look at its owner and mode, and at the room where outputs go; then run the step again",
+    )
 
 
 def room_of(destination: Path, token: str) -> Path:

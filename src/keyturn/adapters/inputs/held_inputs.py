@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from keyturn.adapters.inputs import git_input, hub_input, oci_input
+from keyturn.adapters.inputs import git_input, hub_input, oci_input, oci_layout
+from keyturn.adapters.inputs.oci_place import ANONYMOUS, OciPlace
+from keyturn.adapters.inputs.oci_registry import Registry
 from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.bulk.manifest import Progress
 from keyturn.errors import Refused
-from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage, S3Prefix
+from keyturn.formats.input_source import GitCommitSource, HubSnapshot, OciImage, OciRegistryImage, S3Prefix
 from keyturn.formats.provenance import Origin
 
 __all__ = ["ANYWHERE", "HeldInputs", "HeldSource"]
 
-ANYWHERE = ("git+https://", "s3://")
+ANYWHERE = ("git+https://", "oci://", "s3://")
 """The `sources` of whoever acts on his own machine, and on his own word."""
 
-HeldSource = GitCommitSource | HubSnapshot | OciImage | S3Prefix
+HeldSource = GitCommitSource | HubSnapshot | OciImage | OciRegistryImage | S3Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class HeldInputs:
     check: Callable[[Path], Path]
     sources: tuple[str, ...]
     s3: S3Place | None = None
+    oci: OciPlace = ANONYMOUS
 
     def hold(self, source: HeldSource, into: Path, *, progress: Progress | None = None) -> Origin:
         """Make `into`, which is not there, of what `source` names; or raise, and leave whatever was written to the caller."""
@@ -47,7 +50,11 @@ class HeldInputs:
             case HubSnapshot():
                 return hub_input.hold(source, self.base / source.repository, into, check=self.check)
             case OciImage():
-                return oci_input.hold(source, self.base / source.layout, into, check=self.check, progress=progress)
+                with oci_layout.opened(source, self.base / source.layout, check=self.check) as layout:
+                    return oci_input.hold(source, layout, into, progress=progress)
+            case OciRegistryImage():
+                self._require_listed(f"{source.host}/{source.repository}", scheme="oci://")
+                return oci_input.hold(source, Registry(source, self.oci), into, progress=progress)
             case S3Prefix():
                 self._require_listed(source.uri, scheme="")
                 return self._from_s3(source, into, progress)

@@ -12,17 +12,14 @@ anything is fetched: see `s3_input`.
 from __future__ import annotations
 
 import configparser
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.errors import KeyturnError, Refused, Unavailable
+from keyturn.adapters.inputs.credentials_file import read_credentials
+from keyturn.errors import Unavailable
 
 __all__ = ["S3Keys", "S3Place", "place_of_environment"]
-
-_CREDENTIALS_BYTES_MAX = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,26 +61,12 @@ def place_of_environment(environment: Mapping[str, str]) -> S3Place:
 
 def _read(path: Path) -> S3Keys:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode) or mode & 0o077:
-                raise Refused(
-                    "s3-credentials-open",
-                    f"expected a file that its owner alone may read at `{path}`",
-                    hint=f"chmod 600 {path}",
-                )
-            text = os.read(descriptor, _CREDENTIALS_BYTES_MAX).decode("utf-8")
-        finally:
-            os.close(descriptor)
         found = configparser.ConfigParser(interpolation=None, default_section="")
-        found.read_string(text)
+        found.read_string(read_credentials(path))
         said = found["default"]
         return S3Keys(
             said["aws_access_key_id"], said["aws_secret_access_key"], said.get("aws_session_token", fallback=None)
         )
-    except KeyturnError:
-        raise
     except (OSError, UnicodeError, KeyError, configparser.Error) as err:
         raise Unavailable(
             "s3-credentials",  # what stands in it is not shown

@@ -11,7 +11,8 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -122,24 +123,44 @@ class BoundedHttp:
 
         `tls` holds the certificate to show, if there is one; another one than the last time takes connections of its own.
         """
+        with self.opened(method, path, body, headers=headers, tls=tls) as answer:
+            content: bytes = answer.read(size_bytes_max + 1)
+        if len(content) > size_bytes_max:
+            raise TooLong(f"more than {size_bytes_max} bytes")
+        return answer.status, content
+
+    @contextmanager
+    def opened(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        tls: ssl.SSLContext | None = None,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Give the answer when its head is there, to be read in the block, for which the deadline holds too; or `TooLate`."""
         sent = ({"Content-Type": "application/octet-stream"} if body is not None else {}) | dict(headers)
         watch = _Watch(self._within_s)
-        token = _WATCH.set(watch)
+        answer = None
         try:
-            answer = self._pools_for(tls).request(
-                method, self.url + path, body=body, headers=sent, redirect=False, preload_content=False
-            )
-            content: bytes = answer.read(size_bytes_max + 1)
-            answer.release_conn()
+            token = _WATCH.set(watch)
+            try:
+                answer = self._pools_for(tls).request(
+                    method, self.url + path, body=body, headers=sent, redirect=False, preload_content=False
+                )
+            finally:
+                _WATCH.reset(token)
+            yield answer
         except (urllib3.exceptions.HTTPError, OSError) as err:
             cause = _tls_error(err)
             raise (TooLate(str(err)) if cause is None else TlsFailed(cause)) from err
         finally:
             watch.stop()
-            _WATCH.reset(token)
-        if len(content) > size_bytes_max:
-            raise TooLong(f"more than {size_bytes_max} bytes")
-        return answer.status, content
+            if answer is not None:
+                if not answer.closed:  # whoever reads it stopped: what is left is not where another answer begins
+                    answer.close()
+                answer.release_conn()
 
     def _pools_for(self, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
         with self._lock:

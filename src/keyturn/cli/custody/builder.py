@@ -121,6 +121,7 @@ def show(lab: Lab = None, json: Json = False) -> None:
         "private": (str(place.directory), *config.private),
         "sources": config.sources,
         "s3": "" if config.s3 is None else config.s3.endpoint,
+        "oci_follow": () if config.oci is None else config.oci.follow,
         "sandbox": sandbox,
     }
 

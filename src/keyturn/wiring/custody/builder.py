@@ -20,6 +20,7 @@ from keyturn.adapters.files.job_files import JobFiles
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.outbox_files import OutboxFiles
 from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
+from keyturn.adapters.inputs.oci_place import ANONYMOUS, OciPlace
 from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.adapters.over_http.builder_over_http import About
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
@@ -60,6 +61,7 @@ class BuilderParts:
     jobs: JobFiles
     outbox: OutboxFiles
     s3: S3Place | None = None
+    oci: OciPlace = ANONYMOUS
 
 
 def default_runtimes() -> tuple[str, ...]:
@@ -128,7 +130,13 @@ def builder_parts(place: LabPlace) -> BuilderParts:
             raise Refused("builder-level", f"targets allow level {listed.level_max}, builder.toml says {config.level}")
         return found
 
-    credentials = Path(config.s3.credentials) if config.s3 is not None and config.s3.credentials is not None else None
+    s3 = (
+        None
+        if config.s3 is None
+        else S3Place(config.s3.endpoint, config.s3.region, _path_or_none(config.s3.credentials))
+    )
+    oci = ANONYMOUS if config.oci is None else OciPlace(_path_or_none(config.oci.credentials), config.oci.follow)
+    credentials = [one.credentials for one in (s3, oci) if one is not None and one.credentials is not None]
     return BuilderParts(
         about=About(
             name=config.name,
@@ -149,7 +157,7 @@ def builder_parts(place: LabPlace) -> BuilderParts:
         allowed=Allowed(
             work=tuple(map(Path, config.work)),
             runtime=tuple(map(Path, config.runtime)),
-            private=(place.directory, *map(Path, config.private), *(() if credentials is None else (credentials,))),
+            private=(place.directory, *map(Path, config.private), *credentials),
         ),
         sources=config.sources,
         memory=RuntimeMemory(directory / "runtime", key.sign),
@@ -159,5 +167,10 @@ def builder_parts(place: LabPlace) -> BuilderParts:
         clock=clock,
         jobs=JobFiles(directory),
         outbox=OutboxFiles(directory / "outbox", log),
-        s3=None if config.s3 is None else S3Place(config.s3.endpoint, config.s3.region, credentials),
+        s3=s3,
+        oci=oci,
     )
+
+
+def _path_or_none(path: str | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -15,8 +15,8 @@ from keyturn.adapters.files.config_files import read_small, write_new
 from keyturn.adapters.files.job_files import NoJournal
 from keyturn.adapters.files.outbox_files import StraightToLog
 from keyturn.adapters.files.step_files import Allowed, LocalStepFiles, require_free
+from keyturn.adapters.inputs import oci_place, s3_place
 from keyturn.adapters.inputs.held_inputs import ANYWHERE
-from keyturn.adapters.inputs.s3_place import place_of_environment
 from keyturn.adapters.no_sandbox import NoSandbox
 from keyturn.adapters.over_http import errors_over_http
 from keyturn.adapters.over_http.builder_over_http import BuilderOverHttp, JobState, Order, Outcome
@@ -210,7 +210,8 @@ def run_here(place: LabPlace, prepared: PreparedStep, on_progress: OnProgress) -
             allowed=Allowed(work=anywhere, runtime=anywhere, private=()),
             memory=None,
             sources=ANYWHERE,
-            s3=place_of_environment(os.environ),
+            s3=s3_place.place_of_environment(os.environ),
+            oci=oci_place.place_of_environment(os.environ),
             progress=lambda done, total: on_progress(stage[0], done, total),
         ) as files,
     ):

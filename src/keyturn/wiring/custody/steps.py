@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from keyturn.adapters.inputs import oci_place, s3_place
 from keyturn.adapters.inputs.held_inputs import ANYWHERE, HeldInputs
-from keyturn.adapters.inputs.s3_place import place_of_environment
 from keyturn.adapters.over_http.builder_over_http import Order
 from keyturn.app.custody.admit_step import AdmittedStep
 from keyturn.app.custody.run_step import RECEIPT_NAME, Layout, Receipt, require_criteria
@@ -45,6 +45,7 @@ __all__ = [
     "STEP_SOURCE",
     "contents_of",
     "declared_inputs",
+    "hold_here",
     "layout_of",
     "make_request",
     "require_as_signed",
@@ -77,9 +78,19 @@ def contents_of(source: str, progress: Progress, *, listed: bool) -> Contents | 
         return take(Path(source), progress=progress)
     with TemporaryDirectory(prefix="keyturn-input-") as place:
         held = Path(place, "input")
-        own = HeldInputs(Path.cwd(), Path.resolve, ANYWHERE, place_of_environment(os.environ))
-        own.hold(named, held, progress=progress)
+        hold_here(Path.cwd()).hold(named, held, progress=progress)
         return take(held, progress=progress)
+
+
+def hold_here(base: Path) -> HeldInputs:
+    """Take inputs on one's own machine and word, by the names and keys of this process's environment."""
+    return HeldInputs(
+        base,
+        Path.resolve,
+        ANYWHERE,
+        s3_place.place_of_environment(os.environ),
+        oci_place.place_of_environment(os.environ),
+    )
 
 
 def make_request(
