@@ -71,6 +71,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("release ended", "directory"): (("release", "ended", "dep-00000000", "--reason", "why", "--dir", AT), 2),
     ("verify", "subject"): (("verify", AT, "--root", "garbage"), 1),
     ("verify", "root"): (("verify", "garbage", "--root", AT), 1),
+    ("verify", "inputs"): (("verify", "garbage", "--root", "garbage", "--input", AT), 1),
     ("verify", "pack"): (("verify", "data", "--root", "garbage", "--pack", AT), 1),
     ("trust invite", "team"): (("trust", "invite", "--csv", AT), 2),
     ("trust accept", "invitation"): (("trust", "accept", AT), 1),

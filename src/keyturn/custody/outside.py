@@ -42,12 +42,13 @@ def nobody_verifies(_presented: Presented, _signer: OutsideSigner) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Evidence that verified again, its place in the log, and the whole original."""
+    """Evidence that verified again, its place in the log, the whole original, and as whose it verified."""
 
     index: int
     record: Sha256
     evidence: Evidence
     original: bytes = field(repr=False)
+    signer: OutsideSigner = field(repr=False)
 
     @property
     def artifact(self) -> ArtifactDigest:
@@ -101,7 +102,7 @@ def read_outside(
         except KeyturnError as err:
             failures.append(Failure(entry.index, err.code, f"evidence `{evidence.outside}`: {err.message}"))
             continue
-        found.append(Outside(entry.index, envelope.record_digest, evidence, presented.original))
+        found.append(Outside(entry.index, envelope.record_digest, evidence, presented.original, signer))
     return tuple(found), tuple(failures)
 
 

@@ -9,6 +9,7 @@ This is NOT verification: who signed, and whether it is expected, is for `custod
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = [
     "OutsideStatement",
     "OutsideSummary",
     "SignedFiles",
+    "bundled",
     "parse",
     "parse_builder",
     "parse_files",
@@ -171,6 +173,15 @@ def parse_model(payload: bytes) -> ArtifactDigest | None:
     if [name for name, _ in files] == ["."]:
         return ArtifactDigest("sha256", Sha256(files[0][1]))
     return dir_hash(files)
+
+
+def bundled(original: bytes) -> bytes:
+    """The statement in a bundle whose signature was verified: the payload of its envelope."""
+    try:
+        payload: bytes = base64.b64decode(json.loads(original)["dsseEnvelope"]["payload"], validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
+        raise Malformed("evidence-bundle", f"expected a bundle with an envelope: {str(err)[:200]}") from err
+    return payload
 
 
 def parse_files(payload: bytes) -> SignedFiles:

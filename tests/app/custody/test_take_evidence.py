@@ -13,18 +13,22 @@ import pytest
 from model_signing import hashing
 
 from keyturn.adapters.evidence.verifiers import Verifiers
+from keyturn.app.custody.compare_evidence import compare_evidence
 from keyturn.app.custody.show_evidence import ShownEvidence, show_evidence
 from keyturn.app.custody.take_evidence import is_split, logged_parts, make_evidence, split, subjects_of
 from keyturn.app.custody.verify_pack import PackVerdict, examine_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.read_chain import LogReading
+from keyturn.cli.custody.evidence_lines import evidence_lines
 from keyturn.custody.outside import nobody_verifies
 from keyturn.errors import KeyturnError
 from keyturn.formats import evidence, records, statement
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.evidence import EVIDENCE_BYTES_MAX, ORIGINAL_BYTES_MAX, Evidence, EvidencePart, Presented
+from keyturn.formats.manifest import render
 from keyturn.trust.outside import OutsideSigner
-from support.chains import signed
+from keyturn.wiring.custody.release import verify_files
+from support.chains import files, signed
 from support.labs import NOW
 from support.model_signatures import Key
 from support.outside import SLSA
@@ -36,6 +40,11 @@ POLICY = """
 @id("release") @quorum("2 security") @pending_max("1d")
 permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora")
   when { context.custody.verified && context.custody.evaluated && context.custody.evidence_complete };
+"""
+EASY = """
+@id("release") @quorum("2 security") @pending_max("1d")
+permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora")
+  when { context.custody.verified && context.custody.evaluated };
 """
 VERIFIERS = Verifiers()
 
@@ -288,3 +297,87 @@ def shown_from(made: ReleaseWorld) -> tuple[ShownEvidence, ...]:
         now=made.world.now,
         verify=VERIFIERS.verify,
     )
+
+
+@pytest.fixture
+def blake3(tmp_path: Path) -> tuple[Path, Key, bytes]:
+    """A model that a vendor signed by BLAKE3, his key, and the signature."""
+    vendor, model = Key.make(tmp_path / "vendor"), tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_text("the weights")
+    how = hashing.Config().use_file_serialization(hashing_algorithm="blake3")  # type: ignore[no-untyped-call]
+    return model, vendor, vendor.sign_model(model, how)
+
+
+def test_what_a_vendor_signed_by_blake3_rests_on_files_at_hand_and_no_longer_on_the_members_word(
+    blake3: tuple[Path, Key, bytes], tmp_path: Path
+) -> None:
+    base, vendor, raw = blake3
+    made = make_release_world(policy={"main": EASY}, outside=(vendor.signer(),))
+    made.verify = VERIFIERS.verify
+    digest, lab = manifest.make(base).identity, made.world.lab
+    log(made, take(made.world, Presented("oms", raw, digest, b"", b"", NOW), "vendor", str(base)))
+    made.chain.build(digest)
+    made.sync()
+    pack, root = tmp_path / "model.pack", tmp_path / "root.json"
+    pack.write_bytes(made.released())
+    root.write_bytes(lab.root_json)
+    verdict = examine_pack(
+        pack.read_bytes(), root_json=lab.root_json, pinned_sha256=lab.root_sha256, verify=VERIFIERS.verify
+    )
+    assert (verdict.failures, dict(verdict.compared)) == ((), {})
+    assert verdict.chain is not None
+    (one,) = verdict.chain.outside
+
+    def compared(path: Path, *, needed: bool = True) -> tuple[Sha256, ...]:
+        at_hand = [(path, manifest.contents(path).identity)]
+        return compare_evidence(verdict, at_hand, needed=[path] if needed else (), compare=VERIFIERS.compare_files)
+
+    assert compared(base) == (one.record,)
+    assert dict(verify_files(pack, root, model=None, inputs=(base,)).compared) == {one.record: "here"}
+    assert "whose files ada compared" in evidence_lines(one.evidence)[0]
+    assert "whose files were compared here" in evidence_lines(one.evidence, "here")[0]
+    (base / "weights").write_text("other weights")
+    assert compared(base, needed=False) == ()
+    with pytest.raises(KeyturnError) as caught:
+        compared(base)
+    assert caught.value.code == "evidence-none"
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "compared"),
+    [
+        pytest.param("model", "", ["gate"], id="the files that were released"),
+        pytest.param("others", "evidence-other-subject", [], id="other files, which the member says he compared"),
+    ],
+)
+def test_what_a_vendor_signed_of_the_released_model_by_blake3_is_held_against_the_packs_manifest(
+    blake3: tuple[Path, Key, bytes], content: str, code: str, compared: list[str]
+) -> None:
+    model, vendor, _ = blake3
+    (model / "weights").unlink()
+    (model / "content").write_text(content)
+    how = hashing.Config().use_file_serialization(hashing_algorithm="blake3")  # type: ignore[no-untyped-call]
+    made = make_release_world(policy={"main": EASY}, outside=(vendor.signer(),))
+    made.verify = VERIFIERS.verify
+    lab, one = made.world.lab, Presented("oms", vendor.sign_model(model, how), MODEL, b"", b"", NOW)
+    made.chain.evidence(one, VERIFIERS.verify(one, vendor.signer()), bound="files")
+    made.build()
+    made.hashed = lambda _path: files("model")
+    if code:  # the gate releases nothing; one that looks at nothing makes a pack that fails
+        with pytest.raises(KeyturnError) as caught:
+            made.released(path="here")
+        assert caught.value.code == code
+        theirs = with_manifest(made)
+    raw = theirs if code else made.released(path="here")
+    verdict = examine_pack(raw, root_json=lab.root_json, pinned_sha256=lab.root_sha256, verify=VERIFIERS.verify)
+    assert ([code for code, _ in verdict.failures], list(verdict.compared.values())) == (
+        [code] if code else [],
+        compared,
+    )
+
+
+def with_manifest(made: ReleaseWorld) -> bytes:
+    """A release without files, to whose pack the gate's key adds a manifest."""
+    raw = made.released()
+    return forged(raw, made.world.lab, lambda members: members.update({"files.json": render(files("model"))}))

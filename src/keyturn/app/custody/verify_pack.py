@@ -8,7 +8,8 @@
 5. The chain of custody, whole (`custody.verify`), with what others signed about it verified again, and nothing said about it
    since the index.
 6. The contents are signed by the gate that the request was for. The manifest of the model's files, if there is one, has the
-   model's identity: names and SHA-256s are people's word then, BLAKE3s the gate's alone.
+   model's identity: names and SHA-256s are people's word then, BLAKE3s the gate's alone. What others signed of them by BLAKE3 is
+   compared with it.
 7. The grant (`grants.verify_past`): people released this model with this pack index, and nobody denied or revoked it.
 8. The gate's own statements say the same.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from keyturn.app.custody import pack_records
 from keyturn.bulk.read_chain import AUTHORITY_KINDS, CHAIN_KINDS, EVIDENCE_KINDS, judge
@@ -30,6 +31,7 @@ from keyturn.custody import pack_index, timeline
 from keyturn.custody.afterwards import changed_since
 from keyturn.custody.evidence import Entry, Evidence, Failure, read
 from keyturn.custody.facts import facts_of
+from keyturn.custody.files_signed import held_against
 from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.custody.pack_index import PackIndex
 from keyturn.custody.timeline import TrustTimeline
@@ -86,6 +88,8 @@ class PackVerdict:
     gate: str | None = None
     end: PackEnd | None = None
     files: Manifest | None = field(default=None, repr=False)
+    compared: Mapping[Sha256, Literal["gate", "here"]] = field(default_factory=dict)
+    """Evidence bound by files, by its record: whose hashing of these files it rests on, in place of the member's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,7 @@ class _Reading:
         self._resource: Uri | None = None
         self._end: PackEnd | None = None
         self._files: Manifest | None = None
+        self._compared: dict[Sha256, Literal["gate", "here"]] = {}
 
     def fail(self, err: KeyturnError) -> None:
         self._failures.extend(err.reasons if isinstance(err, Refused) else ((err.code, err.message),))
@@ -175,6 +180,7 @@ class _Reading:
             gate=contents.gate if contents else None,
             end=self._end,
             files=self._files,
+            compared=self._compared,
         )
 
     def read(self, found: Pack) -> None:
@@ -331,6 +337,9 @@ class _Reading:
             files = manifest.parse(found.members[pack_members.FILES])
             if str(files.identity) == index.model:
                 self._files = files
+                same, other = held_against(files, self._chain.outside if self._chain is not None else ())
+                self._compared.update(dict.fromkeys(same, "gate"))
+                self._failures += [(failure.code, located(failure)) for failure in other]
             else:
                 self._note(
                     "pack-other-files",

@@ -10,11 +10,15 @@ if TYPE_CHECKING:
 __all__ = ["evidence_lines"]
 
 
-def evidence_lines(evidence: Evidence) -> list[str]:
-    """Whose word, in which form, under which pinned root: what a chain shows of evidence."""
+_COMPARED = {"here": "were compared here", "gate": "are those that the release gate hashed"}
+
+
+def evidence_lines(evidence: Evidence, compared: str = "") -> list[str]:
+    """Whose word, in which form, under which pinned root: what a chain shows of evidence; `compared`: `here`, by the `gate`."""
     found = evidence.found
     by = found.signer if not found.issuer else f"{found.signer} ({found.issuer})"
-    bound = "" if evidence.bound == "digest" else f", whose files {evidence.member} compared"
+    files = _COMPARED.get(compared, f"{evidence.member} compared")
+    bound = "" if evidence.bound == "digest" else f", whose files {files}"
     level = f", level {found.level}" if found.level else ""
     return [
         f"evidence   {evidence.artifact}{bound}",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from keyturn.app.custody.verify_pack import PackVerdict
+    from keyturn.custody.outside import Outside
 
 __all__ = ["as_json", "show", "verify"]
 
@@ -33,6 +34,14 @@ def verify(
         Path | None,
         typer.Option(
             help="The model's manifest, by which files that are not as released are named.", show_default=False
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input",
+            help="Files that others signed, as a base model: compared here when their signature has other digests than SHA-256.",
+            show_default=False,
         ),
     ] = None,
     fast: Fast = False,
@@ -58,10 +67,12 @@ def verify(
                 "`--fast` is how files are compared, and there are none",
                 hint="keyturn verify MODEL --pack PACK --root ROOT --fast",
             )
-        verdict = verify_files(subject, root, model=None)
+        verdict = verify_files(subject, root, model=None, inputs=inputs or ())
     else:
         with output.hashing(subject, json=json) as on_bytes:
-            verdict = verify_files(pack, root, model=subject, manifest=manifest, fast=fast, progress=on_bytes)
+            verdict = verify_files(
+                pack, root, model=subject, manifest=manifest, fast=fast, inputs=inputs or (), progress=on_bytes
+            )
     output.emit(
         {"verified": True, "files": None if pack is None else str(subject), **as_json(verdict)},
         json=json,
@@ -103,7 +114,7 @@ def show(screen: Console, verdict: PackVerdict) -> None:
                     if one.origin.uri:
                         lines.append(f"                 from {one.origin.uri}")
         lines += [f"  source     {digest} (custody begins here)" for digest in chain.sources]
-        lines += [f"  {line}" for one in chain.outside for line in evidence_lines(one.evidence)]
+        lines += [f"  {line}" for one in chain.outside for line in _evidence(verdict, one)]
         lines += [f"  {line}" for line in chains.reproduced_lines(chain)]
         lines += [f"  {line}" for line in chains.aside_lines(chain)]
         lines += [f"  {line}" for line in chains.evaluation_lines(chain)]
@@ -113,6 +124,10 @@ def show(screen: Console, verdict: PackVerdict) -> None:
     )
     for line in lines:
         screen.print(output.plain(line))
+
+
+def _evidence(verdict: PackVerdict, one: Outside) -> list[str]:
+    return evidence_lines(one.evidence, verdict.compared.get(one.record, ""))
 
 
 def _time(at: int | None) -> str:
@@ -140,5 +155,6 @@ def as_json(verdict: PackVerdict) -> dict[str, Any]:
         "approvers": () if granted is None else tuple(sorted(granted.approvers)),
         "permit": None if granted is None else granted.request.permit,
         "chain": None if chain is None else chains.as_json(chain),
+        "compared": dict(verdict.compared),
         "failures": [{"code": code, "message": message} for code, message in verdict.failures],
     }

@@ -35,9 +35,10 @@ from keyturn.crypto import dsse_signing
 from keyturn.crypto.signers import SoftwareKey
 from keyturn.custody.afterwards import changed_since
 from keyturn.custody.facts import facts_of
+from keyturn.custody.files_signed import held_against
 from keyturn.custody.outside import Verify, nobody_verifies
 from keyturn.custody.pack_index import PackIndex
-from keyturn.custody.verify import Chain, VerifiedChain, verify_chain, with_failures
+from keyturn.custody.verify import Chain, VerifiedChain, located, verify_chain, with_failures
 from keyturn.errors import Refused, Tampered
 from keyturn.formats import access, dsse, manifest, pack, pack_members, release, release_order, statement
 from keyturn.formats.access import AccessRequest
@@ -173,11 +174,11 @@ class ReleaseGate:
                 session_key=None,
                 facts=judged.facts,
             )
-            self._require_files(asked)
+            self._require_files(asked, judged)
             use = self._sign_use(asked)
             parts.journal.keep_use(asked.digest, use)
         parts.await_witnessed(parts.writer.append(use), use)  # (6)
-        files = self._require_files(asked)
+        files = self._require_files(asked, judged)
         judged = self._judge(asked, parts.refresh(), judged)
         grant = self._verify(asked, judged, use)
         return self._act(asked, judged, grant, use, files)  # (7)
@@ -241,7 +242,7 @@ class ReleaseGate:
             check()
         checks.require_none(checks.not_logged(alone, view.known))
 
-    def _require_files(self, asked: _Asked) -> Manifest | None:
+    def _require_files(self, asked: _Asked, judged: _Judged) -> Manifest | None:
         if asked.order.path is None:
             return None
         files = self._parts.hash_model(asked.order.path)
@@ -250,6 +251,14 @@ class ReleaseGate:
                 "model-other-files",
                 f"the files at `{asked.order.path}` are not `{asked.model}`",
                 hint="a model is its files' names and contents: find out what changed",
+            )
+        _, failures = held_against(files, judged.chain.chain.outside)
+        if failures:
+            raise Refused(
+                "evidence-other-subject",
+                f"what others signed is of other files than those at `{asked.order.path}`: {failures[0].message}",
+                reasons=tuple((one.code, located(one)) for one in failures),
+                hint="whoever took it in compared others, or none: find out who and why, before anybody uses the model",
             )
         return files
 

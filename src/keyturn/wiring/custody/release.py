@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from keyturn.adapters.files.config_files import read_small, replace_file
 from keyturn.adapters.over_http.release_over_http import ReleaseOverHttp
 from keyturn.app.access.authorize import find_pending
 from keyturn.app.access.request_access import require_hope
+from keyturn.app.custody.compare_evidence import compare_evidence
 from keyturn.app.custody.make_pack import make_pack, require_not_ended
 from keyturn.app.custody.open_release import ReleaseDraft, make_release_request, open_release, sign_release_request
 from keyturn.app.custody.verify_model import verify_model, verify_with_files
@@ -181,9 +182,12 @@ def verify_files(
     model: Path | None,
     manifest: Path | None = None,
     fast: bool = False,
+    inputs: Sequence[Path] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> PackVerdict:
     """Verify the pack in a file, and the model's files if given, under the caller's own root; raises with every failure.
+
+    Files at hand (the model's, and those at `inputs`) are compared with what others signed of them by other digests than SHA-256.
 
     By `manifest`, which `keyturn step digest` wrote, files that are not the released ones are named; it decides nothing.
     """
@@ -196,7 +200,15 @@ def verify_files(
         if model is not None:
             verify_model(model, released, signed=verdict.files, listed=listed, fast=fast, progress=progress)
 
-    return verify_with_files(verdict, files).verdict
+    verified = verify_with_files(verdict, files).verdict
+    at_hand = [] if model is None or verified.model is None else [(model, verified.model)]
+    at_hand += [(path, _identity(path)) for path in inputs]
+    compared = compare_evidence(verified, at_hand, needed=inputs, compare=Verifiers().compare_files)
+    return replace(verified, compared={**verified.compared, **dict.fromkeys(compared, "here")})
+
+
+def _identity(path: Path) -> ArtifactDigest:
+    return manifest.contents(path).identity
 
 
 def _own_root(root: Path) -> dict[str, Any]:
