@@ -11,13 +11,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 core_rooms = $(wildcard $(foreach room,$(COVERED),tests/$(room)) tests/ceremony)
 
-.PHONY: help demo test hooks cluster check lint core docs bench bench-long fuzz format bootstrap bootstrap-tests clean
+.PHONY: help demo test hooks check lint core docs bench bench-long fuzz format bootstrap bootstrap-tests clean
 
 help:
 	@echo "make demo         show the main job on real input, into demo-out/ (3 minutes)"
 	@echo "make test         set up, then lint and the whole suite"
 	@echo "make hooks        test the hooks for PyTorch, Trainer and Lightning, and MLflow, in a .venv-hooks of 2 GB"
-	@echo "make cluster      test the builder beside Slurm, on a cluster of one node, as root"
 	@echo "make check        lint, types, import contracts, and the core rooms' tests with their coverage"
 	@echo "make bench        measure against the goals, into bench-out/ and docs/benchmarks.md (bench-long: the large sizes too)"
 	@echo "make fuzz         feed every parser for FUZZ_SECONDS=60 each"
@@ -36,8 +35,8 @@ demo: bootstrap
 # Hundreds of tests hold real processes to seconds. What fails gets one more run by itself, and is named there.
 again = || { [ $$? -eq 1 ] && echo "FAILED BESIDE OTHERS: once more, by itself" && \
 	$(PYTEST) -v -n 0 --last-failed --last-failed-no-failures none $(1); }
-TOGETHER := -m "not alone and not long and not hooks and not cluster" tests $(core_rooms:%=--ignore=%)
-ALONE := -m "alone and not long and not hooks and not cluster" tests
+TOGETHER := -m "not alone and not long and not hooks" tests $(core_rooms:%=--ignore=%)
+ALONE := -m "alone and not long and not hooks" tests
 
 test: bootstrap-tests lint core
 	$(PYTEST) -n $(WORKERS) --dist loadgroup --durations=30 --durations-min=5 $(TOGETHER) $(call again,$(TOGETHER))
@@ -52,10 +51,7 @@ lint:
 	$(BIN)/lint-imports --no-logo
 
 core:
-	$(PYTEST) -n $(WORKERS) -m "not alone and not long and not hooks and not cluster" $(core_rooms) $(foreach room,$(COVERED),--cov=keyturn.$(room)) --cov-report=term-missing --cov-fail-under=100
-
-cluster: bootstrap-tests
-	$(PYTEST) -n 0 -m cluster tests/service
+	$(PYTEST) -n $(WORKERS) -m "not alone and not long and not hooks" $(core_rooms) $(foreach room,$(COVERED),--cov=keyturn.$(room)) --cov-report=term-missing --cov-fail-under=100
 
 HOOKS := .venv-hooks
 hooks: bootstrap-tests $(HOOKS)/made

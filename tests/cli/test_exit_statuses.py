@@ -129,6 +129,7 @@ FILES: dict[tuple[str, str], tuple[tuple[str, ...], int | None]] = {
     ("step reproduce", "step"): (("step", "reproduce", f"prv-{NO_ID}", AT, "--yes"), 2),
     ("step reproduce", "first"): (("step", "reproduce", f"prv-{NO_ID}", "step.toml", "--first", AT, "--yes"), None),
     ("step order", "step"): (("step", "order", AT, "new.order", "--yes"), 2),
+    ("step receipt", "order"): (("step", "receipt", AT), 1),
     ("step open", "step"): (("step", "open", AT, "--yes"), 2),
     ("step resume", "earlier"): (("step", "resume", AT, "--yes"), 2),
     ("step close", "directory"): (("step", "close", AT), 2),

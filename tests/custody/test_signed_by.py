@@ -126,7 +126,7 @@ def test_a_member_may_run_a_step_himself_and_it_counts_as_level_1(chain: MadeCha
     assert facts_of(found)["custody.sandboxed"] is False
 
 
-JOB = Job(id="4711", user="ada", nodes="n1", script=Sha256("b" * 64))
+JOB = Job(id="4711", user="ada", nodes="n1", script=Sha256("b" * 64), exit_code="0:0")
 
 
 def test_what_slurm_ran_for_a_builder_is_in_no_sandbox(chain: MadeChain) -> None:

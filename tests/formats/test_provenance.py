@@ -43,7 +43,15 @@ TRAIN = Provenance(
 )
 
 
-JOB = Job(id="4711", user="ada", nodes="n[1-4]", script=Sha256("b" * 64), image="/srv/images/train")
+JOB = Job(
+    id="4711",
+    user="ada",
+    nodes="n[1-4]",
+    script=Sha256("b" * 64),
+    exit_code="0:0",
+    derived_exit_code="5:0",
+    image="/srv/images/train",
+)
 
 
 @pytest.mark.parametrize("value", [TRAIN, replace(TRAIN, sandbox="slurm", job=JOB)], ids=["in a sandbox", "a job"])
@@ -170,6 +178,19 @@ def test_it_is_slsa_provenance_v1_in_an_in_toto_statement_v1() -> None:
             replace(TRAIN, sandbox="slurm", job=replace(JOB, user="a b")), "json-invalid", id="no user's name"
         ),
         pytest.param(replace(TRAIN, sandbox="slurm", job=replace(JOB, nodes="")), "json-invalid", id="no nodes"),
+        pytest.param(
+            replace(TRAIN, sandbox="slurm", job=replace(JOB, exit_code="3:0")),
+            "provenance-job-failed",
+            id="a job that failed",
+        ),
+        pytest.param(
+            replace(TRAIN, sandbox="slurm", job=replace(JOB, exit_code="0:9")),
+            "provenance-job-failed",
+            id="a job that a signal ended",
+        ),
+        pytest.param(
+            replace(TRAIN, sandbox="slurm", job=replace(JOB, exit_code="00:0")), "json-invalid", id="no exit code"
+        ),
         pytest.param(replace(TRAIN, sandbox="docker"), "json-invalid", id="an unknown sandbox"),
         pytest.param(replace(TRAIN, request="xyz"), "json-invalid", id="a request that is no digest"),
         pytest.param(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 from keyturn.errors import Unavailable
 from keyturn.formats.digest import Sha256, sha256
@@ -15,6 +16,7 @@ from keyturn.formats.digest import Sha256, sha256
 __all__ = ["SlurmCommands"]
 
 _WITHIN_S = 30.0
+_FORGOTTEN = b"Invalid job id specified"
 
 
 class SlurmCommands:
@@ -37,12 +39,19 @@ class SlurmCommands:
 
     def restarts(self) -> int:
         """How often it was queued again."""
-        said = self._ask("squeue", "--noheader", "--states", "all", "--jobs", self._job, "--Format", "RestartCnt:20")
-        return int(said)
+        return int(self._long_field("RestartCnt:20"))
 
     def container(self) -> str | None:
-        said = self._ask("squeue", "--noheader", "--states", "all", "--jobs", self._job, "--Format", "Container:1024")
-        return None if (found := said.decode("utf-8", "replace").strip()) in ("", "(null)", "N/A") else found
+        return None if (found := self._long_field("Container:1024")) in ("", "(null)", "N/A") else found
+
+    @staticmethod
+    def runs_containers() -> bool:
+        """Whether Slurm is told how to run one: else it takes `--container`, and runs the job without."""
+        return Path(os.environ.get("SLURM_CONF") or "/etc/slurm/slurm.conf").with_name("oci.conf").exists()
+
+    def exit_codes(self) -> tuple[str, str]:
+        """How the batch script ended, and the highest of the job's own steps, as `code:signal`; `0:0` of both while it runs."""
+        return _exit_code(self._long_field("exit_code:20")), _exit_code(self._long_field("DerivedEC:20"))
 
     def script(self) -> Sha256:
         """The SHA-256 of the batch script that Slurm keeps, and runs."""
@@ -57,6 +66,10 @@ class SlurmCommands:
         said = self._ask("squeue", "--noheader", "--states", "all", "--jobs", self._job, "--format", name)
         return said.decode("utf-8", "replace").removesuffix("\n").rstrip(" ")
 
+    def _long_field(self, name: str) -> str:
+        said = self._ask("squeue", "--noheader", "--states", "all", "--jobs", self._job, "--Format", name)
+        return said.decode("utf-8", "replace").strip()
+
     def _ask(self, tool: str, *words: str) -> bytes:
         environment = {name: value for name in ("SLURM_CONF",) if (value := os.environ.get(name))}
         try:
@@ -70,6 +83,12 @@ class SlurmCommands:
             )
         except (OSError, subprocess.SubprocessError) as err:
             said = getattr(err, "stderr", None) or str(err).encode()
+            if _FORGOTTEN in said:
+                raise Unavailable(
+                    "slurm-forgot",
+                    f"Slurm knows no job {self._job} any more",
+                    hint="a longer MinJobAge in slurm.conf leaves more time to look",
+                ) from err
             raise Unavailable(
                 "slurm-silent",
                 f"`{tool}` said nothing about job {self._job}",
@@ -77,3 +96,9 @@ class SlurmCommands:
                 detail=said[-800:].decode("utf-8", "replace"),
             ) from err
         return done.stdout
+
+
+def _exit_code(said: str) -> str:
+    """`3:0` of a status as wait(2) has it, which is how squeue prints it."""
+    status = int(said)
+    return f"{status >> 8 & 0xFF}:{status & 0x7F}"

@@ -102,6 +102,7 @@ EXAMPLES: Mapping[str, str] = {
     "step log": "train/out",
     "step import-mlflow": "926e967c21c54069833072a9eedc3fe7 --mlflow mlruns",
     "step wait": "stp-1a2b3c4d",
+    "step receipt": "train/order.json --wait 10m",
     "step order": "train/STEP.toml train/order.json --builder cluster --out /shared/runs/train",
     "step open": "train/STEP.toml --attempt /shared/runs/train-1",
     "step resume": "/shared/runs/train-1 --checkpoint 12",

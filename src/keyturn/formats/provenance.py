@@ -23,18 +23,20 @@ from keyturn.formats import provenance_wire as wire
 from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.posix_time import posix, rfc3339
-from keyturn.formats.provenance_wire import DependencyRole, Job, Level, Sandbox
+from keyturn.formats.provenance_wire import EXITED_WELL, DependencyRole, ExitCode, Job, Level, Sandbox
 from keyturn.formats.statement import DigestSet, Statement, Subject
 from keyturn.formats.steps import CHECKPOINT, BuildKind, Check
 from keyturn.formats.uri import Uri
 
 __all__ = [
     "BUILD_TYPE",
+    "EXITED_WELL",
     "NOWHERE",
     "PROVENANCE",
     "BuilderId",
     "Dependency",
     "DependencyRole",
+    "ExitCode",
     "Job",
     "Level",
     "Origin",
@@ -134,7 +136,8 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     segment: int | None = None
     """Of an attempt that goes on: the number of the checkpoint that is its one output. The last statement has none."""
     attempt: int = 1
-    """How often the builder began the command; it was interrupted each time but the last, when the builder itself ended."""
+    """How often the builder began the command; it was interrupted each time but the last, when the builder itself ended. Of a
+    job: how often it was held and began; Slurm queued it again each time but the last."""
     resumed: ArtifactDigest | None = None
     """What the attempt before left at the step's `resume`, and the command was given back."""
     job: Job | None = None
@@ -291,6 +294,11 @@ def _refuse_nonsense(value: Provenance) -> None:
         raise Malformed("provenance-attempt", "provenance: expected `resumed` of an attempt after the first")
     if (value.job is None) == (value.sandbox == "slurm"):
         raise Malformed("provenance-job", "provenance: expected `job` of what Slurm ran, and of nothing else")
+    if value.job is not None and value.job.exit_code != EXITED_WELL:
+        raise Malformed(
+            "provenance-job-failed",
+            f"provenance: expected a job that ended with `{EXITED_WELL}`, got `{value.job.exit_code}`",
+        )
     for dependency in dependencies:
         if (dependency.role == "runtime") != (dependency.check is None):
             raise Malformed("provenance-check", "provenance: expected `check` for each input, and for no runtime")

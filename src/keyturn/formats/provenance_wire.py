@@ -17,6 +17,7 @@ from keyturn.formats.steps import Check
 from keyturn.formats.text import HexDigest, Name, Short, is_hex_digest, is_lab_name, is_name
 
 __all__ = [
+    "EXITED_WELL",
     "Annotations",
     "BuildDefinition",
     "Builder",
@@ -24,6 +25,7 @@ __all__ = [
     "Dependency",
     "DependencyRole",
     "Digests",
+    "ExitCode",
     "ExternalParameters",
     "InternalParameters",
     "Job",
@@ -45,18 +47,27 @@ Sandbox = Literal["bubblewrap", "slurm", "none"]
 DependencyRole = Literal["input", "code", "parameters", "runtime"]
 
 
+ExitCode = Annotated[str, Meta(pattern=r"\A(0|[1-9][0-9]{0,2}):(0|[1-9][0-9]{0,2})\Z")]
+"""As Slurm writes it: what the program ended with, and the signal that ended it."""
+EXITED_WELL = "0:0"
+
+
 class Job(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel", gc=False
 ):
     """What a cluster's controller recorded of the job that was the step, from outside of it.
 
     `nodes` is a list as Slurm writes it, `n[1-4]`; `script` is the SHA-256 of the batch script; `image` is the container, if any.
+    `exit_code` is the script's, `code:signal`, and is `0:0`: of a job that ended otherwise nothing is made. `derived_exit_code`
+    is the highest of the job's own steps, which a script may have passed over; absent: all ended with 0, or there were none.
     """
 
     id: Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,18}\Z")]
     user: Annotated[str, Meta(pattern=r"\A[a-z0-9_][a-z0-9._$-]{0,63}\Z")]
     nodes: Annotated[str, Meta(pattern=r"\A[!-~]{1,4096}\Z")]
     script: HexDigest
+    exit_code: ExitCode
+    derived_exit_code: ExitCode | None = None
     image: Annotated[str, Meta(pattern=r"\A[!-~]{1,1024}\Z")] | None = None
 
 

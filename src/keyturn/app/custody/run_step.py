@@ -70,6 +70,7 @@ __all__ = [
     "Stage",
     "finish_run",
     "read_receipt",
+    "render_receipt",
     "require_criteria",
     "run_step",
 ]
@@ -210,7 +211,7 @@ def run_step(
     )
     signed = SignedRun(
         tuple(dsse.render(record) for record in (made_record, result_record) if record is not None),
-        msgspec.json.format(msgspec.json.encode(receipt, order="sorted"), indent=2) + b"\n",
+        render_receipt(receipt),
         ended.output,
         ended.opened,
     )
@@ -252,6 +253,11 @@ def finish_run(
     outbox.send(signed.records)
     files.publish(tuple(layout.outputs.values()), _beside(signed))  # (8)
     return read_receipt(signed.receipt)
+
+
+def render_receipt(receipt: Receipt) -> bytes:
+    """The text of a receipt, as it lies beside the outputs."""
+    return msgspec.json.format(msgspec.json.encode(receipt, order="sorted"), indent=2) + b"\n"
 
 
 def read_receipt(raw: bytes) -> Receipt:

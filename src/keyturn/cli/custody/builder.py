@@ -179,7 +179,7 @@ def slurm_prolog(job: Job, lab: Lab = None) -> None:
     from keyturn.adapters.slurm_commands import SlurmCommands
     from keyturn.errors import KeyturnError, Unavailable
     from keyturn.wiring.custody.builder import builder_parts
-    from keyturn.wiring.custody.slurm_builder import COMMENT, begin
+    from keyturn.wiring.custody.slurm_builder import COMMENT, begin, slurm_jobs
     from keyturn.wiring.lab.places import find_lab
 
     place = find_lab(lab)
@@ -188,29 +188,45 @@ def slurm_prolog(job: Job, lab: Lab = None) -> None:
         return
     process_log.begin("builder", log_json=False)
     try:
-        step = begin(builder_parts(place), place.directory / "builder" / "slurm", job, comment=comment, nodes=nodes)
+        step = begin(builder_parts(place), slurm_jobs(place), job, comment=comment, nodes=nodes)
         process_log.say("info", "job-begun", about={"job": job, "step": step})
-    except Unavailable:
-        raise
-    except (
-        KeyturnError
-    ) as err:  # not this exit status: of a failed prolog Slurm makes a job that waits, and starts again
+    except KeyturnError as err:
+        if isinstance(err, Unavailable) and SlurmCommands(job).restarts() < _TRIES_MAX:
+            raise
+        # Not this exit status: of a failed prolog Slurm makes a job that waits, and starts again.
         process_log.say("warning", "job-refused", err=err, about={"job": job})
         SlurmCommands(job).cancel(output.plain(f"keyturn: {err.message} [{err.code}]")[:900])
 
 
 @app.command("slurm-epilog")
-def slurm_epilog(job: Job, lab: Lab = None) -> None:
+def slurm_epilog(
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="JOB", help="The job's number. Default: all whose end is not known here yet."),
+    ] = None,
+    lab: Lab = None,
+) -> None:
     """When a job of Slurm is over, digest what it left, and sign and log its provenance; waits for its last process.
 
-    For EpilogSlurmctld, which must not wait for it. Run again, it sends what the log did not take.
+    For EpilogSlurmctld, which must not wait for it. Run again, it sends what the log did not take. Without JOB it does what hooks
+    left undone: when the controller's machine, or Slurm, was away.
     """
     from keyturn.adapters import process_log
+    from keyturn.errors import KeyturnError, together
     from keyturn.wiring.custody.builder import builder_parts
-    from keyturn.wiring.custody.slurm_builder import finish
+    from keyturn.wiring.custody.slurm_builder import finish, slurm_jobs
     from keyturn.wiring.lab.places import find_lab
 
     place = find_lab(lab)
     process_log.begin("builder", log_json=False)
-    made = finish(builder_parts(place), place.directory / "builder" / "slurm", job)
-    process_log.say("info", "job-signed" if made else "job-not-ours", about={"job": job, "provenance": made or ""})
+    parts, jobs, wrong = builder_parts(place), slurm_jobs(place), list[KeyturnError]()
+    for one in jobs.left() if job is None else (job,):
+        try:
+            made = finish(parts, jobs, one)
+            process_log.say(
+                "info", "job-signed" if made else "job-not-ours", about={"job": one, "provenance": made or ""}
+            )
+        except KeyturnError as err:
+            wrong.append(err)
+    if wrong:
+        raise together(wrong)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keyturn.cli import output
-from keyturn.cli.completion import offer_names
 from keyturn.cli.custody.criteria import criteria
 from keyturn.cli.custody.import_mlflow import import_mlflow
+from keyturn.cli.custody.order import order, receipt
 from keyturn.cli.custody.reproduce import compare, reproduce
-from keyturn.cli.custody.run import show_request, wait_and_show
+from keyturn.cli.custody.run import wait_and_show
 from keyturn.cli.custody.step_of_job import checkpoints, close, open_, resume
 from keyturn.cli.names import StepOrder, this_is_there
-from keyturn.cli.options import Json, Key, Lab, Yes
+from keyturn.cli.options import Json, Lab
 
 __all__ = ["app"]
 
@@ -155,36 +154,8 @@ def log(
     )
 
 
-@app.command()
-def order(
-    step: Annotated[Path, typer.Argument(metavar="STEP", help="The STEP.toml.", show_default=False)],
-    file: Annotated[Path, typer.Argument(metavar="ORDER", help="The new file for the order.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="Where the outputs go. Default: out/ beside it.")] = None,
-    builder: Annotated[
-        str | None,
-        typer.Option(help="Which builder of the lab. Default: the only one.", autocompletion=offer_names("builders")),
-    ] = None,
-    key: Key = None,
-    yes: Yes = False,
-    lab: Lab = None,
-    json: Json = False,
-) -> None:
-    """Sign the order of a step for a builder beside Slurm, into a file that the job's comment names."""
-    from keyturn.wiring.custody.run_command import prepare, write_order
-    from keyturn.wiring.lab.places import find_lab
-
-    place = find_lab(lab)
-    prepared = prepare(place, step, out=out, criteria=None, builder=builder, sandboxed=True, key=key)
-    show_request(prepared.request, prepared.destination, json=json)
-    output.confirm("Sign this?", yes=yes)
-    digest, written = write_order(prepared, file), file.absolute()
-    output.emit(
-        {"request": f"stp-{digest[:32]}", "order": str(written), "comment": f"keyturn:{written}"},
-        json=json,
-        human=lambda screen: screen.print(
-            output.plain(f"submit it with  sbatch --comment={shlex.quote(f'keyturn:{written}')}"), soft_wrap=True
-        ),
-    )
+app.command()(order)
+app.command()(receipt)
 
 
 app.command("open")(open_)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,15 +24,15 @@ from keyturn.app.records.sign_record import Logged
 from keyturn.bulk import manifest
 from keyturn.bulk.manifest import Found
 from keyturn.errors import KeyturnError, Refused
-from keyturn.formats import dsse, provenance, records
+from keyturn.formats import records
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.disposal import Disposal
 from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import StepRequest
-from keyturn.ports import IndexedRecord, LogReader, RecordIndex
 from keyturn.wiring import typed
 from keyturn.wiring.access.grants import Desk, Viewed, desk, viewed, wait_until_in_force
 from keyturn.wiring.custody.run_command import job_state
+from keyturn.wiring.custody.what_came_out import came_out_of
 from keyturn.wiring.lab.places import LabPlace, find_lab, find_person
 from keyturn.wiring.log.log import lab_index, log_reader
 from keyturn.wiring.log.pinned_log import root_of
@@ -150,7 +149,8 @@ def _require_unused(place: LabPlace, digest: ArtifactDigest) -> None:
                 continue
             asked = records.parse(reader.envelope(one.envelope)).statement.predicate
             assert isinstance(asked, StepRequest)
-            state = None if _has_ended(index, reader, one) else _at_builder(place, asked, one.record)
+            ended = came_out_of(index, reader, one) is not None
+            state = None if ended else _at_builder(place, asked, one.record)
             if state == "open" or (state == "unknown" and asked.signed_at + asked.timeout_s > now):
                 raise Refused(
                     "disposal-in-use",
@@ -169,19 +169,6 @@ def _at_builder(place: LabPlace, asked: StepRequest, record: Sha256) -> Literal[
     except KeyturnError:
         return "unknown"
     return "ended" if state in ("failed", "done") else "open"
-
-
-def _has_ended(index: RecordIndex, reader: LogReader, asked: IndexedRecord) -> bool:
-    """Whether the log has what came out of a step; segments of an attempt come on its way."""
-    start = asked.index
-    while found := index.of_kinds(("prv",), start=start):
-        for one in found:
-            with suppress(KeyturnError):  # another's build type, or a text that is gone
-                made = provenance.read(dsse.parse_foreign(reader.envelope(one.envelope)).payload)
-                if made.request == asked.record and made.segment is None:
-                    return True
-        start = found[-1].index + 1
-    return False
 
 
 def _require_unreleased(place: LabPlace, digest: ArtifactDigest) -> None:

@@ -4,14 +4,15 @@ The job names the order in its comment, `keyturn:<path of the order>`. Before an
 
 1. the order is a file of the job's own user, in a work directory, and its request is one that a member signed for this builder;
 2. the batch script that Slurm keeps is the request's input `script`, and its arguments are those of the request's command;
-3. it runs once: a mark names the job, which Slurm may requeue;
-4. every input has the digest that was signed; the runtimes are digested;
+3. it runs once: a mark names the job, which Slurm may requeue, until the job has ended well;
+4. every input has the digest that was signed; the runtimes are digested; no output is there but what its earlier run left;
 5. the request is logged; what was held is kept in lab/builder/slurm/, until
 
-the job is over (`finish`): nothing of it runs any more, Slurm says COMPLETED, and what was held is what it was. Then the outputs
-are digested, and the builder signs. Of a job that ended otherwise nothing is signed. The hooks write in no member's directory.
+the job is over (`finish`): nothing of it runs any more, Slurm says COMPLETED and `0:0`, and what was held is what it was. Then
+the outputs are digested, and the builder signs. Of a job that ended otherwise nothing is signed, and how it ended is kept.
+The hooks write in no member's directory.
 
-This is NOT a sandbox: what the job reads and runs besides, nobody watches; decision 0141.
+This is NOT a sandbox: what the job reads and runs besides, nobody watches; decisions 0141 and 0150.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import os
 import stat
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
-from keyturn.adapters.clock import pause
+from keyturn.adapters.clock import pause, running
 from keyturn.adapters.files import durable_files
 from keyturn.adapters.files.attempt_files import Held, hold_input, hold_runtime, require_held
 from keyturn.adapters.over_http.builder_over_http import Order, decode
@@ -30,17 +31,18 @@ from keyturn.adapters.slurm_commands import SlurmCommands
 from keyturn.app.custody.admit_step import AdmittedStep, admit_step
 from keyturn.bulk import manifest
 from keyturn.config.step import StepFile
-from keyturn.errors import Conflict, Malformed, Refused, Unavailable, Usage
+from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.formats import dsse, provenance, records
-from keyturn.formats.built import built
-from keyturn.formats.digest import ArtifactDigest
-from keyturn.formats.provenance import NOWHERE, Dependency, Job, Output, Provenance
+from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.provenance import EXITED_WELL, NOWHERE, Dependency, Job, Output, Provenance
 from keyturn.formats.records import leaf_of
 from keyturn.formats.steps import StepRequest
 from keyturn.wiring.custody.builder import BuilderParts
+from keyturn.wiring.custody.slurm_kept import Ended, HeldJob, SlurmJobs
 from keyturn.wiring.custody.steps import STEP_SOURCE, layout_of, require_as_signed
+from keyturn.wiring.lab.places import LabPlace
 
-__all__ = ["COMMENT", "SCRIPT", "begin", "finish"]
+__all__ = ["COMMENT", "SCRIPT", "begin", "finish", "slurm_jobs"]
 
 COMMENT = "keyturn:"
 SCRIPT = "script"
@@ -50,23 +52,24 @@ _AGE_MAX_S = 14 * 86400
 """How long a signed order may wait in the queue. It runs once, and names the newest trust version all the same."""
 _ORDER_BYTES_MAX = 1 << 20
 _LOOK_EVERY_S = 0.5
-_LOOKS_MAX = 7200
+_ENDS_WITHIN_S = 3600.0
+"""How long a node may take to end a job, and a controller to answer again."""
+_ENDED = b""
+"""The mark of an order whose job ended well: it runs no more, whatever Slurm queues again."""
+_OVER = frozenset(
+    [
+        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"),
+        *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+    ]
+)
 
 
-class _Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept while the job runs. `places` are the outputs, by name."""
-
-    request: bytes
-    job: Job
-    inputs: dict[str, Held]
-    runtime: dict[str, Held]
-    places: dict[str, str]
-    started_at: int
-    restarts: int
-    """Which run of the job was held: between two, its user may take `keyturn:` out of the comment, and put it back."""
+def slurm_jobs(place: LabPlace) -> SlurmJobs:
+    """What the builder of the lab at `place` keeps of its jobs."""
+    return SlurmJobs(place.directory / "builder" / "slurm")
 
 
-def begin(parts: BuilderParts, directory: Path, job: str, *, comment: str, nodes: str) -> str:
+def begin(parts: BuilderParts, jobs: SlurmJobs, job: str, *, comment: str, nodes: str) -> str:
     """Admit `job` before it starts; the step's name. Raises `Unavailable` when it may be tried again, and else what is wrong."""
     slurm = SlurmCommands(job)
     user, uid = slurm.user()
@@ -86,66 +89,106 @@ def begin(parts: BuilderParts, directory: Path, job: str, *, comment: str, nodes
         raise Refused(
             "step-slurm", "an evaluation is measured by a builder with a sandbox", hint="keyturn run STEP.toml"
         )
-    ran = Job(id=job, user=user, nodes=nodes, script=slurm.script(), image=slurm.container())
-    _require_script(request, ran, slurm.command())  # (2)
-    started, restarts = parts.clock.now(), slurm.restarts()
-    _mark(parts.jobs.marks / admitted.digest, job)  # (3)
-    inputs, runtime = _hold(parts, order, step, admitted)  # (4)
-    destination = Path(order.destination)
-    parts.allowed.check(destination, what="destination", roots=parts.allowed.work)
-    places = {o.name: str(destination / o.path.rpartition("/")[2]) for o in step.outputs}
-    if taken := [place for place in places.values() if os.path.lexists(place)]:
-        raise Usage("destination-taken", f"`{taken[0]}` is there already", hint="sign a new order with another --out")
-    parts.log.append(admitted.raw)  # (5)
-    begun = _Begun(
-        request=admitted.raw,
-        job=ran,
-        inputs=inputs,
-        runtime=runtime,
-        places=places,
-        started_at=started,
-        restarts=restarts,
-    )
-    _keep(directory / f"{job}.json", msgspec.json.encode(begun))
+    script = slurm.script()
+    _require_script(request, script, slurm.command())  # (2)
+    image = slurm.container()
+    if image is not None and not slurm.runs_containers():
+        raise Refused(
+            "job-image",
+            f"the job asks for the container `{image[:200]}`, and Slurm has no oci.conf: it would run without",
+            hint="submit it without --container; or its operators set containers up, on every node",
+        )
+    mark = parts.jobs.marks / admitted.digest
+    _mark(mark, job)  # (3)
+    with jobs.alone(job):
+        _mark(mark, job)  # what it ran before may have ended well meanwhile
+        earlier = jobs.held(job)
+        again = earlier is not None and earlier.request == admitted.raw
+        attempt = 1 if earlier is None or not again else earlier.attempt + 1
+        started, restarts = parts.clock.now(), slurm.restarts()
+        inputs, runtime = _hold(parts, order, step, admitted)  # (4)
+        destination = Path(order.destination)
+        parts.allowed.check(destination, what="destination", roots=parts.allowed.work)
+        places = {o.name: str(destination / o.path.rpartition("/")[2]) for o in step.outputs}
+        if not again and (taken := [place for place in places.values() if os.path.lexists(place)]):
+            raise Usage(
+                "destination-taken", f"`{taken[0]}` is there already", hint="sign a new order with another --out"
+            )
+        parts.log.append(admitted.raw)  # (5)
+        held = HeldJob(
+            request=admitted.raw,
+            user=user,
+            nodes=nodes,
+            script=script,
+            image=image,
+            inputs=inputs,
+            runtime=runtime,
+            places=places,
+            started_at=started,
+            restarts=restarts,
+            attempt=attempt,
+        )
+        jobs.hold(job, held)
     return request.step
 
 
-def finish(parts: BuilderParts, directory: Path, job: str) -> str | None:
+def finish(parts: BuilderParts, jobs: SlurmJobs, job: str) -> str | None:
     """Say what came out of `job`, once Slurm is done with it; the record id, or None when there is nothing to say.
 
-    A second call sends the same statement again: what was signed is kept until the log has it.
+    A second call sends the same statement again: what was signed is kept until the log has it. Of a job that ended well, and
+    whose outputs could not be taken, a second call tries again.
     """
-    held, signed = directory / f"{job}.json", directory / f"{job}.signed"
-    if not signed.exists():
-        if not held.exists():
-            return None
-        begun = msgspec.json.decode(held.read_bytes(), type=built(_Begun))
-        slurm = SlurmCommands(job)
-        state = _await_end(slurm)
-        if state in ("PENDING", "CONFIGURING", "RUNNING", "REQUEUED"):
+    with jobs.alone(job):
+        raw = jobs.signed(job)
+        if raw is None:
+            held = jobs.held(job)
+            if held is None or (held := _ended(parts, jobs, job, held)) is None:
+                return None
+            try:
+                raw = _made(parts, job, held)
+            except Unavailable:
+                raise
+            except KeyturnError as err:
+                jobs.fail(job, replace(held, failure=f"{err.message} [{err.code}]"))
+                raise
+            jobs.sign(job, raw)
+        parts.log.append(raw)
+        jobs.forget(job)
+        return f"prv-{leaf_of(raw).record[:32]}"
+
+
+def _ended(parts: BuilderParts, jobs: SlurmJobs, job: str, held: HeldJob) -> HeldJob | None:
+    """Wait for how `job` ended, and keep that; None when Slurm runs it again. `Refused` unless it ended well, as it was held."""
+    if held.ended is None:
+        state, (exit_code, derived), restarts = _await_end(SlurmCommands(job))
+        if state not in _OVER:
             return None  # it runs again, and is held again
-        if state != "COMPLETED":
-            held.unlink()
-            raise Refused("step-failed", f"job {job} ended as {state[:40]}: nothing is signed")
-        if slurm.restarts() != begun.restarts:
-            held.unlink()
-            raise Refused(
-                "step-failed", f"job {job} was held in another run than the one that ended: nothing is signed"
+        well = state == "COMPLETED" and exit_code == EXITED_WELL and restarts == held.restarts
+        if well:
+            _close(parts.jobs.marks / records.parse(held.request).digest)
+        elif restarts != held.restarts:
+            held = replace(
+                held, failure=f"job {job} was held in another run than the one that ended: nothing is signed"
             )
-        _keep(signed, _made(parts, begun))
-    raw = signed.read_bytes()
-    parts.log.append(raw)
-    held.unlink(missing_ok=True)
-    signed.unlink()
-    return f"prv-{leaf_of(raw).record[:32]}"
+        else:
+            held = replace(held, failure=f"job {job} ended as {state}, exit code {exit_code}: nothing is signed")
+        at = max(parts.clock.now(), held.started_at)
+        ended = Ended(state=state, exit_code=exit_code, derived_exit_code=derived, at=at, well=well)
+        held = replace(held, ended=ended)
+        (jobs.hold if well else jobs.fail)(job, held)
+    assert held.ended is not None
+    if not held.ended.well:
+        raise Refused("step-failed", held.failure)
+    return held
 
 
-def _made(parts: BuilderParts, begun: _Begun) -> bytes:
-    record = records.parse(begun.request)
+def _made(parts: BuilderParts, job: str, held: HeldJob) -> bytes:
+    record = records.parse(held.request)
     request = record.statement.predicate
     assert isinstance(request, StepRequest)
-    require_held(begun.inputs, begun.runtime)
-    outputs = tuple(Output(name, _output(parts, Path(begun.places[name]))) for name in request.outputs)
+    assert held.ended is not None
+    require_held(held.inputs, held.runtime)
+    outputs = tuple(Output(name, _output(parts, Path(held.places[name]))) for name in request.outputs)
     given = {i.artifact: i.name for i in request.inputs if i.role == "input"}
     for output in outputs:
         if output.digest in given:
@@ -154,10 +197,7 @@ def _made(parts: BuilderParts, begun: _Begun) -> bytes:
                 f"output `{output.name}` is the input `{given[output.digest]}` unchanged",
                 hint="name the input itself where it is needed",
             )
-    finished = max(parts.clock.now(), begun.started_at)
-    durable_files.replace(
-        parts.jobs.marks / record.digest, b"", mode=0o600, directory_mode=0o700
-    )  # no requeue any more
+    derived = held.ended.derived_exit_code
     made = Provenance(
         lab=request.lab,
         build=request.build,
@@ -166,15 +206,24 @@ def _made(parts: BuilderParts, begun: _Begun) -> bytes:
         command=request.command,
         dependencies=(
             *(Dependency(i.name, i.role, i.artifact, NOWHERE, i.check) for i in request.inputs),
-            *(Dependency(p, "runtime", ArtifactDigest.parse(begun.runtime[p].digest)) for p in request.runtime),
+            *(Dependency(p, "runtime", ArtifactDigest.parse(held.runtime[p].digest)) for p in request.runtime),
         ),
         outputs=outputs,
         builder=parts.signer.id,
         level=parts.signer.level,
         sandbox="slurm",
-        started_at=begun.started_at,
-        finished_at=finished,
-        job=begun.job,
+        started_at=held.started_at,
+        finished_at=held.ended.at,
+        attempt=held.attempt,
+        job=Job(
+            id=job,
+            user=held.user,
+            nodes=held.nodes,
+            script=held.script,
+            exit_code=held.ended.exit_code,
+            derived_exit_code=None if derived == EXITED_WELL else derived,
+            image=held.image,
+        ),
     )
     return dsse.render(parts.signer.sign(provenance.make(made)))
 
@@ -203,12 +252,12 @@ def _read_order(parts: BuilderParts, named: str, uid: int) -> bytes:
     return raw
 
 
-def _require_script(request: StepRequest, ran: Job, command: str) -> None:
+def _require_script(request: StepRequest, script: Sha256, command: str) -> None:
     signed = {i.name: str(i.artifact) for i in request.inputs}.get(SCRIPT)
-    if signed != f"sha256:{ran.script}":
+    if signed != f"sha256:{script}":
         raise Refused(
             "job-script",
-            f"expected the batch script `{signed}`, which was signed as the input `{SCRIPT}`; Slurm has `sha256:{ran.script}`",
+            f"expected the batch script `{signed}`, which was signed as the input `{SCRIPT}`; Slurm has `sha256:{script}`",
             hint="submit the script that the STEP.toml names, unchanged",
         )
     words = request.command
@@ -233,11 +282,22 @@ def _mark(path: Path, job: str) -> None:
         if path.read_bytes() != job.encode():
             raise Conflict("step-ran", "this order ran before", hint="sign a new one: keyturn step order") from err
     except OSError as err:
-        raise Unavailable(
-            "mark-unwritable",
-            f"the mark that it ran cannot be kept: {err.strerror}",
-            hint="free space in the builder's directory",
-        ) from err
+        raise _unmarked(err) from err
+
+
+def _close(path: Path) -> None:
+    try:
+        durable_files.replace(path, _ENDED, mode=0o600, directory_mode=0o700)
+    except OSError as err:
+        raise _unmarked(err) from err
+
+
+def _unmarked(err: OSError) -> Unavailable:
+    return Unavailable(
+        "mark-unwritable",
+        f"the mark that it ran cannot be kept: {err.strerror}",
+        hint="free space in the builder's directory",
+    )
 
 
 def _hold(
@@ -277,17 +337,21 @@ def _output(parts: BuilderParts, place: Path) -> ArtifactDigest:
     return manifest.contents(parts.allowed.check(place, what="output", roots=parts.allowed.work)).identity
 
 
-def _await_end(slurm: SlurmCommands) -> str:
-    """Wait until no node of the job has anything of it; what it came to."""
-    for _ in range(_LOOKS_MAX):
-        if (state := slurm.state()) != "COMPLETING":
-            return state
+def _await_end(slurm: SlurmCommands) -> tuple[str, tuple[str, str], int]:
+    """Wait until no node of the job has anything of it: state, exit codes, and how often it was queued again.
+
+    The number comes last: when it is that of the run that was held, so is what was asked before.
+    """
+    until = running() + _ENDS_WITHIN_S
+    while True:
+        try:
+            if (state := slurm.state()) != "COMPLETING":
+                return state, slurm.exit_codes(), slurm.restarts()
+            late = Unavailable("job-not-ended", "a node of the job has not ended it in time", hint="look at the node")
+        except Unavailable as err:  # a controller that is started again
+            if err.code == "slurm-forgot":
+                raise
+            late = err
+        if running() > until:
+            raise late
         pause(_LOOK_EVERY_S)
-    raise Unavailable("job-not-ended", "a node of the job has not ended it within an hour", hint="look at the node")
-
-
-def _keep(path: Path, content: bytes) -> None:
-    try:
-        durable_files.replace(path, content, mode=0o600, directory_mode=0o700)
-    except OSError as err:
-        raise Unavailable("job-unwritable", f"`{path}`: {err.strerror}", hint="free space there") from err
