@@ -73,4 +73,6 @@ def receipt(
         "outputs": made.outputs,
         "receipt": str(path),
     }
-    output.emit(value, json=json, human=lambda screen: output.fields(screen, value))
+    lines = [f"{path} says what step {made.step} made, by prv-{made.provenance[:32]}"]
+    lines += [f"  {name}  {digest}" for name, digest in made.outputs.items()]
+    output.emit(value, json=json, human=lambda screen: screen.print(output.plain("\n".join(lines)), soft_wrap=True))
