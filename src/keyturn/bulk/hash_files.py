@@ -33,6 +33,10 @@ Algorithm = Literal["sha256", "blake3"]
 
 _CHUNK_BYTES = 1 << 20
 _SPLIT_BYTES_MIN = 64 << 20
+_ASIDE_BYTES = 112
+"""How far from the beginning of a page a buffer begins: where page cache and buffer lie alike in their pages, a copy takes longer
+(docs/decisions/0060-speed.md).
+"""
 
 
 class _Hash(Protocol):
@@ -120,8 +124,8 @@ class _Reader:
         self._directory = ("", self._base)
         self._digests = digests
         self._tally = tally
-        self._memory = mmap.mmap(-1, 2 * _CHUNK_BYTES)
-        view = memoryview(self._memory)
+        self._memory = mmap.mmap(-1, _ASIDE_BYTES + 2 * _CHUNK_BYTES)
+        view = memoryview(self._memory)[_ASIDE_BYTES:]
         self._buffers = (view[:_CHUNK_BYTES], view[_CHUNK_BYTES:])
         self._companion: ThreadPoolExecutor | None = None
 
