@@ -204,6 +204,7 @@ def test_an_original_in_parts_is_put_together_of_every_one_of_them_in_order(chai
     at = chain.evidence(presented(), FOUND, **whole_of)
     found, failures = read(chain)
     assert ([(one.index, one.original) for one in found], failures) == ([(at, b"original")], [])
+    assert found[0].evidence.size_bytes == len(b"original"), "though it stands in no record whole"
     named = {one.index for one in chain.index(chain.build()).statements}
     assert {at, *parts.values()} <= named
     assert whole(chain).failures == ()
