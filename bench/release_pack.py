@@ -2,6 +2,9 @@
 
 The pack is a release gate's, over a real log: 50,000 steps, each of which takes what the one before it made, with a signed
 request and signed provenance; then an evaluation, two approvals, and the gate's own statements. Making it takes a minute or two.
+
+Beside other work the clock says nothing: compare processor time, which the row names, and of that what one thread does alone
+(docs/decisions/0060-speed.md).
 """
 
 from __future__ import annotations

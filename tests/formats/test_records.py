@@ -643,3 +643,9 @@ def _made():
     chain = MadeChain(make_lab())
     chain.step("train", {"data": artifact("data")}, {"out": artifact("out")})
     return chain.records[-2:]
+
+
+def test_a_likely_type_is_looked_for_where_our_texts_have_it_and_read_everywhere_else():
+    assert statement.likely_type(b'{"predicateType":"a","subject":[]}') == "a"
+    assert statement.likely_type(b'{"subject":[],"predicateType":"b"}') == "b"
+    assert refused(lambda: statement.likely_type(b"{}")) == "statement-invalid"
