@@ -11,6 +11,7 @@ from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
@@ -20,6 +21,7 @@ from keyturn.adapters.files.lineage_graph import LineageGraphFile
 from keyturn.app.custody.find_affected import Affected, Interval, find_affected
 from keyturn.app.custody.follow_lineage import follow_lineage
 from keyturn.app.custody.show_lineage import Bounds, ShownLineage, show_lineage
+from keyturn.cli.custody import affected_shown
 from keyturn.cli.custody.lineage_picture import as_dot, as_svg
 from keyturn.cli.custody.lineage_shown import as_json, pictured, show_tree
 from keyturn.crypto.signers import SoftwareKey
@@ -137,8 +139,23 @@ def test_models_and_releases_that_descend_from_data_code_or_a_runtime_are_found_
     assert [one.artifact or one.kind for one in asking.affected(artifact("model")).releases[0].path] == [model, "rel"]
 
     asking.made.world.revoke(asked, "dan")
-    (release,) = asking.affected(artifact("raw")).releases
+    found = asking.affected(artifact("raw"))
+    (release,) = found.releases
     assert (release.state, [who for who, _ in release.by]) == ("withdrawn", ["dan"])
+
+    told = msgspec.json.decode(msgspec.json.encode(affected_shown.as_json(found)))
+    by_name = {one["artifact"]: one for one in told["models"]}
+    assert by_name.keys() == {weights, model}
+    assert by_name[weights]["build"] == "train"
+    assert by_name[weights]["path"][0] == {"artifact": str(artifact("raw"))}
+    assert by_name[weights]["path"][-2] == {"index": by_name[weights]["made_at"][0], "kind": "prv", "of": "train"}
+    assert [one["state"] for one in told["releases"]] == ["withdrawn"]
+    screen = Console(file=io.StringIO(), width=1000)
+    affected_shown.show_affected(screen, found)
+    lines = screen.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    assert f"    {weights}\n" in lines
+    assert "AFFECTED by" in lines
+    assert "2 models, 1 releases" in lines
 
 
 def test_what_a_key_signed_is_bad_in_whatever_role(asking: Asking) -> None:

@@ -6,26 +6,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from keyturn.cli import output
 from keyturn.cli.options import Json, Lab
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from keyturn.app.custody.find_affected import Affected
-    from keyturn.app.custody.shortest_paths import Hop
-
 __all__ = ["app"]
 
 app = typer.Typer(
     help="Where an artifact came from, what became of it, and what is affected by a bad one.", no_args_is_help=True
 )
-
-_PATHS_SHOWN = 50
 
 
 class Format(StrEnum):
@@ -106,6 +98,7 @@ def affected(
 
     Exits with 0 when nothing does, 1 when anything does, 3 when that could not be found out.
     """
+    from keyturn.cli.custody.affected_shown import as_json, show_affected
     from keyturn.wiring.custody.lineage import affected_by, bad_thing, interval_of
     from keyturn.wiring.lab.places import find_lab
 
@@ -114,7 +107,7 @@ def affected(
     with ExitStack() as opened:
         with _reading(json=json) as progress:
             found = opened.enter_context(affected_by(find_lab(lab), named, interval=interval, progress=progress))
-        output.emit(_said(found) if json else None, json=json, human=lambda screen: _show_affected(screen, found))
+        output.emit(as_json(found) if json else None, json=json, human=lambda screen: show_affected(screen, found))
     status = {"nothing": 0, "affected": 1, "unknown": 3}[found.verdict]
     if status:
         raise typer.Exit(status)
@@ -132,93 +125,3 @@ def _reading(*, json: bool) -> Iterator[Callable[[int, int], None]]:
             seen = done
 
         yield progress
-
-
-def _said(found: Affected) -> dict[str, Any]:
-    import msgspec
-
-    def of_hop(one: Hop) -> dict[str, Any]:
-        if one.artifact is not None:
-            return {"artifact": one.artifact}
-        return {"index": one.index, "kind": one.kind, "of": one.label}
-
-    def path(hops: tuple[Hop, ...]) -> list[dict[str, Any]]:
-        return [of_hop(one) for one in hops]
-
-    return {
-        "of": found.of,
-        "verdict": found.verdict,
-        "signed": found.signed,
-        "models": [
-            msgspec.Raw(  # each as text at once: there may be hundreds of thousands
-                msgspec.json.encode(
-                    {"artifact": one.artifact, "build": one.build, "made_at": one.made_at, "path": path(one.path)}
-                )
-            )
-            for one in found.models
-        ],
-        "releases": [
-            {
-                "index": one.index,
-                "resource": one.resource,
-                "model": one.model,
-                "state": one.state,
-                "withdrawn_by": [{"member": member, "index": index} for member, index in one.by],
-                "path": path(one.path),
-            }
-            for one in found.releases
-        ],
-        "deployments": [
-            {"index": one.index, "host": one.host, "ended_at": one.ended_at, "path": path(one.path)}
-            for one in found.deployments
-        ],
-        "artifacts": found.artifacts,
-        "failures": [{"index": f.index, "code": f.code, "message": f.message} for f in found.failures],
-        "unread": [{"index": one.index, "kind": one.kind, "record": one.record} for one in found.unread],
-        "as_of": found.as_of,
-        "log_size": found.log_size,
-    }
-
-
-def _show_affected(screen: Console, found: Affected) -> None:
-    from keyturn.formats.posix_time import rfc3339
-
-    lines: list[str] = []
-    for release in found.releases:
-        over = ", ".join(f"{member} at entry {index}" for member, index in release.by)
-        state = (
-            "WITHDRAWN by"
-            if release.state == "withdrawn"
-            else "released; a request was ended by"
-            if over
-            else "released"
-        )
-        lines.append(f"release {release.resource}, entry {release.index} {state} {over}".rstrip())
-        lines += _path(release.path)
-    for one in found.deployments:
-        until = "RUNS" if one.ended_at is None else f"ended at entry {one.ended_at}, ran"
-        lines.append(f"deployment, entry {one.index}: {until} on {one.host}")
-        lines += _path(one.path)
-    for model in found.models[:_PATHS_SHOWN]:
-        lines.append(f"model {model.artifact}, by {model.build}, entry {model.made_at[0]}")
-        lines += _path(model.path)
-    if len(found.models) > _PATHS_SHOWN:
-        lines.append(f"and {len(found.models) - _PATHS_SHOWN} models more: --json has all")
-    lines += [f"FAILURE at log index {failed.index}: {failed.message} [{failed.code}]" for failed in found.failures]
-    lines += [
-        f"UNREAD at log index {lost.index}: `{lost.kind}` record, erased; this key may have signed it"
-        for lost in found.unread
-    ]
-    signed = f" ({len(found.signed)} statements)" if found.signed else ""
-    count = f"{len(found.models)} models, {len(found.releases)} releases, {found.artifacts} artifacts in all"
-    lines += [
-        f"{found.verdict.upper()} by {found.of}{signed}: {count}",
-        f"as of {rfc3339(found.as_of)}, log size {found.log_size}",
-    ]
-    for line in lines:
-        screen.print(output.plain(line))
-
-
-def _path(hops: tuple[Hop, ...]) -> Iterator[str]:
-    for one in hops:
-        yield f"    {one.artifact}" if one.artifact is not None else f"    > {one.kind} {one.label}, entry {one.index}"
