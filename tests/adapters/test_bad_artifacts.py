@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.files import step_files
+from keyturn.adapters.files import settling
 from keyturn.adapters.files.attempt_files import hold_input
 from keyturn.adapters.files.step_files import Allowed, LocalStepFiles
 from keyturn.app.custody.verify_model import verify_model
@@ -178,11 +178,11 @@ def test_too_many_files_are_refused_before_any_is_read(tmp_path: Path, monkeypat
 def test_what_a_step_left_is_counted_before_a_million_files_are_made_durable_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_files, "FILES_MAX", 100)
+    monkeypatch.setattr(settling, "FILES_MAX", 100)
     with local_files(tmp_path) as files:
         staging, _ = files.staging(None)
         Path(staging, "model").mkdir()
-        for number in range(201):
+        for number in range(202):
             Path(staging, "model", str(number)).mkdir(mode=0o500)
         with pytest.raises(KeyturnError, match="files-too-many"):
             files.settle(["/out/model"])

@@ -53,7 +53,7 @@ def test_a_builder_that_is_killed_before_any_of_its_writes_goes_on_with_the_same
         assert end["kinds"] == ["crt", "stp", "prv", "tst"], (number, "each once, and all of them")
         assert end["made"] == ["measurement", "step.json", "step.log"], number
         assert end["left"] == [], (number, "no staging directory and no order is left behind")
-    unsynced = [end for end in found if end["before"] == "_sync"]
+    unsynced = [end for end in found if end["before"] == "sync"]
     assert len(unsynced) >= 2, "the output, and the directory that it is in"
     for end in unsynced:
         assert end["attempt"] == 2, (

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from keyturn.adapters.files import durable_files, step_files
+from keyturn.adapters.files import durable_files, settling, step_files
 from keyturn.adapters.log_on_disk.index_sqlite import IndexSqlite
 from keyturn.adapters.log_on_disk.log import LogOnDisk
 from keyturn.adapters.over_http.builder_over_http import Order
@@ -72,7 +72,11 @@ def _first(root: Path, point: int) -> None:
         return killed  # type: ignore[return-value]
 
     with closing(IndexSqlite(root / "index.sqlite")) as index, LogOnDisk(root / "log", index) as log:
-        for module, names in ((durable_files, ("create", "replace")), (step_files, ("_move", "_sync", "clear"))):
+        for module, names in (
+            (durable_files, ("create", "replace")),
+            (step_files, ("_move", "clear")),
+            (settling, ("sync",)),
+        ):
             for name in names:
                 setattr(module, name, killing(getattr(module, name)))
         log.append = killing(log.append)  # type: ignore[method-assign]

@@ -21,8 +21,9 @@ from keyturn.app.custody import verify_model as files_of
 from keyturn.app.custody.check_release import AGE_MAX_S
 from keyturn.app.custody.verify_pack import VerifiedPack
 from keyturn.bulk.unchanged import Seen, look, unchanged
-from keyturn.errors import Refused, Usage
+from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats.posix_time import rfc3339
 from keyturn.trust.roster import Profile
 from keyturn.wiring.custody.release import examine_pinned, verify_pack_file
 
@@ -118,6 +119,7 @@ def check_release(
     log: str | os.PathLike[str],
     age_max_s: int = AGE_MAX_S,
     fast: bool = False,
+    after: ReleasedModel | None = None,
 ) -> ReleasedModel:
     """Verify as `verify_model` does, then ask the log whether the release was withdrawn: what a host does before it serves.
 
@@ -125,6 +127,9 @@ def check_release(
     carried here (`keyturn release carry`). `fast` as for `verify_model`. Raises `Unavailable` `release-state-unknown` when the
     witnesses' newest word is older than `age_max_s` (an hour at most), or could not be had; `Refused` `release-withdrawn`. Only a
     return is a yes.
+
+    `after` is what the check before this one returned, of whoever asks again while he serves: an older state of the log than that
+    is no answer, although this machine's clock, set back, takes it for a fresh one.
     """
     from keyturn.wiring.custody import deployments  # who verifies offline needs nothing of it
 
@@ -140,6 +145,13 @@ def check_release(
             age_max_s=age_max_s,
             fast=fast,
             accepts=lambda found: _require_meant(found, resource, profile),
+        )
+    if after is not None and checked.as_of < after.as_of:
+        raise Unavailable(
+            "release-state-unknown",
+            f"could not find out whether the release was withdrawn: the log shows the state of {rfc3339(checked.as_of)}, and the "
+            f"check before saw that of {rfc3339(after.as_of)}",
+            hint="look at this machine's clock, and at who gives it the log: one of them went back",
         )
     return _released(verified, profile, seen, as_of=checked.as_of)
 

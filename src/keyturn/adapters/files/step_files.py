@@ -16,17 +16,16 @@ import re
 import secrets
 import stat
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from keyturn.adapters.files import durable_files
+from keyturn.adapters.files import durable_files, settling
 from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.remembered_inputs import RememberedInputs
@@ -44,14 +43,13 @@ from keyturn.formats import input_source
 from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.input_source import PathSource
-from keyturn.formats.manifest import FILES_MAX, Contents
+from keyturn.formats.manifest import Contents
 from keyturn.formats.provenance import NOWHERE
 from keyturn.formats.steps import Check
 from keyturn.ports import HeldInput, StepMount
 
 __all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free", "room_of", "unreadable_input"]
 
-_DEPTH_MAX = 64
 _TOOLS = {"PATH": "/usr/bin:/bin"}
 
 
@@ -254,7 +252,7 @@ class LocalStepFiles:
         if kept is None or not os.path.lexists(kept):
             return named, None
         try:
-            _make_plain(kept, _DEPTH_MAX, count())
+            settling.settle(kept)
             return named, manifest.contents(kept, progress=self._progress).identity
         except (KeyturnError, OSError):  # torn, or no plain files: the command begins as it did the first time
             clear(kept)
@@ -306,10 +304,10 @@ class LocalStepFiles:
             if not os.path.lexists(place):
                 raise Refused("output-missing", f"the step left nothing at `{path}`")
             try:
-                _make_plain(place, _DEPTH_MAX, count())
+                settling.settle(place)
             except OSError as err:
                 raise Unavailable("output-unreadable", f"output `{path}` cannot be read: {err.strerror}") from err
-        _sync(self._room / "out")
+        settling.sync(self._room / "out")
         self._staging.sync()
 
     def staged(self, paths: Sequence[str]) -> bool:
@@ -393,40 +391,6 @@ def require_free(destination: Path) -> None:
     taken = destination.exists() and not (destination.is_dir() and not any(destination.iterdir()))
     if destination.is_symlink() or taken:
         raise _in_the_way(destination)
-
-
-def _make_plain(place: Path, depth: int, seen: Iterator[int]) -> None:
-    """Give every directory 0755 and every file 0644 or 0755, and make them durable.
-
-    The step wrote as the builder's own user: a set-uid bit would be that user's, out here. Nothing of the step runs any more,
-    and nobody else gets into the staging directory.
-    """
-    mode = place.lstat().st_mode
-    if next(seen) > 2 * FILES_MAX:  # files and directories; `bulk.walk` counts each for itself
-        raise Refused("files-too-many", f"expected at most {FILES_MAX} files in an output, got more")
-    if depth == 0:
-        raise Refused("directory-too-deep", f"expected at most {_DEPTH_MAX} levels of directories in an output")
-    if stat.S_ISLNK(mode):
-        raise Refused("file-symlink", f"output {place.name!r} is a symbolic link: an artifact holds files only")
-    if stat.S_ISDIR(mode):
-        place.chmod(0o755)
-        for entry in place.iterdir():
-            _make_plain(entry, depth - 1, seen)
-    elif stat.S_ISREG(mode):
-        place.chmod(0o755 if mode & 0o100 else 0o644)
-    else:
-        raise Refused(
-            "file-special", f"output {place.name!r} is a device, pipe or socket: an artifact holds files only"
-        )
-    _sync(place)
-
-
-def _sync(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _move(place: Path, target: Path) -> None:
