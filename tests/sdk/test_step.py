@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from adapters.test_hub_input import REVISION, make_cache
+from adapters.test_oci_input import make_layout
 from keyturn.bulk import manifest
+from keyturn.wiring.custody.steps import contents_of
 from support.commands import environment_of
 from support.members import People
 from support.mlflow_stores import write_mlruns
 
+pytestmark = pytest.mark.timeout(300)
+
 RANKS = 8
+SOURCE = re.compile(r"git\+file:repo@[0-9a-f]{40}")
 POLICY = """
 @id("release") @quorum("1 security") @pending_max("1d")
 permit (principal in Group::"research", action == Action::"model:release", resource in Model::"aurora")
@@ -39,9 +46,24 @@ version = 1
 name = "train"
 build_type = "train"
 command = ["torchrun", "train.py"]
-inputs = [{ name = "data", source = "ingest/data", digest = "from-step:ingest/data", mount = "/in/data" }]
-outputs = [{ name = "model", path = "/out/model" }]
-sandbox = { runtime = ["tools"], timeout_s = 600 }
+inputs = [
+  {{ name = "data", source = "ingest/data", digest = "from-step:ingest/data", mount = "/in/data" }},
+  {{ name = "code", role = "code", source = "{source}", digest = "{digest}", mount = "/in/code" }},
+]
+outputs = [{{ name = "model", path = "/out/model" }}]
+sandbox = {{ runtime = ["tools"], timeout_s = 600 }}
+"""
+TUNE = """
+version = 1
+name = "tune"
+build_type = "finetune"
+command = ["tune"]
+inputs = [
+  {{ name = "image", source = "{image}", digest = "{image_digest}", mount = "/in/image" }},
+  {{ name = "base", source = "{base}", digest = "{base_digest}", mount = "/in/base" }},
+]
+outputs = [{{ name = "model", path = "/out/model" }}]
+sandbox = {{ runtime = ["tools"], timeout_s = 600 }}
 """
 # Each rank adds up its share of the data's bytes, and writes what it has after each round.
 RANK = """
@@ -83,11 +105,31 @@ def people(tmp_path: Path) -> Iterator[People]:
     (tmp_path / "tools" / "version").write_text("1")
     raw = manifest.make(tmp_path / "raw").identity
     (tmp_path / "ingest.toml").write_text(INGEST.format(raw=raw))
-    (tmp_path / "train.toml").write_text(TRAIN)
     (tmp_path / "rank.py").write_text(RANK)
+    source = commit(tmp_path / "repo", "rank.py", RANK)
+    (tmp_path / "train.toml").write_text(TRAIN.format(source=source, digest=digest_of(tmp_path, source)))
     with made.served():
         made.by("ada", "run", "ingest.toml", "--no-sandbox", "--out", "ingest", "--yes")
         yield made
+
+
+def commit(repository: Path, name: str, content: str) -> str:
+    """Commit one file; gives the source that names the commit, from beside the repository."""
+    git = ("git", "-C", str(repository), "-c", "user.name=Ada", "-c", "user.email=ada@acme.example")
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
+    repository.mkdir()
+    (repository / name).write_text(content)
+    for words in (("init", "-q"), ("add", "--all"), ("commit", "-q", "-m", "first"), ("rev-parse", "HEAD")):
+        done = subprocess.run([*git, *words], env=environment, check=True, capture_output=True, text=True)
+    (repository / name).write_text("not committed")
+    return f"git+file:{repository.name}@{done.stdout.strip()}"
+
+
+def digest_of(base: Path, source: str) -> str:
+    """The digest of what `source` names from `base`."""
+    head = next((one for one in ("git+file:", "oci:") if source.startswith(one)), "")
+    named = f"{head}{base}/{source.removeprefix(head)}"
+    return str(contents_of(named, lambda *_: None, listed=False).identity)
 
 
 def ranks(people: People, attempt: str, **more: str) -> list[tuple[int, str]]:
@@ -115,9 +157,19 @@ def ranks(people: People, attempt: str, **more: str) -> list[tuple[int, str]]:
 
 def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released(people: People) -> None:
     place = people.place
-    opened = people.by("ada", "step", "open", "train.toml", "--out", "train", "--yes")
+    words = ("step", "open", "train.toml", "--out", "train")
+    assert people.refused("ada", *words, status=2) == "not-confirmed"
+    train = (place / "train.toml").read_text()
+    (place / "false.toml").write_text(re.sub(r'(code", source = .*dirHash:)[0-9a-f]{4}', r"\g<1>0000", train))
+    assert people.refused("ada", "step", "open", "false.toml", "--out", "train", "--yes") == "input-digest"
+    (place / "copied.toml").write_text(train.replace('name = "data"', 'name = "data", check = "snapshot"'))
+    assert people.refused("ada", "step", "open", "copied.toml", "--out", "train", "--yes", status=2) == "step-check"
+    assert list(place.glob(".train*")) == [], "what was fetched goes when nothing is opened"
+    opened = people.by("ada", *words, "--yes")
     first = opened["KEYTURN_STEP"]
     assert Path(first) == place / "train.attempt"
+    code = place / "train.attempt/inputs/code/rank.py"
+    assert (code.read_text(), code.stat().st_mode & 0o777) == (RANK, 0o444), "as committed, and not to be written to"
     done = ranks(people, first, DIE="5 3")
     assert done[5][0] == -signal.SIGKILL
     assert done[0][0] == 1
@@ -177,6 +229,10 @@ def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released
         (data, str(place / "ingest/data"))
     ]
     assert [one["step"] for one in shown["behind"]] == ["ingest", "train", "train"]
+    for step in shown["behind"][1:]:
+        (code_from,) = (one for one in step["inputs"] if one["name"] == "code")
+        assert code_from["uri"] in SOURCE.findall(train)
+        assert code_from["git_commit"] == code_from["uri"][-40:]
     asked = people.by("ada", "release", "train/model", "--as", "model/aurora", "--reason", "it adds up", "--yes")
     people.by("bob", "approve", asked["request"], "--reason", "seen", "--yes")
     people.by("ada", "release", "train/model", "--as", "model/aurora", "--request", asked["request"])
@@ -199,6 +255,23 @@ def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released
     assert inputs["artifacts"] == str(manifest.make(place / "mlflow-files").identity)
     assert inputs["mlflow"] == str(manifest.make(made / "mlflow-run.json").identity)
     assert people.refused("ada", *words, "--yes", status=2) == "destination-taken"
+
+    # What is kept as an image, or in a hub's cache, is copied too; who changes a copy makes what came out of it refused.
+    image, _ = make_layout(place / "image")
+    sources = {"image": f"oci:image@{image}", "base": str(make_cache(place / "hub").relative_to(place))}
+    digests = {f"{name}_digest": digest_of(place, one) for name, one in sources.items()}
+    (place / "tune.toml").write_text(TUNE.format(**sources, **digests))
+    attempt = Path(people.by("ada", "step", "open", "tune.toml", "--out", "tuned", "--yes")["KEYTURN_STEP"])
+    (attempt / "out/model").write_text("tuned")
+    config = attempt / "inputs/base/config.json"
+    config.rename(attempt / "config.json")
+    config.write_text("{}")
+    assert people.refused("ada", "step", "close", str(attempt)) == "input-changed"
+    (attempt / "config.json").rename(config)
+    people.by("ada", "step", "close", str(attempt))
+    (step,) = people.by("ada", "lineage", "show", "tuned/model")["behind"]
+    taken_from = {one["name"]: one.get("uri") for one in step["inputs"]}
+    assert (taken_from["image"], taken_from["base"]) == (sources["image"], f"hf://acme/tiny@{REVISION}")
 
     assert people.refused("ada", "dispose", "train/model", "--reason", "x", "--yes") == "disposal-released"
     assert (place / "train/model").exists()

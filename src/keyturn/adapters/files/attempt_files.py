@@ -4,6 +4,7 @@
     key.pem        the attempt's key, mode 0600, until the attempt is closed
     step.toml      the STEP.toml that was signed with it
     attempt.json   where inputs, outputs and the lab are, and how the inputs looked when they were digested
+    inputs/        copies of inputs that are no paths, by name, which the job is not to write to
     out/           the outputs, while they are made
     checkpoints/   where checkpoints go whose place nobody names
     parts/         what each rank wrote of a checkpoint, until it is whole
@@ -11,7 +12,7 @@
     segments/      the signed statement of each checkpoint, `<number>`, beside `<number>.json`: where it is, whether it is logged
 
 A checkpoint is a segment once its files are durable and its statement is: a job that dies before loses that checkpoint, and
-nothing else. `attempt.json` decides nothing that is signed: whoever changes it can only make the attempt fail.
+nothing else. What `attempt.json` says of inputs goes into what is signed. Whoever can write there can read the key beside it.
 """
 
 from __future__ import annotations
@@ -33,11 +34,23 @@ from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable, Usage, together
 from keyturn.formats.built import built
 from keyturn.formats.manifest import HashedFile
+from keyturn.formats.provenance import NOWHERE, Origin
 
-__all__ = ["AttemptFiles", "Held", "Kept", "Place", "hold_input", "hold_runtime", "require_held"]
+__all__ = [
+    "INPUTS",
+    "AttemptFiles",
+    "Held",
+    "Kept",
+    "Place",
+    "hold_input",
+    "hold_runtime",
+    "make_read_only",
+    "require_held",
+]
 
 T = TypeVar("T")
 
+INPUTS = "inputs"
 _BYTES_MAX = 64 << 20
 _LOOK_EVERY_S = 0.2
 
@@ -45,11 +58,12 @@ Looked = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that went in: where it is, its digest, and how it looked when that was computed."""
+    """Something that went in: where it is, its digest, how it looked when that was computed, and whence a copy was taken."""
 
     path: str
     digest: str
     looked: Looked
+    origin: Origin = NOWHERE
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +94,13 @@ def hold_input(path: Path, *, progress: manifest.Progress | None = None) -> Held
     """Digest the artifact at `path`, and remember how it looked before it was read."""
     looked = _looked_input(path)
     return Held(path=str(path), digest=str(manifest.contents(path, progress=progress).identity), looked=looked)
+
+
+def make_read_only(path: Path) -> None:
+    """Take the right to write from every file at and below `path`: against mistakes of a job, not against its will."""
+    for place in (path, *path.rglob("*")):
+        if place.is_file():
+            place.chmod(place.stat().st_mode & 0o555)
 
 
 def hold_runtime(path: Path) -> Held:
@@ -124,13 +145,17 @@ class AttemptFiles:
         if os.path.lexists(self.directory):
             raise _exists(self.directory)
 
-    def create(self, request: bytes, key: SoftwareKey, place: Place, step_file: bytes) -> None:
-        """Make the directory, durably; `Conflict` `attempt-exists` when something is there."""
+    def create(
+        self, request: bytes, key: SoftwareKey, place: Place, step_file: bytes, *, inputs: Path | None = None
+    ) -> None:
+        """Make the directory, durably, with what was copied to `inputs`; `Conflict` `attempt-exists` when something is there."""
         try:
             durable_files.make_directories(self.directory.parent)
             self.directory.mkdir(mode=0o700)
             for name in ("out", "checkpoints", "parts", "segments"):
                 (self.directory / name).mkdir()
+            if inputs is not None:
+                inputs.rename(self.directory / INPUTS)
         except FileExistsError as err:
             raise _exists(self.directory) from err
         except OSError as err:

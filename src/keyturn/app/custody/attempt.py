@@ -8,13 +8,14 @@ the attempt is closed. What goes in was digested when it was opened, by the memb
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from keyturn.crypto import dsse_signing
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Malformed
 from keyturn.formats import dsse, provenance, records
 from keyturn.formats.digest import ArtifactDigest, Sha256
-from keyturn.formats.provenance import BuilderId, Dependency, Output, Provenance
+from keyturn.formats.provenance import NOWHERE, BuilderId, Dependency, Origin, Output, Provenance
 from keyturn.formats.steps import CHECKPOINT, StepRequest
 
 __all__ = ["Attempt", "attempt_of"]
@@ -23,10 +24,18 @@ __all__ = ["Attempt", "attempt_of"]
 class Attempt:
     """One attempt, as its signed request says. Made by `attempt_of`."""
 
-    def __init__(self, request: StepRequest, digest: Sha256, runtime: Mapping[str, ArtifactDigest], started_at: int):
+    def __init__(
+        self,
+        request: StepRequest,
+        digest: Sha256,
+        runtime: Mapping[str, ArtifactDigest],
+        origins: Mapping[str, Origin],
+        started_at: int,
+    ):
         self.request = request
         self.digest = digest
         self._runtime = runtime
+        self._origins = origins
         self._started_at = started_at
 
     def segment(self, number: int, checkpoint: ArtifactDigest, *, key: RecordSigner, now: int) -> bytes:
@@ -63,7 +72,10 @@ class Attempt:
             request=self.digest,
             command=request.command,
             dependencies=(
-                *(Dependency(i.name, i.role, i.artifact, check=i.check) for i in request.inputs),
+                *(
+                    Dependency(i.name, i.role, i.artifact, check=i.check, origin=self._origins.get(i.name, NOWHERE))
+                    for i in request.inputs
+                ),
                 *(Dependency(path, "runtime", self._runtime[path]) for path in request.runtime),
             ),
             outputs=outputs,
@@ -78,12 +90,21 @@ class Attempt:
         return dsse.render(dsse_signing.sign(provenance.make(made), key))
 
 
-def attempt_of(raw: bytes, runtime: Mapping[str, ArtifactDigest], *, started_at: int) -> Attempt:
-    """The attempt that the signed step request `raw` opens; `Malformed` when it opens none. This checks no signature."""
+def attempt_of(
+    raw: bytes,
+    runtime: Mapping[str, ArtifactDigest],
+    *,
+    origins: Mapping[str, Origin] = MappingProxyType({}),
+    started_at: int,
+) -> Attempt:
+    """The attempt that the signed step request `raw` opens; `Malformed` when it opens none. This checks no signature.
+
+    `origins` say whence inputs were copied, by their names.
+    """
     record = records.parse(raw)
     request = record.statement.predicate
     if not isinstance(request, StepRequest) or request.attempt is None:
         raise Malformed("attempt-invalid", "expected the step request of an attempt")
     if missing := [path for path in request.runtime if path not in runtime]:
         raise Malformed("attempt-invalid", f"expected the digest of the runtime `{missing[0][:200]}`")
-    return Attempt(request, record.digest, runtime, started_at)
+    return Attempt(request, record.digest, runtime, origins, started_at)

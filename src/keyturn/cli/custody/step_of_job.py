@@ -47,9 +47,11 @@ def open_(
     place = find_lab(lab)
     with _reading(json=json) as on_bytes:
         prepared = prepare_attempt(place, step, out=out, directory=attempt, key=key, on_bytes=on_bytes)
-    show_request(prepared.request, Path(prepared.place.destination), json=json)
-    output.confirm("Sign and log this?", yes=yes)
-    _say_opened(open_attempt(place, prepared), json=json)
+    with prepared.until_opened():
+        show_request(prepared.request, Path(prepared.place.destination), json=json)
+        output.confirm("Sign and log this?", yes=yes)
+        opened = open_attempt(place, prepared)
+    _say_opened(opened, json=json)
 
 
 def resume(

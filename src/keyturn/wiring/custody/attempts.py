@@ -7,15 +7,25 @@ what waits is sent with the next checkpoint, by `keyturn step resume`, and by `k
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
-from keyturn.adapters.files.attempt_files import AttemptFiles, Held, Kept, Place, hold_input, hold_runtime
+from keyturn.adapters.files.attempt_files import (
+    INPUTS,
+    AttemptFiles,
+    Held,
+    Kept,
+    Place,
+    hold_input,
+    hold_runtime,
+)
+from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.step_files import require_free
 from keyturn.app.custody.attempt import Attempt, attempt_of
@@ -31,6 +41,13 @@ from keyturn.formats import dsse, provenance
 from keyturn.formats.digest import ArtifactDigest, Sha256
 from keyturn.formats.records import leaf_of
 from keyturn.formats.steps import CHECKPOINT, DeclaredInput, StepRequest
+from keyturn.wiring.custody.attempt_inputs import (
+    OnBytes,
+    fetch_inputs,
+    hold_inputs,
+    released_inputs,
+    require_attachable,
+)
 from keyturn.wiring.custody.steps import declared_inputs, make_request, sign_request
 from keyturn.wiring.keys.own_keys import PageView, own_signer
 from keyturn.wiring.lab.places import LabPlace, find_lab, find_person
@@ -52,13 +69,13 @@ __all__ = [
 
 _IN_FORCE_WITHIN_S = 60.0
 
-OnBytes = Callable[[str, int, int], None]
-"""Called with (what is read, bytes done, bytes in all), often."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedAttempt:
-    """An attempt whose request can be shown, and then signed with `key`. `attempt_key` is the key of the attempt itself."""
+    """An attempt whose request can be shown, and then signed with `key`. `attempt_key` is the key of the attempt itself.
+
+    What was fetched for it lies in `fetched`, and goes when the block of `until_opened` ends, unless it was opened.
+    """
 
     request: StepRequest
     place: Place
@@ -66,6 +83,15 @@ class PreparedAttempt:
     key: RecordSigner
     attempt_key: SoftwareKey
     step_file: bytes
+    fetched: Path | None = None
+
+    @contextmanager
+    def until_opened(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self.fetched is not None:
+                clear(self.fetched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,24 +160,41 @@ def prepare_attempt(
     base = path.absolute().parent
     destination = (out or base / "out").absolute()
     require_free(destination)
-    _require_attachable(step)
+    require_attachable(step)
+    directory = (directory or destination.with_name(f"{destination.name}.attempt")).absolute()
+    AttemptFiles(directory).require_new()
     inputs = declared_inputs(raw, step, base)
-    where = {i.name: base / i.source for i in step.inputs}
-    if step.parameters is not None:
-        where[PARAMETERS_NAME] = base / step.parameters
-    return _prepared(
-        lab,
-        step,
-        raw,
-        inputs,
-        held=_hold(inputs, where, on_bytes),
-        runtime={name: hold_runtime((base / name).resolve()) for name in step.sandbox.runtime},
-        base=base,
-        destination=destination,
-        directory=(directory or destination.with_name(f"{destination.name}.attempt")).absolute(),
-        key=key,
-        resumes=None,
-    )
+    place = directory.with_name(f".{directory.name}.{SystemEntropy().nonce()[:16]}.keyturn")
+    try:
+        origins = fetch_inputs(step, base, place, on_bytes)
+        where = {i.name: place / i.name if i.name in origins else base / i.source for i in step.inputs}
+        if step.parameters is not None:
+            where[PARAMETERS_NAME] = base / step.parameters
+        held = hold_inputs(inputs, where, on_bytes)
+        for name, origin in origins.items():
+            held[name] = msgspec.structs.replace(held[name], path=str(directory / INPUTS / name), origin=origin)
+        if any(one.pack is not None for one in step.inputs):
+            with log_reader(lab) as reader:
+                outside = trust_behind(lab, reader).newest.outside
+            for name, origin in released_inputs(step, base, held, outside).items():
+                held[name] = msgspec.structs.replace(held[name], origin=origin)
+        prepared = _prepared(
+            lab,
+            step,
+            raw,
+            inputs,
+            held=held,
+            runtime={name: hold_runtime((base / name).resolve()) for name in step.sandbox.runtime},
+            base=base,
+            destination=destination,
+            directory=directory,
+            key=key,
+            resumes=None,
+        )
+    except BaseException:
+        clear(place)
+        raise
+    return replace(prepared, fetched=place) if origins else prepared
 
 
 def prepare_next(
@@ -185,7 +228,9 @@ def prepare_next(
     inputs = [i for i in before.request.inputs if i.name != CHECKPOINT]
     inputs.append(DeclaredInput(name=CHECKPOINT, digest=kept.digest))
     where = {name: Path(held.path) for name, held in place.inputs.items() if name != CHECKPOINT}
-    held = {**_hold(tuple(inputs[:-1]), where, on_bytes), CHECKPOINT: checkpoint}
+    again = hold_inputs(tuple(inputs[:-1]), where, on_bytes)
+    held = {name: msgspec.structs.replace(one, origin=place.inputs[name].origin) for name, one in again.items()}
+    held[CHECKPOINT] = checkpoint
     prepared = _prepared(
         found,
         step,
@@ -209,7 +254,7 @@ def open_attempt(lab: LabPlace, prepared: PreparedAttempt) -> Opened:
     raw = sign_request(prepared.request, prepared.key)
     with log_writer(lab) as log:
         index = log.append(raw)
-    files.create(raw, prepared.attempt_key, prepared.place, prepared.step_file)
+    files.create(raw, prepared.attempt_key, prepared.place, prepared.step_file, inputs=prepared.fetched)
     return Opened(prepared.directory, leaf_of(raw).record, index)
 
 
@@ -366,45 +411,11 @@ def _prepared(
     )
 
 
-def _require_attachable(step: StepFile) -> None:
-    if step.build_type in ("evaluate", "ingest", "package"):
-        raise Usage(
-            "attempt-build-type",
-            f"a step of type `{step.build_type}` is run by a builder, and not attached to a job",
-            hint="keyturn run STEP.toml",
-        )
-    if other := next((i for i in step.inputs if i.checked != "full" or i.pack is not None), None):
-        raise Usage(
-            "step-check",
-            f'input `{other.name}`: expected a path, no `pack`, and `check = "full"`, which is all that can be had of an attempt',
-            hint="the inputs are digested when it is opened, and looked at again when it is closed",
-        )
-
-
-def _hold(inputs: tuple[DeclaredInput, ...], where: Mapping[str, Path], on_bytes: OnBytes) -> dict[str, Held]:
-    held, wrong = {}, list[KeyturnError]()
-    for one in inputs:
-        if one.name not in where:
-            continue  # the STEP.toml: its bytes are in the attempt's directory
-        try:
-            held[one.name] = found = hold_input(where[one.name].resolve(), progress=partial(on_bytes, one.name))
-            if found.digest != one.digest:
-                raise Refused(
-                    "input-digest",
-                    f"input `{one.name}`: expected `{one.digest}`, found `{found.digest}`",
-                    hint="find out who changed it; if the change is meant, declare the new digest",
-                )
-        except KeyturnError as err:
-            wrong.append(err)
-    if wrong:
-        raise together(wrong)
-    return held
-
-
 def _attempt(files: AttemptFiles) -> Attempt:
     place = files.place
     runtime = {name: ArtifactDigest.parse(held.digest) for name, held in place.runtime.items()}
-    return attempt_of(files.request, runtime, started_at=place.started_at)
+    origins = {name: held.origin for name, held in place.inputs.items()}
+    return attempt_of(files.request, runtime, origins=origins, started_at=place.started_at)
 
 
 def _chosen(files: AttemptFiles, number: int | None) -> Kept:
