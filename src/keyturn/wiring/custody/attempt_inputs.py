@@ -13,8 +13,8 @@ from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.attempt_files import Held, hold_input, make_read_only
 from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.step_files import unreadable_input
+from keyturn.app.custody.hold_inputs import PACK_BYTES_MAX
 from keyturn.app.custody.other_lab import require_released
-from keyturn.app.custody.run_step import PACK_BYTES_MAX
 from keyturn.config.step import StepFile
 from keyturn.errors import KeyturnError, Refused, Usage, together
 from keyturn.formats import input_source
