@@ -170,9 +170,15 @@ class MadeChain:
         return asked, self.provenance(request, digest, outputs, key=key, alter=alter)
 
     def criteria(
-        self, needs: tuple[ArtifactDigest, ...], *, threshold: str = "-0.5", model: Uri = AURORA, member: str = "ada"
+        self,
+        needs: tuple[ArtifactDigest, ...],
+        *,
+        threshold: str = "-0.5",
+        model: Uri | None = None,
+        member: str = "ada",
     ) -> tuple[int, Sha256]:
-        """Log criteria: bits per byte at most `threshold` above (so, below) the baseline's."""
+        """Log criteria of the lab's aurora: bits per byte at most `threshold` above (so, below) the baseline's."""
+        model = model or Uri(self.lab.name, "model", "aurora")
         key = self.lab.member_keys[member]
         made = EvaluationCriteria(
             lab=self.lab.name,

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import support.chains
-import support.releases
 from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.app.custody.other_lab import require_released
 from keyturn.bulk import manifest
@@ -26,7 +25,8 @@ from keyturn.trust.outside import OutsideSigner
 from service.test_builder_service import failed, provenance_of
 from support.builders import Place
 from support.labs import Lab, make_lab
-from support.releases import MODEL, ReleaseWorld, make_release_world
+from support.other_lab import write_release
+from support.releases import MODEL, make_release_world
 
 
 @cache
@@ -92,16 +92,10 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pl
     """A builder whose lab lists another one; beside its work, that lab's released model with pack and root."""
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "a.txt").write_text("their weights\n")
-    model, named = manifest.make(tmp_path / "theirs").identity, support.chains.artifact
-    monkeypatch.setattr(support.chains, "artifact", lambda name: model if name == "model" else named(name))
-    monkeypatch.setattr(support.releases, "MODEL", model)
-    monkeypatch.setitem(ReleaseWorld.compute_index.__kwdefaults__, "model", model)
-    world = make_release_world()
-    world.build()
-    other = world.world.lab
+    other, pack = write_release(tmp_path / "theirs", monkeypatch)
     place = Place(tmp_path, make_lab(outside=(signer_of(other),)))
     (tmp_path / "theirs").rename(place.work / "theirs")
-    (place.work / "model.pack").write_bytes(world.released())
+    (place.work / "model.pack").write_bytes(pack)
     (place.work / "root.json").write_bytes(other.root_json)
     return place, other
 
