@@ -13,7 +13,7 @@ import pytest
 
 from adapters.test_bad_artifacts import BAD, sparse
 from keyturn.service.builder_service import BuilderService
-from sdk.test_step import TRAIN, people
+from sdk.test_step import people
 from support.builders import Place
 from support.labs import make_lab
 from support.members import People
@@ -32,9 +32,10 @@ def test_each_command_refuses_by_name_and_changes_nothing(people: People) -> Non
     there = ("bwrap", "--dev-bind", "/", "/", "--dev-bind", "/dev/zero", str(place / "device" / "weights"))
     within = replace(people, command=(*there, *people.command))
     logged = people.by("ada", "log", "show")["size"]
+    good = (place / "train.toml").read_text()
     for name, code in (("device", "file-special"), ("sparse", "file-sparse")):
         (place / "train.toml").write_text(
-            TRAIN.replace("from-step:ingest/data", f"dirHash:{'0' * 64}").replace("ingest/data", name)
+            good.replace("from-step:ingest/data", f"dirHash:{'0' * 64}").replace("ingest/data", name)
         )
         before = sorted(place.rglob("*"))
         for words in (
