@@ -88,6 +88,13 @@ def test_a_manifest_of_other_files_than_were_signed_is_refused(resources: list[t
     assert caught.value.code == "evidence-other-subject"
 
 
+def test_a_file_that_was_not_signed_is_refused() -> None:
+    more = ManifestFile(path="more", size=1, sha256="11" * 32, blake3="33" * 32)
+    with pytest.raises(KeyturnError) as caught:
+        has_signed_files(signed(MINE), Manifest(kind="directory", files=(more, FILE)))
+    assert caught.value.code == "evidence-other-subject"
+
+
 def test_evidence_that_names_the_artifact_or_is_about_another_is_held_against_nothing() -> None:
     files, wrong = Manifest(kind="directory", files=(FILE,)), signed(("weights", "blake3", "33" * 32))
     assert held_against(files, (signed(MINE),)) == ((Sha256("00" * 32),), ())

@@ -74,6 +74,35 @@ def test_a_word_from_before_an_ingest_says_where_the_data_came_from(chain: MadeC
     assert found.aside == ()
 
 
+def test_a_word_from_before_a_builders_training_says_nothing_of_what_the_builder_made(chain: MadeChain) -> None:
+    _, said = agents(chain, "train", "nowhere", WEIGHTS)
+    chain.build()
+    found = judge(chain)
+    assert codes(found) == []
+    assert [one.index for one in found.aside] == [said]
+
+
+def test_a_word_from_after_an_ingest_was_requested_says_nothing_of_where_its_data_came_from(chain: MadeChain) -> None:
+    _, request, digest = chain.request("ingest", {"raw": artifact("raw"), "code": artifact("code")}, outputs=("data",))
+    _, said = agents(chain, "train", "nowhere", artifact("data"))
+    chain.provenance(request, digest, {"data": artifact("data")})
+    chain.train()
+    found = judge(chain, WEIGHTS)
+    assert codes(found) == []
+    assert [one.index for one in found.aside] == [said]
+
+
+def test_a_measurement_of_another_model_that_was_packed_keeps_its_request(chain: MadeChain) -> None:
+    chain.ingest()
+    _, criteria = chain.criteria((artifact("held-out"),))
+    chain.train()
+    chain.step("train", {"data": artifact("data")}, {"model": OTHER})
+    chain.evaluate(OTHER, criteria)
+    chain.step("package", {"model": WEIGHTS, "measured": RESULTS}, {"model": MODEL})
+    agents(chain, "package", "other", MODEL)
+    assert codes(judge(chain)) == []
+
+
 def test_of_what_no_builder_made_the_first_member_who_said_so_did(chain: MadeChain) -> None:
     chain.ingest()
     chain.train(builder=None)
