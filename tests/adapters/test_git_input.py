@@ -104,6 +104,10 @@ def test_a_repository_that_lacks_lies_or_borrows_is_refused(repository: tuple[Pa
         assert refused(f"git+file:work/{name}@{commit}", tmp_path, check=tmp_path / "work") == "path-not-allowed"
     git(tmp_path / "work", "clone", "-q", "--shared", str(place), "borrowing")
     assert refused(f"git+file:work/borrowing@{commit}", tmp_path, check=tmp_path / "work") == "source-borrows"
+    info = place / ".git" / "objects" / "info"
+    (info / "http-alternates").write_text("https://elsewhere.example/objects\n")
+    assert refused(text, tmp_path) == "source-borrows"
+    (info / "http-alternates").unlink()
     git(tmp_path / "work", "clone", "-q", "--no-hardlinks", str(place), "linking")
     blob = git(place, "rev-parse", "HEAD:README")
     loose = tmp_path / "work" / "linking" / ".git" / "objects" / blob[:2] / blob[2:]

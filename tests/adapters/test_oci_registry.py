@@ -220,6 +220,17 @@ def test_what_a_false_registry_says_is_refused(
     assert (found.code, says in found.message) == (code, True), found
 
 
+def test_a_registry_without_tls_is_asked_nothing_unless_its_name_is_a_loopback_address(tmp_path: Path) -> None:
+    answers: Answers = {}
+    asked: list[tuple[str, str | None]] = []
+    image = _image(answers)
+    with answering(answers, asked) as host:
+        other = host.replace("127.0.0.1", "127.1")  # leads to the same server, by a name like any other
+        assert refused(f"oci://{other}/a@{image}", tmp_path).code == "oci-fetch"
+        assert asked == []
+        assert hold(f"oci://{host}/a@{image}", tmp_path)[0].oci_manifest == image.removeprefix("sha256:")
+
+
 def test_an_image_that_has_no_room_is_not_begun(tmp_path: Path) -> None:
     answers: Answers = {}
     asked: list[tuple[str, str | None]] = []
