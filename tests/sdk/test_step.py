@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,11 @@ def test_eight_ranks_of_which_one_is_killed_go_on_and_what_they_made_is_released
     second.write_text(was)
     resumed = people.by("ada", "step", "resume", first, "--yes")
     assert Path(resumed["KEYTURN_STEP"]) == place / "train.attempt-2"
+    model = Path(resumed["KEYTURN_STEP"]) / "out/model"
+    assert people.refused("ada", "step", "close", resumed["KEYTURN_STEP"]) == "output-missing"
+    shutil.copytree(place / "ingest/data", model)
+    assert people.refused("ada", "step", "close", resumed["KEYTURN_STEP"]) == "output-is-input"
+    shutil.rmtree(model)
     done = ranks(people, resumed["KEYTURN_STEP"], CHECKPOINT=listed[1]["path"])
     assert [status for status, _ in done] == [0] * RANKS, done
     assert [line.split()[:3] for line in done[0][1].splitlines()] == [["3", "1", "True"], ["4", "2", "True"]]

@@ -241,7 +241,7 @@ _STEPS: tuple[tuple[str, str], ...] = (
     (_STEP, "from-step criteria-invalid runtime-empty runtime-missing runtime-special path-private"),
     (
         "mend what the step's command writes, then run it again",
-        "output-missing output-not-a-file measurement-lacks step-failed",
+        "output-not-a-file measurement-lacks step-failed",
     ),
     ("an artifact holds plain files: copy what a link names, leave the rest out", "file-symlink file-special"),
     ("pack them into fewer files, or less deep", "directory-too-deep files-too-many"),

@@ -14,11 +14,21 @@ from pathlib import Path
 from keyturn.errors import Refused
 from keyturn.formats.manifest import FILES_MAX
 
-__all__ = ["settle", "sync"]
+__all__ = ["require_left", "settle", "sync"]
 
 _DEPTH_MAX = 64
 _FEW = 64
 _AT_ONCE = 32
+
+
+def require_left(place: Path, *, called: str) -> None:
+    """Refuse, as `output-missing`, an output that was to be at `place`, which people know as `called`, where nothing is."""
+    if not os.path.lexists(place):
+        raise Refused(
+            "output-missing",
+            f"expected an output at `{called}`, found nothing",
+            hint="mend what the step writes; a job is told where by keyturn.open_step().output(name)",
+        )
 
 
 def settle(place: Path) -> None:

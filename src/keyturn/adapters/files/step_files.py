@@ -301,8 +301,7 @@ class LocalStepFiles:
     def settle(self, paths: Sequence[str]) -> None:
         for path in paths:
             place = self._staged(path)
-            if not os.path.lexists(place):
-                raise Refused("output-missing", f"the step left nothing at `{path}`")
+            settling.require_left(place, called=path)
             try:
                 settling.settle(place)
             except OSError as err:

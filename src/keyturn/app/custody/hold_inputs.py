@@ -12,10 +12,10 @@ from dataclasses import replace
 from keyturn.errors import KeyturnError, Refused, together
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.provenance import Origin
-from keyturn.formats.steps import StepRequest
+from keyturn.formats.steps import DeclaredInput, StepRequest
 from keyturn.ports import HeldInput, StepFiles
 
-__all__ = ["PACK_BYTES_MAX", "Released", "hold_inputs"]
+__all__ = ["PACK_BYTES_MAX", "Released", "hold_inputs", "require_declared"]
 
 PACK_BYTES_MAX = 1 << 30
 
@@ -39,12 +39,7 @@ def hold_inputs(
     for declared in request.inputs:  # all of them, though one is wrong: whoever mends the step sees the rest as well
         try:
             found = files.hold_input(sources[declared.name], declared.check)
-            if found.digest != declared.artifact:
-                raise Refused(
-                    "input-digest",
-                    f"input `{declared.name}`: expected `{declared.digest}`, found `{found.digest}`",
-                    hint="find out who changed it; if the change is meant, declare the new digest",
-                )
+            require_declared(declared, found.digest)
             if declared.name in packs:
                 pack, root = (files.read_beside(path, size_bytes_max=PACK_BYTES_MAX) for path in packs[declared.name])
                 found = replace(found, origin=released(found.digest, pack, root))
@@ -54,3 +49,13 @@ def hold_inputs(
     if wrong:
         raise together(wrong)
     return held
+
+
+def require_declared(declared: DeclaredInput, found: ArtifactDigest) -> None:
+    """Refuse, as `input-digest`, an input that is `found` and not what the member signed."""
+    if found != declared.artifact:
+        raise Refused(
+            "input-digest",
+            f"input `{declared.name}`: expected `{declared.digest}`, found `{found}`",
+            hint="find out who changed it; if the change is meant, declare the new digest",
+        )

@@ -13,10 +13,10 @@ from keyturn.adapters.evidence.verifiers import Verifiers
 from keyturn.adapters.files.attempt_files import Held, hold_input, make_read_only
 from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.step_files import unreadable_input
-from keyturn.app.custody.hold_inputs import PACK_BYTES_MAX
+from keyturn.app.custody.hold_inputs import PACK_BYTES_MAX, require_declared
 from keyturn.app.custody.other_lab import require_released
 from keyturn.config.step import StepFile
-from keyturn.errors import KeyturnError, Refused, Usage, together
+from keyturn.errors import KeyturnError, Usage, together
 from keyturn.formats import input_source
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.input_source import PathSource
@@ -95,12 +95,7 @@ def hold_inputs(inputs: tuple[DeclaredInput, ...], where: Mapping[str, Path], on
             continue  # the STEP.toml: its bytes are in the attempt's directory
         try:
             held[one.name] = found = hold_input(where[one.name].resolve(), progress=partial(on_bytes, one.name))
-            if found.digest != one.digest:
-                raise Refused(
-                    "input-digest",
-                    f"input `{one.name}`: expected `{one.digest}`, found `{found.digest}`",
-                    hint="find out who changed it; if the change is meant, declare the new digest",
-                )
+            require_declared(one, ArtifactDigest.parse(found.digest))
         except KeyturnError as err:
             wrong.append(err)
     if wrong:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
+from keyturn.adapters.files import settling
 from keyturn.adapters.files.attempt_files import (
     INPUTS,
     AttemptFiles,
@@ -29,6 +30,7 @@ from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.step_files import require_free
 from keyturn.app.custody.attempt import Attempt, attempt_of
+from keyturn.app.custody.judge_outputs import require_made
 from keyturn.app.custody.run_step import LOG_NAME, RECEIPT_NAME, Receipt
 from keyturn.app.records.await_witnessed import await_witnessed
 from keyturn.bulk import manifest
@@ -39,6 +41,7 @@ from keyturn.crypto.signers import SoftwareKey
 from keyturn.errors import KeyturnError, Refused, Usage, together
 from keyturn.formats import dsse, provenance
 from keyturn.formats.digest import ArtifactDigest, Sha256
+from keyturn.formats.provenance import Output
 from keyturn.formats.records import leaf_of
 from keyturn.formats.steps import CHECKPOINT, DeclaredInput, StepRequest
 from keyturn.wiring.custody.attempt_inputs import (
@@ -296,12 +299,7 @@ def close_attempt(lab: LabPlace | None, directory: Path, *, on_bytes: OnBytes) -
     for name, path in place.outputs.items():
         made = files.directory / "out" / path.rpartition("/")[2]
         try:
-            if not os.path.lexists(made):
-                raise Refused(
-                    "output-missing",
-                    f"expected the output `{name}` at `{made}`, found nothing",
-                    hint="the job writes there: keyturn.open_step().output(name)",
-                )
+            settling.require_left(made, called=str(made))
             outputs[name] = manifest.contents(made, progress=partial(on_bytes, name)).identity
         except KeyturnError as err:
             wrong.append(err)
@@ -311,7 +309,7 @@ def close_attempt(lab: LabPlace | None, directory: Path, *, on_bytes: OnBytes) -
         wrong.append(err)
     if wrong:
         raise together(wrong)
-    _require_made(attempt, outputs)
+    require_made(attempt.request, tuple(Output(name, digest) for name, digest in outputs.items()))
     send_waiting(files, found)
     statement = files.closing() or _closing(files, attempt, outputs, key)
     if {one.name: one.digest for one in provenance.read(dsse.parse_own(statement).payload).outputs} != outputs:
@@ -454,14 +452,3 @@ def _await_witnessed(lab: LabPlace, index: int, statement: bytes) -> None:
             pause=pause,
             deadline_s=_IN_FORCE_WITHIN_S,
         )
-
-
-def _require_made(attempt: Attempt, outputs: Mapping[str, ArtifactDigest]) -> None:
-    given = {one.artifact: one.name for one in attempt.request.inputs if one.role == "input"}
-    for name, digest in outputs.items():
-        if digest in given:
-            raise Refused(
-                "output-is-input",
-                f"output `{name}` is the input `{given[digest]}` unchanged: `{digest}`",
-                hint="name the input itself where it is needed",
-            )

@@ -24,11 +24,13 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from keyturn.adapters.clock import pause, running
-from keyturn.adapters.files import durable_files
+from keyturn.adapters.files import durable_files, settling
 from keyturn.adapters.files.attempt_files import Held, hold_input, hold_runtime, require_held
 from keyturn.adapters.over_http.builder_over_http import Order, decode
 from keyturn.adapters.slurm_commands import SlurmCommands
 from keyturn.app.custody.admit_step import AdmittedStep, admit_step
+from keyturn.app.custody.hold_inputs import require_declared
+from keyturn.app.custody.judge_outputs import require_made
 from keyturn.bulk import manifest
 from keyturn.config.step import StepFile
 from keyturn.errors import Conflict, KeyturnError, Malformed, Refused, Unavailable, Usage
@@ -189,14 +191,7 @@ def _made(parts: BuilderParts, job: str, held: HeldJob) -> bytes:
     assert held.ended is not None
     require_held(held.inputs, held.runtime)
     outputs = tuple(Output(name, _output(parts, Path(held.places[name]))) for name in request.outputs)
-    given = {i.artifact: i.name for i in request.inputs if i.role == "input"}
-    for output in outputs:
-        if output.digest in given:
-            raise Refused(
-                "output-is-input",
-                f"output `{output.name}` is the input `{given[output.digest]}` unchanged",
-                hint="name the input itself where it is needed",
-            )
+    require_made(request, outputs)
     derived = held.ended.derived_exit_code
     made = Provenance(
         lab=request.lab,
@@ -313,12 +308,7 @@ def _hold(
             raise Refused("step-check", f"`{declared.check}` cannot be had of a job: say `full`")
         path = parts.allowed.check(base / source, what="input", roots=parts.allowed.work)
         found = hold_input(path)
-        if found.digest != declared.digest:
-            raise Refused(
-                "input-digest",
-                f"input `{declared.name}`: expected `{declared.digest}`, found `{found.digest}`",
-                hint="find out who changed it; if the change is meant, declare the new digest",
-            )
+        require_declared(declared, ArtifactDigest.parse(found.digest))
         held[declared.name] = found
     runtimes = {
         path: hold_runtime(
@@ -330,8 +320,7 @@ def _hold(
 
 
 def _output(parts: BuilderParts, place: Path) -> ArtifactDigest:
-    if not os.path.lexists(place):
-        raise Refused("output-missing", f"the job left nothing at `{place}`")
+    settling.require_left(place, called=str(place))
     if place.is_symlink():
         raise Refused("file-symlink", f"output `{place.name}` is a symbolic link: an artifact holds files only")
     return manifest.contents(parts.allowed.check(place, what="output", roots=parts.allowed.work)).identity
