@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from keyturn.adapters.files import settling
+from keyturn.adapters.files.allowed_places import Allowed
 from keyturn.adapters.files.attempt_files import hold_input
-from keyturn.adapters.files.step_files import Allowed, LocalStepFiles
+from keyturn.adapters.files.step_files import LocalStepFiles
 from keyturn.app.custody.verify_model import verify_model
 from keyturn.bulk import holes, manifest, walk
 from keyturn.errors import KeyturnError

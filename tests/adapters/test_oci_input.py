@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.test_hub_input import REVISION, make_cache
-from keyturn.adapters.files.step_files import Allowed
+from keyturn.adapters.files.allowed_places import Allowed
 from keyturn.adapters.inputs.held_inputs import HeldInputs
 from keyturn.bulk import manifest
 from keyturn.errors import KeyturnError

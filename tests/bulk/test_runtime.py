@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.files.step_files import RuntimeMemory
+from keyturn.adapters.files.runtime_memory import RuntimeMemory
 from keyturn.bulk import runtime
 from keyturn.bulk.runtime import SETTLED_NS, make
 from keyturn.crypto.signers import SoftwareKey

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from keyturn.adapters.files.allowed_places import Allowed
 from keyturn.adapters.files.job_files import JobFiles
 from keyturn.adapters.files.outbox_files import OutboxFiles
-from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
+from keyturn.adapters.files.runtime_memory import RuntimeMemory
 from keyturn.adapters.log_in_memory import LogInMemory
 from keyturn.adapters.over_http.builder_over_http import About, JobState, Order
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.adapters.files.step_files import Allowed, LocalStepFiles, room_of
+from keyturn.adapters.files.allowed_places import Allowed
+from keyturn.adapters.files.step_files import LocalStepFiles, room_of
 from keyturn.adapters.sandbox_bwrap import BubblewrapSandbox
 from keyturn.bulk import manifest
 from keyturn.errors import Refused

@@ -10,7 +10,6 @@ with the next run, unless that is a builder's, which goes on with it.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import secrets
@@ -18,17 +17,16 @@ import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from keyturn.adapters.files import durable_files, settling
+from keyturn.adapters.files.allowed_places import Allowed
 from keyturn.adapters.files.clearing import clear
 from keyturn.adapters.files.config_files import read_small
 from keyturn.adapters.files.remembered_inputs import RememberedInputs
+from keyturn.adapters.files.runtime_memory import RuntimeMemory
 from keyturn.adapters.files.staging import Staging
 from keyturn.adapters.inputs.held_inputs import HeldInputs
 from keyturn.adapters.inputs.oci_place import ANONYMOUS, OciPlace
@@ -36,11 +34,9 @@ from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.bulk import manifest, runtime
 from keyturn.bulk.differences import differences
 from keyturn.bulk.manifest import Found, Progress
-from keyturn.bulk.runtime import Entry
 from keyturn.bulk.unchanged import directories
 from keyturn.errors import KeyturnError, Malformed, Refused, Unavailable, Usage
 from keyturn.formats import input_source
-from keyturn.formats.built import built
 from keyturn.formats.digest import ArtifactDigest
 from keyturn.formats.input_source import PathSource
 from keyturn.formats.manifest import Contents
@@ -48,71 +44,9 @@ from keyturn.formats.provenance import NOWHERE
 from keyturn.formats.steps import Check
 from keyturn.ports import HeldInput, StepMount
 
-__all__ = ["Allowed", "LocalStepFiles", "RuntimeMemory", "require_free", "room_of", "unreadable_input"]
+__all__ = ["LocalStepFiles", "require_free", "room_of", "unreadable_input"]
 
 _TOOLS = {"PATH": "/usr/bin:/bin"}
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """Where steps may read and write (`work`), where runtimes lie, and what neither may touch (`private`)."""
-
-    work: tuple[Path, ...]
-    runtime: tuple[Path, ...]
-    private: tuple[Path, ...]
-
-    def check(self, path: Path, *, what: str, roots: tuple[Path, ...]) -> Path:
-        """Resolve `path` through every link, and accept it below one of `roots`; or raise `Refused`."""
-        real = path.resolve()
-        if not any(real.is_relative_to(root.resolve()) for root in roots):
-            raise Refused(
-                "path-not-allowed",
-                f"{what} `{path}` lies outside of what this builder may use",
-                hint="keyturn builder show lists its directories",
-            )
-        for place in self.private:
-            private = place.resolve()
-            if real.is_relative_to(private) or private.is_relative_to(real):
-                raise Refused("path-private", f"{what} `{path}` touches `{place}`, which no step may reach")
-        return real
-
-
-class RuntimeMemory:
-    """Remembers what runtimes were read as, in files that only the keeper of `key` writes: each is authenticated.
-
-    `authenticate` gives a tag of bytes under a key that steps and members cannot reach; a file whose tag is wrong is
-    ignored, and the runtime is read again.
-    """
-
-    def __init__(self, place: Path, authenticate: Callable[[bytes], bytes]) -> None:
-        self._place = place
-        self._authenticate = authenticate
-
-    def recall(self, root: Path) -> Mapping[str, Entry]:
-        try:
-            tag, _, body = self._file(root).read_bytes().partition(b"\n")
-            if not secrets.compare_digest(tag, self._tag(root, body)):
-                return {}
-            return msgspec.json.decode(body, type=built(dict[str, Entry]))
-        except (OSError, msgspec.MsgspecError):
-            return {}
-
-    def keep(self, root: Path, entries: Mapping[str, Entry]) -> None:
-        """Remember `entries`; `Unavailable` when the disk does not take them, and then what was known stays."""
-        body = msgspec.json.encode(dict(entries))
-        try:
-            durable_files.replace(
-                self._file(root), self._tag(root, body) + b"\n" + body, mode=0o600, directory_mode=0o700
-            )
-        except OSError as err:
-            raise Unavailable("memory-unwritable", f"`{self._place}`: {err.strerror}", hint="free space") from err
-
-    def _file(self, root: Path) -> Path:
-        return self._place / hashlib.sha256(os.fsencode(root)).hexdigest()
-
-    def _tag(self, root: Path, body: bytes) -> bytes:
-        message = b"keyturn runtime memory v1\n" + os.fsencode(root) + b"\0" + hashlib.sha256(body).digest()
-        return self._authenticate(message).hex().encode()
 
 
 class LocalStepFiles:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.adapters.clock import SystemClock, pause
+from keyturn.adapters.files.allowed_places import Allowed
 from keyturn.adapters.files.config_files import read_kept
 from keyturn.adapters.files.job_files import JobFiles
 from keyturn.adapters.files.key_files import read_key
 from keyturn.adapters.files.outbox_files import OutboxFiles
-from keyturn.adapters.files.step_files import Allowed, RuntimeMemory
+from keyturn.adapters.files.runtime_memory import RuntimeMemory
 from keyturn.adapters.inputs.oci_place import ANONYMOUS, OciPlace
 from keyturn.adapters.inputs.s3_place import S3Place
 from keyturn.adapters.over_http.builder_over_http import About

@@ -11,10 +11,11 @@ import msgspec
 
 from keyturn.adapters.clock import SystemClock, SystemEntropy, pause
 from keyturn.adapters.evidence.verifiers import Verifiers
+from keyturn.adapters.files.allowed_places import Allowed
 from keyturn.adapters.files.config_files import read_small, write_new
 from keyturn.adapters.files.job_files import NoJournal
 from keyturn.adapters.files.outbox_files import StraightToLog
-from keyturn.adapters.files.step_files import Allowed, LocalStepFiles, require_free
+from keyturn.adapters.files.step_files import LocalStepFiles, require_free
 from keyturn.adapters.inputs import oci_place, s3_place
 from keyturn.adapters.inputs.held_inputs import ANYWHERE
 from keyturn.adapters.no_sandbox import NoSandbox
