@@ -15,7 +15,7 @@ from keyturn.cli.custody.run import show_request
 from keyturn.cli.options import Json, Key, Lab, Yes
 
 if TYPE_CHECKING:
-    from keyturn.wiring.custody.attempts import Opened
+    from keyturn.wiring.custody.open_attempt import Opened
 
 __all__ = ["checkpoints", "close", "open_", "resume"]
 
@@ -41,7 +41,7 @@ def open_(
 
     The job's checkpoints are logged as they are written. Nothing confines it, so what it says is your word: level 1.
     """
-    from keyturn.wiring.custody.attempts import open_attempt, prepare_attempt
+    from keyturn.wiring.custody.open_attempt import open_attempt, prepare_attempt
     from keyturn.wiring.lab.places import find_lab
 
     place = find_lab(lab)
@@ -69,7 +69,7 @@ def resume(
 
     The checkpoint is read again first, and is an input of the new attempt, called `checkpoint`.
     """
-    from keyturn.wiring.custody.attempts import open_attempt, prepare_next
+    from keyturn.wiring.custody.open_attempt import open_attempt, prepare_next
     from keyturn.wiring.lab.places import find_lab
 
     named = find_lab(lab) if lab is not None else None
