@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from keyturn.custody.afterwards import changed_since
-from keyturn.custody.evidence import Entry
+from keyturn.custody.evidence import Entry, Failure
 from keyturn.custody.expected import bound_to, found_in
 from keyturn.custody.facts import facts_of
 from keyturn.custody.outside import Outside, nobody_verifies, read_outside, require_expected
 from keyturn.custody.verify import Chain, Suspended, examine, with_outside
 from keyturn.errors import KeyturnError, Malformed, Refused
 from keyturn.formats import dsse, records
-from keyturn.formats.digest import sha256
+from keyturn.formats.digest import ArtifactDigest, sha256
 from keyturn.formats.evidence import Found, Presented
 from keyturn.formats.evidence_format import EvidenceFormat
 from keyturn.formats.outside_statement import OMS, PROVENANCE_V1, VSA_V1
@@ -68,6 +68,7 @@ def read(
         suspended_members=suspended.members if suspended else frozenset(),
         suspended_keys=suspended.keys if suspended else frozenset(),
         verify=checked,
+        about=None,
     )
     return found, [one.code for one in failures]
 
@@ -123,6 +124,28 @@ def test_evidence_about_something_else_in_the_chain_completes_nothing(chain: Mad
     chain.evidence(presented(artifact=data, original=msgspec.json.encode(about)), about)
     facts = facts_of(whole(chain))
     assert (facts["custody.evidence_count"], facts["custody.evidence_complete"]) == (1, False)
+
+
+def test_what_is_about_something_else_than_was_asked_for_neither_holds_nor_fails(chain: MadeChain) -> None:
+    chain.evidence(presented(), FOUND)
+    chain.evidence(presented(artifact=artifact("other")), FOUND)
+    assert (len(read(chain)[0]), read(chain)[1]) == (1, ["evidence-other-subject"])
+    assert [len(part) for part in _about(chain, artifact("other"))] == [0, 1]
+    assert [len(part) for part in _about(chain, RAW)] == [1, 0]
+    assert _about(chain, artifact("third")) == ((), ())
+
+
+def _about(chain: MadeChain, one: ArtifactDigest) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
+    return read_outside(
+        of_kind(chain, "evd"),
+        parts=(),
+        lab=chain.lab.name,
+        timeline=chain.timeline,
+        suspended_members=frozenset(),
+        suspended_keys=frozenset(),
+        verify=verify,
+        about=frozenset({one}),
+    )
 
 
 def test_what_nobody_of_the_lab_signed_has_no_effect(chain: MadeChain) -> None:

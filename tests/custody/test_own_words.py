@@ -7,9 +7,12 @@ from msgspec.structs import replace
 
 from keyturn.custody.facts import facts_of
 from keyturn.custody.verify import Suspended
-from keyturn.formats.digest import ArtifactDigest
+from keyturn.formats import statement, steps
+from keyturn.formats.digest import ArtifactDigest, sha256
+from keyturn.formats.provenance import BuilderId, Origin, Provenance
+from keyturn.formats.statement import DigestSet, Subject
 from keyturn.formats.steps import BuildKind
-from support.chains import MadeChain, artifact
+from support.chains import MadeChain, artifact, signed
 from support.judged_chains import MODEL, WEIGHTS, codes, judge
 
 RESULTS, OTHER = artifact("results"), artifact("other")
@@ -41,6 +44,80 @@ def test_an_agents_word_that_it_made_what_a_builder_made_bars_no_chain(
     assert codes(judge(chain, suspended=Suspended(frozenset({"ada+coder"}), frozenset()))) == []
 
 
+@pytest.mark.parametrize("build", ["train", "package", "ingest"])
+@pytest.mark.parametrize("builder", ["builder", None], ids=["a builder's ingest", "a member's ingest"])
+def test_an_agents_word_from_after_an_ingest_about_what_went_into_it_bars_no_chain(
+    chain: MadeChain, build: BuildKind, builder: str | None
+) -> None:
+    chain.step("ingest", {"raw": artifact("raw")}, {"data": artifact("data"), "more": OTHER}, builder=builder)
+    chain.train()
+    _, said = agents(chain, build, "nowhere", artifact("raw"))
+    found = judge(chain, WEIGHTS)
+    assert codes(found) == []
+    assert [one.index for one in found.aside] == [said]
+    assert found.sources == (artifact("raw"),)
+
+
+def test_a_word_from_before_an_ingest_about_what_went_into_it_counts(chain: MadeChain) -> None:
+    agents(chain, "train", "nowhere", artifact("raw"))
+    chain.build()
+    chain.step("ingest", {"raw": artifact("raw")}, {"other": artifact("unrelated")}, builder=None)
+    assert codes(judge(chain)) == ["link-missing"]
+    assert judge(chain).aside == ()
+
+
+def test_a_builders_word_from_after_an_ingest_about_what_went_into_it_counts(chain: MadeChain) -> None:
+    chain.build()
+    chain.step("train", {"data": artifact("nowhere")}, {"out": artifact("raw")})
+    assert codes(judge(chain)) == ["link-late", "link-missing"]
+
+
+def test_an_agents_word_about_what_another_lab_released_bars_no_chain(chain: MadeChain) -> None:
+    origin = Origin("keyturn://other.example/model/base", pack="ab" * 32, root="cd" * 32)
+
+    def from_other_lab(made: Provenance) -> Provenance:
+        first, *more = made.dependencies
+        return replace(made, dependencies=(replace(first, origin=origin), *more))
+
+    chain.step("finetune", {"base": artifact("base")}, {"model": WEIGHTS}, alter_provenance=from_other_lab)
+    before = codes(judge(chain, WEIGHTS))
+    agents(chain, "train", "nowhere", artifact("base"))
+    assert codes(judge(chain, WEIGHTS)) == before == ["link-other-lab"], "this lab lists no other one"
+
+
+def test_a_result_by_criteria_that_no_human_logged_bars_no_chain(chain: MadeChain) -> None:
+    chain.build()
+    inputs = {"model": MODEL, "held-out": artifact("held-out")}
+    for criteria in (sha256(b"nothing"), chain.criteria((), member="ada+coder")[1]):
+        _, asked, digest = chain.request(
+            "evaluate", inputs, criteria=criteria, outputs=("out",), builder=None, member="ada+coder"
+        )
+        chain.result(
+            asked, digest, subject=MODEL, measurement=OTHER, alter=lambda r: replace(r, passed=False, values=FAILING)
+        )
+    found = judge(chain)
+    assert codes(found) == []
+    assert len(found.aside) == 2
+    _, asked, digest = chain.request("evaluate", inputs, criteria=sha256(b"nothing"), outputs=("out",))
+    chain.result(asked, digest, subject=MODEL, measurement=OTHER)
+    assert "criteria-missing" in codes(judge(chain)), "a builder's word counts"
+
+
+def test_what_an_agent_signed_and_does_not_verify_bars_no_chain(chain: MadeChain) -> None:
+    chain.build()
+    key = chain.lab.member_keys["ada+coder"]
+    _, asked, digest = chain.request("evaluate", {"x": OTHER}, criteria=sha256(b"nothing"), member="ada+coder")
+    about = (Subject(digest=DigestSet.of(MODEL)),)
+    chain.append(signed(statement.make(asked, steps.STEP_REQUEST, about), key))  # about what it does not ask for
+    _, asked, digest = chain.request("train", {"data": artifact("data")}, builder=None, member="ada+coder")
+    for lab, kind, name in (("evil.example", "member", "ada+coder"), (chain.lab.name, "builder", "builder")):
+        by = BuilderId(lab, kind, name)  # type: ignore[arg-type]  # one of the two, as above
+        chain.provenance(asked, digest, {"out": MODEL}, alter=lambda p, by=by: replace(p, lab=by.lab, builder=by))  # type: ignore[misc]
+    assert codes(judge(chain)) == []
+    alone = codes(judge(chain, entries=chain.entries(MODEL)[-4:]))
+    assert {"step-subjects", "chain-other-lab", "builder-key"} <= set(alone), "they help to explain one that fails"
+
+
 def test_what_hangs_by_a_word_that_is_set_aside_is_set_aside_with_it(chain: MadeChain) -> None:
     agents(chain, "train", "nowhere", OTHER)  # nobody made what it says it took
     chain.build()
@@ -49,6 +126,10 @@ def test_what_hangs_by_a_word_that_is_set_aside_is_set_aside_with_it(chain: Made
     assert codes(found) == []
     assert len(found.aside) == 2
     assert len(found.steps) == 4
+    names = ("raw", "data", "held-out", "weights", "results", "model")
+    assert found.artifacts == {artifact(name) for name in names}, (
+        "evidence about the other artifact is none about this chain"
+    )
 
 
 def test_what_is_set_aside_about_one_artifact_counts_about_another(chain: MadeChain) -> None:

@@ -226,10 +226,10 @@ def judge(
     found = list(entries)
     suspended = suspended_at(as_of, entries_of(found, AUTHORITY_KINDS), start=start)
     evidence, parts = (entries_of(found, frozenset({kind})) for kind in ("evd", "evp"))
-    outside, failures = _read_outside(evidence, parts, index.lab, trusted, suspended, verify)
     chain = examine_read(
         ArtifactDigest.parse(index.model), read, resource=resource, timeline=trusted, suspended=suspended
     )
+    outside, failures = _read_outside(evidence, parts, index.lab, trusted, suspended, verify, chain.artifacts)
     return with_outside(chain, outside, failures)
 
 
@@ -242,7 +242,7 @@ def read_evidence(
     authority = [Entry(place, reading.fetch(place)) for kind in kinds for place in reading.of_kind(kind)]
     suspended = suspended_at(now, authority, start=reading.start)
     entry = Entry(index, reading.fetch(index))
-    return _read_outside((entry,), reading.parts_of(entry), history.lab, trusted, suspended, verify)
+    return _read_outside((entry,), reading.parts_of(entry), history.lab, trusted, suspended, verify, None)
 
 
 def _read_outside(
@@ -252,6 +252,7 @@ def _read_outside(
     trusted: TrustTimeline,
     suspended: Suspended,
     verify: Verify,
+    about: frozenset[ArtifactDigest] | None,
 ) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
     return read_outside(
         entries,
@@ -261,6 +262,7 @@ def _read_outside(
         suspended_members=suspended.members,
         suspended_keys=suspended.keys,
         verify=verify,
+        about=about,
     )
 
 

@@ -96,8 +96,9 @@ class Evidence:
     sources: tuple[Logged[SourceReview], ...]
     """Who stands behind which revision: what does not verify is not there, and fails nothing."""
     unsigned: tuple[Failure, ...]
-    """Failures of statements that nobody signed whom the trust of then lists. Whoever keeps the log can write such things about
-    any model, so they have no effect: they help to explain a chain that fails without them, and fail none."""
+    """Failures of statements that no builder or human signed whom the trust of then lists. Whoever keeps the log can write such
+    things about any model, and an AI agent sign them, so they have no effect: they help to explain a chain that fails without
+    them, and fail none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +181,15 @@ def _read_batch(lab: str, timeline: TrustTimeline, batch: Sequence[Entry]) -> _S
 
 
 def _is_somebodys(entry: Entry, timeline: TrustTimeline) -> bool:
-    """Whether anybody whom the trust of then lists as member or builder signed the statement, whatever it says."""
+    """Whether a human or builder that the trust of then lists signed the statement, whatever it says.
+
+    What an agent signed, and does not verify, is less than its own word, which takes nothing away either (`own_words`)."""
     envelope, trust = dsse.parse_foreign(entry.raw), timeline.before(entry.index)
     if trust is None:
         return False
-    listed: list[PublicKey | Credential] = [held for member in trust.roster.members.values() for held in member.keys]
+    listed: list[PublicKey | Credential] = [
+        held for member in trust.roster.members.values() if member.kind == "human" for held in member.keys
+    ]
     listed += [builder.key for builder in trust.builders.values()]
     hinted = {signature.keyid for signature in envelope.signatures}
     for key in listed:

@@ -69,10 +69,11 @@ def read_outside(
     suspended_members: frozenset[str],
     suspended_keys: frozenset[str],
     verify: Verify,
+    about: frozenset[ArtifactDigest] | None,
 ) -> tuple[tuple[Outside, ...], tuple[Failure, ...]]:
     """Give the evidence in `entries` that holds, its originals put together of `parts`, and what fails of the rest.
 
-    What nobody of the lab signed is neither."""
+    What nobody of the lab signed is neither, nor is what is about an artifact that is none of `about`, if that is said."""
     contents = parts_in(parts)
     found: list[Outside] = []
     failures: list[Failure] = []
@@ -81,7 +82,7 @@ def read_outside(
         envelope = dsse.parse_own(entry.raw)
         made = statement.parse(envelope.payload, Evidence, EVIDENCE)
         evidence = made.predicate
-        if trust is None or evidence.lab != lab:
+        if trust is None or evidence.lab != lab or (about is not None and evidence.about not in about):
             continue
         try:
             verify_one(envelope, signed_by(evidence, trust).key)  # (1)

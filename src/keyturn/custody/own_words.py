@@ -6,7 +6,10 @@ anybody who may ask for a step, an AI agent too, can say one of any digest. So i
 1. What a builder made, it made: no member's word about that artifact counts. A builder's `ingest` says where custody begins, and
    not where something came from, so beside it a member's word counts that was logged before that ingest was requested.
 2. Of what no builder made, the member who said so first did; another member's word about it does not count.
-3. A member's result does not count where a builder judged the same artifact by the same criteria.
+3. Where custody begins (what a builder or member took into an `ingest`, and another lab's release) nobody here made anything as
+   far as was known: a member's word that he did counts if it was logged before the first of these steps was requested.
+4. A member's result does not count where a builder judged the same artifact by the same criteria, nor by criteria that no human
+   logged: no builder could ever judge by those.
 
 Nothing is lost by it: what was set aside stands in the log, in the pack, and in `Chain.aside`, which people see before they
 sign; policy can refuse a chain that has any (`custody.own_words_aside`). Why: docs/decisions/0143.
@@ -52,9 +55,12 @@ def hear(model: ArtifactDigest, evidence: Evidence) -> Heard:
     if not any(map(_own, evidence.provenance)) and not any(map(_own, evidence.results)):
         return Heard(evidence, said, (), said)
     asked = {one.digest: one for one in evidence.requests}
+    results = tuple(_results(evidence))
     counting = {artifact: _makers(makers, asked) for artifact, makers in said.makers.items()}
     every = _reached(model, said, evidence.results)
-    heard = _reached(model, Lineage(counting, said.takers), tuple(_results(evidence.results)))
+    begins = _begins(_reached(model, Lineage(counting, said.takers), results), evidence.provenance, asked)
+    counting = {artifact: _in_time(makers, begins.get(artifact)) for artifact, makers in counting.items()}
+    heard = _reached(model, Lineage(counting, said.takers), results)
     idle = every.statements - heard.statements
     kept = tuple(one for one in evidence.provenance if one.index not in idle)
     judged = tuple(one for one in evidence.results if one.index not in idle)
@@ -100,17 +106,41 @@ def _makers(makers: Sequence[Step], asked: _Asked) -> tuple[Step, ...]:
         return tuple(built)
     own = [step for step in makers if _own(step)]
     if built:
-        request = asked.get(built[0].value.request)
-        begins = built[0].index if request is None else request.index
-        own = [step for step in own if step.index < begins]
+        own = [step for step in own if step.index < _asked_at(built[0], asked)]
     first = [step for step in own if step.value.builder == own[0].value.builder]  # (2)
     return tuple(sorted((*built, *first), key=lambda step: step.index))
 
 
-def _results(results: Iterable[_Result]) -> Iterator[_Result]:
-    results = tuple(results)
-    built = {(one.value.subject, one.value.criteria) for one in results if not _own(one)}
-    return (one for one in results if not _own(one) or (one.value.subject, one.value.criteria) not in built)  # (3)
+def _begins(reached: _Reached, steps: Iterable[Step], asked: _Asked) -> Mapping[ArtifactDigest, int]:
+    """Where custody begins: what steps among `reached` took as made by nobody here, and where the first of them was requested."""
+    found: dict[ArtifactDigest, int] = {}
+    for step in steps:
+        if step.index not in reached.statements:
+            continue
+        for taken in step.value.dependencies:
+            if taken.role == "input" and (step.value.build == "ingest" or taken.origin.pack):
+                at = _asked_at(step, asked)
+                found[taken.digest] = min(at, found.get(taken.digest, at))
+    return found
+
+
+def _in_time(makers: tuple[Step, ...], begins: int | None) -> tuple[Step, ...]:
+    return tuple(step for step in makers if begins is None or not _own(step) or step.index < begins)  # (3)
+
+
+def _asked_at(step: Step, asked: _Asked) -> int:
+    """The place in the log at which `step` was asked for; its own, if that is not there."""
+    request = asked.get(step.value.request)
+    return step.index if request is None else request.index
+
+
+def _results(evidence: Evidence) -> Iterator[_Result]:
+    built = {(one.value.subject, one.value.criteria) for one in evidence.results if not _own(one)}
+    logged = {one.digest for one in evidence.criteria}
+    for one in evidence.results:
+        judged = one.value.subject, one.value.criteria
+        if not _own(one) or (judged not in built and one.value.criteria in logged):  # (4)
+            yield one
 
 
 def _asks_of(request: Logged[StepRequest], models: frozenset[ArtifactDigest]) -> bool:

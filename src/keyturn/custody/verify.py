@@ -29,7 +29,7 @@ from keyturn.custody import attempts, evaluations
 from keyturn.custody.evaluations import Evaluation
 from keyturn.custody.evidence import Entry, Evidence, Failure, Logged, Map, in_turn, read
 from keyturn.custody.levels import believed_level
-from keyturn.custody.lineage import Lineage, Step
+from keyturn.custody.lineage import Lineage, Step, inputs_of, outputs_of
 from keyturn.custody.made_otherwise import made_otherwise
 from keyturn.custody.outside import Outside
 from keyturn.custody.own_words import Word, hear
@@ -90,6 +90,14 @@ class Chain:
     def sources(self) -> tuple[ArtifactDigest, ...]:
         """Where custody begins: what went into the chain and was made by no step of it."""
         return self.lineage.sources(self.model)
+
+    @property
+    def artifacts(self) -> frozenset[ArtifactDigest]:
+        """The model and whatever went into anything behind it, or was measured of it. Evidence about anything else, as about what
+        a word names that was set aside (`own_words`), is none about this chain: it fails nothing and completes nothing."""
+        taken = {digest for step in self.steps for digest in inputs_of(step)}
+        measured = {digest for step in self.steps if step.value.build == "evaluate" for digest in outputs_of(step)}
+        return frozenset({self.model, *taken, *measured})
 
     @property
     def criteria_met(self) -> frozenset[Sha256]:

@@ -28,7 +28,7 @@ from keyturn.formats.evidence import EVIDENCE_BYTES_MAX, ORIGINAL_BYTES_MAX, Evi
 from keyturn.formats.manifest import render
 from keyturn.trust.outside import OutsideSigner
 from keyturn.wiring.custody.release import verify_files
-from support.chains import files, signed
+from support.chains import artifact, files, signed
 from support.labs import NOW
 from support.model_signatures import Key
 from support.outside import SLSA
@@ -116,6 +116,28 @@ def test_without_evidence_or_without_what_verifies_it_the_gate_releases_nothing(
     with pytest.raises(KeyturnError) as caught:
         made.released()
     assert "evidence-not-verified" in {code for code, _ in caught.value.reasons}  # type: ignore[attr-defined]
+
+
+def test_an_agents_word_brings_no_evidence_into_a_chain_neither_to_complete_nor_to_bar_it(made: ReleaseWorld) -> None:
+    """What it says that the model was made from has evidence, which counts for what that is and not for this model."""
+    log(made, take(made.world, SLSA.present()))
+    made.chain.build(SLSA.artifact)
+    made.chain.step("train", {"x": artifact("its own")}, {"out": MODEL}, builder=None, member="ada+coder")
+    fails = made.chain.evidence(
+        replace(SLSA.present(), artifact=artifact("its own")),
+        take(made.world, SLSA.present()).found,
+        outside="publisher",
+    )
+    made.sync()
+    found = made.compute_index()
+    assert fails in [one.index for one in found.statements]
+    lab = made.world.lab
+    verdict = examine_pack(
+        made.released(), root_json=lab.root_json, pinned_sha256=lab.root_sha256, verify=VERIFIERS.verify
+    )
+    assert verdict.failures == ()
+    assert verdict.facts is not None
+    assert (verdict.facts["custody.evidence_count"], verdict.facts["custody.own_words_aside"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

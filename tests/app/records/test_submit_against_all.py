@@ -12,11 +12,12 @@ from keyturn.errors import Refused
 from keyturn.formats import dsse, negatives, statement, trust_version
 from keyturn.formats.dsse import Envelope
 from keyturn.formats.negatives import Suspension
-from keyturn.formats.provenance import PROVENANCE
+from keyturn.formats.provenance import PROVENANCE, BuilderId
 from keyturn.formats.recovery import RecoveryGrant
 from keyturn.formats.statement import STATEMENT_V1, DigestSet, Subject
+from keyturn.formats.steps import STEP_REQUEST
 from support.admitting import LAB, At, door, foreign, replace_metadata
-from support.chains import MadeChain, artifact
+from support.chains import MadeChain, artifact, changed, signed
 from support.labs import NOW, Lab, make_key
 from support.signed_records import authorization, request, revocation, sign
 
@@ -49,6 +50,25 @@ def test_nobody_puts_a_statement_that_names_somebody_else_into_a_chain() -> None
             admission.submit(bad)
     with pytest.raises(Refused, match="signer-no-builder"):
         admission.submit(foreign(LAB, LAB.member_keys["ada"]))
+    assert log.settle().size == 2
+
+
+def test_nobody_puts_into_a_chain_what_no_chain_holds_with() -> None:
+    # An agent could bar any model's release for good by one record.
+    admission, log = door()
+    chain = MadeChain(LAB)
+    _, made, digest = chain.request("train", {"data": artifact("data")}, builder=None, member="ada+coder")
+    evil = BuilderId("evil.example", "member", "ada+coder")
+    chain.provenance(
+        made, digest, {"out": artifact("model")}, alter=lambda p: changed(p, lab="evil.example", builder=evil)
+    )
+    with pytest.raises(Refused, match="lab-other"):
+        admission.submit(chain.records[-1])
+    _, made, digest = chain.request("evaluate", {"x": artifact("x")}, criteria=digest, member="ada+coder")
+    subjects = (Subject(digest=DigestSet.of(artifact("model"))),)
+    about = signed(statement.make(made, STEP_REQUEST, subjects), LAB.member_keys["ada+coder"])
+    with pytest.raises(Refused, match="step-subjects"):
+        admission.submit(about)
     assert log.settle().size == 2
 
 

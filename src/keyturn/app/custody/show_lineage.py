@@ -152,6 +152,7 @@ def _verify_again(
         suspended_members=frozenset(),
         suspended_keys=frozenset(),
         verify=verify,
+        about=None,
     )
     if len(found) + len(failures) != len(entries):
         raise _other("evidence")

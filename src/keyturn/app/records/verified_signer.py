@@ -63,6 +63,9 @@ def verified_signer(raw: bytes, record: Record | None, trust: TrustState, asked:
     if isinstance(predicate, _OF_HUMANS) and trust.roster.members[signer.who.removeprefix("member:")].kind != "human":
         raise Refused("signer-not-human", f"`{signer.who}` is no human: agents and workloads ask, and never decide")
     verify_one(record.envelope, signer.key)
+    if isinstance(predicate, StepRequest) and not predicate.is_about(record.statement.subject):
+        # It would stand in the chain of a model that it says nothing about.
+        raise Refused("step-subjects", "the subjects of the step request are not its inputs")
     return signer.who
 
 
@@ -84,7 +87,7 @@ def _verified_foreign(raw: bytes, trust: TrustState, asked: Asked) -> str:
         keys.append(found[1])
     verify_all(envelope, tuple(keys))
     if statement.peek(envelope.payload) in _OF_A_CHAIN:
-        _require_named(envelope.payload, signers)
+        _require_named(envelope.payload, signers, trust.lab)
     return signers[0]
 
 
@@ -112,7 +115,7 @@ _OF_A_CHAIN: Mapping[str, Callable[[bytes], Provenance | TestResult]] = {
 }
 
 
-def _require_named(payload: bytes, signers: Sequence[str]) -> None:
+def _require_named(payload: bytes, signers: Sequence[str], lab: str) -> None:
     try:
         named = _OF_A_CHAIN[statement.peek(payload)](payload).builder
     except Malformed as err:  # somebody else's format: no chain holds with it, so only builders may say that much
@@ -121,6 +124,8 @@ def _require_named(payload: bytes, signers: Sequence[str]) -> None:
                 "signer-no-builder", f"only a builder's statement may be of a format of others: {err.message}"
             ) from err
         return
+    if named.lab != lab:
+        raise Refused("lab-other", f"expected a statement of lab `{lab}`, got one of `{named.lab}`")
     if list(signers) != [f"{named.kind}:{named.name}"]:
         raise Refused("signer-other", f"the statement names `{named}`, and is signed by {', '.join(signers)}")
 
