@@ -20,6 +20,7 @@ from keyturn.app.custody.verify_model import verify_model, verify_with_files
 from keyturn.app.custody.verify_pack import PackVerdict, VerifiedPack, accept, examine_pack
 from keyturn.bulk import manifest
 from keyturn.bulk.threads import on_all_cores
+from keyturn.bulk.walk import look
 from keyturn.crypto.dsse_signing import RecordSigner
 from keyturn.errors import Refused, Unavailable, Usage
 from keyturn.formats import dsse
@@ -194,6 +195,8 @@ def verify_files(
     listed = (
         None if manifest is None else manifests.parse(read_small(manifest, size_bytes_max=manifests.MANIFEST_BYTES_MAX))
     )
+    for path in inputs:
+        look(path)  # what is not there is said before a pack is verified for minutes
     verdict = examine_pack(_read_pack(pack), **_own_root(root))
 
     def files(released: ArtifactDigest) -> None:
