@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +219,51 @@ def test_only_what_lies_below_the_operators_addresses_is_asked_for(
         assert held(sources, "v1") == "source-not-allowed"
     assert held(("s3://data/v1",), "v10") == "source-not-allowed"
     assert held(ANYWHERE, "v1", None) == "s3-none"
+
+
+@pytest.mark.parametrize(("status", "address"), [(302, "127.0.0.1"), (307, "::1")])
+def test_a_service_sends_the_builder_to_no_other_host_and_a_session_token_goes_nowhere(
+    status: int, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever answers there has the builder ask what is on its closed network, in the name of its keys."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):  # else the operator's proxy decides
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    with _answers("127.0.0.1", 200, "") as (inside, heard):
+        port = inside.rpartition(":")[2]
+        with _answers(address, status, f"http://localhost:{port}/inside") as (endpoint, asked):
+            place = S3Place(endpoint, "us-east-1", keys=S3Keys("key", "secret", "a-session-token"))
+            found = refused("s3://data/v1/", place, tmp_path)
+    assert (found.code, "token" in found.message) == ("s3-fetch", False)
+    assert asked
+    assert heard == []
+
+
+@contextmanager
+def _answers(address: str, status: int, location: str) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers everything by `status` and `location`: its address, and what it is asked for."""
+    heard: list[str] = []
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_response(status)
+            self.send_header("Location", location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        address_family = int(socket.AF_INET6 if ":" in address else socket.AF_INET)  # type: ignore[assignment,mutable-override]
+
+    with Server((address, 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        host = f"[{address}]" if ":" in address else address
+        try:
+            yield f"http://{host}:{server.server_port}", heard
+        finally:
+            server.shutdown()
+            thread.join()

@@ -8,7 +8,8 @@ it is, our own digest says; an ETag is the service's word.
 2. get each, on condition of its ETag, and compare its size;
 3. list again: the same.
 
-The endpoint and keys are the operator's (`s3_place`). A source names a bucket and a prefix, and nothing of a network.
+The endpoint and keys are the operator's (`s3_place`). A source names a bucket and a prefix, and nothing of a network. What
+answers there may send on within its own host and to no other: the library follows whatever it says, with a session token.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from keyturn.adapters.inputs.s3_place import S3Keys, S3Place
 from keyturn.bulk.manifest import Progress
@@ -42,7 +45,7 @@ except ImportError as err:  # the client alone was installed
 
 if TYPE_CHECKING:
     from obstore import GetResult
-    from obstore.store import S3Config, S3Credential
+    from obstore.store import ClientConfig, S3Config, S3Credential
 
 __all__ = ["hold"]
 
@@ -53,6 +56,8 @@ _WITHIN = timedelta(hours=1)
 """For one object."""
 _CONNECT_WITHIN = timedelta(seconds=5)
 _RETRIES_WITHIN = timedelta(seconds=60)
+_NOWHERE = "http://127.0.0.1:1"
+"""As a proxy: no connection is made through it. Nothing but root could listen there."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -95,16 +100,26 @@ def _store(source: S3Prefix, place: S3Place) -> S3Store:
         return S3Store(
             source.bucket,
             config=own,
-            client_options={
-                "allow_http": place.endpoint.startswith("http://"),
-                "timeout": _WITHIN,
-                "connect_timeout": _CONNECT_WITHIN,
-            },
+            client_options=_client(place.endpoint),
             retry_config={"max_retries": 3, "retry_timeout": _RETRIES_WITHIN},
             credential_provider=lambda: _credential(keys),
         )
     except s3_errors.BaseError as err:
         raise _failed(source, err) from err
+
+
+def _client(endpoint: str) -> ClientConfig:
+    options: ClientConfig = {
+        "allow_http": endpoint.startswith("http://"),
+        "timeout": _WITHIN,
+        "connect_timeout": _CONNECT_WITHIN,
+    }
+    # INVARIANT: no request goes to another host than the endpoint's. The library has no setting for what is sent on. With a proxy
+    # of the operator's it is that one which decides where anything goes.
+    host = urlsplit(endpoint).hostname
+    if host and not {"http", "https", "all"} & getproxies().keys():
+        options["proxy_url"], options["proxy_excludes"] = _NOWHERE, host
+    return options
 
 
 def _credential(keys: S3Keys | None) -> S3Credential:
