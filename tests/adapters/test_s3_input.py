@@ -256,7 +256,7 @@ def _answers(address: str, status: int, location: str) -> Iterator[tuple[str, li
             pass
 
     class Server(ThreadingHTTPServer):
-        address_family = int(socket.AF_INET6 if ":" in address else socket.AF_INET)  # type: ignore[assignment,mutable-override]
+        address_family = int(socket.AF_INET6 if ":" in address else socket.AF_INET)
 
     with Server((address, 0), Answering) as server:
         thread = threading.Thread(target=server.serve_forever)
